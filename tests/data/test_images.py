@@ -1,0 +1,279 @@
+"""Pictures and arrays for `predict`: whatever they look like, digits come out as MNIST's."""
+
+import io
+import struct
+import sys
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from xpmlp.data import load_mnist, read_image, read_rows
+from xpmlp.errors import InputError
+
+examples = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    return load_mnist().test.X[:20].reshape(20, 28, 28)
+
+
+@pytest.fixture(scope="module")
+def digit(digits: np.ndarray) -> np.ndarray:
+    return digits[0]
+
+
+def refusal(call: Callable[..., Any], path: Path, *args: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        call(path, *args)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert message.startswith(str(path))
+    assert ";" in message
+    return message
+
+
+def array_or_message(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray | str:
+    try:
+        return read(path)
+    except InputError as error:
+        return str(error)
+
+
+def saved(path: Path, image: Image.Image | np.ndarray, **options: Any) -> Path:
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(float) - b.astype(float)).mean())
+
+
+def test_the_right_shape_is_kept_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
+    for digit in digits:
+        light = read_image(saved(tmp_path / "light.png", digit))
+        dark = read_image(saved(tmp_path / "dark.png", 255 - digit))
+        assert light.dtype == np.uint8
+        assert light.flags.writeable
+        np.testing.assert_array_equal(light, digit)
+        np.testing.assert_array_equal(dark, digit)
+
+
+def test_five_times_as_large_and_dark_on_light(tmp_path: Path, digits: np.ndarray) -> None:
+    for digit in digits:
+        large = saved(tmp_path / "a.png", np.kron(255 - digit, np.ones((5, 5), np.uint8)))
+        assert error(read_image(large), digit) < 4
+        smooth = Image.fromarray(255 - digit).resize((140, 140), Image.Resampling.BICUBIC)
+        assert error(read_image(saved(tmp_path / "a.png", smooth)), digit) < 7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (29, 27), (28, 40), (500, 300), (1, 5000)])
+@pytest.mark.parametrize("shape", [(28, 28), (16, 24)])
+def test_any_size(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]) -> None:
+    picture = np.full(size, 250, np.uint8)
+    picture[size[0] // 4 : size[0] // 2 + 1, size[1] // 4 : size[1] // 2 + 1] = 0
+    image = read_image(saved(tmp_path / "a.png", picture), shape)
+    assert image.shape == shape
+    assert image.dtype == np.uint8
+
+
+def test_the_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
+    bar = np.full((100, 50), 200, np.uint8)
+    bar[20:80, 10:40] = 10
+    image = read_image(saved(tmp_path / "a.png", bar))
+    assert (image[:, :7] == 55).all()
+    assert (image[:, 21:] == 55).all()
+    np.testing.assert_allclose(image[8:20, 11:17], 245, atol=3)
+
+
+def test_transparency_lies_on_white(tmp_path: Path, digit: np.ndarray) -> None:
+    ink = np.zeros((28, 28, 4), np.uint8)
+    ink[..., 3] = digit  # Black ink, transparent elsewhere.
+    np.testing.assert_allclose(read_image(saved(tmp_path / "a.png", ink)), digit, atol=1)
+    grey = Image.fromarray(ink).convert("LA")
+    np.testing.assert_allclose(read_image(saved(tmp_path / "b.png", grey)), digit, atol=1)
+
+
+def test_palettes(tmp_path: Path, digit: np.ndarray) -> None:
+    palette = Image.fromarray(255 - digit).convert("P")
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "a.png", palette)), digit)
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "a.gif", palette)), digit)
+    # Entry 255, the background, is transparent, in both spellings that PNG has.
+    for transparency in (255, bytes([255] * 255 + [0])):
+        path = saved(tmp_path / "b.png", palette, transparency=transparency)
+        np.testing.assert_array_equal(read_image(path), digit)
+
+
+def test_colours_and_two_levels(tmp_path: Path, digit: np.ndarray) -> None:
+    colour = Image.fromarray(255 - digit).convert("RGB")
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "a.bmp", colour)), digit)
+    levels = np.where(digit > 127, 255, 0).astype(np.uint8)
+    path = saved(tmp_path / "b.png", Image.fromarray(levels).convert("1"))
+    np.testing.assert_array_equal(read_image(path), levels)
+    assert error(read_image(saved(tmp_path / "c.jpg", colour, quality=95)), digit) < 3
+    path = saved(tmp_path / "d.jpg", colour.convert("CMYK"), quality=95)
+    assert error(read_image(path), digit) < 3
+
+
+def test_sixteen_bits(tmp_path: Path, digit: np.ndarray) -> None:
+    wide = digit.astype(np.uint16) * 257
+    for name in ("a.png", "a.tif", "a.pgm"):
+        np.testing.assert_array_equal(read_image(saved(tmp_path / name, wide)), digit)
+        np.testing.assert_array_equal(read_image(saved(tmp_path / name, 65535 - wide)), digit)
+    big = Image.frombytes("I;16B", (28, 28), wide.astype(">u2").tobytes())
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "b.tif", big)), digit)
+
+
+def test_thirty_two_bits(tmp_path: Path, digit: np.ndarray) -> None:
+    path = saved(tmp_path / "a.tif", digit.astype(np.int32) * 10**6)
+    assert "greys from 0 to 255,000,000, expected 0 to 65,535" in refusal(read_image, path)
+    path = saved(tmp_path / "b.tif", digit.astype(np.float32))
+    assert "floating-point" in refusal(read_image, path)
+
+
+def test_orientation(tmp_path: Path, digit: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
+    path = saved(tmp_path / "a.png", np.rot90(digit), exif=exif)
+    np.testing.assert_array_equal(read_image(path), digit)
+
+
+def png(width: int, height: int, kind: int = 0) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [10_000, 100_000])
+def test_decompression_bombs(tmp_path: Path, side: int) -> None:
+    """The first is a warning of Pillow's, the second an error; warnings being errors or not."""
+    (tmp_path / "a.png").write_bytes(png(side, side))
+    assert "decompression bomb" in refusal(read_image, tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert "decompression bomb" in refusal(read_image, tmp_path / "a.png")
+
+
+def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
+    path = tmp_path / "a.png"
+    for content in (b"", b"hello\n", png(0, 0), png(28, 28)):
+        path.write_bytes(content)
+        assert "not a picture that Pillow can read" in refusal(read_image, path)
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n")
+    assert "EPS file is a program" in refusal(read_image, path)
+    assert "No such file" in refusal(read_image, tmp_path / "none.png")
+    assert "not a regular file" in refusal(read_image, tmp_path)
+    path = saved(path, digit)
+    assert "(32, 32, 3)" in refusal(read_image, path, (32, 32, 3))
+
+
+def test_without_pillow(tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "a.png", digit)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert "pip install pillow" in refusal(read_image, path)
+
+
+@examples
+@given(data=st.data(), kind=st.sampled_from(["png", "gif", "jpeg", "bmp", "tiff", "webp"]))
+def test_any_cut_or_flip_of_a_picture(
+    tmp_path: Path, digit: np.ndarray, data: st.DataObject, kind: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(digit).save(buffer, kind)
+    content = bytearray(buffer.getvalue())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[at:]
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    image = array_or_message(read_image, path)
+    if isinstance(image, str):
+        assert len(image.splitlines()) == 1
+    else:
+        assert image.shape == (28, 28)
+
+
+@pytest.mark.parametrize("shape", [(3, 784), (784,), (3, 28, 28)])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">f4", ">i8"])
+def test_rows(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    np.save(tmp_path / "a.npy", array)
+    rows = read_rows(tmp_path / "a.npy")
+    np.testing.assert_array_equal(rows, array.reshape(-1, 784))
+    assert rows.dtype.isnative
+    assert type(rows) is np.ndarray
+    fortran = np.asfortranarray(array)
+    np.save(tmp_path / "a.npy", fortran)
+    np.testing.assert_array_equal(read_rows(tmp_path / "a.npy"), array.reshape(-1, 784))
+
+
+def npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "starts with nothing"),
+        (b"PK\x03\x04 an npz", "starts with 50 4b 03 04"),
+        (b"\x93NUMPY", "not a whole .npy file"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000, 784)}\n"), "whole"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1" + "0" * 40 + ", 7)}\n"), "who"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 784)}\n") + bytes(64), ""),
+        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n") + bytes(8), "whole"),
+        (npy("(" * 500), "whole"),
+    ],
+)
+def test_what_is_no_npy(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    assert says in refusal(read_rows, tmp_path / "a.npy")
+
+
+def test_rows_that_no_network_takes(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([[1.0, np.nan]]))
+    assert "NaN or infinite" in refusal(read_rows, path)
+    np.save(path, np.array([["a", "b"]]))
+    assert "elements of type <U1" in refusal(read_rows, path)
+    np.save(path, np.float64(3))
+    assert "shape ()" in refusal(read_rows, path)
+    assert "No such file" in refusal(read_rows, tmp_path / "none.npy")
+
+
+@examples
+@given(data=st.data())
+def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.arange(12, dtype=np.int32).reshape(3, 4))
+    content = bytearray(buffer.getvalue())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del content[at:]
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    rows = array_or_message(read_rows, path)
+    if isinstance(rows, str):
+        assert len(rows.splitlines()) == 1
+    else:
+        assert rows.ndim == 2

@@ -1,0 +1,65 @@
+"""xpmlp: the multilayer perceptron, written once as algebra, trained wherever arrays live.
+
+    model = xpmlp.MLP((784, 64, 32, 10))
+    mnist = xpmlp.load_mnist()
+    run = xpmlp.train(model, mnist.train)
+    xpmlp.evaluate(model, run.parameters, mnist.test, backend=run.backend)
+
+Importing xpmlp loads nothing but the name that is used, and no array library but NumPy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from xpmlp.backends import Backend, select_backend
+    from xpmlp.data import Dataset, Split, load_idx_directory, load_mnist
+    from xpmlp.errors import BackendUnavailable, Diverged, InputError, XpmlpError
+    from xpmlp.network import MLP
+    from xpmlp.training import Observer, StopTraining, Training, evaluate, predict, train
+
+__all__ = [
+    "MLP",
+    "Backend",
+    "BackendUnavailable",
+    "Dataset",
+    "Diverged",
+    "InputError",
+    "Observer",
+    "Split",
+    "StopTraining",
+    "Training",
+    "XpmlpError",
+    "__version__",
+    "evaluate",
+    "load_idx_directory",
+    "load_mnist",
+    "predict",
+    "select_backend",
+    "train",
+]
+
+_HOMES = {
+    "xpmlp.backends": ("Backend", "select_backend"),
+    "xpmlp.data": ("Dataset", "Split", "load_idx_directory", "load_mnist"),
+    "xpmlp.errors": ("BackendUnavailable", "Diverged", "InputError", "XpmlpError"),
+    "xpmlp.network": ("MLP",),
+    "xpmlp.training": (
+        "Observer", "StopTraining", "Training", "evaluate", "predict", "train",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'xpmlp' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

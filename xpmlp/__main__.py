@@ -1,0 +1,5 @@
+"""`python -m xpmlp` is `xpmlp`."""
+
+from xpmlp.cli import main
+
+main()

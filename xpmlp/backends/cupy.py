@@ -1,0 +1,156 @@
+"""CuPy: an NVIDIA GPU, today run eagerly, kernel by kernel."""
+
+import ctypes
+import importlib.metadata
+import sys
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpmlp.backends.base import Backend, DeviceInfo, gpu_index
+from xpmlp.errors import BackendUnavailable
+from xpmlp.typing import Array
+
+CUDA13_DRIVER = 13000
+"""The least CUDA version a driver must support for CUDA 13 wheels, as cuDriverGetVersion counts."""
+
+
+class CuPyBackend(Backend):
+    """CuPy on one GPU."""
+
+    def activate(self) -> AbstractContextManager[object]:
+        """CuPy computes on the current device of the thread; this makes it ours for a while."""
+        context: AbstractContextManager[object] = self.device
+        return context
+
+    def asarray(self, host: np.ndarray, dtype: str | None = None) -> Array:
+        """A copy on the GPU."""
+        with self.activate():
+            return self.xp.asarray(np.asarray(host, dtype=dtype))
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """A copy on the host, which waits for the GPU."""
+        host: np.ndarray = array.get()
+        return host
+
+
+class Findings(NamedTuple):
+    """What is known when CuPy does not work: enough to say why and what would fix it.
+
+    `wheels` are the installed distributions that provide `cupy`; `driver` the CUDA version that
+    the NVIDIA driver supports (13000 for 13.0), 0 without a driver; `gpus` the GPUs that the
+    driver shows, None if it cannot be asked; `error` what CuPy raised, if it was tried.
+    """
+
+    wheels: tuple[str, ...]
+    driver: int
+    gpus: int | None = None
+    error: BaseException | None = None
+
+
+def diagnose(findings: Findings) -> tuple[str, str]:
+    """The cause in words and the command that would fix it, most fundamental cause first."""
+    wheels, driver, gpus, error = findings
+    extra = "cuda13" if driver >= CUDA13_DRIVER else "cuda12"
+    install = f"pip install 'xpmlp[{extra}]'"
+    if not driver:
+        cause = "no NVIDIA driver is installed (libcuda cannot be loaded)"
+        if not wheels:
+            cause = "no NVIDIA driver and no CuPy are installed"
+        remedy = "install NVIDIA's driver 580 or newer, then pip install 'xpmlp[cuda13]'"
+        return cause, f"{remedy}; in a container, start it with --gpus all"
+    if len(wheels) > 1:
+        cause = f"{len(wheels)} CuPy packages are installed over each other ({', '.join(wheels)})"
+        return cause, f"pip uninstall -y {' '.join(wheels)} && {install}"
+    if gpus == 0:
+        cause = "the NVIDIA driver shows no GPU"
+        return cause, "check CUDA_VISIBLE_DEVICES; start a container with --gpus all"
+    if not wheels:
+        return "CuPy is not installed", install
+    if "cuda13" in wheels[0] and driver < CUDA13_DRIVER:
+        cause = (
+            f"{wheels[0]} needs a driver for CUDA 13, this one supports CUDA "
+            f"{driver // 1000}.{driver % 1000 // 10}"
+        )
+        return cause, f"pip uninstall -y {wheels[0]} && {install}; or install driver 580 or newer"
+    said = " ".join(str(error).split()) or type(error).__name__
+    for library in ("nvrtc", "cublas", "cudart", "nvjitlink", "cuda_fp16.h", "cuda_runtime"):
+        if library in said.lower():
+            toolkit = f"pip install '{wheels[0]}[ctk]'"
+            return f"CUDA's toolkit is incomplete, {library} cannot be used ({said})", toolkit
+    return said, f"pip install --force-reinstall '{wheels[0]}[ctk]'"
+
+
+def open_backend(device: str | None) -> Backend:
+    """CuPy's backend, after a kernel and a product have really run on the GPU.
+
+    Raises `BackendUnavailable` with the cause and the command that would fix it.
+    """
+    index = gpu_index(device)
+    if index is None:
+        raise BackendUnavailable("cupy", "it computes on a GPU only", "use --backend numpy")
+    wheels = installed_wheels()
+    driver, gpus = ask_driver()
+    if not driver or gpus == 0 or len(wheels) != 1:
+        raise BackendUnavailable("cupy", *diagnose(Findings(wheels, driver, gpus)))
+    if gpus is not None and index >= gpus:
+        cause = f"device {device!r} asked for, but the driver shows {gpus} GPUs"
+        raise BackendUnavailable("cupy", cause, "use --device cuda:0")
+    try:
+        import array_api_compat.cupy as xp
+        import cupy
+
+        with cupy.cuda.Device(index) as chosen:
+            prove(cupy)
+    except Exception as error:  # whatever is broken in a driver or toolkit, it is not our end
+        findings = Findings(wheels, driver, gpus, error)
+        raise BackendUnavailable("cupy", *diagnose(findings)) from error
+    return CuPyBackend("cupy", xp, chosen, device_name=f"cuda:{index}")
+
+
+def prove(cupy: Any) -> None:
+    """Run a compiled kernel and a matrix product: a missing NVRTC or cuBLAS shows only there."""
+    A = cupy.arange(6, dtype=cupy.float32).reshape(2, 3)
+    found = cupy.matmul(A, (A + 1).T).get()
+    if found.tolist() != [[8.0, 17.0], [26.0, 62.0]]:
+        raise ArithmeticError(f"a 2 x 3 product came out as {found.tolist()}")
+
+
+def installed_wheels() -> tuple[str, ...]:
+    """The names of the installed distributions that provide the module `cupy`."""
+    names = {
+        (distribution.metadata["Name"] or "").lower()
+        for distribution in importlib.metadata.distributions()
+    }
+    return tuple(sorted(name for name in names if name == "cupy" or name.startswith("cupy-")))
+
+
+def ask_driver() -> tuple[int, int | None]:
+    """The CUDA version that NVIDIA's driver supports (0 without one) and how many GPUs it shows."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0, None
+    version, count = ctypes.c_int(0), ctypes.c_int(0)
+    if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return 0, None
+    no_device = 100  # CUDA_ERROR_NO_DEVICE
+    status = library.cuInit(0)
+    if status == no_device:
+        return version.value, 0
+    if status != 0 or library.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return version.value, None
+    return version.value, count.value
+
+
+def devices() -> list[DeviceInfo]:
+    """The GPUs that CuPy sees."""
+    import cupy
+
+    found = []
+    for index in range(cupy.cuda.runtime.getDeviceCount()):
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        name, memory = properties["name"].decode(), properties["totalGlobalMem"]
+        found.append(DeviceInfo(f"cuda:{index}", name, memory))
+    return found

@@ -1,0 +1,96 @@
+"""Which backend to use, and what this machine has."""
+
+import difflib
+import importlib
+import importlib.metadata
+from typing import Any, NamedTuple
+
+from xpmlp.backends.base import Backend, DeviceInfo, gpu_index
+from xpmlp.errors import BackendUnavailable, InputError
+
+BACKENDS = ("numpy", "cupy", "jax", "torch")
+"""The backends by name, each a module of this folder."""
+
+
+class BackendReport(NamedTuple):
+    """One row of `survey`: `cause` and `remedy` are None where the backend is usable."""
+
+    name: str
+    version: str | None
+    devices: tuple[DeviceInfo, ...]
+    cause: str | None
+    remedy: str | None
+
+    @property
+    def usable(self) -> bool:
+        return self.cause is None
+
+
+def select_backend(name: str = "auto", device: str | None = None) -> Backend:
+    """The backend to compute with.
+
+    `name` is one of `auto numpy cupy jax torch`. `auto` takes CuPy if a GPU really runs a kernel
+    and a matrix product, else NumPy; the result's `reason` says why in one line. `device` is
+    `cpu`, `cuda`, or `cuda:1` for the second GPU; by default, the backend's first.
+
+    Raises `BackendUnavailable`, with the cause and the command that would fix it, if a backend
+    asked for by name cannot run (or `auto` with a GPU asked for); `InputError` for an unknown
+    name or device.
+    """
+    if name == "auto":
+        return _automatic(device)
+    if name not in BACKENDS:
+        nearest = difflib.get_close_matches(name, ("auto", *BACKENDS), n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise InputError(f"backend {name!r} is unknown: {hint}use auto, {', '.join(BACKENDS)}")
+    return _open(name, device)
+
+
+def survey() -> list[BackendReport]:
+    """What each backend finds on this machine, whether it can run, and if not, the remedy."""
+    return [_report(name) for name in BACKENDS]
+
+
+def usable_backends() -> list[Backend]:
+    """Every backend that can run here, on its first device."""
+    return [select_backend(report.name) for report in survey() if report.usable]
+
+
+def _automatic(device: str | None) -> Backend:
+    if device is not None:
+        on_gpu = gpu_index(device) is not None
+        backend = _open("cupy" if on_gpu else "numpy", device)
+        backend.reason = f"{backend.name} on {backend.device_name}: --device asks for it"
+        return backend
+    try:
+        backend = _open("cupy", None)
+        backend.reason = f"cupy on {backend.device_name}: a GPU works here"
+    except BackendUnavailable as unavailable:
+        backend = _open("numpy", None)
+        backend.reason = f"numpy on the cpu: {unavailable.cause} (see: xpmlp backends)"
+    return backend
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"xpmlp.backends.{name}")
+
+
+def _open(name: str, device: str | None) -> Backend:
+    backend: Backend = _module(name).open_backend(device)
+    return backend
+
+
+def _report(name: str) -> BackendReport:
+    try:
+        _open(name, None)
+        devices = tuple(_module(name).devices())
+    except BackendUnavailable as error:
+        return BackendReport(name, _version(name), (), error.cause, error.remedy)
+    return BackendReport(name, _version(name), devices, None, None)
+
+
+def _version(name: str) -> str | None:
+    """The installed version, read from the metadata: a broken library need not be importable."""
+    for provider in importlib.metadata.packages_distributions().get(name, ()):
+        return importlib.metadata.version(provider)
+    return None

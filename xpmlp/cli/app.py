@@ -1,0 +1,67 @@
+"""The application: its commands, and what becomes of an error."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import xpmlp
+from xpmlp.cli import backends as backends_command
+from xpmlp.cli import evaluate, gradcheck, plot, predict, train
+from xpmlp.cli.console import complain, say
+from xpmlp.errors import XpmlpError
+
+app = typer.Typer(
+    name="xpmlp",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The multilayer perceptron, written once as algebra, trained wherever arrays live.",
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("plot")(plot.plot)
+app.command("gradcheck")(gradcheck.gradcheck)
+app.command("backends")(backends_command.backends)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"xpmlp {xpmlp.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; an error made on purpose is one line on standard error."""
+    try:
+        status = app(list(arguments), prog_name="xpmlp", standalone_mode=False)
+    except XpmlpError as error:
+        complain(str(error))
+        return error.exit_status
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        # Usage errors are classes of typer's private copy of click, or of click: known by method.
+        if not hasattr(error, "format_message"):
+            raise
+        complain(f"{' '.join(error.format_message().split())} (xpmlp --help says more)")
+        return 2
+    return status if isinstance(status, int) else 0

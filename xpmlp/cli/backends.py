@@ -1,0 +1,31 @@
+"""`xpmlp backends`."""
+
+from rich.table import Table
+
+from xpmlp.backends import select_backend, survey
+from xpmlp.backends.base import DeviceInfo
+from xpmlp.cli.console import output, say
+
+
+def backends() -> None:
+    """Show what can compute on this machine, and how to mend what cannot.
+
+    Example: xpmlp backends
+    """
+    table = Table("backend", "version", "usable", "devices, or why not", box=None)
+    reports = survey()
+    for report in reports:
+        found = ", ".join(map(_described, report.devices)) if report.usable else report.cause
+        usable = "[green]yes[/green]" if report.usable else "no"
+        table.add_row(report.name, report.version or "-", usable, found)
+    output.print(table)
+    say()
+    for report in reports:
+        if report.remedy:
+            say(f"To use {report.name}: {report.remedy}")
+    say(f"auto takes {select_backend().reason}")
+
+
+def _described(device: DeviceInfo) -> str:
+    memory = "" if device.memory is None else f", {device.memory / 2**30:.0f} GiB"
+    return f"{device.name} ({device.description}{memory})"

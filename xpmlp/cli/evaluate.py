@@ -1,0 +1,54 @@
+"""`xpmlp evaluate`."""
+
+import json
+
+import numpy as np
+
+from xpmlp.backends import select_backend
+from xpmlp.cli.console import say
+from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
+from xpmlp.data import load_data
+from xpmlp.runs import RunDirectory
+from xpmlp.training import evaluate as evaluate_network
+
+
+def evaluate(
+    run: RunArgument,
+    data: DataOption = None,
+    backend: BackendOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a trained network on its test set, or on another's with --data.
+
+    Example: xpmlp evaluate runs/lecture-1 --data fashion-mnist/
+    """
+    directory = RunDirectory.existing(run)
+    model, parameters, _ = directory.load_model()
+    dataset = load_data(data or directory.recipe.data).for_network(model.layer_sizes)
+    chosen = select_backend(backend or "auto", device)
+    found = evaluate_network(model, parameters, dataset.test, backend=chosen)
+    accuracy, loss = np.atleast_1d(found.accuracy), np.atleast_1d(found.loss)
+    rows = len(dataset.test.labels)
+    if as_json:
+        result: dict[str, object] = {
+            "data": dataset.name,
+            "rows": rows,
+            "accuracy": float(accuracy.mean()),
+            "loss": float(loss.mean()),
+        }
+        if found.committee is not None:
+            result["member_accuracy"] = accuracy.tolist()
+            result["member_loss"] = loss.tolist()
+            result["committee_accuracy"] = found.committee
+        say(json.dumps(result))
+        return
+    if found.committee is not None:
+        for member, (share, value) in enumerate(zip(accuracy, loss, strict=True), start=1):
+            say(f"Member {member}: test accuracy {share:.2%}, test loss {value:.4f}")
+        deviation = accuracy.std(ddof=1)
+        say(f"Mean: test accuracy {accuracy.mean():.2%} +- {deviation:.2%} (standard deviation)")
+        say(f"Committee (averaged probabilities): test accuracy {found.committee:.2%}")
+    else:
+        say(f"Test accuracy {accuracy[0]:.2%}, test loss {loss[0]:.4f}")
+    say(f"on {rows:,} rows of {dataset.name} with {chosen.name} on {chosen.device_name}")

@@ -1,0 +1,53 @@
+"""`xpmlp gradcheck`."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from xpmlp.cli.console import output, say
+from xpmlp.cli.options import HiddenOption, SeedOption
+from xpmlp.gradcheck import gradcheck as check
+from xpmlp.recipes import load_recipe
+
+
+def gradcheck(
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE|FILE.toml]", help="Whose architecture to check.")
+    ] = "lecture",
+    hidden: HiddenOption = None,
+    seed: SeedOption = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of the random batch.")] = 32,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
+    ] = None,
+) -> None:
+    """Compare every parameter's gradient across backends and with independent derivatives.
+
+    Exit status 1 if any differs by more than its tolerance.
+
+    Example: xpmlp gradcheck --set hidden=tanh
+    """
+    options = {"hidden_sizes": hidden, "seed": seed}
+    chosen = load_recipe(
+        recipe,
+        settings or [],
+        {name: value for name, value in options.items() if value is not None},
+    )
+    rows = check(chosen.model, seed=chosen.seed, batch_size=batch_size)
+    table = Table("parameter", "against", box=None)
+    for column in ("largest relative difference", "tolerance", "verdict"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        verdict = "agrees" if row.agrees else "[red]DIFFERS[/red]"
+        table.add_row(
+            row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}", verdict
+        )
+    output.print(table)
+    disagreeing = [row for row in rows if not row.agrees]
+    network = f"{chosen.model} ({chosen.model.hidden}, seed {chosen.seed})"
+    if disagreeing:
+        say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
+        raise typer.Exit(1)
+    say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")

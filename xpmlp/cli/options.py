@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", help="auto, numpy, cupy, jax or torch.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, or cuda:1 for the second GPU.")
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="mnist, or a directory with its four IDX files, plain or .gz."),
+]
+HiddenOption = Annotated[
+    str | None, typer.Option("--hidden", help="Widths of the hidden layers, such as 64,32.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights and order.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]

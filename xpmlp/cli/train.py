@@ -1,0 +1,158 @@
+"""`xpmlp train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xpmlp.backends import select_backend
+from xpmlp.cli.console import complain, errors, say
+from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, HiddenOption, SeedOption
+from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
+from xpmlp.data import Dataset, load_data
+from xpmlp.errors import Diverged, InputError
+from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.reports import plot_training
+from xpmlp.runs import Checkpoints, RunDirectory, begin_training
+from xpmlp.training import Observer, Training, evaluate
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE|FILE.toml]", help="A recipe's name or a TOML file.")
+    ] = "lecture",
+    backend: BackendOption = None,
+    device: DeviceOption = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    data: DataOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Step size of SGD.")] = None,
+    hidden: HiddenOption = None,
+    seed: SeedOption = None,
+    shuffle: Annotated[
+        bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order every epoch.")
+    ] = None,
+    members: Annotated[int | None, typer.Option(help="Networks trained at once.")] = None,
+    initial_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="W1 B1 W2 B2 ... to start from.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Train a network: by default the lecture's, on MNIST, on a GPU if one works.
+
+    Example: xpmlp train --epochs 5 --hidden 128,64 --shuffle --out runs/wide
+    """
+    options: dict[str, object] = {
+        "backend": backend,
+        "device": device,
+        "dtype": dtype,
+        "data": data,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "hidden_sizes": hidden,
+        "seed": seed,
+        "shuffle": shuffle,
+        "members": members,
+        "initial_weights": None if initial_weights is None else str(initial_weights),
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if resume is None:
+        planned = load_recipe(recipe, settings or [], options)
+        _begin(planned, out, name=Path(recipe).stem, quiet=quiet)
+    elif out is None and not settings and options.keys() <= {"epochs"}:
+        _go_on(RunDirectory.existing(resume), options, quiet=quiet)
+    else:
+        raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
+
+
+def _begin(recipe: Recipe, out: Path | None, *, name: str, quiet: bool) -> None:
+    """A new run. Whatever can be refused is refused before its directory is made."""
+    dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
+    backend = select_backend(recipe.backend, recipe.device or None)
+    recipe = recipe.resolved(backend)
+    training = begin_training(recipe, dataset, backend)
+    run = RunDirectory.new(recipe, name=name) if out is None else RunDirectory.create(out, recipe)
+    _carry_out(run, training, dataset, quiet=quiet)
+
+
+def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> None:
+    """A run that was stopped, from its last checkpoint."""
+    recipe = run.recipe.replace(options)
+    snapshot = run.load_checkpoint()
+    if snapshot.epoch >= recipe.epochs:
+        raise InputError(
+            f"{run.path}: its {snapshot.epoch} epochs are done; ask for more with --epochs"
+        )
+    dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
+    backend = select_backend(recipe.backend, recipe.device or None)
+    training = begin_training(recipe, dataset, backend)
+    training.restore(snapshot)
+    run.save_recipe(recipe)
+    _carry_out(run, training, dataset, quiet=quiet)
+
+
+def _carry_out(run: RunDirectory, training: Training, dataset: Dataset, *, quiet: bool) -> None:
+    """Train, save and say what came of it; also after an interruption or a divergence."""
+    interruption = Interruption()
+    observers: list[Observer] = [Checkpoints(run), interruption]
+    if not quiet:
+        _introduce(training)
+        observers.append(ProgressBar() if errors.is_terminal else ProgressLines())
+    try:
+        with interruption:
+            training.run(observers)
+    except Diverged as error:
+        _save(run, training, dataset)
+        raise Diverged(f"{error} in {run.path}") from error
+    summary = _save(run, training, dataset)
+    if interruption.status:
+        complain(
+            f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
+            f"go on with xpmlp train --resume {run.path}"
+        )
+        raise typer.Exit(interruption.status)
+    if not quiet:
+        _conclude(run, summary)
+
+
+def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
+    test = evaluate(training.model, training.parameters, dataset.test, backend=training.backend)
+    summary = run.save_results(training, test, image_shape=dataset.image_shape)
+    if training.history.losses:
+        plot_training(training.history, run.plot)
+    return summary
+
+
+def _introduce(training: Training) -> None:
+    backend = training.backend
+    say(backend.reason)
+    say()
+    say("W/B Shapes", style="green")
+    layers = training.model.layers(training.parameters, xp=backend.xp)
+    for number, (W, b) in enumerate(layers, start=1):
+        say(f"W{number}/B{number}: {tuple(W.shape)}/{tuple(b.shape)}")
+    say()
+
+
+def _conclude(run: RunDirectory, summary: dict[str, Any]) -> None:
+    say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
+    say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
+    if "members" in summary:
+        say(
+            f"  mean of {summary['members']} members; their committee: "
+            f"{summary['committee_test_accuracy']:.2%}"
+        )
+    say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step")
+    say(f"Run saved in {run.path} (next: xpmlp predict {run.path} digit.png)")

@@ -1,0 +1,43 @@
+"""Examples: files become checked rows and labels, on the host and in NumPy alone.
+
+    load_data                         a data set by the name that a recipe gives
+    load_mnist, load_idx_directory    a data set: rows (n, l0) and labels (n,) to train and to test
+    dataset_of, check_split           the same from arrays of one's own
+    order                             the order in which an epoch takes its rows
+    read_image, read_rows             what `xpmlp predict` is given: pictures and .npy files
+    check_rows                        refuses what no network, or not this one, can take
+    read_idx, write_idx               the file format of MNIST
+
+Everything refused is an `InputError` of one line, raised before memory is spent on it.
+"""
+
+from xpmlp.data.dataset import (
+    Dataset,
+    Split,
+    check_rows,
+    check_split,
+    dataset_of,
+    load_idx_directory,
+    order,
+)
+from xpmlp.data.idx import read_idx, write_idx
+from xpmlp.data.images import read_image, read_rows
+from xpmlp.data.mnist import load_mnist
+from xpmlp.data.sources import MNIST, load_data
+
+__all__ = [
+    "MNIST",
+    "Dataset",
+    "Split",
+    "check_rows",
+    "check_split",
+    "dataset_of",
+    "load_data",
+    "load_idx_directory",
+    "load_mnist",
+    "order",
+    "read_idx",
+    "read_image",
+    "read_rows",
+    "write_idx",
+]

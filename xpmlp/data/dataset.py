@@ -1,0 +1,233 @@
+"""A data set: rows and labels, to train and to test, checked before anything learns from them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from xpmlp.data.idx import read_idx
+from xpmlp.data.opening import FilePath, shown
+from xpmlp.errors import InputError
+from xpmlp.randomness import ORDER, generator
+
+FILE_NAME = re.compile(
+    r"(?P<stem>(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
+    r"[-.]idx\d+-\w+)(\.gz)?"
+)
+"""MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
+
+
+class Split(NamedTuple):
+    """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1."""
+
+    X: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples to train and to test; `image_shape` is that of one row before it was flattened."""
+
+    name: str
+    train: Split
+    test: Split
+    image_shape: tuple[int, ...]
+
+    def for_network(self, layer_sizes: Sequence[int]) -> "Dataset":
+        """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
+        train, test = (
+            check_split(
+                *split,
+                where=f"{self.name} ({part})",
+                layer_sizes=layer_sizes,
+                image_shape=self.image_shape,
+            )
+            for part, split in (("train", self.train), ("test", self.test))
+        )
+        return Dataset(self.name, train, test, self.image_shape)
+
+
+def check_rows(
+    X: np.ndarray,
+    *,
+    where: str,
+    layer_sizes: Sequence[int] | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Flatten X (n, ...) to (n, l0) and refuse, as `InputError`, what a network cannot take.
+
+    That is: elements that are not real numbers, no rows, NaN or infinity, and, given
+    `layer_sizes`, another number of values per row. `where` starts the message, and `image_shape`
+    describes a row in it (default: the shape that X has).
+    """
+    if X.dtype.kind not in "uif":
+        raise InputError(
+            f"{where}: elements of type {X.dtype}, a network takes integers or floating-point "
+            "numbers; convert the array"
+        )
+    if X.ndim < 2 or X.size == 0:
+        raise InputError(
+            f"{where}: an array of shape {X.shape}, a network takes (rows, values) with at least "
+            "one of each; reshape or fill it"
+        )
+    rows = X.reshape(len(X), -1)
+    values = rows.shape[1]
+    if layer_sizes is not None and values != layer_sizes[0]:
+        shape = X.shape[1:] if image_shape is None else image_shape
+        image = f"images are {' x '.join(map(str, shape))} =" if len(shape) > 1 else "rows are"
+        raise InputError(
+            f"{where}: {image} {values:,} values, the network takes {layer_sizes[0]:,}: "
+            f"{_remedy(values, *layer_sizes[1:])} or give other data"
+        )
+    if rows.dtype.kind == "f":
+        finite = np.isfinite(rows)
+        if not finite.all():
+            raise InputError(
+                f"{where}: NaN or infinite values: {finite.size - np.count_nonzero(finite):,} of "
+                f"{finite.size:,}, the first in row {finite.all(axis=1).argmin():,}; "
+                "remove or replace them"
+            )
+    return rows
+
+
+def check_split(
+    X: np.ndarray,
+    labels: np.ndarray,
+    *,
+    where: str,
+    layer_sizes: Sequence[int] | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> Split:
+    """Check X (n, ...) as `check_rows` does, and its labels (n,), counted from 0.
+
+    Raises `InputError` for another number of labels than of rows, labels that are no integers,
+    negative ones and, given `layer_sizes`, those that the network's last width has no place for;
+    the message names the first of them and its row, counted from 0.
+    """
+    rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
+    if labels.dtype.kind not in "ui" or labels.ndim != 1:
+        raise InputError(
+            f"{where}: labels of type {labels.dtype} and shape {labels.shape}, expected one "
+            "integer per row; convert them"
+        )
+    if len(labels) != len(rows):
+        raise InputError(
+            f"{where}: {len(rows):,} rows and {len(labels):,} labels; give one label per row"
+        )
+    if (negative := labels < 0).any():
+        row = negative.argmax()
+        raise InputError(
+            f"{where}: label {labels[row]} in row {row:,}, labels start at 0; renumber them"
+        )
+    # Without a network the limit is that of int64, which the labels become.
+    classes = 1 << 63 if layer_sizes is None else layer_sizes[-1]
+    if (beyond := labels >= classes).any():
+        row = beyond.argmax()
+        fix = "renumber them"
+        if layer_sizes is not None:
+            fix = f"{_remedy(*layer_sizes[:-1], int(labels.max()) + 1)} or renumber them"
+        raise InputError(
+            f"{where}: label {labels[row]} in row {row:,}, the largest that fits is "
+            f"{classes - 1:,}; {fix}"
+        )
+    return Split(rows, labels.astype(np.int64, copy=False))
+
+
+def _remedy(*layer_sizes: int) -> str:
+    return f"--set layer_sizes={','.join(map(str, layer_sizes))}"
+
+
+def dataset_of(
+    name: str,
+    *,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    where: str | None = None,
+) -> Dataset:
+    """Make a data set of two pairs: images (n, ...) and labels (n,).
+
+    `where` starts the messages (default: the name). Raises `InputError` as `check_split` does, and
+    if the images of the two parts differ in shape.
+    """
+    where = name if where is None else where
+    train_split = check_split(*train, where=f"{where} (train)")
+    test_split = check_split(*test, where=f"{where} (test)")
+    image_shape, other = train[0].shape[1:], test[0].shape[1:]
+    if image_shape != other:
+        raise InputError(
+            f"{where}: images of shape {image_shape} to train and {other} to test; "
+            "give both in one shape"
+        )
+    return Dataset(name, train_split, test_split, image_shape)
+
+
+def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
+    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
+
+    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
+    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
+    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
+    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
+    (EMNIST's are stored transposed, and stay that too).
+
+    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
+    """
+    directory, where = Path(path), shown(path)
+    try:
+        names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{where}: {cause}; give a directory that has MNIST's four IDX files"
+        ) from error
+    prefixes: set[str] = set()
+    # Role -> stem -> file name; sorted names put the plain file first, and the first one stays.
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for file_name in names:
+        if match := FILE_NAME.fullmatch(file_name):
+            part = "train" if match["part"] == "train" else "test"
+            prefixes.add(match["prefix"])
+            found[part, match["kind"]].setdefault(match["stem"], file_name)
+
+    def read(part: str, kind: str, rank: int) -> np.ndarray:
+        candidates = list(found[part, kind].values())
+        if not candidates:
+            missing = f"{'train' if part == 'train' else 't10k'}-{kind}-idx{rank}-ubyte"
+            raise InputError(
+                f"{where}: no file {missing} or {missing}.gz; "
+                "give a directory that has MNIST's four IDX files"
+            )
+        if len(candidates) > 1 or len(prefixes) > 1:
+            several = sorted(prefixes) if len(prefixes) > 1 else candidates
+            raise InputError(
+                f"{where}: {len(several)} data sets in one directory "
+                f"({', '.join(map(repr, several))}); "
+                "move the four files of one into a directory of their own"
+            )
+        array = read_idx(directory / candidates[0])
+        if array.ndim != 1 if kind == "labels" else array.ndim < 2:
+            raise InputError(
+                f"{shown(directory / candidates[0])}: rank {array.ndim}, {kind} have "
+                f"{'rank 1' if rank == 1 else 'at least rank 2'}; give MNIST's four IDX files"
+            )
+        return array
+
+    train_images, train_labels = read("train", "images", 3), read("train", "labels", 1)
+    test_images, test_labels = read("test", "images", 3), read("test", "labels", 1)
+    return dataset_of(
+        name or next(iter(prefixes)).strip("-_.") or directory.resolve().name,
+        train=(train_images, train_labels),
+        test=(test_images, test_labels),
+        where=where,
+    )
+
+
+def order(n: int, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+    """The order (n,), int64, in which an epoch takes its n rows: a function of (seed, epoch)."""
+    if not shuffle:
+        return np.arange(n, dtype=np.int64)
+    return generator(seed, ORDER, epoch).permutation(np.arange(n, dtype=np.int64))

@@ -1,0 +1,120 @@
+"""Pictures and arrays given to a trained network, made to look like its training data."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+
+from xpmlp.data.dataset import check_rows
+from xpmlp.data.opening import FilePath, opened, shown
+from xpmlp.errors import InputError
+
+LIGHT = 128
+"""Greys from here on are nearer to white (255) than to black."""
+
+
+def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndarray:
+    """Read a picture as uint8 of `image_shape` (rows, columns): light on dark, as in MNIST.
+
+    Turned as its EXIF data say, laid on white where transparent, greyed, inverted if its background
+    (the median of its border) is light, scaled to fit and padded with that background. A picture of
+    the right shape is only greyed and inverted.
+
+    Raises `InputError` for what Pillow cannot decode or takes for a decompression bomb, for
+    floating-point pictures, whose range is anyone's guess, and if Pillow is not installed.
+    """
+    name = shown(path)
+    if len(image_shape) != 2:
+        raise InputError(
+            f"{name}: a picture is read as (rows, columns), the network takes shape "
+            f"{tuple(image_shape)}; give its rows as an .npy file"
+        )
+    with opened(path) as file:
+        try:
+            grey = _decode(file, name)
+        except InputError:
+            raise
+        except ImportError as error:
+            raise InputError(f"{name}: pictures need Pillow; pip install pillow") from error
+        except Exception as error:  # Pillow's decoders raise whatever their parsers stumble on.
+            cause = " ".join(str(error).split()).replace(repr(file), "it") or type(error).__name__
+            raise InputError(
+                f"{name}: not a picture that Pillow can read ({cause}); give a whole PNG file"
+            ) from error
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    background = int(np.median(border))
+    if background >= LIGHT:
+        grey, background = 255 - grey, 255 - background
+    return _fit(grey, background, (image_shape[0], image_shape[1]))
+
+
+def _decode(file: BinaryIO, name: str) -> np.ndarray:
+    """The picture in the file, (rows, columns) uint8, on white and the right way up."""
+    from PIL import Image, ImageOps  # Here, because `import xpmlp.data` must not load Pillow.
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image: Image.Image = Image.open(file)
+        if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
+            raise InputError(f"{name}: an EPS file is a program; give a PNG file")
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise InputError(f"{name}: a floating-point picture; save it with 8 or 16 bits")
+        if image.mode.startswith("I"):  # "I;16" and its kin; "I" is how Pillow reads 16-bit PGM.
+            wide = np.asarray(image).astype(np.int64)
+            if wide.min() < 0 or wide.max() > 65535:
+                raise InputError(
+                    f"{name}: greys from {wide.min():,} to {wide.max():,}, expected 0 to 65,535; "
+                    "save it with 8 or 16 bits"
+                )
+            return ((wide + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.asarray(image.convert("L"))
+
+
+def _fit(grey: np.ndarray, background: int, shape: tuple[int, int]) -> np.ndarray:
+    """Scale to fit into `shape`, keeping the aspect, and centre on the background."""
+    if grey.shape == shape:
+        return grey.copy()
+    from PIL import Image
+
+    # Scaled first and padded then: padding first would square the long side of a thin picture.
+    scale = min(shape[0] / grey.shape[0], shape[1] / grey.shape[1])
+    height, width = (max(1, math.floor(side * scale + 0.5)) for side in grey.shape)
+    # Hamming averages what a pixel covers: it rings less than Lanczos and blurs less than bilinear.
+    scaled = Image.fromarray(grey).resize((width, height), Image.Resampling.HAMMING)
+    fitted = np.full(shape, background, np.uint8)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    fitted[top : top + height, left : left + width] = np.asarray(scaled)
+    return fitted
+
+
+def read_rows(path: FilePath) -> np.ndarray:
+    """Read an `.npy` file of rows (n, l0), of one row (l0,) or of images (n, h, w) as (n, l0).
+
+    Raises `InputError` for other files, pickled objects, a header that promises more than the file
+    holds (before memory is taken), and whatever `check_rows` refuses.
+    """
+    name = shown(path)
+    with opened(path) as file:
+        magic = file.read(6)
+    if magic != b"\x93NUMPY":
+        raise InputError(
+            f"{name}: starts with {magic.hex(' ') or 'nothing'}, an .npy file with "
+            "93 4e 55 4d 50 59; write it with numpy.save"
+        )
+    try:
+        # Mapped, so that the system compares the claimed size with the file's.
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
+    except Exception as error:  # The header is a Python literal: any failure of its parser.
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{name}: not a whole .npy file of numbers ({cause}); write it with numpy.save"
+        ) from error
+    return check_rows(rows[None] if rows.ndim == 1 else rows, where=name)

@@ -1,0 +1,35 @@
+"""The errors that xpmlp raises on purpose, each one clear line.
+
+A message names the value, the limit and the remedy. Every class also carries the exit status
+that the command line gives it, so that this is decided once.
+"""
+
+
+class XpmlpError(Exception):
+    """Base of all errors that xpmlp raises on purpose."""
+
+    exit_status = 1
+
+
+class InputError(XpmlpError, ValueError):
+    """Something given to xpmlp cannot be used: an option, a file, an array."""
+
+    exit_status = 2
+
+
+class BackendUnavailable(XpmlpError, RuntimeError):
+    """A backend cannot run here: `cause` says why and `remedy` is the command that would fix it."""
+
+    exit_status = 3
+
+    def __init__(self, backend: str, cause: str, remedy: str) -> None:
+        super().__init__(f"backend {backend} cannot run here: {cause}; {remedy}")
+        self.backend = backend
+        self.cause = cause
+        self.remedy = remedy
+
+
+class Diverged(XpmlpError, ArithmeticError):
+    """The loss became NaN or infinite; the state before it is kept."""
+
+    exit_status = 1

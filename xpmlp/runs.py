@@ -1,0 +1,367 @@
+"""The run directory: everything that a run of training leaves behind, each file whole.
+
+config.toml              the recipe with every setting: training it again repeats the run
+checkpoint.safetensors   where the run stands: parameters, optimizer, counters, history
+model.safetensors        W1 b1 W2 b2 ..., with the architecture as metadata
+history.npz              loss per iteration, accuracy per epoch
+metrics.csv              a row per epoch
+summary.json             what the run came to
+training.png             the lecture's two panels (drawn by xpmlp.reports)
+"""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+import xpmlp
+from xpmlp.backends import Backend
+from xpmlp.data import Dataset
+from xpmlp.errors import InputError
+from xpmlp.files import write_atomically
+from xpmlp.network import MLP
+from xpmlp.optimizers import sgd
+from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.training import Evaluation, History, Observer, Snapshot, Training
+
+METADATA = "xpmlp"
+"""The one metadata key of our safetensors files: several would be written in any order."""
+
+
+class TrainedModel(NamedTuple):
+    """A network with its flat parameters on the host, and the shape its inputs had as images."""
+
+    model: MLP
+    parameters: np.ndarray
+    image_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The directory of one run."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe) -> "RunDirectory":
+        """Make the directory of a new run and write its config.toml, which proves it writable.
+
+        Raises `InputError` if the place holds a run already or cannot be written.
+        """
+        run = cls(path)
+        if run.config.exists():
+            raise InputError(
+                f"{path}: holds a run already; give another --out, or --resume {path} to go on"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be made ({error.strerror}); give another --out"
+            ) from error
+        run.save_recipe(recipe)
+        return run
+
+    @classmethod
+    def new(cls, recipe: Recipe, *, name: str, parent: Path = Path("runs")) -> "RunDirectory":
+        """A run directory in `runs/`, named after the recipe and numbered: `runs/lecture-1`."""
+        number = 1
+        while (parent / f"{name}-{number}").exists():
+            number += 1
+        return cls.create(parent / f"{name}-{number}", recipe)
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunDirectory":
+        """The directory of a run that was started before; `InputError` if there is none."""
+        run = cls(path)
+        if not run.config.is_file():
+            raise InputError(f"{path}: no run is here (no config.toml); give a run directory")
+        return run
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def plot(self) -> Path:
+        return self.path / "training.png"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run, every setting resolved."""
+        return load_recipe(str(self.config))
+
+    def save_recipe(self, recipe: Recipe) -> None:
+        """Write config.toml."""
+        write_atomically(self.config, lambda file: file.write_text(recipe.to_toml(), "utf-8"))
+
+    def save_checkpoint(self, snapshot: Snapshot) -> None:
+        """Write where the run stands, for `load_checkpoint`."""
+        tensors = {
+            "parameters": snapshot.parameters,
+            "correct": snapshot.correct,
+            "loss": snapshot.history.loss,
+            "accuracy": snapshot.history.accuracy,
+            **{f"optimizer.{name}": array for name, array in snapshot.optimizer.items()},
+        }
+        metadata = {"epoch": snapshot.epoch, "step": snapshot.step, "seconds": snapshot.seconds}
+        _save_tensors(self.path / "checkpoint.safetensors", tensors, metadata)
+
+    def load_checkpoint(self) -> Snapshot:
+        """Where the run stood when it was last saved; `InputError` if that cannot be read."""
+        path = self.path / "checkpoint.safetensors"
+        tensors, metadata = _load_tensors(path)
+        try:
+            prefix = "optimizer."
+            return Snapshot(
+                parameters=tensors["parameters"],
+                optimizer={
+                    name.removeprefix(prefix): array
+                    for name, array in tensors.items()
+                    if name.startswith(prefix)
+                },
+                epoch=int(metadata["epoch"]),
+                step=int(metadata["step"]),
+                correct=tensors["correct"],
+                history=History(list(tensors["loss"]), list(tensors["accuracy"])),
+                seconds=metadata["seconds"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: no checkpoint of xpmlp ({error} is missing)") from error
+
+    def save_results(
+        self, training: Training, test: Evaluation, *, image_shape: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """Write model, history, metrics and summary of a run as it stands; return the summary."""
+        recipe = self.recipe
+        snapshot = training.snapshot()
+        self._save_model(training.model, snapshot.parameters, image_shape)
+        self._save_history(snapshot.history)
+        self._save_metrics(snapshot.history, training)
+        accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
+        summary: dict[str, Any] = {
+            "backend": training.backend.name,
+            "device": training.backend.device_name,
+            "dtype": recipe.dtype,
+            "epochs": snapshot.epoch,
+            "steps": training.iteration,
+            "seconds": seconds,
+            "seconds_per_step": seconds / training.iteration
+            if seconds is not None and training.iteration
+            else None,
+            "train_accuracy": float(np.mean(accuracies[-1])) if accuracies else None,
+            "test_accuracy": float(np.mean(test.accuracy)),
+            "test_loss": float(np.mean(test.loss)),
+            "seed": recipe.seed,
+            "version": xpmlp.__version__,
+        }
+        if recipe.members > 1:
+            summary["members"] = recipe.members
+            summary["member_test_accuracy"] = [float(value) for value in test.accuracy]
+            summary["member_test_loss"] = [float(value) for value in test.loss]
+            summary["committee_test_accuracy"] = test.committee
+        text = json.dumps(summary, indent=2) + "\n"
+        write_atomically(self.path / "summary.json", lambda file: file.write_text(text, "utf-8"))
+        return summary
+
+    def _save_model(self, model: MLP, parameters: np.ndarray, image_shape: tuple[int, ...]) -> None:
+        tensors = model.unflatten(parameters, xp=np)
+        metadata = {
+            "layer_sizes": list(model.layer_sizes),
+            "hidden": model.hidden,
+            "output": model.output,
+            "image_shape": list(image_shape),
+            "version": xpmlp.__version__,
+        }
+        _save_tensors(self.path / "model.safetensors", tensors, metadata)
+
+    def _save_history(self, history: History) -> None:
+        def write(file: Path) -> None:
+            np.savez(file, loss=history.loss, accuracy=history.accuracy)
+
+        write_atomically(self.path / "history.npz", write)
+
+    def _save_metrics(self, history: History, training: Training) -> None:
+        """Columns epoch, iterations, loss (mean over the epoch), accuracy; per member if several.
+
+        No times: two runs that learn the same write the same bytes.
+        """
+        steps = training.steps_per_epoch
+        rows = []
+        for epoch, accuracy in enumerate(history.accuracies, start=1):
+            losses = np.asarray(history.losses[(epoch - 1) * steps : epoch * steps])
+            loss = losses.mean(axis=0, dtype=np.float64)
+            row: list[object] = [epoch, epoch * steps, float(loss.mean()), float(accuracy.mean())]
+            rows.append([*row, *loss.ravel().tolist(), *accuracy.ravel().tolist()])
+        header = ["epoch", "iterations", "loss", "accuracy"]
+        if training.parameters.ndim == 2:
+            members = range(1, training.parameters.shape[0] + 1)
+            header += [
+                f"{series}_{member}" for series in ("loss", "accuracy") for member in members
+            ]
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(
+            [header, *(row[: len(header)] for row in rows)]
+        )
+        write_atomically(
+            self.path / "metrics.csv", lambda file: file.write_text(text.getvalue(), "utf-8")
+        )
+
+    def load_model(self) -> TrainedModel:
+        """The trained network; `InputError` if there is none or the file is not whole."""
+        path = self.path / "model.safetensors"
+        tensors, metadata = _load_tensors(path)
+        try:
+            model = MLP(metadata["layer_sizes"], metadata["hidden"], metadata["output"])
+            image_shape = tuple(int(size) for size in metadata["image_shape"])
+            parameters = model.flatten(tensors)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: no model of xpmlp ({error} is missing)") from error
+        if not np.isfinite(parameters).all():
+            raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
+        return TrainedModel(model, parameters, image_shape)
+
+    def load_history(self) -> History:
+        """Loss per iteration and accuracy per epoch of a run that has been saved."""
+        path = self.path / "history.npz"
+        arrays = read_npz(path)
+        if missing := {"loss", "accuracy"} - set(arrays):
+            raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
+        return History(list(arrays["loss"]), list(arrays["accuracy"]))
+
+
+class Checkpoints(Observer):
+    """Saves where a run stands after every epoch and at its end."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+
+    def on_epoch(self, training: Training, /) -> None:
+        self.run.save_checkpoint(training.last_good)
+
+    def on_end(self, training: Training, /) -> None:
+        if training.step:
+            self.run.save_checkpoint(training.snapshot())
+
+
+def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
+    """The flat parameters in an .npz with W1 B1 W2 B2 ..., the lecture's names; float64.
+
+    Shapes are compared before anything is read. Raises `InputError` for a file or an array
+    that does not fit.
+    """
+    names = {name.upper(): name for name in model.shapes}
+    leading = () if members == 1 else (members,)
+    wanted = {names[key].upper(): (*leading, *model.shapes[names[key]]) for key in names}
+    arrays = read_npz(path, shapes=wanted)
+    parts = {names[key]: arrays[key] for key in wanted}
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {key} holds NaN or infinity; give finite weights")
+    return model.flatten({name: np.asarray(part, np.float64) for name, part in parts.items()})
+
+
+def read_npz(
+    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, np.ndarray]:
+    """The real-valued arrays of an .npz file by name, without unpickling anything.
+
+    With `shapes`, exactly these names are read, and each shape is compared with the header's
+    before the array is allocated; without, an array may be as large as the file says it is.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            names = list(entries) if shapes is None else list(shapes)
+            for name in names:
+                if name not in entries:
+                    raise InputError(f"{path}: no {name}; it has {', '.join(entries) or 'nothing'}")
+                with archive.open(entries[name]) as file:
+                    arrays[name] = _read_npy(file, archive.getinfo(entries[name]), name, shapes)
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: no whole .npz file ({said}); save it again") from error
+    return arrays
+
+
+def _read_npy(
+    file: Any, info: zipfile.ZipInfo, name: str, shapes: Mapping[str, tuple[int, ...]] | None
+) -> np.ndarray:
+    version = np.lib.format.read_magic(file)
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.kind not in "fiu":
+        raise InputError(f"{name} has elements of type {dtype}; give real numbers")
+    if shapes is not None and shape != shapes[name]:
+        raise InputError(f"{name} has shape {shape}, the network takes {shapes[name]}")
+    promised = file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if info.file_size != promised:
+        raise InputError(
+            f"{name} has {info.file_size:,} bytes, its header promises {promised:,}; save it again"
+        )
+    content = file.read()
+    array = np.frombuffer(content, dtype=dtype)
+    return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: object) -> None:
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    text = {METADATA: json.dumps(metadata, sort_keys=True)}
+    write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
+
+
+def _load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = json.loads((file.metadata() or {})[METADATA])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; has the run been saved?") from error
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata are no table; train again")
+    return tensors, metadata
+
+
+def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Training:
+    """The run that a recipe describes, before its first step."""
+    model = recipe.model
+    with backend.activate():
+        if recipe.initial_weights:
+            path = Path(recipe.initial_weights)
+            host = load_initial_weights(path, model, members=recipe.members)
+            parameters = backend.asarray(host, recipe.dtype)
+        else:
+            parameters = model.initialize(recipe.seeds, backend=backend, dtype=recipe.dtype)
+        return Training.begin(
+            model,
+            dataset.train,
+            parameters=parameters,
+            optimizer=sgd(recipe.learning_rate),
+            backend=backend,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            shuffle=recipe.shuffle,
+        )
