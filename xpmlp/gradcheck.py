@@ -50,11 +50,13 @@ def gradcheck(
     seed: int = 0,
     batch_size: int = 32,
     backends: Sequence[Backend] | None = None,
+    autodiff: Sequence[str] = ("torch", "jax"),
 ) -> list[Comparison]:
     """Compare every parameter's gradient across backends and with independent derivatives.
 
     The weights, a batch of rows and its labels are random, from `seed`. `backends` are compared
-    with NumPy; the default is every one that can run here.
+    with NumPy; the default is every one that can run here. `autodiff` names the libraries whose
+    own derivatives are asked for, where they are installed.
     """
     random = generator(seed, BATCH)
     X = random.uniform(0.0, 1.0, (batch_size, model.layer_sizes[0]))
@@ -71,7 +73,7 @@ def gradcheck(
                 rows += _compare(model, reference, found, witness, TOLERANCES[dtype])
     rows += _directional(model, reference, parameters, X, labels, seed)
     for witness, differentiate in (("torch", _torch_autograd), ("jax", _jax_autodiff)):
-        if importlib.util.find_spec(witness):
+        if witness in autodiff and importlib.util.find_spec(witness):
             found = differentiate(model, parameters, X, labels)
             name = f"{witness} autograd" if witness == "torch" else f"{witness} autodiff"
             rows += _compare(model, reference, found, name, TOLERANCES["float64"])
@@ -87,7 +89,8 @@ def _moderate_parameters(model: MLP, seed: int) -> np.ndarray:
         np.full(int(np.prod(shape)), shape[0] ** -0.5 if len(shape) == 2 else 0.5)
         for shape in model.shapes.values()
     ]
-    return random.standard_normal(model.parameter_count) * np.concatenate(scales)
+    moderate: np.ndarray = random.standard_normal(model.parameter_count) * np.concatenate(scales)
+    return moderate
 
 
 def _gradients(

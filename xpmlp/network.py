@@ -45,9 +45,13 @@ class Layer(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What the forward pass keeps for the backward pass: A = (X, A1, A2, ...) and the logits L."""
+    """What the forward pass keeps for the backward pass, and its result.
+
+    A = (X, A1, A2, ...) goes into the layers, whose (W, b) are kept as views; L are the logits.
+    """
 
     A: tuple[Array, ...]
+    layers: list[Layer]
     L: Array
 
 
@@ -172,30 +176,28 @@ class MLP:
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         activation = ACTIVATIONS[self.hidden]
-        *hidden_layers, last = self.layers(parameters, xp=xp)
+        layers = self.layers(parameters, xp=xp)
         A = [X]
-        for W, b in hidden_layers:
+        for W, b in layers[:-1]:
             A.append(activation.forward(dense(A[-1], W, b, xp=xp), xp=xp))
-        return Tape(tuple(A), L=dense(A[-1], last.W, last.b, xp=xp))
+        W, b = layers[-1]
+        return Tape(tuple(A), layers, L=dense(A[-1], W, b, xp=xp))
 
-    def backward(
-        self, parameters: Array, tape: Tape, dL: Array, *, xp: Namespace | None = None
-    ) -> Array:
+    def backward(self, tape: Tape, dL: Array, *, xp: Namespace | None = None) -> Array:
         """The backward pass: dL (N, K) to the flat gradient of all parameters, (P,).
 
         Source: lecture 11, "backpropagation".
         """
-        xp = xp or array_api_compat.array_namespace(parameters)
+        xp = xp or array_api_compat.array_namespace(dL)
         activation = ACTIVATIONS[self.hidden]
-        layers = self.layers(parameters, xp=xp)
         gradients: list[Array] = []
         dZ = dL
-        for A, layer in zip(tape.A[:0:-1], layers[:0:-1], strict=True):
-            dW, db, dA = dense_backward(dZ, A, layer.W, xp=xp)
+        for A, (W, _) in zip(tape.A[:0:-1], tape.layers[:0:-1], strict=True):
+            dW, db, dA = dense_backward(dZ, A, W, xp=xp)
             gradients[:0] = [dW, db]
             dZ = activation.backward(dA, A, xp=xp)
         gradients[:0] = dense_backward_parameters(dZ, tape.A[0], xp=xp)
-        members = parameters.shape[:-1]
+        members = dL.shape[:-2]
         return xp.concat([xp.reshape(part, (*members, -1)) for part in gradients], axis=-1)
 
     def probabilities(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
@@ -227,7 +229,7 @@ class MLP:
         tape = self.forward(parameters, X, xp=xp)
         J, log_Y_hat = softmax_cross_entropy(Y, tape.L, xp=xp)
         dL = softmax_cross_entropy_backward(Y, log_Y_hat, xp=xp)
-        return J, self.backward(parameters, tape, dL, xp=xp), tape.L
+        return J, self.backward(tape, dL, xp=xp), tape.L
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
@@ -239,7 +241,7 @@ def check_layer_sizes(layer_sizes: Sequence[int]) -> None:
     if len(layer_sizes) < 2:
         raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
     for position, width in enumerate(layer_sizes):
-        if not isinstance(width, int) or width < 1:
+        if type(width) is not int or width < 1:
             raise InputError(
                 f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1"
             )

@@ -75,6 +75,8 @@ def diagnose(findings: Findings) -> tuple[str, str]:
         )
         return cause, f"pip uninstall -y {wheels[0]} && {install}; or install driver 580 or newer"
     said = " ".join(str(error).split()) or type(error).__name__
+    if "InsufficientDriver" in said:
+        return said, "install NVIDIA's newest driver, or the extra of an older CUDA (cuda12)"
     for library in ("nvrtc", "cublas", "cudart", "nvjitlink", "cuda_fp16.h", "cuda_runtime"):
         if library in said.lower():
             toolkit = f"pip install '{wheels[0]}[ctk]'"

@@ -116,6 +116,8 @@ class Training:
         """A run that has not started; it trains a copy of the given parameters."""
         xp = backend.xp
         with backend.activate():
+            if isinstance(parameters, np.ndarray):
+                parameters = backend.asarray(parameters)
             parameters = xp.asarray(parameters, copy=True)
             state = TrainingState(
                 parameters,
@@ -218,7 +220,9 @@ class Training:
         classes = backend.asarray(np.arange(self.model.layer_sizes[-1]))
         while self.epoch < self.epochs:
             started = time.perf_counter()
-            rows = order(len(labels), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+            rows = order(
+                len(self.split.labels), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
+            )
             data = TrainingData(X, labels, backend.asarray(rows), positions, classes)
             while self.step < self.steps_per_epoch:
                 count = min(TICK, self.steps_per_epoch - self.step)
@@ -293,7 +297,7 @@ def train(
 
     `split` has the rows X (n, l0), bytes or floating, and labels (n,). The defaults are the
     lecture's. A sequence of E seeds trains E networks at once on the same batches, whose order
-    the first seed gives. Training starts from `parameters` (flat, on the backend's device) or
+    the first seed gives. Training starts from `parameters` (flat, on the device or the host) or
     from `model.initialize(seed)`. The result has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that is no

@@ -1,0 +1,92 @@
+"""The backends that every test of the algebra, the network and the training runs on."""
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import array_api_strict
+import hypothesis
+import numpy as np
+import pytest
+
+from xpmlp.backends import Backend, select_backend
+from xpmlp.errors import BackendUnavailable
+
+
+# A busy machine is slow and an import takes a second: neither says anything about the code.
+hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("xpmlp")
+
+
+class StrictBackend(Backend):
+    """array-api-strict on its `device1`: whatever the standard lacks, or a mixture of devices,
+    is an error there."""
+
+    def __init__(self) -> None:
+        device = array_api_strict.Device("device1")
+        super().__init__("strict", array_api_strict, device, device_name="device1")
+
+    @contextlib.contextmanager
+    def activate(self) -> Iterator[None]:
+        with (
+            array_api_strict.ArrayAPIStrictFlags(
+                boolean_indexing=False, data_dependent_shapes=False
+            ),
+            np.errstate(all="ignore"),
+        ):
+            yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-oracles",
+        action="store_true",
+        help="fail, instead of skipping, where torch or JAX is not installed",
+    )
+
+
+def _oracle(config: pytest.Config, name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        assert not config.getoption("--require-oracles"), f"{name} is not installed"
+        pytest.skip(f"{name} is not installed (the extra `oracles` brings it)")
+
+
+def gpu_backend() -> Backend:
+    """CuPy's backend; without a GPU the test is skipped, and the reason says so."""
+    try:
+        return select_backend("cupy")
+    except BackendUnavailable as error:
+        pytest.skip(f"no GPU: {error.cause}")
+
+
+BACKENDS = [
+    "numpy",
+    "strict",
+    pytest.param("torch", marks=pytest.mark.oracle),
+    pytest.param("jax", marks=pytest.mark.oracle),
+    pytest.param("cupy", marks=pytest.mark.gpu),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend in turn, active."""
+    name = request.param
+    if name == "strict":
+        chosen: Backend = StrictBackend()
+    elif name == "cupy":
+        chosen = gpu_backend()
+    else:
+        if name != "numpy":
+            _oracle(request.config, name)
+        chosen = select_backend(name, os.environ.get("XPMLP_TEST_DEVICE"))
+    with chosen.activate():
+        yield chosen
+
+
+@pytest.fixture
+def torch(request: pytest.FixtureRequest):
+    """PyTorch as an oracle."""
+    _oracle(request.config, "torch")
+    return importlib.import_module("torch")

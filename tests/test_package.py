@@ -1,0 +1,83 @@
+"""What holds for the package as a whole: names, start-up, types, layers."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import xpmlp
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "xpmlp").rglob("*.py"))
+OPTIONAL = ("cupy", "jax", "torch", "sklearn", "matplotlib", "mpi4py", "onnx", "pydantic", "typer")
+
+
+def test_the_public_names_are_these() -> None:
+    for name in xpmlp.__all__:
+        assert getattr(xpmlp, name) is not None
+    assert set(dir(xpmlp)) == set(xpmlp.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Perceptron'"):
+        _ = xpmlp.Perceptron
+
+
+def test_every_public_name_is_documented() -> None:
+    for name in xpmlp.__all__:
+        value = getattr(xpmlp, name)
+        if not isinstance(value, str):
+            assert value.__doc__, name
+
+
+def test_importing_loads_no_optional_library() -> None:
+    code = "import sys, xpmlp; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not set(OPTIONAL) & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "use", ["xpmlp.MLP((4, 3)).initialize()", "xpmlp.train", "xpmlp.load_mnist"]
+)
+def test_using_numpy_loads_no_other_array_library(use: str) -> None:
+    code = f"import sys, xpmlp; {use}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not set(OPTIONAL) & set(loaded.stdout.split())
+
+
+def test_importing_is_quick() -> None:
+    """At most 0.25 s, of which the best of five is no worse than the limit on a busy machine."""
+    code = "import time; t = time.perf_counter(); import xpmlp; print(time.perf_counter() - t)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(seconds) <= 0.25
+
+
+def test_every_module_says_what_it_is() -> None:
+    for path in MODULES:
+        assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), path
+
+
+def test_nothing_prints_but_the_command_line() -> None:
+    for path in MODULES:
+        if "cli" not in path.parts:
+            tree = ast.parse(path.read_text("utf-8"))
+            calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+            assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "xpmlp/__init__.py"
+    assert f"## {xpmlp.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_types_are_shipped() -> None:
+    assert (ROOT / "xpmlp" / "py.typed").is_file()

@@ -1,0 +1,46 @@
+"""The README is true: its Python runs, its links lead somewhere, its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from xpmlp.cli.app import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    share = re.fullmatch(r"([\d.]+)% of the test set after 2811 steps on \w+\n", capsys.readouterr().out)
+    assert share is not None
+    assert float(share[1]) > 95.0
+    assert names["parameters"].shape == (52_650,)
+    assert names["W1"].shape == (784, 64)
+    assert names["b1"].shape == (64,)
+
+
+def test_the_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert "docs/training.png" in links
+    for link in links:
+        if not link.startswith("https://"):
+            assert (ROOT / link).exists(), link
+
+
+def test_the_two_commands_stand_alone() -> None:
+    """`.ci/run` executes them; here, that they are there, one line each."""
+    lines = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
+    assert len(lines) == 2
+    assert lines[0].endswith("xpmlp train")
+    assert lines[1].endswith("pytest")
+
+
+def test_every_command_is_shown() -> None:
+    for command in app.registered_commands:
+        assert f"xpmlp {command.name}" in README

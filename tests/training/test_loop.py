@@ -1,0 +1,228 @@
+"""The loop: events, series, stopping, resuming, members, divergence."""
+
+import numpy as np
+import pytest
+
+from xpmlp import (
+    MLP,
+    Diverged,
+    InputError,
+    Observer,
+    Split,
+    StopTraining,
+    Training,
+    select_backend,
+    train,
+)
+from xpmlp.backends import Backend
+from xpmlp.data import order
+from xpmlp.optimizers import sgd
+from xpmlp.training.loop import TICK
+
+MODEL = MLP((12, 8, 4))
+
+
+def rows(count: int = 1000, seed: int = 0) -> Split:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, count)
+    X = random.integers(0, 128, (count, 12), dtype=np.uint8)
+    X[np.arange(count), labels] += 127  # something to learn
+    return Split(X, labels)
+
+
+def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **changes) -> Training:
+    backend = backend or select_backend("numpy")
+    settings = {
+        "parameters": MODEL.initialize(0, backend=backend, dtype="float64"),
+        "optimizer": sgd(0.5),
+        "batch_size": 8,
+        "seed": 0,
+        "shuffle": True,
+        "model": MODEL,
+        **changes,
+    }
+    return Training.begin(split=split, backend=backend, epochs=epochs, **settings)
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, int]] = []
+
+    def on_start(self, training: Training, /) -> None:
+        self.events.append(("start", training.epoch, training.step))
+
+    def on_tick(self, training: Training, /) -> None:
+        self.events.append(("tick", training.epoch, training.step))
+
+    def on_epoch(self, training: Training, /) -> None:
+        self.events.append(("epoch", training.epoch, training.step))
+
+    def on_end(self, training: Training, /) -> None:
+        self.events.append(("end", training.epoch, training.step))
+
+
+class StopAt(Observer):
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def on_tick(self, training: Training, /) -> None:
+        if training.iteration >= self.iteration:
+            raise StopTraining
+
+
+def test_the_events_come_in_order() -> None:
+    recorder = Recorder()
+    begin(rows(), epochs=2).run([recorder])
+    assert recorder.events == [
+        ("start", 0, 0), ("tick", 0, 64), ("tick", 0, 125), ("epoch", 1, 0),
+        ("tick", 1, 64), ("tick", 1, 125), ("epoch", 2, 0), ("end", 2, 0),
+    ]  # fmt: skip
+
+
+def test_it_learns_and_keeps_the_series(backend: Backend) -> None:
+    run = begin(rows(), epochs=3, backend=backend).run()
+    assert run.history.loss.shape == (375,)
+    assert run.history.accuracy.shape == (3,)
+    assert run.history.loss[-50:].mean() < 0.7 * run.history.loss[:50].mean()
+    assert run.history.accuracy[-1] > 0.8
+    assert run.iteration == 375
+
+
+def test_every_backend_learns_the_same(backend: Backend) -> None:
+    expected = begin(rows(), epochs=2).run()
+    found = begin(rows(), epochs=2, backend=backend).run()
+    np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol=1e-10)
+    np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
+
+
+def test_accuracy_counts_what_was_right_while_it_trained() -> None:
+    split = rows(16)
+    run = begin(split, epochs=1, batch_size=16, shuffle=False).run()
+    L = MODEL.forward(MODEL.initialize(0, dtype="float64"), split.X / 255.0).L
+    assert run.history.accuracy[0] == np.mean(L.argmax(axis=1) == split.labels)
+
+
+def test_rows_left_over_wait_as_in_the_lecture() -> None:
+    run = begin(rows(1003), epochs=1).run()
+    assert run.steps_per_epoch == 125
+
+
+def test_an_order_is_a_function_of_seed_and_epoch() -> None:
+    first, second = (order(50, seed=1, epoch=epoch, shuffle=True) for epoch in (0, 1))
+    assert (first != second).any()
+    np.testing.assert_array_equal(np.sort(first), np.arange(50))
+    np.testing.assert_array_equal(first, order(50, seed=1, epoch=0, shuffle=True))
+
+
+@pytest.mark.parametrize("iteration", [1, 65, 126, 200, 375])
+def test_a_stopped_run_goes_on_to_the_same_bits(iteration: int) -> None:
+    whole = begin(rows()).run()
+    stopped = begin(rows()).run([StopAt(iteration)])
+    snapshot = stopped.snapshot()
+    again = begin(rows())
+    again.restore(snapshot)
+    again.run()
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
+    np.testing.assert_array_equal(again.history.loss, whole.history.loss)
+    np.testing.assert_array_equal(again.history.accuracy, whole.history.accuracy)
+
+
+def test_a_snapshot_is_not_touched_by_going_on() -> None:
+    run = begin(rows()).run([StopAt(100)])
+    snapshot = run.snapshot()
+    before = snapshot.parameters.copy()
+    run.run()
+    np.testing.assert_array_equal(snapshot.parameters, before)
+    assert len(snapshot.history.losses) == 125
+
+
+def test_the_parameters_given_are_not_changed(backend: Backend) -> None:
+    initial = MODEL.initialize(0, backend=backend)
+    before = backend.to_numpy(initial)
+    train(MODEL, rows(100), epochs=1, parameters=initial, backend=backend)
+    np.testing.assert_array_equal(backend.to_numpy(initial), before)
+
+
+def test_parameters_may_come_from_the_host(backend: Backend) -> None:
+    initial = MODEL.initialize(0)
+    before = initial.copy()
+    run = train(MODEL, rows(100), epochs=1, parameters=initial, backend=backend)
+    np.testing.assert_array_equal(initial, before)
+    assert (backend.to_numpy(run.parameters) != before).any()
+
+
+def test_members_are_the_single_runs(backend: Backend) -> None:
+    split = rows()
+    settings = {"epochs": 2, "batch_size": 8, "dtype": "float64", "backend": backend}
+    together = train(MODEL, split, seed=[3, 4, 5], **settings)
+    assert together.history.loss.shape == (250, 3)
+    assert together.history.accuracy.shape == (2, 3)
+    alone = train(MODEL, split, seed=4, **settings)
+    np.testing.assert_allclose(together.history.loss[:, 1], alone.history.loss, rtol=1e-10)
+    np.testing.assert_array_equal(together.history.accuracy[:, 1], alone.history.accuracy)
+
+
+def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
+    split = rows()
+    scaled = Split(split.X / 255.0, split.labels)
+    one, other = begin(split).run(), begin(scaled).run()
+    np.testing.assert_array_equal(one.history.loss, other.history.loss)
+
+
+def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
+    # relu: a sigmoid saturates before anything overflows, and its loss stays a number
+    model = MLP((12, 8, 4), hidden="relu")
+    run = begin(rows(), backend=backend, optimizer=sgd(1e300), model=model)
+    with pytest.raises(Diverged) as error:
+        run.run()
+    message = str(error.value)
+    assert "iteration 2 (epoch 1, step 2)" in message or "iteration 3" in message, message
+    assert "learning rate 1e+300" in message
+    assert "try a smaller one" in message
+    np.testing.assert_array_equal(
+        backend.to_numpy(run.parameters), MODEL.initialize(0, dtype="float64")
+    )
+    assert run.iteration == 0
+
+
+def test_a_divergence_names_the_member() -> None:
+    run = begin(
+        rows(),
+        parameters=MODEL.initialize([0, 1], dtype="float64"),
+        optimizer=sgd([0.1, 1e300]),
+        model=MLP((12, 8, 4), hidden="relu"),
+    )
+    with pytest.raises(Diverged, match="member 2"):
+        run.run()
+
+
+def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
+    run = begin(rows(8), epochs=1, optimizer=sgd(1e308), parameters=MODEL.initialize(0))
+    with pytest.raises(Diverged, match="parameter is not finite"):
+        run.run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0: give 1 to 1,000"),
+        ({"batch_size": 1001}, "batch_size=1001: give 1 to 1,000"),
+        ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "not all finite"),
+        ({"epochs": -1}, "epochs=-1"),
+    ],
+)
+def test_refusals(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        begin(rows(), **changes)
+
+
+def test_data_of_another_width_is_refused() -> None:
+    split = rows()
+    with pytest.raises(InputError, match="11"):
+        begin(Split(split.X[:, :11], split.labels))
+
+
+def test_a_snapshot_of_another_network_is_refused() -> None:
+    snapshot = begin(rows()).snapshot()
+    with pytest.raises(InputError, match="saved parameters do not fit"):
+        begin(rows(), parameters=MODEL.initialize(0)).restore(snapshot)
