@@ -10,6 +10,7 @@ optimizer's update is one expression, a checkpoint one tensor and a sum over mac
 A leading axis of that vector, (E, P) in place of (P,), is E networks at once.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,16 @@ class MLP:
             shapes[f"b{number}"] = (l_out,)
         return shapes
 
+    @functools.cached_property
+    def _places(self) -> tuple[tuple[str, slice, tuple[int, ...]], ...]:
+        """Name, place in the flat vector and shape of every parameter: looked up in every step."""
+        stops = itertools.accumulate(math.prod(shape) for shape in self.shapes.values())
+        starts = itertools.chain((0,), stops)
+        return tuple(
+            (name, slice(start, start + math.prod(shape)), shape)
+            for start, (name, shape) in zip(starts, self.shapes.items(), strict=False)
+        )
+
     @property
     def parameter_count(self) -> int:
         """P, the length of the flat vector of one network."""
@@ -139,13 +150,11 @@ class MLP:
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:
         """The parts of a flat vector (P,) or (E, P) by name: views where the library has them."""
         xp = xp or array_api_compat.array_namespace(vector)
-        parts: dict[str, Array] = {}
-        start = 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape)
-            parts[name] = xp.reshape(vector[..., start:stop], (*vector.shape[:-1], *shape))
-            start = stop
-        return parts
+        members = vector.shape[:-1]
+        return {
+            name: xp.reshape(vector[..., where], (*members, *shape))
+            for name, where, shape in self._places
+        }
 
     def flatten(self, parts: Mapping[str, np.ndarray]) -> np.ndarray:
         """The flat vector of parameters given by name as host arrays: the inverse of `unflatten`.
@@ -227,8 +236,8 @@ class MLP:
         What a training step calls: nothing in it needs to look at the device or the library.
         """
         tape = self.forward(parameters, X, xp=xp)
-        J, log_Y_hat = softmax_cross_entropy(Y, tape.L, xp=xp)
-        dL = softmax_cross_entropy_backward(Y, log_Y_hat, xp=xp)
+        J, Y_hat = softmax_cross_entropy(Y, tape.L, xp=xp)
+        dL = softmax_cross_entropy_backward(Y, Y_hat, xp=xp)
         return J, self.backward(tape, dL, xp=xp), tape.L
 
     def __str__(self) -> str:

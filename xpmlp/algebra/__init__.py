@@ -35,7 +35,6 @@ from xpmlp.algebra.dense import (
     dense_backward_parameters,
 )
 from xpmlp.algebra.losses import (
-    log_softmax,
     one_hot,
     softmax,
     softmax_cross_entropy,
@@ -49,7 +48,6 @@ __all__ = [
     "dense",
     "dense_backward",
     "dense_backward_parameters",
-    "log_softmax",
     "one_hot",
     "relu",
     "relu_backward",

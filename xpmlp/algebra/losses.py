@@ -1,7 +1,7 @@
 """Softmax and categorical cross-entropy (the lecture's CCEE), fused.
 
-Both go through one logarithm of the softmax, so nothing overflows and no logarithm of zero is
-taken, for logits of any size, without clipping a probability.
+The softmax and its logarithm are computed together, so nothing overflows and no logarithm of zero
+is taken, for logits of any size, without clipping a probability.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ class CrossEntropy(NamedTuple):
     """What `softmax_cross_entropy` returns."""
 
     J: Array
-    log_Y_hat: Array
+    Y_hat: Array
 
 
 def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Array:
@@ -26,22 +26,12 @@ def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Arra
     return xp.astype(labels[..., None] == classes, dtype)
 
 
-def log_softmax(L: Array, *, xp: Namespace) -> Array:
-    """log Ŷ = (L - m) - log(sum(exp(L - m))), m the largest logit of each row; (N,K) -> (N,K).
-
-    Equal to the logarithm of the lecture's exp(L)/sum(exp(L)), which overflows for
-    logits above 88 in float32.
-    """
-    shifted = L - xp.max(L, axis=-1, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-
-
 def softmax(L: Array, *, xp: Namespace) -> Array:
     """Ŷ = exp(L) / sum(exp(L)) for each row; (N,K) -> (N,K), rows sum to 1.
 
     Source: lecture 11, "Y_hat = Softmax(L)".
     """
-    return xp.exp(log_softmax(L, xp=xp))
+    return _softmax_and_log(L, xp=xp)[0]
 
 
 def softmax_cross_entropy(Y: Array, L: Array, *, xp: Namespace) -> CrossEntropy:
@@ -49,22 +39,35 @@ def softmax_cross_entropy(Y: Array, L: Array, *, xp: Namespace) -> CrossEntropy:
 
     Forward    Ŷ = softmax(L)     (N,K) -> (N,K)
                J = -(1/N) sum(Y * log Ŷ)     (N,K),(N,K) -> ()
-    Keeps      log Ŷ, returned beside J for `softmax_cross_entropy_backward`.
+    Keeps      Ŷ, returned beside J for `softmax_cross_entropy_backward`.
     Members    Leading axes broadcast; J has those of L.
 
     Y holds one distribution a row; for class labels, one-hot rows.
     Source: lecture 11, "J = CCEE(Y, Y_hat)".
     """
-    log_Y_hat = log_softmax(L, xp=xp)
+    Y_hat, log_Y_hat = _softmax_and_log(L, xp=xp)
     J = -xp.sum(Y * log_Y_hat, axis=(-2, -1)) / L.shape[-2]
-    return CrossEntropy(J, log_Y_hat)
+    return CrossEntropy(J, Y_hat)
 
 
-def softmax_cross_entropy_backward(Y: Array, log_Y_hat: Array, *, xp: Namespace) -> Array:
+def softmax_cross_entropy_backward(Y: Array, Y_hat: Array, *, xp: Namespace) -> Array:
     """dL = -(1/N)(Y - Ŷ); (N,K),(N,K) -> (N,K).
 
     Scale      The 1/N of the mean enters the gradients here and nowhere else.
 
     Source: lecture 11, "Expanded Jacobians".
     """
-    return -(Y - xp.exp(log_Y_hat)) / Y.shape[-2]
+    return -(Y - Y_hat) / Y.shape[-2]
+
+
+def _softmax_and_log(L: Array, *, xp: Namespace) -> tuple[Array, Array]:
+    """Ŷ = exp(L - m) / s and log Ŷ = (L - m) - log(s), m the largest logit of each row and
+    s = sum(exp(L - m)) between 1 and K; (N,K) -> (N,K),(N,K).
+
+    The lecture's exp(L) overflows for logits above 88 in float32; with m taken off it cannot,
+    and log Ŷ stays finite where Ŷ itself is too small for a number.
+    """
+    shifted = L - xp.max(L, axis=-1, keepdims=True)
+    exponentials = xp.exp(shifted)
+    total = xp.sum(exponentials, axis=-1, keepdims=True)
+    return exponentials / total, shifted - xp.log(total)

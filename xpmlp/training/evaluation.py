@@ -49,11 +49,11 @@ def evaluate(
             X = inputs(backend.asarray(split.X[rows]), dtype=parameters.dtype, xp=xp)
             Y = one_hot(labels, classes, dtype=parameters.dtype, xp=xp)
             L = model.forward(parameters, X, xp=xp).L
-            J, log_Y_hat = softmax_cross_entropy(Y, L, xp=xp)
+            J, Y_hat = softmax_cross_entropy(Y, L, xp=xp)
             total += backend.to_numpy(J).astype(np.float64) * labels.shape[0]
             correct += backend.to_numpy(count_correct(L, labels, xp=xp))
             if parameters.ndim == 2:
-                averaged = xp.mean(xp.exp(log_Y_hat), axis=0)
+                averaged = xp.mean(Y_hat, axis=0)
                 committee += int(backend.to_numpy(count_correct(averaged, labels, xp=xp)))
     count = len(split.labels)
     return Evaluation(
