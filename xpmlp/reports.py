@@ -24,8 +24,8 @@ def plot_training(history: History, path: Path) -> None:
         figure = Figure(figsize=(20, 10))
         FigureCanvasAgg(figure)
         loss_axes, accuracy_axes = figure.subplots(2, 1)
-        loss_axes.plot(history.loss)
-        accuracy_axes.plot(history.accuracy)
+        for axes, series in ((loss_axes, history.loss), (accuracy_axes, history.accuracy)):
+            axes.plot(series, marker="o" if len(series) == 1 else "")  # no line has one point
 
         loss_axes.set_title("Train Loss", color="darkblue", fontsize=40)
         loss_axes.set_xlabel("Iter Idx", fontsize=30)
@@ -41,6 +41,10 @@ def plot_training(history: History, path: Path) -> None:
 
 
 def accuracy_ticks(accuracy: np.ndarray) -> np.ndarray:
-    """The lecture's ticks, 0.4 to 1.0 by tenths, begun lower where the data reach lower."""
-    lowest = np.floor(accuracy.min() * 10.0) / 10.0 if accuracy.size else 0.4
-    return np.arange(round(min(lowest, 0.4) * 10), 11) / 10.0
+    """The lecture's ticks, 0.4 to 1.0 by tenths, begun lower where the data reach lower.
+
+    Below 0.3 they go by fifths: eight labels of this size are as many as the panel has room for.
+    """
+    tenths = min(4, int(np.floor(accuracy.min() * 10.0))) if accuracy.size else 4
+    by = 1 if tenths >= 3 else 2
+    return np.arange(tenths - tenths % by, 11, by) / 10.0

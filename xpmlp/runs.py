@@ -9,11 +9,14 @@ summary.json             what the run came to
 training.png             the lecture's two panels (drawn by xpmlp.reports)
 """
 
+import contextlib
 import csv
 import io
+import itertools
 import json
+import shlex
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,32 +60,43 @@ class RunDirectory:
         Raises `InputError` if the place holds a run already or cannot be written.
         """
         run = cls(path)
-        if run.config.exists():
-            raise InputError(
-                f"{path}: holds a run already; give another --out, or --resume {path} to go on"
-            )
-        try:
+        with _making(path):
+            if run.config.exists():
+                raise InputError(
+                    f"{path}: holds a run already; give another --out, or go on with "
+                    f"--resume {shlex.quote(str(path))}"
+                )
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be made ({error.strerror}); give another --out"
-            ) from error
-        run.save_recipe(recipe)
+        try:
+            run.save_recipe(recipe)
+        except InputError:
+            with contextlib.suppress(OSError):
+                path.rmdir()  # only if empty
+            raise
         return run
 
     @classmethod
     def new(cls, recipe: Recipe, *, name: str, parent: Path = Path("runs")) -> "RunDirectory":
         """A run directory in `runs/`, named after the recipe and numbered: `runs/lecture-1`."""
-        number = 1
-        while (parent / f"{name}-{number}").exists():
-            number += 1
-        return cls.create(parent / f"{name}-{number}", recipe)
+        with _making(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = parent / f"{name}-{number}"
+            # Made here and now: of two runs that begin together, each gets a number of its own.
+            with _making(path), contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+        return cls.create(path, recipe)
 
     @classmethod
     def existing(cls, path: Path) -> "RunDirectory":
         """The directory of a run that was started before; `InputError` if there is none."""
         run = cls(path)
-        if not run.config.is_file():
+        try:
+            found = run.config.is_file()
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; give a run directory") from error
+        if not found:
             raise InputError(f"{path}: no run is here (no config.toml); give a run directory")
         return run
 
@@ -135,7 +149,7 @@ class RunDirectory:
                 seconds=metadata["seconds"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: no checkpoint of xpmlp ({error} is missing)") from error
+            raise InputError(f"{path}: no checkpoint ({_fault(error)}); train again") from error
 
     def save_results(
         self, training: Training, test: Evaluation, *, image_shape: tuple[int, ...]
@@ -224,9 +238,9 @@ class RunDirectory:
             image_shape = tuple(int(size) for size in metadata["image_shape"])
             parameters = model.flatten(tensors)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: no model of xpmlp ({error} is missing)") from error
+            raise InputError(f"{path}: no model ({_fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
         return TrainedModel(model, parameters, image_shape)
@@ -241,10 +255,13 @@ class RunDirectory:
 
 
 class Checkpoints(Observer):
-    """Saves where a run stands after every epoch and at its end."""
+    """Saves where a run stands before its first step, after every epoch and at its end."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
+
+    def on_start(self, training: Training, /) -> None:
+        self.run.save_checkpoint(training.snapshot())
 
     def on_epoch(self, training: Training, /) -> None:
         self.run.save_checkpoint(training.last_good)
@@ -292,7 +309,9 @@ def read_npz(
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); give an .npz file"
+        ) from error
     except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
         said = " ".join(str(error).split())
         raise InputError(f"{path}: no whole .npz file ({said}); save it again") from error
@@ -324,7 +343,8 @@ def _read_npy(
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: object) -> None:
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # Not ascontiguousarray, which gives a scalar an axis.
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     text = {METADATA: json.dumps(metadata, sort_keys=True)}
     write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
 
@@ -332,16 +352,35 @@ def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: objec
 def _load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {})[METADATA])
+            text = (file.metadata() or {}).get(METADATA)
+            if text is None:
+                raise InputError(f"{path}: not a file of xpmlp (no metadata); train again")
+            metadata = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; has the run been saved?") from error
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: there is no such file; train again") from error
+    except InputError:
+        raise
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: its metadata are no table; train again")
     return tensors, metadata
+
+
+def _fault(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+@contextlib.contextmanager
+def _making(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be made ({error.strerror}); give another --out"
+        ) from error
 
 
 def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Training:

@@ -1,5 +1,6 @@
 """The application: its commands, and what becomes of an error."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import typer
 import xpmlp
 from xpmlp.cli import backends as backends_command
 from xpmlp.cli import evaluate, gradcheck, plot, predict, train
-from xpmlp.cli.console import complain, say
+from xpmlp.cli.console import complain, output, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -45,11 +46,21 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a path may not fit a terminal's code
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; an error made on purpose is one line on standard error."""
+    status = _run(arguments)
+    if output.lost:
+        complain(f"standard output: cannot be written ({output.lost}); free or change the place")
+    return status or int(bool(output.lost))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         status = app(list(arguments), prog_name="xpmlp", standalone_mode=False)
     except XpmlpError as error:
@@ -58,10 +69,15 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError as error:
+        complain(f"out of memory ({error}); try smaller layers, batches or fewer members")
+        return 2
     except Exception as error:
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise
-        complain(f"{' '.join(error.format_message().split())} (xpmlp --help says more)")
+        command = getattr(getattr(error, "ctx", None), "command_path", "xpmlp")
+        said = " ".join(error.format_message().split()) or "no command is given"
+        complain(f"{said} ({command} --help says more)")
         return 2
     return status if isinstance(status, int) else 0

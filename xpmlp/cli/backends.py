@@ -1,6 +1,7 @@
 """`xpmlp backends`."""
 
 from rich.table import Table
+from rich.text import Text
 
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
@@ -17,7 +18,7 @@ def backends() -> None:
     for report in reports:
         found = ", ".join(map(_described, report.devices)) if report.usable else report.cause
         usable = "[green]yes[/green]" if report.usable else "no"
-        table.add_row(report.name, report.version or "-", usable, found)
+        table.add_row(report.name, report.version or "-", usable, Text(found or ""))
     output.print(table)
     say()
     for report in reports:

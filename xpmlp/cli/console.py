@@ -3,17 +3,51 @@
 rich colours a terminal and leaves a pipe plain; it respects NO_COLOR.
 """
 
+import contextlib
+import os
+
 from rich.console import Console
 
-output = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Stream(Console):
+    """A console that falls silent where it cannot write: what the command is at goes on.
+
+    `lost` then says why, or is empty if the reader has left, as `| head` does.
+    """
+
+    lost = ""
+
+    def _check_buffer(self) -> None:
+        """Where rich writes, whatever it writes: a line, a frame of the progress bar."""
+        try:
+            super()._check_buffer()
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.lost = error.strerror or str(error)
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent; what is still buffered goes nowhere."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+output = Stream(highlight=False, soft_wrap=True, emoji=False)
+errors = Stream(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """A line of a command's result."""
-    output.print(text, style=style, markup=False)
+    output.print(_on_one_line(text), style=style, markup=False)
 
 
 def complain(text: str) -> None:
     """The one line that says what was wrong."""
-    errors.print(f"xpmlp: {text}", markup=False)
+    errors.print(f"xpmlp: {_on_one_line(text)}", markup=False)
+
+
+def _on_one_line(text: str) -> str:
+    """A file's name may hold a line break, or what a terminal takes for a command."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)

@@ -7,6 +7,7 @@ import typer
 
 from xpmlp.cli.console import say
 from xpmlp.cli.options import RunArgument
+from xpmlp.errors import InputError
 from xpmlp.reports import plot_training
 from xpmlp.runs import RunDirectory
 
@@ -23,5 +24,10 @@ def plot(
     """
     directory = RunDirectory.existing(run)
     path = out or directory.plot
-    plot_training(directory.load_history(), path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: the figure is a PNG; give a name that ends in .png")
+    history = directory.load_history()
+    if not history.losses:
+        raise InputError(f"{run}: no step of this run was saved; there is nothing to draw")
+    plot_training(history, path)
     say(f"{path}")

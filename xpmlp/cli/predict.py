@@ -56,9 +56,9 @@ def predict(
         )
         return
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
-    width = max(map(len, names))
-    classes = "".join(f"{number:>7}" for number in range(trained.model.layer_sizes[-1]))
-    say(f"{'input':<{width}}  class  probabilities of{classes[len(' probabilities of') - 2 :]}")
+    width = max(map(len, ["input", *names]))
+    classes = "".join(f"{f'P({number})':>7}" for number in range(trained.model.layer_sizes[-1]))
+    say(f"{'input':<{width}}  class  {classes}")
     for name, (_, _, probabilities) in zip(names, answers, strict=True):
         shown = "".join(f"{value:7.4f}" for value in probabilities)
         say(f"{name:<{width}}  {probabilities.argmax():>5}  {shown}")

@@ -1,5 +1,6 @@
 """`xpmlp train`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +72,7 @@ def train(
     if resume is None:
         planned = load_recipe(recipe, settings or [], options)
         _begin(planned, out, name=Path(recipe).stem, quiet=quiet)
-    elif out is None and not settings and options.keys() <= {"epochs"}:
+    elif recipe == "lecture" and not (out or settings) and options.keys() <= {"epochs"}:
         _go_on(RunDirectory.existing(resume), options, quiet=quiet)
     else:
         raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
@@ -99,6 +100,8 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> Non
     backend = select_backend(recipe.backend, recipe.device or None)
     training = begin_training(recipe, dataset, backend)
     training.restore(snapshot)
+    if len(snapshot.history.losses) != training.iteration:
+        raise InputError(f"{recipe.data}: has other rows than when {run.path} began; train again")
     run.save_recipe(recipe)
     _carry_out(run, training, dataset, quiet=quiet)
 
@@ -117,14 +120,14 @@ def _carry_out(run: RunDirectory, training: Training, dataset: Dataset, *, quiet
         _save(run, training, dataset)
         raise Diverged(f"{error} in {run.path}") from error
     summary = _save(run, training, dataset)
-    if interruption.status:
+    if training.epoch < training.epochs:
         complain(
             f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
-            f"go on with xpmlp train --resume {run.path}"
+            f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
         )
-        raise typer.Exit(interruption.status)
-    if not quiet:
+    elif not quiet:
         _conclude(run, summary)
+    raise typer.Exit(interruption.status)
 
 
 def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
@@ -155,4 +158,4 @@ def _conclude(run: RunDirectory, summary: dict[str, Any]) -> None:
             f"{summary['committee_test_accuracy']:.2%}"
         )
     say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step")
-    say(f"Run saved in {run.path} (next: xpmlp predict {run.path} digit.png)")
+    say(f"Run saved in {run.path} (next: xpmlp predict {shlex.quote(str(run.path))} digit.png)")

@@ -55,8 +55,8 @@ class ProgressBar(Observer):
         self._task = self._progress.add_task("", total=None, epoch="", measures="")
 
     def on_start(self, training: Training, /) -> None:
-        self._progress.start()
         self.on_tick(training)
+        self._progress.start()
 
     def on_tick(self, training: Training, /) -> None:
         self._progress.update(

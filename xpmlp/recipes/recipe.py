@@ -29,6 +29,8 @@ SUFFIX = ".toml"
 
 def _widths(value: object) -> object:
     """Widths also as text, `784,64,32,10`; each message names the width at fault."""
+    if type(value) is int:
+        value = [value]
     if isinstance(value, str):
         try:
             value = [int(width) for width in value.split(",")]
@@ -37,6 +39,10 @@ def _widths(value: object) -> object:
     if isinstance(value, (list, tuple)) and all(type(width) is int for width in value):
         check_layer_sizes(value)
     return value
+
+
+Width = Annotated[int, Field(lt=2**28)]
+"""Bounded so that NumPy can count the bytes of any two layers: memory is the limit met first."""
 
 
 def _one_of(names: Iterable[str]) -> AfterValidator:
@@ -65,7 +71,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     data: Annotated[str, Field(min_length=1)] = "mnist"
-    layer_sizes: Annotated[list[int], BeforeValidator(_widths)] = [784, 64, 32, 10]
+    layer_sizes: Annotated[list[Width], BeforeValidator(_widths)] = [784, 64, 32, 10]
     hidden: Annotated[str, _one_of(ACTIVATIONS)] = "sigmoid"
     output: Annotated[str, _one_of(OUTPUTS)] = "softmax"
     initial_weights: str = ""
@@ -126,14 +132,12 @@ def load_recipe(
     values = _read(name_or_file)
     source = f"{name_or_file}: " if name_or_file.endswith(SUFFIX) else ""
     recipe = _checked(values, source=source)
-    changes = {**dict(_setting(text) for text in settings), **(options or {})}
-    if "hidden_sizes" in changes:  # --hidden 64,32: the widths between the data's and the classes'
-        inner = str(changes.pop("hidden_sizes"))
-        ends = changes.get("layer_sizes", recipe.layer_sizes)
-        ends = ends.split(",") if isinstance(ends, str) else ends
-        assert isinstance(ends, list)
-        middle = [part for part in inner.split(",") if inner]
-        changes["layer_sizes"] = ",".join(map(str, [ends[0], *middle, ends[-1]]))
+    recipe = recipe.replace(dict(_setting(text) for text in settings))
+    changes = dict(options or {})
+    inner = changes.pop("hidden_sizes", None)
+    if inner is not None:  # --hidden 64,32: the widths between the data's and the classes'
+        first, *_, last = recipe.layer_sizes
+        changes["layer_sizes"] = ",".join(map(str, (first, *([inner] if inner else []), last)))
     return recipe.replace(changes)
 
 
@@ -181,6 +185,8 @@ def _checked(values: Mapping[str, object], *, source: str) -> Recipe:
             reason = problem["msg"].removeprefix("Value error, ")
             reason = reason[0].lower() + reason[1:]
             shown = ",".join(map(str, value)) if isinstance(value, list) else value
+            if problem["type"].endswith("_type"):  # the quotes of '3' are the point
+                shown = repr(value)
             prefix = f"{name}={shown}: "
             reasons.append(reason if reason.startswith(f"{name}=") else prefix + reason)
         raise InputError(source + "; ".join(reasons)) from error

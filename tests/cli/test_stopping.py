@@ -1,0 +1,335 @@
+"""Runs that do not reach their end: signals, --resume, divergence, readers that leave."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from xpmlp.cli.watching import Interruption
+from xpmlp.data import write_idx
+from xpmlp.runs import RunDirectory
+from xpmlp.training import StopTraining, Training
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+RESULTS = ("model.safetensors", "metrics.csv", "checkpoint.safetensors")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "metrics.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    with np.load(one / "history.npz") as a, np.load(other / "history.npz") as b:
+        for name in ("loss", "accuracy"):
+            assert a[name].tobytes() == b[name].tobytes(), name
+    # But for the seconds, the checkpoints are the same too.
+    tensors = [load_file(run / "checkpoint.safetensors") for run in (one, other)]
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, tensor in tensors[0].items():
+        assert tensor.tobytes() == tensors[1][name].tobytes(), name
+
+
+@pytest.fixture
+def slow(tiny: list[str]) -> list[str]:
+    """100 steps an epoch: the loop looks up after 64 and after 100 of them."""
+    return [*tiny, "--batch-size", "1", "--epochs", "3", "--shuffle"]
+
+
+@contextlib.contextmanager
+def interrupted(iteration: int) -> Iterator[None]:
+    """Runs stop, as after Ctrl-C, at the first look up after so many steps."""
+
+    class Stop(Interruption):
+        def on_tick(self, training: Training, /) -> None:
+            if training.iteration >= iteration:
+                signal.raise_signal(signal.SIGINT)
+            super().on_tick(training)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpmlp.cli.train.Interruption", Stop)
+        yield
+
+
+@pytest.fixture
+def unbroken(command, slow: list[str], tmp_path: Path) -> Path:
+    assert command(*slow, "--out", "unbroken").status == 0
+    return tmp_path / "unbroken"
+
+
+# Going on
+
+
+@pytest.mark.parametrize("iteration", [1, 65, 101, 200, 300])
+@pytest.mark.parametrize("options", ["", "--members 2", "--dtype float64 --no-shuffle"])
+def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, options: str) -> None:
+    assert command(*slow, *options.split(), "--out", "unbroken").status == 0
+    with interrupted(iteration):
+        said = command(*slow, *options.split(), "--out", "broken run")
+    assert said.status == 130
+    *_, last = said.err.splitlines()
+    assert last == (
+        f"xpmlp: stopped in epoch {1 + iteration // 101} of 3; all is saved: "
+        "go on with xpmlp train --resume 'broken run'"
+    )
+    assert command("train", "--resume", "broken run").status == 0
+    assert_same_run(Path("unbroken"), Path("broken run"))
+
+
+def test_a_run_stopped_before_its_first_tick_can_go_on(
+    command, slow, unbroken: Path, tmp_path: Path
+) -> None:
+    """As when the machine is switched off in the first epoch."""
+    first = RunDirectory(tmp_path / "first")
+
+    class Off(Interruption):
+        def on_tick(self, training: Training, /) -> None:
+            raise ConnectionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpmlp.cli.train.Interruption", Off)
+        with pytest.raises(ConnectionError):
+            command(*slow, "--out", first.path)
+    assert first.load_checkpoint().epoch == 0
+    assert command("train", "--resume", first.path).status == 0
+    assert_same_run(unbroken, first.path)
+
+
+def test_more_epochs_give_what_a_longer_run_gives(command, tiny, trained: Path, tmp_path) -> None:
+    shutil.copytree(trained, "r")
+    assert command("train", "--resume", "r", "--epochs", "4").status == 0
+    assert command(*tiny, "--epochs", "4", "--out", "long").status == 0
+    assert_same_run(tmp_path / "long", tmp_path / "r")
+    assert RunDirectory(tmp_path / "r").recipe.epochs == 4  # so that config.toml repeats the run
+
+
+def test_resume_counts_the_seconds_of_both_parts(command, trained: Path) -> None:
+    shutil.copytree(trained, "r")
+    before = RunDirectory(Path("r")).load_checkpoint().seconds
+    command("train", "--resume", "r", "--epochs", "3", "--quiet")
+    assert RunDirectory(Path("r")).load_checkpoint().seconds > before > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", ["2 epochs are done", "--epochs"]),
+        ("--epochs 2", ["2 epochs are done", "--epochs"]),
+        ("--epochs 1", ["2 epochs are done", "--epochs"]),
+        ("--epochs 0", ["epochs=0"]),
+        ("--seed 3", ["only --epochs may differ"]),
+        ("--epochs 5 --set seed=3", ["only --epochs may differ"]),
+        ("--epochs 5 --out elsewhere", ["only --epochs may differ"]),
+        ("other.toml --epochs 5", ["only --epochs may differ"]),
+    ],
+)
+def test_resume_refuses(refused, trained: Path, options: str, said: list[str]) -> None:
+    line = refused("train", *options.split(), "--resume", trained)
+    for part in said:
+        assert part in line
+
+
+def test_resume_refuses_a_place_without_a_run(refused, tmp_path: Path) -> None:
+    assert "no run is here" in refused("train", "--resume", tmp_path)
+    assert "no run is here" in refused("train", "--resume", "nowhere")
+    assert "too long" in refused("train", "--resume", "x" * 300)
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "text", "other network"])
+def test_resume_refuses_a_damaged_checkpoint(refused, trained: Path, damage: str) -> None:
+    shutil.copytree(trained, "r")
+    checkpoint = Path("r/checkpoint.safetensors")
+    if damage == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-4])
+    elif damage == "foreign":
+        save_file({"parameters": np.zeros(3, np.float32)}, checkpoint)
+    elif damage == "text":
+        checkpoint.write_text("what is this?")
+    elif damage == "other network":
+        save_file(
+            {**load_file(checkpoint), "parameters": np.zeros(3, np.float32)},
+            checkpoint,
+            metadata={"xpmlp": '{"epoch": 1, "step": 0, "seconds": 1.0}'},
+        )
+    else:
+        checkpoint.unlink()
+    line = refused("train", "--resume", "r", "--epochs", "5")
+    assert "checkpoint.safetensors" in line or "saved parameters" in line
+
+
+def test_resume_refuses_data_with_another_number_of_rows(
+    command, refused, tiny, make_data, tmp_path: Path
+) -> None:
+    data = make_data(tmp_path / "changing")
+    command(*tiny, "--data", data, "--out", "r")
+    write_idx(data / "train-images-idx3-ubyte", np.zeros((50, 4, 4), np.uint8))
+    write_idx(data / "train-labels-idx1-ubyte", np.zeros(50, np.uint8))
+    line = refused("train", "--resume", "r", "--epochs", "5")
+    assert str(data) in line
+    assert "other rows" in line
+
+
+# Signals
+
+
+def start(*arguments: object, **streams: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "xpmlp", *map(str, arguments)],
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_all_is_saved(
+    command, tiny, number: int, status: int, tmp_path: Path
+) -> None:
+    process = start(*tiny, "--epochs", 10**6, "--out", "r")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("epoch 1/")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    *_, last = said.splitlines()
+    assert last.startswith("xpmlp: stopped in epoch ")
+    assert last.endswith("all is saved: go on with xpmlp train --resume r")
+    assert "Traceback" not in said
+
+    run = RunDirectory(tmp_path / "r")
+    checkpoint = run.load_checkpoint()
+    assert len(run.load_history().losses) == checkpoint.epoch * 25 + checkpoint.step
+    np.testing.assert_array_equal(run.load_model().parameters, checkpoint.parameters)
+    epochs = checkpoint.epoch + 1
+    assert command("train", "--resume", "r", "--epochs", epochs).status == 0
+    assert command(*tiny, "--epochs", epochs, "--out", "unbroken").status == 0
+    assert_same_run(tmp_path / "unbroken", tmp_path / "r")
+
+
+def test_the_second_signal_ends_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    interruption = Interruption()
+    with interruption:
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.status == 143
+        with pytest.raises(StopTraining):
+            interruption.on_tick(None)
+        assert signal.getsignal(signal.SIGTERM) is before  # which kills
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_outside_a_run_signals_are_as_they_were() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with Interruption():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_that_comes_too_late_leaves_a_finished_run(
+    command, slow, unbroken, monkeypatch
+) -> None:
+    class Late(Interruption):
+        def on_end(self, training: Training, /) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("xpmlp.cli.train.Interruption", Late)
+    said = command(*slow, "--out", "late")
+    assert said.status == 130
+    assert "stopped" not in said.err
+    assert "Run saved in late" in said.out
+    assert_same_run(unbroken, Path("late"))
+
+
+# Divergence
+
+
+def test_a_run_that_diverges_says_where_and_keeps_the_last_good_state(
+    command, tiny, tmp_path: Path
+) -> None:
+    options = ("--set", "hidden=relu", "--learning-rate", "1e30", "--out", "r")
+    said = command(*tiny, *options, "--quiet")
+    assert said.status == 1
+    assert len(said.err.splitlines()) == 1
+    for part in ("nan at iteration 2 ", "learning rate 1e+30", "try a smaller one", "in r\n"):
+        assert part in said.err
+    run = RunDirectory(tmp_path / "r")
+    assert np.isfinite(run.load_model().parameters).all()
+    assert np.isfinite(run.load_checkpoint().parameters).all()
+    assert command("evaluate", "r").status == 0
+
+
+def test_a_run_that_diverges_late_keeps_the_epochs_before(
+    command, tiny, trained: Path, monkeypatch
+) -> None:
+    class Spoil(Interruption):
+        def on_epoch(self, training: Training, /) -> None:
+            if training.epoch == 2:
+                training.state.parameters[...] = np.nan
+
+    monkeypatch.setattr("xpmlp.cli.train.Interruption", Spoil)
+    said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
+    assert said.status == 1
+    assert "nan at iteration 51 (epoch 3, step 1)" in said.err
+    assert "the state after epoch 2 is kept in r" in said.err
+    assert_same_run(trained, Path("r"))
+
+
+# Readers that leave
+
+
+def test_training_goes_on_when_the_reader_of_its_output_leaves(tiny, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*tiny, "--out", "r", stdout=write)
+    os.close(write)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert all((tmp_path / "r" / name).is_file() for name in RESULTS)
+
+
+def test_training_goes_on_when_nobody_reads_its_progress(tiny, tmp_path: Path) -> None:
+    process = start(*tiny, "--epochs", "40", "--out", "r")
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.stdout is not None
+    out = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert "Run saved in r" in out
+    assert RunDirectory(tmp_path / "r").load_checkpoint().epoch == 40
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_is_lost_is_status_1(trained: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = start("evaluate", trained, stdout=full)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.startswith("xpmlp: standard output: cannot be written (No space left on device)")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
+    process = start(*tiny, "--out", "ü", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "Run saved in \\xfc" in out
+
+
+def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow, monkeypatch) -> None:
+    class Delete(Interruption):
+        def on_tick(self, training: Training, /) -> None:
+            shutil.rmtree("r", ignore_errors=True)
+
+    monkeypatch.setattr("xpmlp.cli.train.Interruption", Delete)
+    said = command(*slow, "--out", "r", "--quiet")
+    assert said.status == 2
+    assert said.err.startswith("xpmlp: r/checkpoint.safetensors: cannot be written")
+    assert len(said.err.splitlines()) == 1
