@@ -13,7 +13,6 @@ import pytest
 from xpmlp.backends import Backend, select_backend
 from xpmlp.errors import BackendUnavailable
 
-
 # A busy machine is slow and an import takes a second: neither says anything about the code.
 hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("xpmlp")

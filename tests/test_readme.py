@@ -17,7 +17,9 @@ def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102
-    share = re.fullmatch(r"([\d.]+)% of the test set after 2811 steps on \w+\n", capsys.readouterr().out)
+    share = re.fullmatch(
+        r"([\d.]+)% of the test set after 2811 steps on \w+\n", capsys.readouterr().out
+    )
     assert share is not None
     assert float(share[1]) > 95.0
     assert names["parameters"].shape == (52_650,)

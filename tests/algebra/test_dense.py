@@ -67,7 +67,7 @@ def test_a_bias_may_have_members_that_the_weights_lack() -> None:
 
 
 def test_members_are_the_single_networks() -> None:
-    A, W, b, dZ = arrays((4, 3), (5, 3, 2), (5, 2), (5, 4, 2))
+    A, W, dZ = arrays((4, 3), (5, 3, 2), (5, 4, 2))
     together = dense_backward(dZ, A, W, xp=np)
     for e in range(5):
         alone = dense_backward(dZ[e], A, W[e], xp=np)

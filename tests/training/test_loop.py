@@ -17,7 +17,6 @@ from xpmlp import (
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
-from xpmlp.training.loop import TICK
 
 MODEL = MLP((12, 8, 4))
 
@@ -77,6 +76,17 @@ def test_the_events_come_in_order() -> None:
         ("start", 0, 0), ("tick", 0, 64), ("tick", 0, 125), ("epoch", 1, 0),
         ("tick", 1, 64), ("tick", 1, 125), ("epoch", 2, 0), ("end", 2, 0),
     ]  # fmt: skip
+
+
+def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = begin(rows(), epochs=3).run()
+    clock = iter(float(second) for second in range(10_000))  # every look at the clock: a second
+    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: next(clock))
+    recorder = Recorder()
+    run = begin(rows(), epochs=3).run([recorder])
+    steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
+    assert steps == [64, 96, 125]
+    np.testing.assert_array_equal(run.parameters, expected.parameters)
 
 
 def test_it_learns_and_keeps_the_series(backend: Backend) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from xpmlp.cli.console import output, say
+from xpmlp.cli.console import errors, output, say
 from xpmlp.cli.options import HiddenOption, SeedOption
 from xpmlp.gradcheck import gradcheck as check
 from xpmlp.recipes import load_recipe
@@ -35,7 +35,8 @@ def gradcheck(
         settings or [],
         {name: value for name, value in options.items() if value is not None},
     )
-    rows = check(chosen.model, seed=chosen.seed, batch_size=batch_size)
+    with errors.status("Computing every gradient on every backend ..."):
+        rows = check(chosen.model, seed=chosen.seed, batch_size=batch_size)
     table = Table("parameter", "against", box=None)
     for column in ("largest relative difference", "tolerance", "verdict"):
         table.add_column(column, justify="right")

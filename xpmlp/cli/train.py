@@ -98,6 +98,7 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> Non
         )
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
     backend = select_backend(recipe.backend, recipe.device or None)
+    backend.reason = f"{backend.name} on {backend.device_name}: as the run began"
     training = begin_training(recipe, dataset, backend)
     training.restore(snapshot)
     if len(snapshot.history.losses) != training.iteration:

@@ -30,25 +30,29 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples to train and to test; `image_shape` is that of one row before it was flattened."""
+    """Examples to train and to test, from `where`: a directory, or what a message shall name.
+
+    `image_shape` is the shape of one row before it was flattened.
+    """
 
     name: str
     train: Split
     test: Split
     image_shape: tuple[int, ...]
+    where: str
 
     def for_network(self, layer_sizes: Sequence[int]) -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
         train, test = (
             check_split(
                 *split,
-                where=f"{self.name} ({part})",
+                where=f"{self.where} ({part})",
                 layer_sizes=layer_sizes,
                 image_shape=self.image_shape,
             )
             for part, split in (("train", self.train), ("test", self.test))
         )
-        return Dataset(self.name, train, test, self.image_shape)
+        return Dataset(self.name, train, test, self.image_shape, self.where)
 
 
 def check_rows(
@@ -138,7 +142,7 @@ def check_split(
 
 
 def _remedy(*layer_sizes: int) -> str:
-    return f"--set layer_sizes={','.join(map(str, layer_sizes))}"
+    return f"train with --set layer_sizes={','.join(map(str, layer_sizes))}"
 
 
 def dataset_of(
@@ -162,7 +166,7 @@ def dataset_of(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
             "give both in one shape"
         )
-    return Dataset(name, train_split, test_split, image_shape)
+    return Dataset(name, train_split, test_split, image_shape, where)
 
 
 def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:

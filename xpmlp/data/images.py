@@ -39,7 +39,9 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
         except ImportError as error:
             raise InputError(f"{name}: pictures need Pillow; pip install pillow") from error
         except Exception as error:  # Pillow's decoders raise whatever their parsers stumble on.
-            cause = " ".join(str(error).split()).replace(repr(file), "it") or type(error).__name__
+            cause = (
+                " ".join(str(error).split()).replace(repr(file), "").strip() or type(error).__name__
+            )
             raise InputError(
                 f"{name}: not a picture that Pillow can read ({cause}); give a whole PNG file"
             ) from error

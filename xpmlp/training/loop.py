@@ -18,6 +18,10 @@ from xpmlp.typing import Array
 TICK = 64
 """Steps between two looks at the device: long beside a transfer, short beside a second."""
 
+SLOW = 0.5
+"""Seconds that a tick may take; where steps are slow a tick becomes shorter, so that a progress
+bar moves and Ctrl-C is heard. What is computed does not depend on it."""
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -218,6 +222,7 @@ class Training:
         X, labels = backend.asarray(self.split.X), backend.asarray(self.split.labels)
         positions = backend.asarray(np.arange(self.batch_size))
         classes = backend.asarray(np.arange(self.model.layer_sizes[-1]))
+        tick, timed = TICK, set[int]()
         while self.epoch < self.epochs:
             started = time.perf_counter()
             rows = order(
@@ -225,18 +230,20 @@ class Training:
             )
             data = TrainingData(X, labels, backend.asarray(rows), positions, classes)
             while self.step < self.steps_per_epoch:
-                count = min(TICK, self.steps_per_epoch - self.step)
+                count = min(tick, self.steps_per_epoch - self.step)
                 self.state, metrics = runner(self.state, data, count)
                 losses = backend.to_numpy(metrics.loss)
                 self._check(losses)
                 self.history.losses.extend(losses)
                 self.correct += backend.to_numpy(metrics.correct).sum(axis=0)
                 self.step += count
-                started = self._count_seconds(started)
+                seconds = self._count_seconds(since=started)
+                if seconds > SLOW and count in timed:  # the first of its length may have compiled
+                    tick = max(1, int(count * SLOW / seconds))
+                timed.add(count)
                 self._tell(observers, "on_tick")
                 started = time.perf_counter()
             self._finish_epoch()
-            self._count_seconds(started)
             self._tell(observers, "on_epoch")
 
     def _finish_epoch(self) -> None:
@@ -268,11 +275,11 @@ class Training:
             f"the state after epoch {self.last_good.epoch} is kept"
         )
 
-    def _count_seconds(self, started: float) -> float:
-        now = time.perf_counter()
+    def _count_seconds(self, *, since: float) -> float:
+        seconds = time.perf_counter() - since
         if self.seconds is not None:
-            self.seconds += now - started
-        return now
+            self.seconds += seconds
+        return seconds
 
     def _tell(self, observers: Sequence[Observer], event: str) -> None:
         for observer in observers:
