@@ -118,6 +118,12 @@ class MLP:
         """P, the length of the flat vector of one network."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
+    def largest_product(self, batch_size: int) -> int:
+        """Multiply-adds of the largest matrix product in a step on that many rows."""
+        return batch_size * max(
+            l_in * l_out for l_in, l_out in itertools.pairwise(self.layer_sizes)
+        )
+
     def initialize(
         self,
         seed: int | Sequence[int] = 0,

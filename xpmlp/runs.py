@@ -403,4 +403,5 @@ def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Traini
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             shuffle=recipe.shuffle,
+            threads=recipe.threads,
         )

@@ -52,6 +52,32 @@ def test_a_runner_takes_steps_and_stacks_what_they_report(backend: Backend) -> N
     np.testing.assert_array_equal(backend.to_numpy(metrics.correct), [3.0, 6.0, 9.0, 12.0])
 
 
+def test_threads_are_chosen_by_size_and_given_back() -> None:
+    from threadpoolctl import threadpool_info
+
+    from xpmlp import select_backend
+
+    def counts() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    numpy, before = select_backend("numpy"), counts()
+    small, large = 64 * 784 * 64, 8192 * 4096 * 4096
+    assert numpy.choose_threads(small) == 1
+    assert numpy.choose_threads(large) == max(before)
+    with numpy.threads(1):
+        assert set(counts()) == {1}
+    assert counts() == before
+    with numpy.threads(0):
+        assert counts() == before
+
+
+def test_another_library_chooses_its_threads_itself(backend: Backend) -> None:
+    if backend.name != "numpy":
+        assert backend.choose_threads(1) == 0
+    with backend.threads(backend.choose_threads(1)):
+        assert backend.to_numpy(backend.asarray(np.ones(2))).sum() == 2.0
+
+
 @pytest.mark.oracle
 def test_jax_leaves_the_processs_settings_alone() -> None:
     from xpmlp import select_backend

@@ -5,6 +5,7 @@ It is run once, in float64; every backend then trains an epoch of real MNIST bes
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from benchmarks.lecture import train_lecture
 from xpmlp import MLP, Dataset, load_mnist, train
@@ -23,7 +24,8 @@ def lecture(mnist: Dataset):
     """The first epoch of the lecture's program: 937 losses and the epoch's accuracy."""
     parts = MODEL.unflatten(MODEL.initialize(0, dtype="float64"), xp=np)
     weights = {name.upper(): part for name, part in parts.items()}
-    return train_lecture(weights, mnist.train.X, mnist.train.labels)
+    with threadpool_limits(1):  # two BLAS threads crawl on a busy machine
+        return train_lecture(weights, mnist.train.X, mnist.train.labels)
 
 
 def test_every_loss_of_the_first_epoch_equals_the_lectures(

@@ -57,6 +57,17 @@ class Backend:
         """The context in which this backend's arrays are made and computed with."""
         return contextlib.nullcontext()
 
+    def choose_threads(self, product: int) -> int:
+        """How many CPU threads to compute with, given the multiply-adds of the largest product.
+
+        0 where the library decides for itself.
+        """
+        return 0
+
+    def threads(self, count: int) -> contextlib.AbstractContextManager[object]:
+        """The context in which `count` CPU threads compute; 0 leaves that to the library."""
+        return contextlib.nullcontext()
+
     def asarray(self, host: np.ndarray, dtype: str | None = None) -> Array:
         """The host's array on the device, of the named dtype or its own; may share its memory."""
         host = np.asarray(host, dtype=dtype)

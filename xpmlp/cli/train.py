@@ -34,6 +34,9 @@ def train(
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order every epoch.")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of NumPy's products; 0 chooses by their size.")
+    ] = None,
     members: Annotated[int | None, typer.Option(help="Networks trained at once.")] = None,
     initial_weights: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="W1 B1 W2 B2 ... to start from.")
@@ -65,6 +68,7 @@ def train(
         "hidden_sizes": hidden,
         "seed": seed,
         "shuffle": shuffle,
+        "threads": threads,
         "members": members,
         "initial_weights": None if initial_weights is None else str(initial_weights),
     }

@@ -65,7 +65,7 @@ class Recipe(BaseModel):
     """A run of training as data. Every field is an option of `xpmlp train` or `--set FIELD=...`.
 
     `data` is `mnist` or a directory of IDX files; `initial_weights` an .npz file or empty;
-    `device` is empty for the backend's first.
+    `device` is empty for the backend's first; `threads` is 0 to choose CPU threads by size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -82,6 +82,7 @@ class Recipe(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     members: Annotated[int, Field(ge=1, le=4096)] = 1
     dtype: Annotated[str, _one_of(DTYPES)] = "float32"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     backend: Annotated[str, _one_of(("auto", *BACKENDS))] = "auto"
     device: str = ""
 
@@ -102,8 +103,13 @@ class Recipe(BaseModel):
         return _checked({**self.model_dump(), **changes}, source="")
 
     def resolved(self, backend: Backend) -> "Recipe":
-        """The recipe as it will run: the backend that was chosen, and paths from the root."""
-        changes: dict[str, object] = {"backend": backend.name, "device": backend.device_name}
+        """The recipe as it will run: backend and threads as chosen, and paths from the root."""
+        product = self.model.largest_product(self.batch_size)
+        changes: dict[str, object] = {
+            "backend": backend.name,
+            "device": backend.device_name,
+            "threads": self.threads or backend.choose_threads(product),
+        }
         if self.data != MNIST:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:

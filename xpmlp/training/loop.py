@@ -80,6 +80,7 @@ class Training:
     batch_size: int
     seed: int
     shuffle: bool
+    threads: int
     state: TrainingState
     epoch: int
     step: int
@@ -116,8 +117,12 @@ class Training:
         batch_size: int,
         seed: int,
         shuffle: bool,
+        threads: int = 0,
     ) -> "Training":
-        """A run that has not started; it trains a copy of the given parameters."""
+        """A run that has not started; it trains a copy of the given parameters.
+
+        `threads` CPU threads compute; 0 lets the backend choose by the size of the products.
+        """
         xp = backend.xp
         with backend.activate():
             if isinstance(parameters, np.ndarray):
@@ -130,9 +135,22 @@ class Training:
             )
         correct = np.zeros(parameters.shape[:-1], dtype=np.int64)
         return cls(
-            model, split, optimizer, backend, epochs, batch_size, seed, shuffle,
-            state, epoch=0, step=0, correct=correct, history=History(), seconds=0.0,
-        )  # fmt: skip
+            model=model,
+            split=split,
+            optimizer=optimizer,
+            backend=backend,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            threads=threads or backend.choose_threads(model.largest_product(batch_size)),
+            state=state,
+            epoch=0,
+            step=0,
+            correct=correct,
+            history=History(),
+            seconds=0.0,
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of this run: the next step is the one that followed it then.
@@ -204,7 +222,7 @@ class Training:
         where its numbers were last known to be good, at the start of an epoch.
         """
         observers = list(observers)
-        with self.backend.activate():
+        with self.backend.activate(), self.backend.threads(self.threads):
             try:
                 self._tell(observers, "on_start")
                 self._run_epochs(observers)
