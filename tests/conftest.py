@@ -89,3 +89,10 @@ def torch(request: pytest.FixtureRequest):
     """PyTorch as an oracle."""
     _oracle(request.config, "torch")
     return importlib.import_module("torch")
+
+
+@pytest.fixture
+def jax(request: pytest.FixtureRequest):
+    """JAX as an oracle."""
+    _oracle(request.config, "jax")
+    return importlib.import_module("jax")

@@ -45,6 +45,7 @@ def test_other_sizes_agree_too(layer_sizes: tuple[int, ...]) -> None:
     assert all(row.agrees for row in rows), [row for row in rows if not row.agrees]
 
 
+@pytest.mark.oracle
 def test_autodiff_is_a_witness(torch: Any) -> None:
     assert torch is not None
     rows = gradcheck(MLP((9, 6, 4)), backends=[], autodiff=["torch"])

@@ -1,5 +1,7 @@
 """Arrays travel to a device and back unchanged; runs of steps are runs of steps."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -79,10 +81,9 @@ def test_another_library_chooses_its_threads_itself(backend: Backend) -> None:
 
 
 @pytest.mark.oracle
-def test_jax_leaves_the_processs_settings_alone() -> None:
+def test_jax_leaves_the_processs_settings_alone(jax: Any) -> None:
     from xpmlp import select_backend
 
-    jax = pytest.importorskip("jax", reason="the extra `oracles` brings it")
     before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
     with select_backend("jax").activate():
         assert jax.config.jax_enable_x64

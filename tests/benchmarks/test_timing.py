@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from benchmarks.competitors import (
     PRODUCTS,
@@ -110,7 +111,6 @@ def test_steps_that_do_not_fit_are_refused(problem: Problem, steps: int) -> None
 
 
 def test_a_limit_of_threads_ends_with_its_context() -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
     before = threadpoolctl.threadpool_info()
     with limited(1) as pinned:
         assert {pool["num_threads"] for pool in pinned["blas"]} == {1}

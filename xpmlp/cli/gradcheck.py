@@ -6,22 +6,17 @@ import typer
 from rich.table import Table
 
 from xpmlp.cli.console import errors, output, say
-from xpmlp.cli.options import HiddenOption, SeedOption
+from xpmlp.cli.options import HiddenOption, RecipeArgument, SeedOption, SettingsOption
 from xpmlp.gradcheck import gradcheck as check
 from xpmlp.recipes import load_recipe
 
 
 def gradcheck(
-    recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE|FILE.toml]", help="Whose architecture to check.")
-    ] = "lecture",
+    recipe: RecipeArgument = "lecture",
     hidden: HiddenOption = None,
     seed: SeedOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of the random batch.")] = 32,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
-    ] = None,
+    settings: SettingsOption = None,
 ) -> None:
     """Compare every parameter's gradient across backends and with independent derivatives.
 
@@ -29,12 +24,7 @@ def gradcheck(
 
     Example: xpmlp gradcheck --set hidden=tanh
     """
-    options = {"hidden_sizes": hidden, "seed": seed}
-    chosen = load_recipe(
-        recipe,
-        settings or [],
-        {name: value for name, value in options.items() if value is not None},
-    )
+    chosen = load_recipe(recipe, settings or [], {"hidden_sizes": hidden, "seed": seed})
     with errors.status("Computing every gradient on every backend ..."):
         rows = check(chosen.model, seed=chosen.seed, batch_size=batch_size)
     table = Table("parameter", "against", box=None)

@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="[RECIPE|FILE.toml]", help="A recipe's name or a TOML file.")
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
+]
 BackendOption = Annotated[
     str | None, typer.Option("--backend", help="auto, numpy, cupy, jax or torch.")
 ]

@@ -8,7 +8,15 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
-from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, HiddenOption, SeedOption
+from xpmlp.cli.options import (
+    BackendOption,
+    DataOption,
+    DeviceOption,
+    HiddenOption,
+    RecipeArgument,
+    SeedOption,
+    SettingsOption,
+)
 from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import Diverged, InputError
@@ -19,9 +27,7 @@ from xpmlp.training import Observer, Training, evaluate
 
 
 def train(
-    recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE|FILE.toml]", help="A recipe's name or a TOML file.")
-    ] = "lecture",
+    recipe: RecipeArgument = "lecture",
     backend: BackendOption = None,
     device: DeviceOption = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
@@ -41,10 +47,7 @@ def train(
     initial_weights: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="W1 B1 W2 B2 ... to start from.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
-    ] = None,
+    settings: SettingsOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
     ] = None,

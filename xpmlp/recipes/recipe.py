@@ -133,13 +133,14 @@ def load_recipe(
 ) -> Recipe:
     """The named recipe or TOML file, changed by settings (`key=value`) and then by options.
 
-    Raises `InputError` that names the field, the value and what is allowed.
+    An option that is None was not given; `hidden_sizes` replaces the widths between the first
+    and the last. Raises `InputError` that names the field, the value and what is allowed.
     """
     values = _read(name_or_file)
     source = f"{name_or_file}: " if name_or_file.endswith(SUFFIX) else ""
     recipe = _checked(values, source=source)
     recipe = recipe.replace(dict(_setting(text) for text in settings))
-    changes = dict(options or {})
+    changes = {name: value for name, value in (options or {}).items() if value is not None}
     inner = changes.pop("hidden_sizes", None)
     if inner is not None:  # --hidden 64,32: the widths between the data's and the classes'
         first, *_, last = recipe.layer_sizes
