@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from xpmlp import cli
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import write_idx
 from xpmlp.runs import RunDirectory
@@ -333,3 +334,17 @@ def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow, monkeypat
     assert said.status == 2
     assert said.err.startswith("xpmlp: r/checkpoint.safetensors: cannot be written")
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_signal_before_training_listens_is_heard() -> None:
+    """As the first process of a container a program gets no SIGTERM that it does not ask for."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["--version"])
+        assert left.value.code == 0
+        with pytest.raises(SystemExit) as left:
+            signal.raise_signal(signal.SIGTERM)
+        assert left.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -44,12 +44,12 @@ def _options(
     del version
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit status."""
+def main(arguments: Sequence[str]) -> int:
+    """Run one command in a process of its own and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")  # a path may not fit a terminal's code
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    return run(arguments)
 
 
 def run(arguments: Sequence[str]) -> int:
