@@ -243,7 +243,7 @@ def run_recipe(
                 "train_accuracy": float(run.history.accuracy[-1]),
                 "test_accuracy": float(test.accuracy),
                 "test_loss": float(test.loss),
-                "us_per_step": None if run.seconds is None else run.seconds / run.iteration * 1e6,
+                "us_per_step": run.seconds / run.iteration * 1e6,
                 "first_losses_differ_by": difference,
             }
         )

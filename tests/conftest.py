@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 from collections.abc import Iterator
 
 import array_api_strict
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from xpmlp.backends import Backend, select_backend
-from xpmlp.errors import BackendUnavailable
+from xpmlp.backends.cupy import ask_driver, installed_wheels
 
 # A busy machine is slow and an import takes a second: neither says anything about the code.
 hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
@@ -52,11 +51,13 @@ def _oracle(config: pytest.Config, name: str) -> None:
 
 
 def gpu_backend() -> Backend:
-    """CuPy's backend; without a GPU the test is skipped, and the reason says so."""
-    try:
-        return select_backend("cupy")
-    except BackendUnavailable as error:
-        pytest.skip(f"no GPU: {error.cause}")
+    """CuPy's backend; only without a GPU or CuPy is the test skipped, and the reason says so."""
+    driver, gpus = ask_driver()
+    if not driver or gpus == 0:
+        pytest.skip("no GPU: no NVIDIA driver, or none that shows a GPU")
+    if not installed_wheels():
+        pytest.skip("no GPU library: CuPy is not installed")
+    return select_backend("cupy")
 
 
 BACKENDS = [
@@ -79,7 +80,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     else:
         if name != "numpy":
             _oracle(request.config, name)
-        chosen = select_backend(name, os.environ.get("XPMLP_TEST_DEVICE"))
+        chosen = select_backend(name)
     with chosen.activate():
         yield chosen
 

@@ -52,6 +52,13 @@ def test_autodiff_is_a_witness(torch: Any) -> None:
     assert sum(row.witness == "torch autograd" for row in rows) == 4
 
 
+@pytest.mark.oracle
+def test_jax_is_a_witness_too(jax: Any) -> None:
+    assert jax is not None
+    rows = gradcheck(MLP((9, 6, 4)), backends=[], autodiff=["jax"])
+    assert sum(row.witness == "jax autodiff" for row in rows) == 4
+
+
 def test_a_nan_does_not_agree() -> None:
     assert not Comparison("W1", "x", float("nan"), 1.0).agrees
 
@@ -175,10 +182,12 @@ def test_a_planted_mistake_is_caught(
 ) -> None:
     use(monkeypatch, function, mutant)
     numpy = select_backend("numpy")
-    for name in hidden:
+    # Among square matrices a wrong product has the right shape: its numbers must tell.
+    for sizes, batch_size in (((9, 6, 5, 4), 8), ((6, 6, 6, 6), 6)):
+        model = MLP(sizes, hidden=hidden[0])
         try:
             with np.errstate(all="ignore"):
-                rows = gradcheck(MLP((9, 6, 5, 4), hidden=name), backends=[numpy], autodiff=[])
+                rows = gradcheck(model, batch_size=batch_size, backends=[numpy], autodiff=[])
         except (ValueError, TypeError, IndexError):
             continue  # the mistake does not even have the right shape
         assert not all(row.agrees for row in rows)

@@ -24,13 +24,23 @@ def batch(model: MLP, rows: int = 7, seed: int = 1) -> tuple[np.ndarray, np.ndar
     return X, random.integers(0, model.layer_sizes[-1], rows)
 
 
+def check(model: MLP, seed: int, rows: int, autodiff: list[str]) -> None:
+    numpy = [select_backend("numpy")]
+    for row in gradcheck(model, seed=seed, batch_size=rows, backends=numpy, autodiff=autodiff):
+        if "float32" not in row.witness:
+            assert row.agrees, row
+
+
 @given(architectures, st.integers(0, 2**32), st.integers(1, 9))
 def test_every_architecture_passes_the_gradient_check(model: MLP, seed: int, rows: int) -> None:
-    numpy = [select_backend("numpy")]
-    # JAX compiles every operation for every shape anew; test_gradcheck.py asks it
-    for row in gradcheck(model, seed=seed, batch_size=rows, backends=numpy, autodiff=["torch"]):
-        if "float64" in row.witness:
-            assert row.agrees, row
+    check(model, seed, rows, autodiff=[])
+
+
+@pytest.mark.oracle
+@pytest.mark.usefixtures("torch")
+@given(architectures, st.integers(0, 2**32), st.integers(1, 9))
+def test_every_architecture_agrees_with_autograd(model: MLP, seed: int, rows: int) -> None:
+    check(model, seed, rows, autodiff=["torch"])  # JAX would compile anew for every shape
 
 
 def test_the_lectures_network() -> None:
@@ -181,3 +191,25 @@ def test_flatten_refuses_what_does_not_fit() -> None:
         SMALL.flatten({**parts, "W9": parts["W1"]})
     with pytest.raises(InputError, match=r"W2 has shape \(4, 5\), but .* takes \(5, 4\)"):
         SMALL.flatten({**parts, "W2": parts["W2"].T})
+
+
+def test_vectors_and_labels_that_do_not_fit_are_refused() -> None:
+    X, labels = batch(SMALL)
+    parameters = SMALL.initialize(0, dtype="float64")
+    for wrong in (parameters[:-1], MLP((6, 5, 4, 3, 2)).initialize(0)):
+        with pytest.raises(InputError, match="parameters, but the network 6-5-4-3 has 74"):
+            SMALL.forward(wrong, X)
+    for shape in (labels[:, None], labels[:1]):
+        with pytest.raises(InputError, match="give one per row"):
+            SMALL.loss_and_gradients(parameters, X, shape)
+
+
+def test_seeds_may_be_any_whole_numbers_and_nothing_else() -> None:
+    expected = SMALL.initialize([0, 1])
+    np.testing.assert_array_equal(SMALL.initialize(np.arange(2)), expected)
+    np.testing.assert_array_equal(SMALL.initialize(np.int64(1)), expected[1])
+    for wrong in (-1, [], [0, -1], 1.5):
+        with pytest.raises(InputError, match="seed"):
+            SMALL.initialize(wrong)
+    with pytest.raises(InputError, match="use float32 or float64"):
+        SMALL.initialize(0, dtype="int32")

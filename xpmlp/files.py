@@ -1,7 +1,8 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and read only where they are files."""
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); free or change the place"
         ) from error
+
+
+def refuse_special_file(path: Path) -> None:
+    """Raise `InputError` for a pipe or a device: one would be waited for, the other never ends."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says what is wrong
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f"{path}: not a regular file; give the path of a file")
 
 
 def _sync(path: Path) -> None:

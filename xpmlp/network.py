@@ -13,6 +13,7 @@ A leading axis of that vector, (E, P) in place of (P,), is E networks at once.
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,7 +31,7 @@ from xpmlp.algebra import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import DTYPES, Backend, select_backend
 from xpmlp.errors import InputError
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import Array, Namespace
@@ -126,7 +127,7 @@ class MLP:
 
     def initialize(
         self,
-        seed: int | Sequence[int] = 0,
+        seed: int | Iterable[int] = 0,
         *,
         backend: Backend | None = None,
         dtype: str = "float32",
@@ -139,10 +140,12 @@ class MLP:
 
         Source: lecture 11, "initialize w, b".
         """
-        if isinstance(seed, Sequence):
-            host = np.stack([self._initial_vector(member) for member in seed])
+        if dtype not in DTYPES:
+            raise InputError(f"dtype={dtype!r}: use {' or '.join(DTYPES)}")
+        if isinstance(seed, Iterable):
+            host = np.stack([self._initial_vector(member) for member in member_seeds(seed)])
         else:
-            host = self._initial_vector(seed)
+            host = self._initial_vector(*member_seeds([seed]))
         return (backend or select_backend("numpy")).asarray(host, dtype)
 
     def _initial_vector(self, seed: int) -> np.ndarray:
@@ -156,7 +159,9 @@ class MLP:
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:
         """The parts of a flat vector (P,) or (E, P) by name: views where the library has them."""
         xp = xp or array_api_compat.array_namespace(vector)
-        members = vector.shape[:-1]
+        *members, length = vector.shape
+        if length != self._places[-1][1].stop:
+            raise InputError(f"{length:,} parameters, but {self} has {self.parameter_count:,}")
         return {
             name: xp.reshape(vector[..., where], (*members, *shape))
             for name, where, shape in self._places
@@ -229,6 +234,10 @@ class MLP:
         both results have their leading axis.
         """
         xp = xp or array_api_compat.array_namespace(parameters)
+        if tuple(labels.shape) != tuple(X.shape[:-1]):
+            raise InputError(
+                f"labels of shape {tuple(labels.shape)} for X {tuple(X.shape)}: give one per row"
+            )
         classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(labels))
         Y = one_hot(labels, classes, dtype=parameters.dtype, xp=xp)
         J, gradients, _ = self.forward_backward(parameters, X, Y, xp=xp)
@@ -248,6 +257,17 @@ class MLP:
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
+
+
+def member_seeds(seeds: Iterable[int]) -> list[int]:
+    """A seed for each member, as Python integers; `InputError` for none or for what is no seed."""
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError as error:
+        raise InputError(f"a seed is a whole number ({error})") from error
+    if not found or min(found) < 0:
+        raise InputError(f"seeds {found}: give at least one, each 0 or more")
+    return found
 
 
 def check_layer_sizes(layer_sizes: Sequence[int]) -> None:

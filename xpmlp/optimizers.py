@@ -5,7 +5,7 @@ compiled step never holds it as a constant. Updates are written in place and ret
 rebind: `parameters, state = optimizer.update(parameters, gradients, state)`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import array_api_compat
@@ -39,21 +39,28 @@ class SGDState(NamedTuple):
     learning_rate: Array
 
 
-def sgd(learning_rate: float | Sequence[float]) -> Optimizer:
+def sgd(learning_rate: float | Iterable[float]) -> Optimizer:
     """Stochastic gradient descent: parameters <- parameters - learning_rate * gradients.
 
     A sequence of rates gives each member its own.
 
     Source: lecture 11, "parameter update".
     """
-    rates = [learning_rate] if isinstance(learning_rate, (int, float)) else list(learning_rate)
+    has_members = isinstance(learning_rate, Iterable)
+    rates = list(learning_rate) if isinstance(learning_rate, Iterable) else [learning_rate]
     if not all(0.0 < rate < float("inf") for rate in rates):
         raise InputError(f"learning_rate={learning_rate}: give a finite number above 0")
 
     def init(parameters: Array, /, *, xp: Namespace) -> SGDState:
+        info, members = xp.finfo(parameters.dtype), parameters.shape[:-1]
+        for rate in rates:
+            if not info.smallest_normal <= rate <= info.max:
+                raise InputError(f"learning_rate={rate}: beyond what {parameters.dtype} can hold")
         on_device = {"dtype": parameters.dtype, "device": array_api_compat.device(parameters)}
-        if isinstance(learning_rate, (int, float)):
-            return SGDState(xp.asarray(float(learning_rate), **on_device))
+        if not has_members:
+            return SGDState(xp.asarray(float(rates[0]), **on_device))
+        if tuple(members) != (len(rates),):
+            raise InputError(f"{len(rates)} learning rates for parameters {parameters.shape}")
         return SGDState(xp.asarray([[float(rate)] for rate in rates], **on_device))
 
     def update(parameters: Array, gradients: Array, state: SGDState, /) -> tuple[Array, SGDState]:

@@ -26,10 +26,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import xpmlp
-from xpmlp.backends import Backend
+from xpmlp.backends import DTYPES, Backend
 from xpmlp.data import Dataset
 from xpmlp.errors import InputError
-from xpmlp.files import write_atomically
+from xpmlp.files import refuse_special_file, write_atomically
 from xpmlp.network import MLP
 from xpmlp.optimizers import sgd
 from xpmlp.recipes import Recipe, load_recipe
@@ -146,7 +146,7 @@ class RunDirectory:
                 step=int(metadata["step"]),
                 correct=tensors["correct"],
                 history=History(list(tensors["loss"]), list(tensors["accuracy"])),
-                seconds=metadata["seconds"],
+                seconds=float(metadata["seconds"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: no checkpoint ({_fault(error)}); train again") from error
@@ -168,9 +168,7 @@ class RunDirectory:
             "epochs": snapshot.epoch,
             "steps": training.iteration,
             "seconds": seconds,
-            "seconds_per_step": seconds / training.iteration
-            if seconds is not None and training.iteration
-            else None,
+            "seconds_per_step": seconds / training.iteration if training.iteration else None,
             "train_accuracy": float(np.mean(accuracies[-1])) if accuracies else None,
             "test_accuracy": float(np.mean(test.accuracy)),
             "test_loss": float(np.mean(test.loss)),
@@ -229,6 +227,16 @@ class RunDirectory:
             self.path / "metrics.csv", lambda file: file.write_text(text.getvalue(), "utf-8")
         )
 
+    def has_results_of(self, epoch: int) -> bool:
+        """Whether all that `save_results` writes, and the figure, is here for that many epochs."""
+        names = ("model.safetensors", "history.npz", "metrics.csv", "training.png")
+        try:
+            summary = json.loads((self.path / "summary.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        is_whole = all((self.path / name).is_file() for name in names)
+        return is_whole and isinstance(summary, dict) and summary.get("epochs") == epoch
+
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""
         path = self.path / "model.safetensors"
@@ -237,6 +245,10 @@ class RunDirectory:
             model = MLP(metadata["layer_sizes"], metadata["hidden"], metadata["output"])
             image_shape = tuple(int(size) for size in metadata["image_shape"])
             parameters = model.flatten(tensors)
+            if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
+                DTYPES
+            ):
+                raise InputError(f"{parameters.dtype} {parameters.shape} are no parameters")
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -297,6 +309,7 @@ def read_npz(
     before the array is allocated; without, an array may be as large as the file says it is.
     """
     arrays: dict[str, np.ndarray] = {}
+    refuse_special_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
@@ -350,6 +363,7 @@ def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: objec
 
 
 def _load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    refuse_special_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(METADATA)

@@ -77,3 +77,9 @@ def test_asking_changes_nothing_and_fails_softly() -> None:
     assert driver >= 0
     assert gpus is None or gpus >= 0
     assert all(name.startswith("cupy") for name in installed_wheels())
+
+
+def test_packages_that_only_use_cupy_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    providers = {"cupy": ["cupy-cuda13x"], "cupy_xarray": ["cupy-xarray"]}
+    monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: providers)
+    assert installed_wheels() == ("cupy-cuda13x",)

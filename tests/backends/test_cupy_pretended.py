@@ -1,4 +1,4 @@
-"""CuPy's backend on a pretended CuPy: NumPy arrays that must be fetched with `get`.
+"""CuPy's backend on a pretended CuPy: NumPy arrays that are fetched with `get`.
 
 All but the GPU itself: selection, the proof, the current device, transfers, a run of training.
 The same on a real GPU is what the tests with the mark `gpu` do.
@@ -16,7 +16,7 @@ from xpmlp import MLP, BackendUnavailable, Split, select_backend, train
 
 
 class Pretended(np.ndarray):
-    """An array on the pretended GPU: NumPy functions refuse to turn it into a host array."""
+    """An array on the pretended GPU. That devices are not mixed is array-api-strict's to see."""
 
     def get(self) -> np.ndarray:
         return np.array(self.view(np.ndarray))

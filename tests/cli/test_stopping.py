@@ -277,7 +277,7 @@ def test_a_run_that_diverges_late_keeps_the_epochs_before(
     said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
     assert said.status == 1
     assert "nan at iteration 51 (epoch 3, step 1)" in said.err
-    assert "the state after epoch 2 is kept in r" in said.err
+    assert "the state after 2 epochs is kept in r" in said.err
     assert_same_run(trained, Path("r"))
 
 
@@ -348,3 +348,66 @@ def test_a_signal_before_training_listens_is_heard() -> None:
         assert left.value.code == 143
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_run_that_lost_its_results_is_finished_by_resuming(command, tiny) -> None:
+    """Killed between its last checkpoint and its model: nothing is lost."""
+    assert command(*tiny, "--out", "r", "--quiet").status == 0
+    Path("r/training.png").touch()  # these tests draw nothing
+    wanted = Path("r/model.safetensors").read_bytes()
+    for name in ("model.safetensors", "summary.json", "history.npz", "metrics.csv"):
+        Path("r", name).unlink()
+        assert command("train", "--resume", "r", "--quiet").status == 0
+        assert Path("r/model.safetensors").read_bytes() == wanted
+        assert Path("r", name).is_file()
+    assert command("train", "--resume", "r").status == 2
+
+
+def test_pipes_and_devices_are_refused(command, tiny) -> None:
+    os.mkfifo("pipe.npz")
+    os.mkfifo("pipe.toml")
+    for path in ("pipe.npz", "/dev/zero"):
+        said = command(*tiny, "--initial-weights", path, "--out", "r")
+        assert said.status == 2
+        assert "not a regular file" in said.err
+    assert "not a regular file" in command("train", "pipe.toml").err
+    assert not Path("r").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("correct", lambda array: np.zeros_like(array, shape=3)),
+        ("loss", lambda array: np.zeros((len(array), 2))),
+        ("accuracy", lambda array: array[:0]),
+        ("parameters", lambda array: array * np.nan),
+        ("optimizer.momentum", None),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, change) -> None:
+    assert command(*tiny, "--out", "r", "--quiet").status == 0
+    path = Path("r/checkpoint.safetensors")
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors[name] = np.zeros(1) if change is None else change(tensors[name])
+    save_file(tensors, path, metadata)
+    said = command("train", "--resume", "r", "--epochs", "9")
+    assert said.status == 2
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", [lambda A: A.astype(np.int64), lambda A: A[None, None, None]])
+def test_a_model_of_no_parameters_is_refused(command, tiny, change) -> None:
+    assert command(*tiny, "--out", "r", "--quiet").status == 0
+    path = Path("r/model.safetensors")
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    save_file({name: change(A) for name, A in load_file(path).items()}, path, metadata)
+    said = command("evaluate", "r")
+    assert said.status == 2
+    assert "model.safetensors" in said.err

@@ -146,7 +146,7 @@ def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) ->
     ]
     assert said.out.startswith("numpy on cpu: asked for by name\n")
     assert "Test accuracy" in said.out
-    assert "Run saved in here (next: xpmlp predict here digit.png)" in said.out
+    assert "Run saved in here (next: xpmlp evaluate here)" in said.out
     lines = said.err.splitlines()
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert all("loss" in line and "accuracy" in line and "samples/s" in line for line in lines)
@@ -211,7 +211,7 @@ def test_hints_can_be_pasted_into_a_shell(command, tiny) -> None:
     said = command(*tiny, "--out", "my [red]run[/red] :smile: ü")
     assert said.status == 0
     assert "Run saved in my [red]run[/red] :smile: ü (" in said.out
-    assert "xpmlp predict 'my [red]run[/red] :smile: ü' digit.png" in said.out
+    assert "xpmlp evaluate 'my [red]run[/red] :smile: ü'" in said.out
 
 
 # Options

@@ -54,3 +54,11 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         predict(MODEL, parameters, split.X[:, :5])
     with pytest.raises(InputError, match="label 3"):
         evaluate(MODEL, parameters, Split(split.X, split.labels + 1))
+
+
+def test_parameters_of_another_library_need_its_backend(backend: Backend) -> None:
+    if backend.name != "numpy":
+        with pytest.raises(InputError, match=r"say backend=run\.backend"):
+            evaluate(MODEL, MODEL.initialize(0, backend=backend), rows())
+    found = evaluate(MODEL, MODEL.initialize(0, backend=backend), rows(), backend=backend)
+    assert found.loss > 0.0

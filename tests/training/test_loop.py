@@ -17,6 +17,7 @@ from xpmlp import (
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
+from xpmlp.training.loop import tick_length
 
 MODEL = MLP((12, 8, 4))
 
@@ -87,6 +88,23 @@ def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.Mo
     steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
     assert steps == [64, 96, 125]
     np.testing.assert_array_equal(run.parameters, expected.parameters)
+
+
+def test_a_tick_recovers_when_the_machine_does() -> None:
+    assert [tick_length(s) for s in (1e-4, 7e-3, 0.02, 0.3, 100.0, 1e-4)] == [64, 64, 16, 1, 1, 64]
+
+
+def test_every_observer_hears_an_event_after_which_one_stops() -> None:
+    class Stop(Observer):
+        def on_epoch(self, _: Training, /) -> None:
+            raise StopTraining
+
+        def on_end(self, _: Training, /) -> None:
+            raise StopTraining
+
+    recorder = Recorder()
+    begin(rows()).run([Stop(), recorder])
+    assert recorder.events[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
 
 
 def test_it_learns_and_keeps_the_series(backend: Backend) -> None:
@@ -207,7 +225,8 @@ def test_a_divergence_names_the_member() -> None:
 
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
-    run = begin(rows(8), epochs=1, optimizer=sgd(1e308), parameters=MODEL.initialize(0))
+    overflowing = sgd(0.1)._replace(update=lambda p, _, state: (p * np.inf, state))
+    run = begin(rows(8), epochs=1, optimizer=overflowing)
     with pytest.raises(Diverged, match="parameter is not finite"):
         run.run()
 
@@ -219,6 +238,9 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ({"batch_size": 1001}, "batch_size=1001: give 1 to 1,000"),
         ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "not all finite"),
         ({"epochs": -1}, "epochs=-1"),
+        ({"epochs": 1.5}, "epochs=1.5"),
+        ({"optimizer": sgd([0.1, 0.2])}, "2 learning rates for parameters"),
+        ({"optimizer": sgd(1e-320)}, "learning_rate=1e-320: beyond what float64 can hold"),
     ],
 )
 def test_refusals(changes: dict[str, object], message: str) -> None:

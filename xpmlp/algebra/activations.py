@@ -33,8 +33,8 @@ def sigmoid(Z: Array, *, xp: Namespace) -> Array:
     """A = 1 / (1 + exp(-Z)), in (0, 1).
 
     Where exp(-Z) would overflow, -Z is held at the largest exponent whose result is a normal
-    number: A is then that smallest number (1.2e-38 in float32) in place of a still smaller one,
-    and everywhere else it is the lecture's expression to the last bit.
+    number (for Z below -87.3 in float32, -708 in float64). A is then about that smallest number in
+    place of a still smaller one, and everywhere else it is the lecture's expression to the bit.
 
     Source: lecture 11, "A1 = 1/(1 + np.exp(-Z1))".
     """

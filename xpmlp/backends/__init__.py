@@ -3,11 +3,12 @@
 `select_backend` is the one entrance; `survey` says what this machine has.
 """
 
-from xpmlp.backends.base import Backend, DeviceInfo, StepMetrics
+from xpmlp.backends.base import DTYPES, Backend, DeviceInfo, StepMetrics
 from xpmlp.backends.select import BACKENDS, BackendReport, select_backend, survey, usable_backends
 
 __all__ = [
     "BACKENDS",
+    "DTYPES",
     "Backend",
     "BackendReport",
     "DeviceInfo",

@@ -121,11 +121,8 @@ def prove(cupy: Any) -> None:
 
 def installed_wheels() -> tuple[str, ...]:
     """The names of the installed distributions that provide the module `cupy`."""
-    names = {
-        (distribution.metadata["Name"] or "").lower()
-        for distribution in importlib.metadata.distributions()
-    }
-    return tuple(sorted(name for name in names if name == "cupy" or name.startswith("cupy-")))
+    providers = importlib.metadata.packages_distributions().get("cupy", ())
+    return tuple(sorted(set(providers)))
 
 
 def ask_driver() -> tuple[int, int | None]:

@@ -15,7 +15,7 @@ from xpmlp.backends.base import (
     gpu_index,
     host_memory,
 )
-from xpmlp.errors import BackendUnavailable
+from xpmlp.errors import BackendUnavailable, InputError
 from xpmlp.typing import Array
 
 INSTALL = "pip install 'xpmlp[jax]'"
@@ -72,10 +72,12 @@ def open_backend(device: str | None) -> Backend:
         else:
             index = gpu_index(device)
             chosen = jax.devices("cpu")[0] if index is None else jax.devices("gpu")[index]
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError) as error:  # no such device
         remedy = "use --device cpu, or pip install 'jax[cuda13]'"
         raise BackendUnavailable("jax", f"no device {device!r} ({error})", remedy) from error
-    except ImportError as error:
+    except InputError:
+        raise
+    except Exception as error:  # a broken installation fails in any way it likes
         raise BackendUnavailable("jax", f"jax cannot be imported ({error})", INSTALL) from error
     name = "cpu" if chosen.platform == "cpu" else f"cuda:{chosen.id}"
     return JaxBackend("jax", jnp, chosen, device_name=name)

@@ -1,5 +1,6 @@
 """`xpmlp train`."""
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,7 +100,7 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> Non
     """A run that was stopped, from its last checkpoint."""
     recipe = run.recipe.replace(options)
     snapshot = run.load_checkpoint()
-    if snapshot.epoch >= recipe.epochs:
+    if snapshot.epoch >= recipe.epochs and run.has_results_of(snapshot.epoch):
         raise InputError(
             f"{run.path}: its {snapshot.epoch} epochs are done; ask for more with --epochs"
         )
@@ -118,16 +119,21 @@ def _carry_out(run: RunDirectory, training: Training, dataset: Dataset, *, quiet
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
     observers: list[Observer] = [Checkpoints(run), interruption]
-    if not quiet:
-        _introduce(training)
-        observers.append(ProgressBar() if errors.is_terminal else ProgressLines())
-    try:
-        with interruption:
+    with interruption, contextlib.ExitStack() as stack:
+        if not quiet:
+            _introduce(training)
+            if errors.is_terminal:
+                bar = ProgressBar()
+                stack.callback(bar.stop)
+                observers.append(bar)
+            else:
+                observers.append(ProgressLines())
+        try:
             training.run(observers)
-    except Diverged as error:
-        _save(run, training, dataset)
-        raise Diverged(f"{error} in {run.path}") from error
-    summary = _save(run, training, dataset)
+        except Diverged as error:
+            _save(run, training, dataset)
+            raise Diverged(f"{error} in {run.path}") from error
+        summary = _save(run, training, dataset)
     if training.epoch < training.epochs:
         complain(
             f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
@@ -166,4 +172,4 @@ def _conclude(run: RunDirectory, summary: dict[str, Any]) -> None:
             f"{summary['committee_test_accuracy']:.2%}"
         )
     say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step")
-    say(f"Run saved in {run.path} (next: xpmlp predict {shlex.quote(str(run.path))} digit.png)")
+    say(f"Run saved in {run.path} (next: xpmlp evaluate {shlex.quote(str(run.path))})")

@@ -71,6 +71,10 @@ class ProgressBar(Observer):
         self.on_tick(training)
 
     def on_end(self, _: Training, /) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back; also for a run that ends without its end."""
         self._progress.stop()
 
 

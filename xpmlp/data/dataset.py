@@ -78,7 +78,7 @@ def check_rows(
             f"{where}: an array of shape {X.shape}, a network takes (rows, values) with at least "
             "one of each; reshape or fill it"
         )
-    rows = X.reshape(len(X), -1)
+    rows = X.reshape(len(X), -1).astype(X.dtype.newbyteorder("="), copy=False)
     values = rows.shape[1]
     if layer_sizes is not None and values != layer_sizes[0]:
         shape = X.shape[1:] if image_shape is None else image_shape

@@ -18,10 +18,10 @@ from pydantic import (
 )
 
 from xpmlp.algebra import ACTIVATIONS
-from xpmlp.backends import BACKENDS, Backend
-from xpmlp.backends.base import DTYPES
+from xpmlp.backends import BACKENDS, DTYPES, Backend
 from xpmlp.data import MNIST
 from xpmlp.errors import InputError
+from xpmlp.files import refuse_special_file
 from xpmlp.network import MLP, OUTPUTS, check_layer_sizes
 
 SUFFIX = ".toml"
@@ -154,6 +154,7 @@ def _read(name_or_file: str) -> dict[str, Any]:
             raise InputError(_unknown("recipe", name_or_file, recipe_names()))
         text = resources.files("xpmlp.recipes").joinpath(name_or_file + SUFFIX).read_text("utf-8")
         return tomllib.loads(text)
+    refuse_special_file(Path(name_or_file))
     try:
         with Path(name_or_file).open("rb") as file:
             return tomllib.load(file)

@@ -8,6 +8,7 @@ import numpy as np
 from xpmlp.algebra import one_hot, softmax_cross_entropy
 from xpmlp.backends import Backend, select_backend
 from xpmlp.data import Split, check_rows, check_split
+from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.training.step import count_correct, inputs
 from xpmlp.typing import Array
@@ -88,7 +89,12 @@ def predict(
 
 
 def _on_device(parameters: Array, backend: Backend) -> Array:
-    return backend.asarray(parameters) if isinstance(parameters, np.ndarray) else parameters
+    if isinstance(parameters, np.ndarray):
+        return backend.asarray(parameters)
+    if backend.name == "numpy":
+        library = type(parameters).__module__.partition(".")[0]
+        raise InputError(f"the parameters are {library}'s: say backend=run.backend")
+    return parameters
 
 
 def _blocks(count: int) -> Iterator[slice]:

@@ -9,7 +9,7 @@ import numpy as np
 from xpmlp.backends import Backend, select_backend
 from xpmlp.data import Split, check_split, order
 from xpmlp.errors import Diverged, InputError
-from xpmlp.network import MLP
+from xpmlp.network import MLP, member_seeds
 from xpmlp.optimizers import Optimizer, sgd
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingData, TrainingState, make_step
@@ -37,7 +37,7 @@ class Snapshot:
     step: int
     correct: np.ndarray
     history: History
-    seconds: float | None = 0.0
+    seconds: float = 0.0
 
     @property
     def finite(self) -> bool:
@@ -69,7 +69,8 @@ class Observer:
 class Training:
     """A run of training: what to do, and how far it has come.
 
-    Created by `Training.begin` or `Training.resume`, moved on by `run`, looked at by observers.
+    Created by `begin`, put back to a snapshot by `restore`, moved on by `run`, looked at by
+    observers.
     """
 
     model: MLP
@@ -86,7 +87,7 @@ class Training:
     step: int
     correct: np.ndarray
     history: History
-    seconds: float | None
+    seconds: float
     last_good: Snapshot = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,8 +99,8 @@ class Training:
             raise InputError(
                 f"batch_size={self.batch_size}: give 1 to {rows:,}, the rows there are"
             )
-        if self.epochs < 0:
-            raise InputError(f"epochs={self.epochs}: give 0 or more")
+        if type(self.epochs) is not int or self.epochs < 0:
+            raise InputError(f"epochs={self.epochs}: give a whole number, 0 or more")
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters are not all finite: give others")
@@ -161,6 +162,7 @@ class Training:
         for name, found, wanted in (
             ("parameters", snapshot.parameters, now.parameters),
             *((name, snapshot.optimizer.get(name), now.optimizer[name]) for name in now.optimizer),
+            ("counts", snapshot.correct, now.correct),
         ):
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
                 raise InputError(
@@ -168,6 +170,14 @@ class Training:
                     f"{'none' if found is None else f'{found.dtype} {found.shape}'} in place of "
                     f"{wanted.dtype} {wanted.shape}; resume with the settings it began with"
                 )
+        series = [*snapshot.history.losses, *snapshot.history.accuracies]
+        if (
+            snapshot.optimizer.keys() != now.optimizer.keys()
+            or not snapshot.finite
+            or len(snapshot.history.accuracies) != snapshot.epoch
+            or any(values.shape != now.correct.shape for values in series)
+        ):
+            raise InputError("the saved state is not whole, or of another run: train again")
         with self.backend.activate():
             self.state = TrainingState(
                 self.backend.asarray(snapshot.parameters.copy()),
@@ -212,14 +222,18 @@ class Training:
 
     @property
     def parameters(self) -> Array:
-        """The flat parameters as they are now, on the device."""
+        """The flat parameters as they are now, on the device.
+
+        The next step overwrites them (NumPy, CuPy, torch) or gives their memory away (JAX): an
+        observer that wants to keep them takes `snapshot().parameters`.
+        """
         return self.state.parameters
 
     def run(self, observers: Iterable[Observer] = ()) -> "Training":
         """Train until the last epoch is done or an observer raises `StopTraining`.
 
         Raises `Diverged` when a loss or a parameter is no number any more; the run then stands
-        where its numbers were last known to be good, at the start of an epoch.
+        where its numbers were last known to be good: after an epoch, or where it began.
         """
         observers = list(observers)
         with self.backend.activate(), self.backend.threads(self.threads):
@@ -256,8 +270,8 @@ class Training:
                 self.correct += backend.to_numpy(metrics.correct).sum(axis=0)
                 self.step += count
                 seconds = self._count_seconds(since=started)
-                if seconds > SLOW and count in timed:  # the first of its length may have compiled
-                    tick = max(1, int(count * SLOW / seconds))
+                if count in timed:  # the first of its length may have compiled
+                    tick = tick_length(seconds / count)
                 timed.add(count)
                 self._tell(observers, "on_tick")
                 started = time.perf_counter()
@@ -290,18 +304,36 @@ class Training:
         return (
             f"{found} at iteration {iteration} (epoch {epoch + 1}, step {step + 1}) with "
             f"learning rate {rate}: try a smaller one, such as {rates.min() / 10:g}; "
-            f"the state after epoch {self.last_good.epoch} is kept"
+            f"the state after {self.last_good.epoch} epochs is kept"
         )
 
     def _count_seconds(self, *, since: float) -> float:
         seconds = time.perf_counter() - since
-        if self.seconds is not None:
-            self.seconds += seconds
+        self.seconds += seconds
         return seconds
 
     def _tell(self, observers: Sequence[Observer], event: str) -> None:
+        """Every observer hears it, also after one has asked to stop."""
+        stop: StopTraining | None = None
         for observer in observers:
-            getattr(observer, event)(self)
+            try:
+                getattr(observer, event)(self)
+            except StopTraining as request:
+                stop = request
+        if stop is not None and event != "on_end":
+            raise stop
+
+
+def tick_length(seconds_per_step: float) -> int:
+    """The steps of a tick: `TICK`, halved as often as it takes to last no longer than `SLOW`.
+
+    Halved, since every other length may be compiled anew; and asked again at every tick, since a
+    machine that was busy or asleep is so no more.
+    """
+    length = TICK
+    while length > 1 and length * seconds_per_step > SLOW:
+        length //= 2
+    return length
 
 
 def train(
@@ -311,7 +343,7 @@ def train(
     epochs: int = 20,
     batch_size: int = 64,
     learning_rate: float | Sequence[float] = 0.03,
-    seed: int | Sequence[int] = 0,
+    seed: int | Iterable[int] = 0,
     shuffle: bool = False,
     parameters: Array | None = None,
     backend: Backend | None = None,
@@ -329,6 +361,8 @@ def train(
     number any more.
     """
     backend = backend or select_backend()
+    if isinstance(seed, Iterable):
+        seed = member_seeds(seed)
     if parameters is None:
         parameters = model.initialize(seed, backend=backend, dtype=dtype)
     return Training.begin(
@@ -339,6 +373,6 @@ def train(
         backend=backend,
         epochs=epochs,
         batch_size=batch_size,
-        seed=seed[0] if isinstance(seed, Sequence) else seed,
+        seed=seed[0] if isinstance(seed, list) else seed,
         shuffle=shuffle,
     ).run(observers)
