@@ -11,6 +11,7 @@ training.png             the lecture's two panels (drawn by xpmlp.reports)
 
 import contextlib
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -37,6 +38,10 @@ from xpmlp.training import Evaluation, History, Observer, Snapshot, Training
 
 METADATA = "xpmlp"
 """The one metadata key of our safetensors files: several would be written in any order."""
+
+
+DIGEST = "sha256"
+"""The metadata that tells whether the tensors are those that were written."""
 
 
 class TrainedModel(NamedTuple):
@@ -355,10 +360,12 @@ def _read_npy(
     return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
 
 
-def _save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: object) -> None:
+def _save_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]
+) -> None:
     # Not ascontiguousarray, which gives a scalar an axis.
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    text = {METADATA: json.dumps(metadata, sort_keys=True)}
+    text = {METADATA: json.dumps({**metadata, DIGEST: _digest(contiguous)}, sort_keys=True)}
     write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
 
 
@@ -380,7 +387,17 @@ def _load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: its metadata are no table; train again")
+    if metadata.get(DIGEST) != _digest(tensors):
+        raise InputError(f"{path}: its content is not what was written (SHA-256); train again")
     return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the tensors' names and bytes: safetensors itself does not notice a flipped bit."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].tobytes())
+    return digest.hexdigest()
 
 
 def _fault(error: Exception) -> str:

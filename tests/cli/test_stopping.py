@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import write_idx
-from xpmlp.runs import RunDirectory
+from xpmlp.runs import RunDirectory, _load_tensors, _save_tensors
 from xpmlp.training import StopTraining, Training
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -387,13 +387,9 @@ def test_pipes_and_devices_are_refused(command, tiny) -> None:
 def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, change) -> None:
     assert command(*tiny, "--out", "r", "--quiet").status == 0
     path = Path("r/checkpoint.safetensors")
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:
-        metadata = file.metadata()
-    tensors = load_file(path)
+    tensors, metadata = _load_tensors(path)
     tensors[name] = np.zeros(1) if change is None else change(tensors[name])
-    save_file(tensors, path, metadata)
+    _save_tensors(path, tensors, metadata)  # with a digest that is right
     said = command("train", "--resume", "r", "--epochs", "9")
     assert said.status == 2
     assert len(said.err.splitlines()) == 1
@@ -403,11 +399,20 @@ def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, cha
 def test_a_model_of_no_parameters_is_refused(command, tiny, change) -> None:
     assert command(*tiny, "--out", "r", "--quiet").status == 0
     path = Path("r/model.safetensors")
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:
-        metadata = file.metadata()
-    save_file({name: change(A) for name, A in load_file(path).items()}, path, metadata)
+    tensors, metadata = _load_tensors(path)
+    _save_tensors(path, {name: change(A) for name, A in tensors.items()}, metadata)
     said = command("evaluate", "r")
     assert said.status == 2
     assert "model.safetensors" in said.err
+
+
+@pytest.mark.parametrize("name", ["model", "checkpoint"])
+def test_a_flipped_bit_is_noticed(command, tiny, name: str) -> None:
+    assert command(*tiny, "--out", "r", "--quiet").status == 0
+    path = Path(f"r/{name}.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    said = command("evaluate", "r") if name == "model" else command("train", "--resume", "r")
+    assert said.status == 2
+    assert "its content is not what was written" in said.err
