@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.metadata
+import importlib.util
 import sys
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -92,9 +93,13 @@ def open_backend(device: str | None) -> Backend:
     index = gpu_index(device)
     if index is None:
         raise BackendUnavailable("cupy", "it computes on a GPU only", "use --backend numpy")
-    wheels = installed_wheels()
     driver, gpus = ask_driver()
-    if not driver or gpus == 0 or len(wheels) != 1:
+    if not driver:
+        # Every start without a GPU comes here, and asking whose cupy is takes a tenth of a second.
+        some = ("cupy",) if importlib.util.find_spec("cupy") else ()
+        raise BackendUnavailable("cupy", *diagnose(Findings(some, driver)))
+    wheels = installed_wheels()
+    if gpus == 0 or len(wheels) != 1:
         raise BackendUnavailable("cupy", *diagnose(Findings(wheels, driver, gpus)))
     if gpus is not None and index >= gpus:
         cause = f"device {device!r} asked for, but the driver shows {gpus} GPUs"
