@@ -1,10 +1,19 @@
-"""Measurements of xpmlp beside its yardsticks; the package never imports this folder.
+"""Measurements of xpmlp beside its yardsticks and peers; the package never imports this folder.
 
-    python -m benchmarks [--quick]     microseconds per training step on this machine's CPU
-    python benchmarks/gpu.py DIR       everything worth recording on a machine with an NVIDIA GPU
+    python -m benchmarks [--quick]         a training step of the lecture's network, on the CPU
+    python -m benchmarks --help            the other parts: inference, threads, processes, ...
+    python benchmarks/gpu.py DIR           everything worth recording on a machine with a GPU
 
-lecture.py      the lecture's program as it stands: the oracle of tests and competitors
-competitors.py  what is timed, one function each
-timing.py       the answer checked first, then turns in rounds; machine, table, record
-results/        records, as the programs wrote them
+problems.py, inputs.py   what everyone is given: a network with its weights, and rows
+lecture.py               the lecture's program as it stands: the oracle of tests
+reference.py             the same in float64 for any depth: the oracle of everything timed
+competitors/             who takes part, one file a library
+timing.py                the answer checked first, then turns in rounds
+training.py, inference.py, threads.py, scaling.py
+                         what is asked: tasks for timing.py, and what varies
+processes.py             whole processes; launch.py and one_epoch.py are what it runs
+machine.py               the machine, its cores, and how to keep them busy
+record.py, tables.py, charts.py
+                         what was found: JSON, text, pictures
+results/                 records, as the programs wrote them
 """

@@ -1,6 +1,7 @@
 """Everything worth recording on a machine with an NVIDIA GPU, in one call.
 
-    python benchmarks/gpu.py DIR       writes DIR/gpu-<date>.json
+    python benchmarks/gpu.py DIR                 writes DIR/gpu-<date>.json
+    python benchmarks/gpu.py DIR --only huge     one part or several, DIR/gpu-huge-<date>.json
 
 Each part is run for itself: one that fails is recorded with its traceback, and the others still
 run. The record is written anew after each, so that a crash loses one part and not all.
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run all parts and write the record."""
     parser = argparse.ArgumentParser(prog="python benchmarks/gpu.py", description=__doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="where the record goes")
+    parser.add_argument("--only", nargs="+", metavar="PART", choices=PARTS, help="some parts")
     options = parser.parse_args(arguments)
 
     # Before JAX is imported: it would otherwise take three quarters of the GPU's memory.
@@ -42,22 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no GPU here ({cause}): nothing measured, nothing written", file=sys.stderr)
         return 3
 
-    from benchmarks.timing import write_record
+    from benchmarks.record import write_record
+
+    stem = "-".join(["gpu", *(options.only or ())])
 
     def write(record: dict[str, Any]) -> None:
-        path = write_record(record, options.directory, "gpu")
+        path = write_record(record, options.directory, stem)
         print(f"written: {path}", flush=True)
 
-    record = run_parts(
-        {
-            "machine": describe,
-            "tests": run_tests,
-            "gradcheck": check_gradients,
-            "recipe": run_recipe,
-            "benchmark": benchmark,
-        },
-        write,
-    )
+    parts = {name: PARTS[name] for name in PARTS if name in (options.only or PARTS)}
+    record = run_parts(parts, write)
+    for line in figures(record):
+        print(line)
     failed = [name for name, findings in record.items() if not findings["passed"]]
     print(f"failed: {', '.join(failed)}" if failed else "all parts passed")
     return int(bool(failed))
@@ -83,7 +81,7 @@ def run_parts(
 
 def describe() -> dict[str, Any]:
     """The machine as NVIDIA's tool and each library sees it; one that cannot say says why."""
-    from benchmarks.timing import describe_machine
+    from benchmarks.machine import describe_machine
 
     def ask(question: Callable[[], Any]) -> Any:
         try:
@@ -253,17 +251,135 @@ def run_recipe(
     return {"passed": passed, "tolerance": tolerance, "threads": threads, "runs": runs}
 
 
-def benchmark() -> dict[str, Any]:
-    """The table of `python -m benchmarks` with the GPU's competitors; none may be wrong or fail."""
-    from benchmarks.competitors import competitors, lecture_problem
-    from benchmarks.timing import measure, table
+def train_lecture_step() -> dict[str, Any]:
+    """A step of the lecture's network: captured, eager, the peers, and the CPU's competitors."""
+    return train_network("lecture", ("cuda", "cpu"), steps=832)
 
-    rows = competitors(("cuda", "cpu"))
-    record = measure(lecture_problem(), rows, steps=256, rounds=10, threads=1)
-    print(table(record))
-    is_right = all(row["status"] not in ("WRONG", "failed") for row in record["rows"])
-    timed = [(row["name"], row["device"]) for row in record["rows"] if row["status"] == "timed"]
-    return {"passed": is_right and ("xpmlp cupy", "cuda") in timed, **record}
+
+def train_deep() -> dict[str, Any]:
+    """784-1024x3-10, batch 512."""
+    return train_network("deep")
+
+
+def train_huge() -> dict[str, Any]:
+    """784-4096x2-10, batch 8192, beside a large square product of the same precision."""
+    return train_network("huge")
+
+
+def train_network(
+    name: str,
+    devices: Sequence[str] = ("cuda",),
+    *,
+    steps: int | None = None,
+    rounds: int = 10,
+    needed: tuple[str, str] = ("xpmlp cupy", "cuda"),
+) -> dict[str, Any]:
+    """The table of `python -m benchmarks`; none may be wrong or fail, and `needed` must be timed.
+
+    `needed` is a competitor's name and device.
+    """
+    from benchmarks.competitors import for_training
+    from benchmarks.problems import NETWORKS, network_problem
+    from benchmarks.tables import table
+    from benchmarks.training import measure_training
+
+    competitors = for_training(devices, ceiling=name != "lecture")
+    record = measure_training(
+        network_problem(name),
+        competitors,
+        steps=steps or NETWORKS[name].steps,
+        rounds=rounds,
+        threads=1,
+    )
+    print(table(record), flush=True)
+    return {"passed": is_sound([record], needed), **record}
+
+
+def infer(
+    devices: Sequence[str] = ("cuda",),
+    *,
+    rounds: int = 10,
+    needed: tuple[str, str] = ("xpmlp cupy", "cuda"),
+) -> dict[str, Any]:
+    """A call on 1 row and on 10,000, from host to host, by the lecture's network."""
+    from benchmarks.competitors import for_inference
+    from benchmarks.inference import CALLS, measure_inference
+    from benchmarks.problems import lecture_problem
+    from benchmarks.tables import table
+
+    records = []
+    for rows in CALLS:
+        records.append(
+            measure_inference(
+                lecture_problem(), for_inference(devices), rows=rows, rounds=rounds, threads=1
+            )
+        )
+        print(table(records[-1]), flush=True)
+    return {"passed": is_sound(records, needed), "contests": records}
+
+
+def start_processes() -> dict[str, Any]:
+    """Whole processes on the GPU: seconds, host memory, and what the GPU's memory rose by."""
+    from benchmarks.processes import measure_processes, process_table
+
+    record = measure_processes(device="cuda", rounds=3)
+    print(process_table(record), flush=True)
+    return {"passed": is_sound([record], ("xpmlp train, 1 epoch", "cuda")), **record}
+
+
+def scale() -> dict[str, Any]:
+    """A step's cost against width, depth, batch and members."""
+    from benchmarks.scaling import measure_scaling
+
+    record = measure_scaling(device="cuda", rounds=5, threads=1)
+    points = [point for sweep in record["sweeps"] for point in sweep["points"]]
+    return {"passed": is_sound(points, ("xpmlp cupy", "cuda")), **record}
+
+
+def is_sound(contests: Sequence[Mapping[str, Any]], needed: tuple[str, str]) -> bool:
+    """Whether nobody was wrong or failed, and the competitor needed was timed in all contests."""
+    return all(
+        row["status"] not in ("WRONG", "failed") for contest in contests for row in contest["rows"]
+    ) and all(
+        any((row["name"], row["device"], row["status"]) == (*needed, "timed") for row in rows)
+        for rows in (contest["rows"] for contest in contests)
+    )
+
+
+def figures(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the design asks of a GPU, as far as the parts of this record show it."""
+    found = []
+    for part in ("lecture", "huge"):
+        for row in record.get(part, {}).get("rows", ()):
+            if (row["name"], row["device"]) == ("xpmlp cupy", "cuda") and row["median"]:
+                share = row["share_of_ceiling"]
+                of = "" if share is None else f", {share:.0%} of the square product's rate"
+                found.append(f"{part}: {row['median']:.1f} us per step{of}")
+    for sweep in record.get("scaling", {}).get("sweeps", ()):
+        medians = {
+            point["value"]: row["median"]
+            for point in sweep["points"]
+            for row in point["rows"]
+            if row["name"] == "xpmlp cupy" and row["median"]
+        }
+        if sweep["quantity"] == "members" and {1, 32} <= medians.keys():
+            found.append(f"32 members: {medians[32] / medians[1]:.2f} times the time of one")
+    return found
+
+
+PARTS: dict[str, Part] = {
+    "machine": describe,
+    "tests": run_tests,
+    "gradcheck": check_gradients,
+    "recipe": run_recipe,
+    "lecture": train_lecture_step,
+    "huge": train_huge,
+    "deep": train_deep,
+    "inference": infer,
+    "processes": start_processes,
+    "scaling": scale,
+}
+"""In the order they run: what is right first, what takes longest last."""
 
 
 if __name__ == "__main__":
