@@ -29,6 +29,12 @@ class BackendUnavailable(XpmlpError, RuntimeError):
         self.remedy = remedy
 
 
+class NotCompiled(XpmlpError, RuntimeError):
+    """A run was to be compiled, whatever it takes, and cannot be."""
+
+    exit_status = 3
+
+
 class Diverged(XpmlpError, ArithmeticError):
     """The loss became NaN or infinite; the state before it is kept."""
 

@@ -119,11 +119,17 @@ class MLP:
         """P, the length of the flat vector of one network."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
-    def largest_product(self, batch_size: int) -> int:
-        """Multiply-adds of the largest matrix product in a step on that many rows."""
-        return batch_size * max(
-            l_in * l_out for l_in, l_out in itertools.pairwise(self.layer_sizes)
-        )
+    def products(self, batch_size: int) -> list[tuple[int, int, int]]:
+        """The matrix products of a training step: rows, inner length and columns of each.
+
+        Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
+        """
+        products = []
+        for number, (l_in, l_out) in enumerate(itertools.pairwise(self.layer_sizes)):
+            products += [(batch_size, l_in, l_out), (l_in, batch_size, l_out)]
+            if number:
+                products.append((batch_size, l_out, l_in))
+        return products
 
     def initialize(
         self,

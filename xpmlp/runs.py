@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import xpmlp
-from xpmlp.backends import DTYPES, Backend
+from xpmlp.backends import DTYPES, PRECISIONS, Backend
 from xpmlp.data import Dataset
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file, write_atomically
@@ -421,9 +421,10 @@ def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Traini
         if recipe.initial_weights:
             path = Path(recipe.initial_weights)
             host = load_initial_weights(path, model, members=recipe.members)
-            parameters = backend.asarray(host, recipe.dtype)
+            parameters = backend.asarray(host, PRECISIONS[recipe.dtype])
         else:
-            parameters = model.initialize(recipe.seeds, backend=backend, dtype=recipe.dtype)
+            dtype = PRECISIONS[recipe.dtype]
+            parameters = model.initialize(recipe.seeds, backend=backend, dtype=dtype)
         return Training.begin(
             model,
             dataset.train,
@@ -435,4 +436,6 @@ def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Traini
             seed=recipe.seed,
             shuffle=recipe.shuffle,
             threads=recipe.threads,
+            precision=recipe.dtype,
+            compile=recipe.compile,
         )

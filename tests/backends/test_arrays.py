@@ -41,42 +41,33 @@ def test_float64_is_float64(backend: Backend) -> None:
     assert third[0] == 1.0 / 3.0
 
 
-def test_a_runner_takes_steps_and_stacks_what_they_report(backend: Backend) -> None:
-    def step(state, data):
-        state = state + data
-        return state, StepMetrics(state * 2.0, state * 3.0)
+@pytest.mark.parametrize("way", ["eager", "compile"])
+def test_a_runner_takes_steps_and_stacks_what_they_report(backend: Backend, way: str) -> None:
+    def make_step(*, xp):
+        def step(state, data):
+            state = state + data
+            return state, StepMetrics(state * 2.0, state * 3.0)
 
-    run = backend.runner(step)
+        return step
+
     zero, one = backend.asarray(np.array(0.0)), backend.asarray(np.array(1.0))
+    if way == "eager" or not backend.compiles:
+        run = backend.eager(make_step, precision="float64")
+    else:
+        run = backend.compile(make_step, zero, one, precision="float64")
     state, metrics = run(zero, one, 4)
     assert float(backend.to_numpy(state)) == 4.0
     np.testing.assert_array_equal(backend.to_numpy(metrics.loss), [2.0, 4.0, 6.0, 8.0])
     np.testing.assert_array_equal(backend.to_numpy(metrics.correct), [3.0, 6.0, 9.0, 12.0])
-
-
-def test_threads_are_chosen_by_size_and_given_back() -> None:
-    from threadpoolctl import threadpool_info
-
-    from xpmlp import select_backend
-
-    def counts() -> list[int]:
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-    numpy, before = select_backend("numpy"), counts()
-    small, large = 64 * 784 * 64, 8192 * 4096 * 4096
-    assert numpy.choose_threads(small) == 1
-    assert numpy.choose_threads(large) == max(before)
-    with numpy.threads(1):
-        assert set(counts()) == {1}
-    assert counts() == before
-    with numpy.threads(0):
-        assert counts() == before
+    state, metrics = run(state, one, 2)
+    np.testing.assert_array_equal(backend.to_numpy(metrics.loss), [10.0, 12.0])
 
 
 def test_another_library_chooses_its_threads_itself(backend: Backend) -> None:
+    threads = backend.choose_threads([(2, 3, 4)], "float32")
     if backend.name != "numpy":
-        assert backend.choose_threads(1) == 0
-    with backend.threads(backend.choose_threads(1)):
+        assert threads == (0, False)
+    with backend.threads(threads.count):
         assert backend.to_numpy(backend.asarray(np.ones(2))).sum() == 2.0
 
 

@@ -17,7 +17,6 @@ from xpmlp import (
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
-from xpmlp.training.loop import tick_length
 
 MODEL = MLP((12, 8, 4))
 
@@ -86,12 +85,11 @@ def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.Mo
     recorder = Recorder()
     run = begin(rows(), epochs=3).run([recorder])
     steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
-    assert steps == [64, 96, 125]
+    lengths = np.diff([0, *steps])
+    assert lengths.max() <= 64
+    assert lengths[-1] == 1  # a second for each tick, however short it is
+    assert steps[-1] == 125
     np.testing.assert_array_equal(run.parameters, expected.parameters)
-
-
-def test_a_tick_recovers_when_the_machine_does() -> None:
-    assert [tick_length(s) for s in (1e-4, 7e-3, 0.02, 0.3, 100.0, 1e-4)] == [64, 64, 16, 1, 1, 64]
 
 
 def test_every_observer_hears_an_event_after_which_one_stops() -> None:

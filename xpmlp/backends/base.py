@@ -2,16 +2,28 @@
 
 import contextlib
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from xpmlp.errors import InputError
+from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import Array, Namespace
 
 DTYPES = ("float32", "float64")
-"""The floating-point types that training can be asked to use."""
+"""The floating-point types that parameters have."""
+
+PRECISIONS = {
+    "float32": "float32",
+    "float64": "float64",
+    "tf32": "float32",
+    "float16": "float32",
+}
+"""What a run can be asked to compute in, and the type its parameters then have.
+
+`tf32` and `float16` say how matrix products are made, from operands rounded to 10 bits of
+mantissa, with sums in float32; all else is float32.
+"""
 
 
 class StepMetrics(NamedTuple):
@@ -33,7 +45,28 @@ Step = Callable[[Any, Any], tuple[Any, StepMetrics]]
 """A pure training step: (state, data) -> (state, metrics)."""
 
 Runner = Callable[[Any, Any, int], tuple[Any, StepMetrics]]
-"""A run of steps: (state, data, count) -> (state, metrics stacked along a first axis)."""
+"""A run of steps: (state, data, count) -> (state, metrics stacked along a first axis).
+
+It may write over the state it is given.
+"""
+
+
+class StepMaker(Protocol):
+    """What makes a step out of a namespace: a backend's own, or one that records."""
+
+    def __call__(self, *, xp: Namespace) -> Step: ...
+
+
+Products = Sequence[tuple[int, int, int]]
+"""The matrix products of a step: (rows, inner, columns) of each."""
+
+
+class Threads(NamedTuple):
+    """How many CPU threads compute, 0 where the library decides, and whether another number
+    would give the same bits, so that it may be changed in mid-run."""
+
+    count: int
+    may_change: bool
 
 
 class Backend:
@@ -57,12 +90,9 @@ class Backend:
         """The context in which this backend's arrays are made and computed with."""
         return contextlib.nullcontext()
 
-    def choose_threads(self, product: int) -> int:
-        """How many CPU threads to compute with, given the multiply-adds of the largest product.
-
-        0 where the library decides for itself.
-        """
-        return 0
+    def choose_threads(self, products: Products, dtype: str) -> Threads:
+        """How many CPU threads to compute these products with, as things stand now."""
+        return Threads(0, may_change=False)
 
     def threads(self, count: int) -> contextlib.AbstractContextManager[object]:
         """The context in which `count` CPU threads compute; 0 leaves that to the library."""
@@ -80,8 +110,30 @@ class Backend:
         """A copy on the host, which waits for the device."""
         return np.array(np.from_dlpack(array))
 
-    def runner(self, step: Step) -> Runner:
-        """What runs a given number of steps and stacks their metrics; here, a plain loop."""
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it can be asked to compute in, of `PRECISIONS`."""
+        return DTYPES
+
+    @property
+    def compiles(self) -> bool:
+        """Whether `compile` can succeed at all; if not, running step by step is no failure."""
+        return type(self).compile is not Backend.compile
+
+    @property
+    def proves(self) -> bool:
+        """Whether what it compiles is our own work, and so to be compared with eager steps."""
+        return True
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether what it compiles writes over the state it is given."""
+        return True
+
+    def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
+        """What runs steps as they are, one after another, and stacks their metrics."""
+        xp = self.xp
+        step = make_step(xp=xp)
 
         def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
             losses, correct = [], []
@@ -89,9 +141,16 @@ class Backend:
                 state, metrics = step(state, data)
                 losses.append(metrics.loss)
                 correct.append(metrics.correct)
-            return state, StepMetrics(self.xp.stack(losses), self.xp.stack(correct))
+            return state, StepMetrics(xp.stack(losses), xp.stack(correct))
 
         return run
+
+    def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
+        """What runs the same steps faster, for a state and data like these.
+
+        Raises any exception where that cannot be.
+        """
+        raise NotCompiled(f"{self.name} runs steps as they are: it has nothing to compile with")
 
 
 def gpu_index(device: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from xpmlp.backends.base import (
     Backend,
     DeviceInfo,
     Runner,
-    Step,
+    StepMaker,
     StepMetrics,
     gpu_index,
     host_memory,
@@ -19,6 +19,9 @@ from xpmlp.errors import BackendUnavailable, InputError
 from xpmlp.typing import Array
 
 INSTALL = "pip install 'xpmlp[jax]'"
+
+ROOM = 1024
+"""Steps that a compiled run has room for; it is compiled anew only for longer ones."""
 
 
 class JaxBackend(Backend):
@@ -46,19 +49,41 @@ class JaxBackend(Backend):
         """A copy on the host."""
         return np.array(array)
 
-    def runner(self, step: Step) -> Runner:
-        """`lax.scan` over the step, compiled once for each count of steps asked for."""
+    @property
+    def proves(self) -> bool:
+        """The compiler is JAX's own; eager JAX would take seconds to compare it with."""
+        return False
+
+    @property
+    def overwrites(self) -> bool:
+        """JAX's arrays never change."""
+        return False
+
+    def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
+        """A loop over the step, jitted once for all counts of steps up to a power of two."""
         import jax
 
-        @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
-        def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
-            def body(carry: Any, _: None) -> tuple[Any, StepMetrics]:
-                return step(carry, data)
+        xp, step = self.xp, make_step(xp=self.xp)
 
-            final, metrics = jax.lax.scan(body, state, length=count)
-            return final, metrics
+        @functools.partial(jax.jit, static_argnums=3)
+        def run(state: Any, data: Any, count: Any, room: int) -> tuple[Any, Any]:
+            def body(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+                state, metrics = step(carry[0], data)
+                return state, jax.tree.map(
+                    lambda series, one: series.at[index].set(one), carry[1], metrics
+                )
 
-        return cast(Runner, run)
+            metrics = jax.eval_shape(step, state, data)[1]
+            series = jax.tree.map(lambda one: xp.zeros((room, *one.shape), one.dtype), metrics)
+            final: tuple[Any, Any] = jax.lax.fori_loop(0, count, body, (state, series))
+            return final
+
+        def run_counted(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+            room = max(ROOM, 1 << (count - 1).bit_length())
+            state, series = run(state, data, count, room)
+            return state, StepMetrics(*(self.to_numpy(values)[:count] for values in series))
+
+        return run_counted
 
 
 def open_backend(device: str | None) -> Backend:

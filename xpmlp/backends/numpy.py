@@ -1,18 +1,25 @@
-"""NumPy: the CPU, as it is."""
+"""NumPy: the CPU."""
 
 import contextlib
-import functools
+from typing import Any
 
 import numpy as np
-import threadpoolctl
 
-from xpmlp.backends.base import Backend, DeviceInfo, gpu_index, host_memory
+from xpmlp.backends.base import (
+    Backend,
+    DeviceInfo,
+    Products,
+    Runner,
+    StepMaker,
+    StepMetrics,
+    Threads,
+    gpu_index,
+    host_memory,
+)
+from xpmlp.backends.threads import blas, calibrate
+from xpmlp.compiler import Interpreter, record
 from xpmlp.errors import InputError
 from xpmlp.typing import Array
-
-SMALL_PRODUCT = 25_000_000
-"""Multiply-adds below which one thread computes: a second one gains a tenth on an idle machine and
-loses a hundredfold on a busy one, where BLAS threads spin for each other."""
 
 
 class NumPyBackend(Backend):
@@ -25,29 +32,30 @@ class NumPyBackend(Backend):
         """A loss that overflows is reported by the training loop, once, not by NumPy's warnings."""
         return np.errstate(all="ignore")
 
-    def choose_threads(self, product: int) -> int:
-        """One for small products, else what BLAS is set to: a function of sizes and settings alone,
-        since another count may give other last bits."""
-        if product < SMALL_PRODUCT:
-            return 1
-        return max((library["num_threads"] for library in _blas().info()), default=1)
+    def choose_threads(self, products: Products, dtype: str) -> Threads:
+        """As many as these products are fastest with, found out in a few milliseconds."""
+        return calibrate(products, dtype)
 
     def threads(self, count: int) -> contextlib.AbstractContextManager[object]:
         """BLAS computes with `count` threads inside the context, and as before after it."""
         if count == 0:
             return contextlib.nullcontext()
-        limited: contextlib.AbstractContextManager[object] = _blas().limit(limits=count)
+        limited: contextlib.AbstractContextManager[object] = blas().limit(limits=count)
         return limited
+
+    def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
+        """The step traced, and its very operations run on memory that is allocated once."""
+        interpreter = Interpreter(record(make_step, state, data))
+
+        def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+            state, series = interpreter.run(state, data, count)
+            return state, StepMetrics(*series)
+
+        return run
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy of the array."""
         return np.array(array)
-
-
-@functools.cache
-def _blas() -> threadpoolctl.ThreadpoolController:
-    """The BLAS that NumPy has loaded; found once, for that takes a while."""
-    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def open_backend(device: str | None) -> Backend:

@@ -1,6 +1,7 @@
 """The application: its commands, and what becomes of an error."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import typer
 import xpmlp
 from xpmlp.cli import backends as backends_command
 from xpmlp.cli import evaluate, gradcheck, plot, predict, train
-from xpmlp.cli.console import complain, output, say
+from xpmlp.cli.console import Warnings, complain, output, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")  # a path may not fit a terminal's code
+    logging.getLogger("xpmlp").addHandler(Warnings(logging.WARNING))
     return run(arguments)
 
 

@@ -4,6 +4,7 @@ rich colours a terminal and leaves a pipe plain; it respects NO_COLOR.
 """
 
 import contextlib
+import logging
 import os
 
 from rich.console import Console
@@ -45,6 +46,13 @@ def say(text: str = "", *, style: str | None = None) -> None:
 def complain(text: str) -> None:
     """The one line that says what was wrong."""
     errors.print(f"xpmlp: {_on_one_line(text)}", markup=False)
+
+
+class Warnings(logging.Handler):
+    """What the library warns of, as one line each on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
 
 
 def _on_one_line(text: str) -> str:

@@ -38,6 +38,7 @@ def evaluate(
             "loss": float(loss.mean()),
         }
         if found.committee is not None:
+            result["accuracy_deviation"] = float(accuracy.std(ddof=1))
             result["member_accuracy"] = accuracy.tolist()
             result["member_loss"] = loss.tolist()
             result["committee_accuracy"] = found.committee

@@ -31,18 +31,25 @@ def train(
     recipe: RecipeArgument = "lecture",
     backend: BackendOption = None,
     device: DeviceOption = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, float64; on a GPU also tf32, float16.")
+    ] = None,
     data: DataOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Step size of SGD.")] = None,
+    learning_rate: Annotated[
+        str | None, typer.Option(help="Step size of SGD; 0.01,0.03: one for each member.")
+    ] = None,
     hidden: HiddenOption = None,
     seed: SeedOption = None,
     shuffle: Annotated[
         bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order every epoch.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of NumPy's products; 0 chooses by their size.")
+        str | None, typer.Option(help="CPU threads of NumPy's products; auto finds the best.")
+    ] = None,
+    compile: Annotated[
+        str | None, typer.Option(help="auto, require or off: compile the steps.")
     ] = None,
     members: Annotated[int | None, typer.Option(help="Networks trained at once.")] = None,
     initial_weights: Annotated[
@@ -72,7 +79,8 @@ def train(
         "hidden_sizes": hidden,
         "seed": seed,
         "shuffle": shuffle,
-        "threads": threads,
+        "threads": _threads(threads),
+        "compile": compile,
         "members": members,
         "initial_weights": None if initial_weights is None else str(initial_weights),
     }
@@ -84,6 +92,16 @@ def train(
         _go_on(RunDirectory.existing(resume), options, quiet=quiet)
     else:
         raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
+
+
+def _threads(given: str | None) -> object:
+    """`auto` is 0 in a recipe; what is no number is left for the recipe to refuse."""
+    if given == "auto":
+        return 0
+    try:
+        return None if given is None else int(given)
+    except ValueError:
+        return given
 
 
 def _begin(recipe: Recipe, out: Path | None, *, name: str, quiet: bool) -> None:

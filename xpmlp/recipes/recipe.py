@@ -1,6 +1,7 @@
 """The schema of a recipe, and how one is read: file, then `--set`, then options."""
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -15,10 +16,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from xpmlp.algebra import ACTIVATIONS
-from xpmlp.backends import BACKENDS, DTYPES, Backend
+from xpmlp.backends import BACKENDS, PRECISIONS, Backend
 from xpmlp.data import MNIST
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file
@@ -45,6 +47,22 @@ Width = Annotated[int, Field(lt=2**28)]
 """Bounded so that NumPy can count the bytes of any two layers: memory is the limit met first."""
 
 
+def _rates(value: object) -> object:
+    """Learning rates, one for all members or one for each; also as text, `0.01,0.03`."""
+    if isinstance(value, str):
+        try:
+            rates = [float(rate) for rate in value.split(",")]
+        except ValueError:
+            raise ValueError("give a number, or one for each member: 0.01,0.03") from None
+        value = rates if len(rates) > 1 else rates[0]
+    for rate in value if isinstance(value, list) else [value]:
+        if type(rate) not in (int, float):
+            raise ValueError("give a number, or one for each member: 0.01,0.03")
+        if not 0.0 < rate < math.inf:
+            raise ValueError("give a finite number greater than 0")
+    return value
+
+
 def _one_of(names: Iterable[str]) -> AfterValidator:
     known = tuple(names)
 
@@ -65,7 +83,7 @@ class Recipe(BaseModel):
     """A run of training as data. Every field is an option of `xpmlp train` or `--set FIELD=...`.
 
     `data` is `mnist` or a directory of IDX files; `initial_weights` an .npz file or empty;
-    `device` is empty for the backend's first; `threads` is 0 to choose CPU threads by size.
+    `device` is empty for the backend's first; `threads` is 0 to find the best number of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -77,14 +95,25 @@ class Recipe(BaseModel):
     initial_weights: str = ""
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 0.03
+    learning_rate: Annotated[float | list[float], BeforeValidator(_rates)] = 0.03
     shuffle: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     members: Annotated[int, Field(ge=1, le=4096)] = 1
-    dtype: Annotated[str, _one_of(DTYPES)] = "float32"
+    dtype: Annotated[str, _one_of(PRECISIONS)] = "float32"
+    compile: Annotated[str, _one_of(("auto", "require", "off"))] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     backend: Annotated[str, _one_of(("auto", *BACKENDS))] = "auto"
     device: str = ""
+
+    @model_validator(mode="after")
+    def _rate_for_each_member(self) -> "Recipe":
+        rates = self.learning_rate
+        if isinstance(rates, list) and len(rates) != self.members:
+            raise ValueError(
+                f"learning_rate={','.join(map(str, rates))}: {len(rates)} rates for "
+                f"{self.members} members; give one, or one for each (--members {len(rates)})"
+            )
+        return self
 
     @property
     def model(self) -> MLP:
@@ -103,13 +132,19 @@ class Recipe(BaseModel):
         return _checked({**self.model_dump(), **changes}, source="")
 
     def resolved(self, backend: Backend) -> "Recipe":
-        """The recipe as it will run: backend and threads as chosen, and paths from the root."""
-        product = self.model.largest_product(self.batch_size)
+        """The recipe as it will run: backend and device as chosen, and paths from the root.
+
+        Where another number of CPU threads would change bits, the number chosen is part of it.
+        """
         changes: dict[str, object] = {
             "backend": backend.name,
             "device": backend.device_name,
-            "threads": self.threads or backend.choose_threads(product),
         }
+        if not self.threads:
+            found = backend.choose_threads(
+                self.model.products(self.batch_size), PRECISIONS[self.dtype]
+            )
+            changes["threads"] = 0 if found.may_change else found.count
         if self.data != MNIST:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:
@@ -189,6 +224,9 @@ def _checked(values: Mapping[str, object], *, source: str) -> Recipe:
     except ValidationError as error:
         reasons = []
         for problem in error.errors():
+            if not problem["loc"]:  # said of the recipe as a whole
+                reasons.append(problem["msg"].removeprefix("Value error, "))
+                continue
             name, value = problem["loc"][0], values.get(str(problem["loc"][0]))
             reason = problem["msg"].removeprefix("Value error, ")
             reason = reason[0].lower() + reason[1:]

@@ -1,26 +1,23 @@
 """The loop around the step: epochs, what they measured, and the events that observers hear."""
 
+import functools
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
+from xpmlp.backends.base import Threads
 from xpmlp.data import Split, check_split, order
 from xpmlp.errors import Diverged, InputError
 from xpmlp.network import MLP, member_seeds
 from xpmlp.optimizers import Optimizer, sgd
+from xpmlp.training.engine import Engine
 from xpmlp.training.history import History
+from xpmlp.training.pace import Pace
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.typing import Array
-
-TICK = 64
-"""Steps between two looks at the device: long beside a transfer, short beside a second."""
-
-SLOW = 0.5
-"""Seconds that a tick may take; where steps are slow a tick becomes shorter, so that a progress
-bar moves and Ctrl-C is heard. What is computed does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,8 @@ class Training:
     batch_size: int
     seed: int
     shuffle: bool
-    threads: int
+    threads: Threads
+    engine: Engine
     state: TrainingState
     epoch: int
     step: int
@@ -119,10 +117,14 @@ class Training:
         seed: int,
         shuffle: bool,
         threads: int = 0,
+        precision: str | None = None,
+        compile: str = "auto",
     ) -> "Training":
         """A run that has not started; it trains a copy of the given parameters.
 
-        `threads` CPU threads compute; 0 lets the backend choose by the size of the products.
+        `threads` CPU threads compute; 0 lets the backend find the best number. `precision` is one
+        of `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of
+        `auto` (where it works), `require` and `off`.
         """
         xp = backend.xp
         with backend.activate():
@@ -134,8 +136,15 @@ class Training:
                 optimizer=optimizer.init(parameters, xp=xp),
                 offset=backend.asarray(np.zeros((), dtype=np.int64)),
             )
+        dtype = str(parameters.dtype).rpartition(".")[2]
+        engine = Engine(
+            backend,
+            functools.partial(make_step, model, optimizer),
+            precision=precision or dtype,
+            compile=compile,
+        )
         correct = np.zeros(parameters.shape[:-1], dtype=np.int64)
-        return cls(
+        run = cls(
             model=model,
             split=split,
             optimizer=optimizer,
@@ -144,7 +153,8 @@ class Training:
             batch_size=batch_size,
             seed=seed,
             shuffle=shuffle,
-            threads=threads or backend.choose_threads(model.largest_product(batch_size)),
+            threads=Threads(threads, may_change=False),
+            engine=engine,
             state=state,
             epoch=0,
             step=0,
@@ -152,6 +162,9 @@ class Training:
             history=History(),
             seconds=0.0,
         )
+        if not threads:
+            run._choose_threads()
+        return run
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot of this run: the next step is the one that followed it then.
@@ -236,7 +249,7 @@ class Training:
         where its numbers were last known to be good: after an epoch, or where it began.
         """
         observers = list(observers)
-        with self.backend.activate(), self.backend.threads(self.threads):
+        with self.backend.activate():
             try:
                 self._tell(observers, "on_start")
                 self._run_epochs(observers)
@@ -249,34 +262,43 @@ class Training:
         return self
 
     def _run_epochs(self, observers: Sequence[Observer]) -> None:
-        backend, xp = self.backend, self.backend.xp
-        runner = backend.runner(make_step(self.model, self.optimizer, xp=xp))
+        backend, pace = self.backend, Pace()
         X, labels = backend.asarray(self.split.X), backend.asarray(self.split.labels)
         positions = backend.asarray(np.arange(self.batch_size))
         classes = backend.asarray(np.arange(self.model.layer_sizes[-1]))
-        tick, timed = TICK, set[int]()
+        is_started = False
         while self.epoch < self.epochs:
             started = time.perf_counter()
             rows = order(
                 len(self.split.labels), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
             )
             data = TrainingData(X, labels, backend.asarray(rows), positions, classes)
+            if not is_started:
+                with backend.threads(self.threads.count):
+                    self.engine.start(self.state, data)
+                is_started = True
             while self.step < self.steps_per_epoch:
-                count = min(tick, self.steps_per_epoch - self.step)
-                self.state, metrics = runner(self.state, data, count)
-                losses = backend.to_numpy(metrics.loss)
+                count = min(pace.tick, self.steps_per_epoch - self.step)
+                with backend.threads(self.threads.count):
+                    self.state, metrics = self.engine.run(self.state, data, count)
+                    losses = backend.to_numpy(metrics.loss)
+                    correct = backend.to_numpy(metrics.correct)
                 self._check(losses)
                 self.history.losses.extend(losses)
-                self.correct += backend.to_numpy(metrics.correct).sum(axis=0)
+                self.correct += correct.sum(axis=0)
                 self.step += count
-                seconds = self._count_seconds(since=started)
-                if count in timed:  # the first of its length may have compiled
-                    tick = tick_length(seconds / count)
-                timed.add(count)
+                pace.measure(count, self._count_seconds(since=started))
                 self._tell(observers, "on_tick")
                 started = time.perf_counter()
+                if self.threads.may_change and pace.asks_for_threads:
+                    self._choose_threads()
+                    pace.chose_threads()
             self._finish_epoch()
             self._tell(observers, "on_epoch")
+
+    def _choose_threads(self) -> None:
+        products = self.model.products(self.batch_size)
+        self.threads = self.backend.choose_threads(products, self.engine.precision)
 
     def _finish_epoch(self) -> None:
         self.history.accuracies.append(self.correct / (self.steps_per_epoch * self.batch_size))
@@ -324,18 +346,6 @@ class Training:
             raise stop
 
 
-def tick_length(seconds_per_step: float) -> int:
-    """The steps of a tick: `TICK`, halved as often as it takes to last no longer than `SLOW`.
-
-    Halved, since every other length may be compiled anew; and asked again at every tick, since a
-    machine that was busy or asleep is so no more.
-    """
-    length = TICK
-    while length > 1 and length * seconds_per_step > SLOW:
-        length //= 2
-    return length
-
-
 def train(
     model: MLP,
     split: Split,
@@ -348,6 +358,8 @@ def train(
     parameters: Array | None = None,
     backend: Backend | None = None,
     dtype: str = "float32",
+    threads: int = 0,
+    compile: str = "auto",
     observers: Iterable[Observer] = (),
 ) -> Training:
     """Train a network by mini-batch SGD and return the finished run.
@@ -355,7 +367,8 @@ def train(
     `split` has the rows X (n, l0), bytes or floating, and labels (n,). The defaults are the
     lecture's. A sequence of E seeds trains E networks at once on the same batches, whose order
     the first seed gives. Training starts from `parameters` (flat, on the device or the host) or
-    from `model.initialize(seed)`. The result has `parameters` and `history`.
+    from `model.initialize(seed)`. `dtype` is one of `xpmlp.backends.PRECISIONS`; `threads` and
+    `compile` are as for `Training.begin`. The result has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that is no
     number any more.
@@ -363,8 +376,12 @@ def train(
     backend = backend or select_backend()
     if isinstance(seed, Iterable):
         seed = member_seeds(seed)
+    if dtype not in PRECISIONS:
+        raise InputError(f"dtype={dtype!r}: use {', '.join(PRECISIONS)}")
     if parameters is None:
-        parameters = model.initialize(seed, backend=backend, dtype=dtype)
+        parameters = model.initialize(seed, backend=backend, dtype=PRECISIONS[dtype])
+    elif dtype in DTYPES:
+        dtype = ""  # what the parameters are in decides
     return Training.begin(
         model,
         split,
@@ -375,4 +392,7 @@ def train(
         batch_size=batch_size,
         seed=seed[0] if isinstance(seed, list) else seed,
         shuffle=shuffle,
+        threads=threads,
+        precision=dtype or None,
+        compile=compile,
     ).run(observers)

@@ -1,0 +1,131 @@
+"""How many BLAS threads compute: measured, compared in their bits, and given back."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from xpmlp import MLP, select_backend
+from xpmlp.backends import threads
+from xpmlp.backends.threads import calibrate, fastest, thread_counts
+
+PRODUCTS = MLP((30, 20, 10)).products(16)
+
+
+def counts() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_the_process_s_setting_is_as_before_after_all() -> None:
+    before, numpy = counts(), select_backend("numpy")
+    chosen = numpy.choose_threads(PRODUCTS, "float32")
+    assert counts() == before
+    assert 1 <= chosen.count <= max(before)
+    with numpy.threads(1):
+        assert set(counts()) == {1}
+    assert counts() == before
+    with numpy.threads(0):
+        assert counts() == before
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen"),
+    [
+        ({1: 1.0, 2: 0.5, 4: 0.3}, 4),
+        ({1: 1.0, 2: 0.5, 4: 0.48}, 2),  # the last twentieth is not worth two more threads
+        ({1: 1.0, 2: 0.95, 4: 1.2}, 1),
+        ({1: 1.0, 2: 100.0, 4: 200.0}, 1),  # a busy machine
+        ({1: 1.0, 2: 1.1, 4: 0.4}, 4),
+        ({1: 1.0}, 1),
+    ],
+)
+def test_the_fewest_threads_within_a_tenth_of_the_best(
+    times: dict[int, float], chosen: int
+) -> None:
+    assert fastest(list(times), lambda count: times[count]) == chosen
+
+
+def test_a_number_that_crawls_is_asked_once() -> None:
+    asked: list[int] = []
+
+    def seconds(count: int) -> float:
+        asked.append(count)
+        return {1: 1.0, 2: 100.0}[count]
+
+    assert fastest([1, 2], seconds) == 1
+    assert asked.count(2) == 1
+    assert asked.count(1) == threads.LEAST
+
+
+def test_one_stall_counts_however_quick_the_rest_is() -> None:
+    stalls = iter([0.5, 0.5, 2.9])
+    assert fastest([1, 2], lambda count: 1.0 if count == 1 else next(stalls)) == 1
+
+
+def test_the_candidates_are_powers_of_two_up_to_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pools:
+        def info(self) -> list[dict[str, int]]:
+            return [{"num_threads": 6}]
+
+    monkeypatch.setattr(threads, "blas", Pools)
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert thread_counts() == [1, 2, 4, 6]
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert thread_counts() == [1]
+    assert calibrate(PRODUCTS, "float32") == (1, False)
+
+
+def test_threads_may_change_only_if_no_bit_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "thread_counts", lambda: [1, 2])
+    assert calibrate([(4, 4, 4)], "float64").may_change
+
+    true_matmul, calls = np.matmul, itertools.count()
+
+    def matmul(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
+        true_matmul(A, B, out=out)
+        out += next(calls) * 1e-12
+        return out
+
+    monkeypatch.setattr(np, "matmul", matmul)
+    assert not calibrate([(4, 4, 4)], "float64").may_change
+
+
+def test_a_product_that_is_cut_down_says_nothing_about_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "thread_counts", lambda: [1, 2])
+    assert not calibrate([(2, 2000, 2)], "float64").may_change
+
+
+def test_no_more_threads_are_tried_than_there_are_idle_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[list[int]] = []
+
+    def record(candidates: list[int], _: object) -> int:
+        tried.append(candidates)
+        return candidates[-1]
+
+    monkeypatch.setattr(threads, "thread_counts", lambda: [1, 2, 4])
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(threads, "fastest", record)
+    for others, count in ((0, 4), (1, 2), (2, 2), (3, 1), (9, 1)):
+        monkeypatch.setattr(threads, "others_running", lambda others=others: others)
+        assert calibrate([(4, 4, 4)], "float64").count == count
+    assert tried == [[1, 2, 4], [1, 2], [1, 2], [1], [1]]
+
+
+def test_others_are_counted_without_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.cycle(["1", "4", "4"])
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"0.1 0.2 0.3 {next(looks)}/90 123\n")
+    assert threads.others_running() == 3
+
+    def missing(*_: object) -> str:
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", missing)  # no Linux
+    assert threads.others_running() == 0

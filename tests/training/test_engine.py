@@ -1,0 +1,207 @@
+"""The engine: the same bits compiled and not, a proof at the start, and a way on when it fails."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpmlp import MLP, InputError, Split, Training, select_backend, train
+from xpmlp.backends import Backend, StepMetrics
+from xpmlp.backends.base import Runner
+from xpmlp.backends.numpy import NumPyBackend
+from xpmlp.errors import NotCompiled
+from xpmlp.optimizers import sgd
+from xpmlp.training.step import TrainingState
+
+MODEL = MLP((12, 8, 6, 4))
+Change = Callable[[TrainingState, StepMetrics, int], tuple[TrainingState, StepMetrics]]
+
+
+def rows(count: int = 400) -> Split:
+    random = np.random.default_rng(0)
+    X = random.integers(0, 256, (count, 12), dtype=np.uint8)
+    return Split(X, random.integers(0, 4, count))
+
+
+class Faulty(NumPyBackend):
+    """NumPy with a compiler that changes what its runs return, from the given call on."""
+
+    def __init__(self, change: Change, *, since: int = 0) -> None:
+        super().__init__()
+        self.change, self.since, self.runs = change, since, 0
+
+    def compile(self, *arguments: Any, **options: Any) -> Runner:
+        runner = super().compile(*arguments, **options)
+
+        def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+            self.runs += 1
+            found = runner(state, data, count)
+            return self.change(*found, count) if self.runs > self.since else found
+
+        return run
+
+
+def fit(backend: Backend | None = None, **changes: Any) -> Training:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 0.5, "threads": 1}
+    return train(MODEL, rows(), backend=backend or NumPyBackend(), **{**settings, **changes})
+
+
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", [3, [3, 4, 5]], ids=["one", "members"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
+    hidden: str, dtype: str, seed: int | list[int], shuffle: bool
+) -> None:
+    model = MLP((12, 8, 6, 4), hidden=hidden)
+    settings: dict[str, Any] = {
+        "epochs": 3, "batch_size": 8, "learning_rate": 0.3, "dtype": dtype, "seed": seed,
+        "shuffle": shuffle, "threads": 1, "backend": NumPyBackend(),
+    }  # fmt: skip
+    compiled = train(model, rows(), compile="require", **settings)
+    eager = train(model, rows(), compile="off", **settings)
+    np.testing.assert_array_equal(compiled.parameters, eager.parameters)
+    np.testing.assert_array_equal(compiled.history.loss, eager.history.loss)
+    np.testing.assert_array_equal(compiled.history.accuracy, eager.history.accuracy)
+
+
+def test_on_the_lecture_s_network_too() -> None:
+    random = np.random.default_rng(1)
+    split = Split(
+        random.integers(0, 256, (2048, 784), dtype=np.uint8), random.integers(0, 10, 2048)
+    )
+    model = MLP((784, 64, 32, 10))
+    compiled, eager = (
+        train(model, split, epochs=2, compile=mode, threads=1, backend=NumPyBackend())
+        for mode in ("require", "off")
+    )
+    np.testing.assert_array_equal(compiled.parameters, eager.parameters)
+    np.testing.assert_array_equal(compiled.history.loss, eager.history.loss)
+
+
+def test_every_backend_is_the_same_compiled_and_not(backend: Backend) -> None:
+    compiled, eager = (
+        train(MODEL, rows(), epochs=1, batch_size=8, dtype="float64", backend=backend, compile=mode)
+        for mode in ("auto", "off")
+    )
+    np.testing.assert_allclose(compiled.history.loss, eager.history.loss, rtol=1e-10)
+    np.testing.assert_array_equal(compiled.history.accuracy, eager.history.accuracy)
+
+
+def test_a_library_without_a_compiler_says_so_only_when_one_is_required(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Plain(NumPyBackend):
+        compile = Backend.compile
+
+    assert fit(Plain()).engine.how == "step by step: numpy has nothing to compile with"
+    assert not caplog.records
+    with pytest.raises(NotCompiled, match="nothing to compile with"):
+        fit(Plain(), compile="require")
+
+
+def wrong_loss(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    return state, StepMetrics(metrics.loss * 1.01, metrics.correct)
+
+
+def wrong_counts(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    return state, StepMetrics(metrics.loss, metrics.correct + 5)
+
+
+def wrong_parameters(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    state.parameters[7] += 1e-4
+    return state, metrics
+
+
+def nan_parameters(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    state.parameters[7] = np.nan
+    return state, metrics
+
+
+def wrong_offset(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    state.offset[...] += 1
+    return state, metrics
+
+
+def dies(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+    state.parameters[:] = 0.0
+    raise RuntimeError("an illegal memory access\nwas encountered")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (wrong_loss, "losses"), (wrong_counts, "counts"), (wrong_parameters, "parameters"),
+        (nan_parameters, "parameters"), (wrong_offset, "parameters"),
+        (dies, "an illegal memory access was encountered"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_engine_that_is_wrong_is_found_out_and_left(
+    change: Change, said: str, dtype: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = fit(compile="off", dtype=dtype)
+    with caplog.at_level(logging.WARNING, logger="xpmlp"):
+        run = fit(Faulty(change), dtype=dtype)
+    (record,) = caplog.records
+    assert said in record.getMessage()
+    assert run.engine.how.startswith("step by step")
+    np.testing.assert_array_equal(run.parameters, expected.parameters)
+    np.testing.assert_array_equal(run.history.loss, expected.history.loss)
+    with pytest.raises(NotCompiled, match=said):
+        fit(Faulty(change), dtype=dtype, compile="require")
+
+
+def test_a_replay_that_dies_in_mid_run_goes_on_from_the_same_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = fit(compile="off", epochs=4)
+    with caplog.at_level(logging.WARNING, logger="xpmlp"):
+        run = fit(Faulty(dies, since=3), epochs=4)
+    assert len(caplog.records) == 1
+    np.testing.assert_array_equal(run.parameters, expected.parameters)
+    np.testing.assert_array_equal(run.history.loss, expected.history.loss)
+    with pytest.raises(NotCompiled, match="illegal memory access"):
+        fit(Faulty(dies, since=3), epochs=4, compile="require")
+
+
+def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+    def update(parameters: Any, gradients: Any, state: Any, /) -> Any:
+        rate = 0.1 if float(gradients[0]) > 0 else 0.2  # waits for a number
+        parameters -= rate * gradients
+        return parameters, state
+
+    backend = NumPyBackend()
+    settings: dict[str, Any] = {
+        "parameters": MODEL.initialize(0), "optimizer": sgd(0.1)._replace(update=update),
+        "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
+    }  # fmt: skip
+    run = Training.begin(MODEL, rows(), **settings).run()
+    (record,) = caplog.records
+    assert "waits for a number" in record.getMessage()
+    assert run.iteration == 50
+
+
+def test_unknown_words_are_refused() -> None:
+    with pytest.raises(InputError, match="compile=yes: use auto, require, off"):
+        fit(compile="yes")
+    with pytest.raises(InputError, match="dtype=tf32: numpy computes in float32 or float64"):
+        fit(dtype="tf32")
+    with pytest.raises(InputError, match="dtype='half': use float32"):
+        fit(dtype="half")
+
+
+def test_the_proof_of_the_lecture_s_network_is_quick() -> None:
+    """Under 100 ms, without the time of training; compared with the quickest of a few."""
+    random = np.random.default_rng(1)
+    split = Split(random.integers(0, 256, (640, 784), dtype=np.uint8), random.integers(0, 10, 640))
+    backend = select_backend("numpy")
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        train(MLP((784, 64, 32, 10)), split, epochs=1, threads=1, backend=backend)
+        taken.append(time.perf_counter() - started)
+    assert min(taken) < 0.1

@@ -1,0 +1,38 @@
+"""The pace of a run: tick lengths, and when threads are looked at again."""
+
+from xpmlp.training.pace import FIRST, LONGEST, SETTLED, Pace, tick_length
+
+
+def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> None:
+    seconds = (1e-6, 1e-3, 0.02, 0.09, 0.3, 100.0, 1e-6)
+    assert [tick_length(each) for each in seconds] == [LONGEST, 64, 4, 1, 1, 1, LONGEST]
+
+
+def test_the_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
+    pace = Pace()
+    pace.measure(FIRST, 30.0)
+    assert pace.tick == FIRST
+    pace.measure(FIRST, FIRST * 1e-3)
+    assert pace.tick == 64
+
+
+def test_threads_are_looked_at_again_when_steps_become_slow() -> None:
+    pace = Pace()
+    for _ in range(3):
+        pace.measure(64, 64e-3)
+        assert not pace.asks_for_threads
+    pace.measure(64, 64e-3 * 2.5)
+    assert pace.asks_for_threads
+    pace.chose_threads()
+    assert not pace.asks_for_threads
+    pace.measure(64, 64e-3 * 2.5)
+    assert not pace.asks_for_threads
+
+
+def test_and_when_some_time_has_passed() -> None:
+    pace = Pace()
+    steps = 0
+    while not pace.asks_for_threads:
+        pace.measure(64, 0.5)
+        steps += 1
+    assert steps == int(SETTLED / 0.5) + 1

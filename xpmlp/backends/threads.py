@@ -1,0 +1,141 @@
+"""How many threads BLAS should compute with: measured, since nothing else can know.
+
+OpenBLAS with two threads is up to twice as fast on a quiet machine, and a hundred times slower on
+a busy one, where its threads spin for each other. So the products of the run at hand are timed with
+each number of threads, for a few milliseconds, as the machine is now. That alone would not do: a
+process that has just woken is favoured by the scheduler for longer than that, and finds a busy
+machine quiet. So no more threads are tried than there are cores with nothing else to run.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import threadpoolctl
+
+from xpmlp.backends.base import Products, Threads
+
+ENOUGH = 0.01
+"""Seconds for which each number of threads is timed, in turns with the others."""
+
+LEAST = 3
+"""Turns that each number of threads gets at least."""
+
+LOOKS = 9
+"""Times that the running threads are counted, half a millisecond apart."""
+
+PATIENCE = 3.0
+"""How many times slower than the best a number may be before it is asked no more."""
+
+GAIN = 0.9
+"""More threads are taken only if their time is below this share of fewer's: the last tenth is
+not worth what a second thread costs when the machine becomes busy."""
+
+LARGEST, SIDE = 12_000_000, 1024
+"""Multiply-adds and lengths of a product that is timed: larger ones are cut down to these."""
+
+
+def calibrate(products: Products, dtype: str) -> Threads:
+    """The number of BLAS threads that these products are fastest with, as things stand now.
+
+    Their bits are compared, too: `may_change` is whether every number gave the same, for every
+    product as large as it is.
+    """
+    candidates = thread_counts()
+    if len(candidates) == 1:
+        return Threads(candidates[0], may_change=False)
+    free = (os.cpu_count() or 1) - others_running()
+    shapes = list(dict.fromkeys(map(_cut, products)))
+    operands = [_operands(shape, dtype) for shape in shapes]
+    results = {
+        count: [np.empty((len(A), B.shape[1]), dtype) for A, B in operands] for count in candidates
+    }
+
+    def seconds(count: int) -> float:
+        with blas().limit(limits=count):
+            started = time.perf_counter()
+            for (A, B), out in zip(operands, results[count], strict=True):
+                np.matmul(A, B, out=out)
+            return time.perf_counter() - started
+
+    for count in candidates:
+        seconds(count)  # wakes the threads, and gives bits to compare
+    count = fastest([count for count in candidates if count == 1 or count <= free], seconds)
+    first, *others = results.values()
+    is_whole = set(shapes) == set(products)
+    may_change = is_whole and all(
+        np.array_equal(one, other)
+        for result in others
+        for one, other in zip(first, result, strict=True)
+    )
+    return Threads(count, may_change)
+
+
+def fastest(candidates: Sequence[int], seconds: Callable[[int], float]) -> int:
+    """The fewest threads whose time no greater number beats by more than a tenth."""
+    times: dict[int, list[float]] = {count: [] for count in candidates}
+    asked = list(candidates)
+    while asked:
+        for count in list(asked):
+            taken = times[count]
+            taken.append(seconds(count))
+            best = min(sum(other) / len(other) for other in times.values() if other)
+            is_slow = sum(taken) > PATIENCE * best * len(taken)
+            if is_slow or (len(taken) >= LEAST and sum(taken) >= ENOUGH):
+                asked.remove(count)
+    # The mean, not the median: one stall of many milliseconds is what a busy machine looks like.
+    means = {count: sum(taken) / len(taken) for count, taken in times.items()}
+    chosen = candidates[0]
+    for count in candidates[1:]:
+        if means[count] < GAIN * means[chosen]:
+            chosen = count
+    return chosen
+
+
+def others_running() -> int:
+    """How many threads of others are running or want to, as Linux counts them; 0 elsewhere.
+
+    The middle of a few looks, taken while this process does nothing but look.
+    """
+    looks = []
+    try:
+        for _ in range(LOOKS):
+            running = Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0]
+            looks.append(int(running) - 1)
+            time.sleep(0.0005)
+    except (OSError, ValueError, IndexError):
+        return 0
+    return sorted(looks)[LOOKS // 2]
+
+
+def thread_counts() -> list[int]:
+    """The numbers worth trying: 1, 2, 4, ... up to what BLAS is set to and the cores we may use."""
+    allowed = max((library["num_threads"] for library in blas().info()), default=1)
+    if hasattr(os, "sched_getaffinity"):
+        allowed = min(allowed, len(os.sched_getaffinity(0)))
+    counts = [1 << power for power in range(allowed.bit_length())]
+    return counts if counts[-1] == allowed else [*counts, allowed]
+
+
+@functools.cache
+def blas() -> threadpoolctl.ThreadpoolController:
+    """The BLAS that NumPy has loaded; found once, for that takes a while."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+def _cut(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """A product that is timed in the place of a larger one."""
+    rows, inner, columns = shape
+    inner, columns = min(inner, SIDE), min(columns, SIDE)
+    return min(rows, max(16, LARGEST // (inner * columns))), inner, columns
+
+
+def _operands(shape: tuple[int, int, int], dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """A and B of a product."""
+    rows, inner, columns = shape
+    random = np.random.default_rng(0)
+    A, B = random.random((rows, inner), np.float32), random.random((inner, columns), np.float32)
+    return A.astype(dtype), B.astype(dtype)

@@ -1,0 +1,16 @@
+"""From a step in Python to a program that runs without it; pure, but for what runs on NumPy.
+
+record.py      a step called once with arrays that hold no numbers: its operations, written down
+program.py     those operations as data
+layout.py      where each value lives, so that a step allocates nothing
+interpret.py   the program run by NumPy, to the bits of the step itself
+group.py       operations that one GPU kernel can do together
+emit.py        the kernels' source
+schedule.py    kernels and products in order, as a GPU is given them
+"""
+
+from xpmlp.compiler.interpret import Interpreter
+from xpmlp.compiler.program import Program
+from xpmlp.compiler.record import Untraceable, record
+
+__all__ = ["Interpreter", "Program", "Untraceable", "record"]

@@ -1,0 +1,202 @@
+"""A program run by NumPy: a list of calls on buffers that were made once.
+
+The calls are the very functions that the eager step would have called, on the same numbers in the
+same order, so the results are the same bits; what is saved is Python between them and memory.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xpmlp.compiler.layout import Layout, Place, lay_out
+from xpmlp.compiler.program import VIEWS, Operation, Program, Scalar, Value, leaves, rebuild
+
+Call = Callable[[], object]
+
+
+class Interpreter:
+    """A program bound to NumPy arrays.
+
+    `state` and `data` are nests of arrays like those it was recorded with. The state is copied
+    into memory of its own, which `run` changes in place; the data is read where it lies.
+    """
+
+    def __init__(self, program: Program, layout: Layout | None = None) -> None:
+        self.program = program
+        self.layout = layout or lay_out(program)
+        self.bound: list[np.ndarray] = []
+        self.buffers: list[np.ndarray] = [
+            np.empty(buffer.size if buffer.holds not in program.data else 0, buffer.dtype)
+            for buffer in self.layout.buffers
+        ]
+        self.state = [self._array(value) for value in program.state]
+        self.metrics = [np.empty(0)] * len(program.metrics)
+        self.calls: list[Call] = []
+
+    def run(self, state: Any, data: Any, count: int) -> tuple[Any, list[np.ndarray]]:
+        """`count` steps from the state; the new state, and each metric stacked along a first axis.
+
+        The arrays of the state returned are the program's own: the next run changes them.
+        """
+        self._load(state, data)
+        series = [np.empty((count, *metric.shape), metric.dtype) for metric in self.metrics]
+        pairs = list(zip(series, self.metrics, strict=True))
+        calls = self.calls
+        for index in range(count):
+            for call in calls:
+                call()
+            for whole, metric in pairs:
+                whole[index] = metric
+        return rebuild(state, iter(self.state)), series
+
+    def _load(self, state: Any, data: Any) -> None:
+        for ours, given in zip(self.state, leaves(state), strict=True):
+            if given is not ours:
+                ours[...] = given
+        given = leaves(data)
+        if not self.bound or any(a is not b for a, b in zip(given, self.bound, strict=True)):
+            self.bound = given
+            self._bind()
+
+    def _bind(self) -> None:
+        program = self.program
+        self.metrics = [self._array(value) for value in program.metrics]
+        self.calls = []
+        for operation in program.operations:
+            if operation.function not in VIEWS:
+                self.calls += self._calls(operation)
+        self.calls += [
+            partial(np.copyto, self._array(old), self._array(new))
+            for new, old in self.layout.copies
+        ]
+
+    def _array(self, value: Value) -> np.ndarray:
+        """The array that stands for a value, a view of its buffer."""
+        base = self.program.base(value)
+        if base in self.program.data:
+            array = self.bound[self.program.data.index(base)]
+            return self._viewed(value, array)
+        return at(self.layout.places[value], self.buffers)
+
+    def _viewed(self, value: Value, array: np.ndarray) -> np.ndarray:
+        maker = self.program.makers.get(value)
+        if maker is None:
+            return array
+        (operand,) = maker.values
+        return apply_view(maker, self._viewed(operand, array))
+
+    def _operands(self, operation: Operation) -> list[Any]:
+        return [
+            np.asarray(operand.value, operation.computes)
+            if isinstance(operand, Scalar)
+            else self._array(operand)
+            for operand in operation.operands
+        ]
+
+    def _calls(self, operation: Operation) -> list[Call]:
+        name, out = operation.function, self._array(operation.result)
+        given = self._operands(operation)
+        if name == "where":
+            return self._where_calls(operation, out)
+        if name in ("minimum", "maximum"):
+            # Written out, since NumPy's minimum is three times as fast for two whole arrays.
+            whole = [np.full(out.shape, one) if np.ndim(one) == 0 else one for one in given]
+            return [partial(getattr(np, name), *whole, out=out)]
+        if name in ("astype", "full"):
+            return [partial(np.copyto, out, given[0], "unsafe")]
+        if name == "take":
+            values, indices = given
+            # mode="raise" would copy twice; the order that is taken by is a permutation of the rows
+            return [partial(values.take, indices, operation.option("axis"), out, "clip")]
+        if name == "concat":
+            return self._concat_calls(operation, out)
+        if name == "matmul":
+            return [partial(np.matmul, given[0], given[1], out)]
+        if name in ("max", "min") and operation.option("axis") == (len(given[0].shape) - 1,):
+            return self._row_extreme_calls(operation, given[0], out)
+        if name in _REDUCE:
+            axes = operation.option("axis")
+            axis, keepdims = axes[0] if len(axes) == 1 else axes, operation.option("keepdims")
+            reduce = _REDUCE[name]
+            return [partial(reduce, given[0], axis, operation.result.dtype, out, keepdims)]
+        if name == "argmax":
+            (axis,) = operation.option("axis")
+            flat = out[..., 0] if operation.option("keepdims") and axis == out.ndim - 1 else out
+            return [partial(given[0].argmax, axis, flat)]
+        return [partial(getattr(np, name), *given, out)]
+
+    def _where_calls(self, operation: Operation, out: np.ndarray) -> list[Call]:
+        """Choose by bits, y ^ ((x ^ y) & mask): the same bits as `np.where`, which mispredicts a
+        branch at every second element of a ReLU and takes twenty times as long."""
+        kind = f"i{out.itemsize}"
+        condition, x, y = self._operands(operation)
+        x, y = (np.asarray(one, out.dtype).view(kind) for one in (x, y))
+        mask = np.empty(np.shape(condition), kind)
+        bits = out.view(kind)
+        masked: list[Call] = [
+            partial(np.copyto, mask, condition), partial(np.negative, mask, mask)
+        ]  # fmt: skip
+        if not y.shape and y == 0:
+            return [*masked, partial(np.bitwise_and, x, mask, bits)]
+        changed = np.empty(out.shape, kind)
+        return [
+            *masked,
+            partial(np.bitwise_xor, x, y, changed),
+            partial(np.bitwise_and, changed, mask, changed),
+            partial(np.bitwise_xor, y, changed, bits),
+        ]
+
+    def _row_extreme_calls(
+        self, operation: Operation, x: np.ndarray, out: np.ndarray
+    ) -> list[Call]:
+        """The largest of each row, column by column: NumPy's loop along a short row is slow, and
+        which of two numbers is larger does not depend on the order of asking."""
+        columns = np.empty((x.shape[-1], *x.shape[:-1]), x.dtype)
+        flat = out[..., 0] if operation.option("keepdims") else out
+        reduce = _REDUCE[operation.function]
+        return [
+            partial(np.copyto, columns, np.moveaxis(x, -1, 0)),
+            partial(reduce, columns, 0, None, flat),
+        ]
+
+    def _concat_calls(self, operation: Operation, out: np.ndarray) -> list[Call]:
+        axis, start, calls = operation.option("axis"), 0, list[Call]()
+        for part in operation.values:
+            stop = start + part.shape[axis]
+            target = out[(*[slice(None)] * axis, slice(start, stop))]
+            source = self._array(part)
+            if not _same(source, target):
+                calls.append(partial(np.copyto, target, source))
+            start = stop
+        return calls
+
+
+_REDUCE = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
+
+
+def at(place: Place, buffers: list[np.ndarray]) -> np.ndarray:
+    """The array at a place."""
+    buffer = buffers[place.buffer]
+    strides = tuple(stride * buffer.itemsize for stride in place.strides)
+    return np.lib.stride_tricks.as_strided(buffer[place.offset :], place.shape, strides)
+
+
+def apply_view(operation: Operation, array: np.ndarray) -> np.ndarray:
+    """What a view operation makes of an array."""
+    if operation.function == "getitem":
+        return array[operation.option("index")]
+    if operation.function == "matrix_transpose":
+        return np.matrix_transpose(array)
+    if operation.function == "broadcast_to":
+        return np.broadcast_to(array, operation.result.shape)
+    return np.reshape(array, operation.result.shape)
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    return (
+        first.__array_interface__["data"][0] == second.__array_interface__["data"][0]
+        and first.strides == second.strides
+        and first.shape == second.shape
+    )

@@ -1,0 +1,237 @@
+"""Where each value of a program lives: buffers made once, and the views of them.
+
+A new state is written over the old one, products go straight into their part of a concatenation,
+and what is no longer read gives its memory to what comes next. Nothing is allocated in a step.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpmlp.compiler.program import ELEMENTWISE, VIEWS, Operation, Program, Value
+from xpmlp.compiler.record import Untraceable
+
+
+class Place(NamedTuple):
+    """Where a value lies: a buffer, and in it an offset and strides, all counted in elements."""
+
+    buffer: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Buffer(NamedTuple):
+    """Memory of one dtype; `holds` is the input that it belongs to, None for a buffer of ours."""
+
+    dtype: str
+    size: int
+    holds: Value | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The buffers, the place of every value that has one, and what is copied after a step.
+
+    `copies` are the new states that could not be written over the old ones: (from, to).
+    """
+
+    buffers: tuple[Buffer, ...]
+    places: dict[Value, Place]
+    copies: tuple[tuple[Value, Value], ...]
+
+
+def lay_out(
+    program: Program, kept: Collection[Value] | None = None, *, reuse: bool = True
+) -> Layout:
+    """The layout of a program.
+
+    `kept` are the values that get memory, views apart; by default all. With `reuse`, memory that
+    is read no more is used again, so that a step stays in the cache.
+    """
+    return _Planner(program, kept, reuse=reuse).plan()
+
+
+class _Planner:
+    def __init__(self, program: Program, kept: Collection[Value] | None, *, reuse: bool) -> None:
+        self.program = program
+        self.kept = None if kept is None else set(kept)
+        self.reuse = reuse
+        self.buffers: list[Buffer] = []
+        self.places: dict[Value, Place] = {}
+        self.free: list[int] = []
+        self.last_read: dict[Value, int] = {}
+        for index, operation in enumerate(program.operations):
+            for value in operation.values:
+                self.last_read[program.base(value)] = index
+        for value in program.results:
+            self.last_read[program.base(value)] = len(program.operations)
+
+    def plan(self) -> Layout:
+        for value in self.program.inputs:
+            self.places[value] = self._new_place(value, holds=value)
+        copies = self._write_state_in_place()
+        for operation in self.program.operations:
+            if operation.function == "concat" and self._is_kept(operation.result):
+                self._write_parts_in_place(operation)
+        for index, operation in enumerate(self.program.operations):
+            self._place(index, operation)
+        return Layout(tuple(self.buffers), self.places, tuple(copies))
+
+    def _is_kept(self, value: Value) -> bool:
+        return self.kept is None or value in self.kept
+
+    def _new_place(self, value: Value, *, holds: Value | None = None) -> Place:
+        size = math.prod(value.shape)
+        wanted = Buffer(value.dtype, size, holds)
+        for buffer in self.free:
+            if holds is None and self.buffers[buffer] == wanted:
+                self.free.remove(buffer)
+                break
+        else:
+            buffer = len(self.buffers)
+            self.buffers.append(wanted)
+        return Place(buffer, 0, value.shape, contiguous_strides(value.shape))
+
+    def _write_state_in_place(self) -> list[tuple[Value, Value]]:
+        copies = []
+        order = {operation.result: index for index, operation in enumerate(self.program.operations)}
+        for old, new in zip(self.program.state, self.program.new_state, strict=True):
+            if new == old:
+                continue
+            maker = self.program.makers.get(new)
+            is_safe = (
+                maker is not None
+                and maker.function in ELEMENTWISE
+                and new not in self.places
+                and self._is_kept(new)
+                and self._reads_in_step(maker, old)
+                and not any(
+                    self.program.base(value) == old
+                    for operation in self.program.operations[order[new] + 1 :]
+                    for value in operation.values
+                )
+                and old not in map(self.program.base, self.program.results)
+            )
+            if is_safe:
+                self.places[new] = self.places[old]
+            else:
+                copies.append((new, old))
+        return copies
+
+    def _reads_in_step(self, operation: Operation, target: Value) -> bool:
+        """Whether the operation reads the target, if at all, at the index that it writes."""
+        return all(
+            value == target for value in operation.values if self.program.base(value) == target
+        )
+
+    def _write_parts_in_place(self, concat: Operation) -> None:
+        """Give the parts of a concatenation their place in it, where nothing else did."""
+        if concat.result not in self.places:
+            self.places[concat.result] = self._new_place(concat.result)
+        whole, axis = self.places[concat.result], concat.option("axis")
+        start = 0
+        for part in concat.values:
+            stop = start + part.shape[axis]
+            index = (*[slice(None)] * axis, slice(start, stop))
+            base = self.program.base(part)
+            is_free = base not in self.places and self._is_kept(base)
+            if is_free and self._only_reshaped(part):
+                self.places[base] = view(
+                    view(whole, "getitem", index=index), "reshape", shape=base.shape
+                )
+            start = stop
+
+    def _only_reshaped(self, value: Value) -> bool:
+        while (maker := self.program.makers.get(value)) is not None and maker.function in VIEWS:
+            if maker.function != "reshape":
+                return False
+            value = next(maker.values)
+        return maker is not None
+
+    def _place(self, index: int, operation: Operation) -> None:
+        result = operation.result
+        if operation.function in VIEWS:
+            (operand,) = operation.values
+            if operand in self.places:
+                self.places[result] = view_of(self.places[operand], operation)
+            return
+        if result not in self.places and self._is_kept(result):
+            self.places[result] = self._taken_over(index, operation) or self._new_place(result)
+        if self.reuse:
+            self._release(index, operation)
+
+    def _taken_over(self, index: int, operation: Operation) -> Place | None:
+        """The place of an operand that is read here for the last time, if it fits the result."""
+        if not self.reuse or operation.function not in ELEMENTWISE:
+            return None
+        for operand in operation.values:
+            if (
+                self._is_ours(operand)
+                and (operand.shape, operand.dtype)
+                == (operation.result.shape, operation.result.dtype)
+                and self.last_read[operand] == index
+                and self._reads_in_step(operation, operand)
+            ):
+                return self.places[operand]
+        return None
+
+    def _is_ours(self, value: Value) -> bool:
+        """Whether a whole buffer of ours holds the value and nothing beside it."""
+        place = self.places.get(value)
+        if place is None or self.program.base(value) != value:
+            return False
+        buffer = self.buffers[place.buffer]
+        return buffer.holds is None and buffer.size == math.prod(value.shape)
+
+    def _release(self, index: int, operation: Operation) -> None:
+        now = self.places[operation.result].buffer
+        for value in {self.program.base(value) for value in operation.values}:
+            if (
+                self.last_read[value] == index
+                and self._is_ours(value)
+                and (buffer := self.places[value].buffer) != now
+                and buffer not in self.free
+            ):
+                self.free.append(buffer)
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array in row-major order, in elements."""
+    strides, step = [], 1
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))
+
+
+def view_of(place: Place, operation: Operation) -> Place:
+    """The place of what a view operation makes of an array at this place."""
+    options = dict(operation.options)
+    options.setdefault("shape", operation.result.shape)
+    return view(place, operation.function, **options)
+
+
+def view(place: Place, function: str, **options: Any) -> Place:
+    """The place that a view has; NumPy works it out on an array that has no memory.
+
+    Raises `Untraceable` where it takes a copy.
+    """
+    origin = np.empty(1, np.int8)  # a byte an element, so that strides and offsets count elements
+    ghost = np.lib.stride_tricks.as_strided(origin, place.shape, place.strides)
+    if function == "getitem":
+        ghost = ghost[options["index"]]
+    elif function == "matrix_transpose":
+        ghost = np.matrix_transpose(ghost)
+    elif function == "broadcast_to":
+        ghost = np.broadcast_to(ghost, options["shape"])
+    else:
+        try:
+            ghost = np.reshape(ghost, options["shape"], copy=False)
+        except ValueError as error:
+            raise Untraceable(f"reshape {place.shape} to {options['shape']}: a copy") from error
+    offset = ghost.__array_interface__["data"][0] - origin.__array_interface__["data"][0]
+    return Place(place.buffer, place.offset + offset, ghost.shape, ghost.strides)

@@ -1,0 +1,143 @@
+"""How the steps of a run are executed: compiled, once that has proved itself, or one by one.
+
+What is compiled runs its first steps beside the eager ones, from the same state, and goes on only
+if they agree. Whatever goes wrong, then or later, the run continues eagerly from where it was, and
+one warning says why. So an engine that meets a driver or a card that nobody tried can be slow, but
+not wrong.
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.backends.base import PRECISIONS, Runner, StepMaker, StepMetrics
+from xpmlp.compiler.program import leaves, rebuild
+from xpmlp.errors import InputError, NotCompiled
+from xpmlp.typing import Array
+
+COMPILE = ("auto", "require", "off")
+"""Whether steps are compiled: where that works, or else not at all, or never."""
+
+PROOF = 3
+"""Steps that a compiled run is compared with the eager one over."""
+
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "tf32": 1e-2, "float16": 1e-2}
+"""Largest difference that rounding in another order may make, relative to the change itself."""
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Runs steps, compiled if `compile` says so and it can be.
+
+    `how` says in one line which way the steps go, and why.
+    """
+
+    def __init__(
+        self, backend: Backend, make_step: StepMaker, *, precision: str, compile: str = "auto"
+    ) -> None:
+        if compile not in COMPILE:
+            raise InputError(f"compile={compile}: use {', '.join(COMPILE)}")
+        if precision not in backend.precisions:
+            raise InputError(
+                f"dtype={precision}: {backend.name} computes in "
+                f"{' or '.join(backend.precisions)}"
+                + ("; --backend cupy in all" if precision in PRECISIONS else "")
+            )
+        self.backend = backend
+        self.precision = precision
+        self.mode = compile
+        self.how = "step by step"
+        self._make_step = make_step
+        self._compiled: Runner | None = None
+        self._eager: Runner | None = None
+
+    def start(self, state: Any, data: Any) -> None:
+        """Compile for a state and data like these, and compare the first steps with eager ones.
+
+        The state is not changed. Raises `NotCompiled` where `compile="require"` and it fails.
+        """
+        if self.mode == "off":
+            self.how = "step by step, as asked for"
+            return
+        if not self.backend.compiles and self.mode == "auto":
+            self.how = f"step by step: {self.backend.name} has nothing to compile with"
+            return
+        try:
+            runner = self.backend.compile(self._make_step, state, data, precision=self.precision)
+            if self.backend.proves:
+                self._prove(runner, state, data)
+        except Exception as error:  # a compiler may fail in any way it likes
+            self._give_up(error)
+            return
+        self._compiled = runner
+        self.how = f"compiled for {self.backend.name}"
+
+    def run(self, state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+        """`count` steps; a `Runner`."""
+        if self._compiled is not None:
+            kept = self._copy(state) if self.backend.overwrites else state
+            try:
+                return self._compiled(state, data, count)
+            except Exception as error:  # whatever a replay dies of
+                self._give_up(error)
+                state = kept
+        return self._run_eagerly(state, data, count)
+
+    def _run_eagerly(self, state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+        if self._eager is None:
+            self._eager = self.backend.eager(self._make_step, precision=self.precision)
+        return self._eager(state, data, count)
+
+    def _give_up(self, error: Exception) -> None:
+        self._compiled = None
+        said = " ".join(str(error).split()) or type(error).__name__
+        if self.mode == "require":
+            raise NotCompiled(
+                f"the run could not be compiled ({said}); --compile auto goes on without"
+            ) from error
+        self.how = f"step by step: {said}"
+        log.warning("running step by step, since compiled steps failed: %s", said)
+
+    def _copy(self, state: Any) -> Any:
+        copies = [self.backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
+        return rebuild(state, iter(copies))
+
+    def _prove(self, runner: Runner, state: Any, data: Any) -> None:
+        found, found_metrics = runner(self._copy(state), data, PROOF)
+        # Copied, since the runner's arrays may be its own.
+        found = self._copy(found)
+        expected, metrics = self._run_eagerly(self._copy(state), data, PROOF)
+        if difference := self._difference(found_metrics, metrics):
+            raise NotCompiled(f"its {difference} from the steps run one by one")
+        for before, one, other in zip(leaves(state), leaves(found), leaves(expected), strict=True):
+            if not self._agree(before, one, other):
+                raise NotCompiled("its parameters differ from those of the steps run one by one")
+
+    def _difference(self, found: StepMetrics, expected: StepMetrics) -> str:
+        """Which of the metrics differ, in words; empty if none."""
+        to_numpy, tolerance = self.backend.to_numpy, TOLERANCES[self.precision]
+        one, other = to_numpy(found.loss), to_numpy(expected.loss)
+        if not np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
+            return f"losses ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
+        # A row whose two best logits are all but equal may fall either way.
+        if not np.allclose(
+            to_numpy(found.correct), to_numpy(expected.correct), rtol=tolerance, atol=2
+        ):
+            return "counts of right answers differ"
+        return ""
+
+    def _agree(self, before: Array, one: Array, other: Array) -> bool:
+        """Whether two states differ by no more than rounding does, measured by what changed."""
+        xp = self.backend.xp
+        if not xp.isdtype(other.dtype, "real floating"):
+            return bool(xp.all(one == other))
+        finite = xp.isfinite(other)
+        if not bool(xp.all(xp.isfinite(one) == finite)):
+            return False
+        before, one, other = (xp.where(finite, values, 0.0) for values in (before, one, other))
+        change = float(xp.max(xp.abs(other - before)))
+        rounding = 8 * PROOF * float(xp.finfo(other.dtype).eps) * float(xp.max(xp.abs(other)))
+        return float(xp.max(xp.abs(one - other))) <= TOLERANCES[self.precision] * change + rounding
