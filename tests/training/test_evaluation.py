@@ -1,11 +1,12 @@
 """Evaluation and prediction, whatever the number of rows."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from xpmlp import MLP, InputError, Split, evaluate, predict
 from xpmlp.backends import Backend
-from xpmlp.training import evaluation
 
 MODEL = MLP((6, 5, 3))
 
@@ -19,7 +20,7 @@ def rows(count: int = 25) -> Split:
 def test_loss_and_accuracy_do_not_depend_on_the_blocks(
     backend: Backend, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "ROWS_AT_ONCE", block)
+    monkeypatch.setattr(type(backend), "rows_at_once", block)
     split = rows()
     parameters = MODEL.initialize(0, dtype="float64")
     Y_hat = MODEL.probabilities(parameters, split.X)
@@ -62,3 +63,44 @@ def test_parameters_of_another_library_need_its_backend(backend: Backend) -> Non
             evaluate(MODEL, MODEL.initialize(0, backend=backend), rows())
     found = evaluate(MODEL, MODEL.initialize(0, backend=backend), rows(), backend=backend)
     assert found.loss > 0.0
+
+
+def test_one_row_and_many_agree_and_no_result_is_written_over(backend: Backend) -> None:
+    split, parameters = rows(1100), MODEL.initialize(0, dtype="float64")
+    whole = predict(MODEL, parameters, split.X, backend=backend)
+    single = [predict(MODEL, parameters, split.X[i : i + 1], backend=backend) for i in range(3)]
+    np.testing.assert_allclose(np.concatenate(single), whole[:3], rtol=1e-12)
+    again = predict(MODEL, 2.0 * parameters, split.X, backend=backend)
+    assert (again != whole).any()
+    np.testing.assert_array_equal(predict(MODEL, parameters, split.X, backend=backend), whole)
+
+
+def test_parameters_changed_in_place_are_seen() -> None:
+    X, parameters = rows().X, MODEL.initialize(0, dtype="float64")
+    before = predict(MODEL, parameters, X)
+    parameters *= 0.5
+    np.testing.assert_allclose(
+        predict(MODEL, parameters, X), MODEL.probabilities(parameters, X), rtol=1e-12
+    )
+    assert (predict(MODEL, parameters, X) != before).any()
+
+
+def test_threads_may_predict_at_once() -> None:
+    X, parameters = rows(2000).X, MODEL.initialize(0, dtype="float64")
+    expected = MODEL.probabilities(parameters, X)
+    parts = [slice(start, start + 1) for start in range(0, 2000)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda part: predict(MODEL, parameters, X[part]), parts))
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_rows_of_any_kind_and_order(dtype: str) -> None:
+    X = np.asfortranarray(np.arange(600 * 6).reshape(600, 6).astype(dtype))
+    parameters = MODEL.initialize(0, dtype="float64")
+    scaled = X / 255.0 if dtype == "uint8" else X.astype(np.float64)
+    np.testing.assert_allclose(
+        predict(MODEL, parameters, X[::-1]),
+        MODEL.probabilities(parameters, scaled[::-1]),
+        atol=1e-12,
+    )

@@ -57,6 +57,16 @@ class StepMaker(Protocol):
     def __call__(self, *, xp: Namespace) -> Step: ...
 
 
+Function = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
+"""A pure function of what stays (parameters) and what changes from call to call (rows)."""
+
+
+class FunctionMaker(Protocol):
+    """What makes a function out of a namespace."""
+
+    def __call__(self, *, xp: Namespace) -> Function: ...
+
+
 Products = Sequence[tuple[int, int, int]]
 """The matrix products of a step: (rows, inner, columns) of each."""
 
@@ -109,6 +119,19 @@ class Backend:
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy on the host, which waits for the device."""
         return np.array(np.from_dlpack(array))
+
+    def spare_threads(self, products: Products) -> int:
+        """How many threads to compute these with where they are not worth measuring first."""
+        return 0
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are best computed together where there are many; it bounds the memory, too."""
+        return 10_000
+
+    def function(self, make: FunctionMaker) -> Function:
+        """The function as quick as this backend can make it; any number of threads may call it."""
+        return make(xp=self.xp)
 
     @property
     def precisions(self) -> tuple[str, ...]:

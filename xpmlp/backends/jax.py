@@ -9,6 +9,8 @@ import numpy as np
 from xpmlp.backends.base import (
     Backend,
     DeviceInfo,
+    Function,
+    FunctionMaker,
     Runner,
     StepMaker,
     StepMetrics,
@@ -48,6 +50,13 @@ class JaxBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy on the host."""
         return np.array(array)
+
+    def function(self, make: FunctionMaker) -> Function:
+        """The function jitted: eager JAX takes longer to start a product than to compute it."""
+        import jax
+
+        jitted: Function = jax.jit(make(xp=self.xp))
+        return jitted
 
     @property
     def proves(self) -> bool:

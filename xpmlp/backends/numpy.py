@@ -1,6 +1,7 @@
 """NumPy: the CPU."""
 
 import contextlib
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from xpmlp.backends.base import (
     Backend,
     DeviceInfo,
+    Function,
+    FunctionMaker,
     Products,
     Runner,
     StepMaker,
@@ -16,10 +19,13 @@ from xpmlp.backends.base import (
     gpu_index,
     host_memory,
 )
-from xpmlp.backends.threads import blas, calibrate
-from xpmlp.compiler import Interpreter, record
+from xpmlp.backends.threads import blas, calibrate, idle_threads
+from xpmlp.compiler import Interpreter, TracedFunction, record
 from xpmlp.errors import InputError
 from xpmlp.typing import Array
+
+SMALL_PRODUCT = 30_000_000
+"""Multiply-adds of a product for which one thread is enough."""
 
 
 class NumPyBackend(Backend):
@@ -43,6 +49,20 @@ class NumPyBackend(Backend):
         limited: contextlib.AbstractContextManager[object] = blas().limit(limits=count)
         return limited
 
+    def spare_threads(self, products: Products) -> int:
+        """One for small products, whose bits then repeat; else as there are idle cores."""
+        largest = max(map(math.prod, products))
+        return 1 if largest < SMALL_PRODUCT else idle_threads()
+
+    @property
+    def rows_at_once(self) -> int:
+        """As many as stay in a core's cache from one layer to the next."""
+        return 512
+
+    def function(self, make: FunctionMaker) -> Function:
+        """The function traced for every shape it meets, and run on memory allocated once."""
+        return TracedFunction(make)
+
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
         """The step traced, and its very operations run on memory that is allocated once."""
         interpreter = Interpreter(record(make_step, state, data))
@@ -52,6 +72,10 @@ class NumPyBackend(Backend):
             return state, StepMetrics(*series)
 
         return run
+
+    def asarray(self, host: np.ndarray, dtype: str | None = None) -> Array:
+        """The array itself, or of another dtype."""
+        return np.asarray(host, dtype=dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy of the array."""

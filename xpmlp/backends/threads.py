@@ -95,6 +95,12 @@ def fastest(candidates: Sequence[int], seconds: Callable[[int], float]) -> int:
     return chosen
 
 
+def idle_threads() -> int:
+    """The most threads that there are idle cores for, at least one."""
+    free = (os.cpu_count() or 1) - others_running()
+    return max(count for count in thread_counts() if count == 1 or count <= free)
+
+
 def others_running() -> int:
     """How many threads of others are running or want to, as Linux counts them; 0 elsewhere.
 

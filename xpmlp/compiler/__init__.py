@@ -9,8 +9,8 @@ emit.py        the kernels' source
 schedule.py    kernels and products in order, as a GPU is given them
 """
 
-from xpmlp.compiler.interpret import Interpreter
+from xpmlp.compiler.interpret import Interpreter, TracedFunction
 from xpmlp.compiler.program import Program
 from xpmlp.compiler.record import Untraceable, record
 
-__all__ = ["Interpreter", "Program", "Untraceable", "record"]
+__all__ = ["Interpreter", "Program", "TracedFunction", "Untraceable", "record"]

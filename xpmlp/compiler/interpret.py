@@ -4,7 +4,8 @@ The calls are the very functions that the eager step would have called, on the s
 same order, so the results are the same bits; what is saved is Python between them and memory.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,12 @@ import numpy as np
 
 from xpmlp.compiler.layout import Layout, Place, lay_out
 from xpmlp.compiler.program import VIEWS, Operation, Program, Scalar, Value, leaves, rebuild
+from xpmlp.compiler.record import record
 
 Call = Callable[[], object]
+
+SHAPES = 4
+"""Shapes that a traced function is kept for: one row, a block, what is left over."""
 
 
 class Interpreter:
@@ -27,6 +32,14 @@ class Interpreter:
         self.program = program
         self.layout = layout or lay_out(program)
         self.bound: list[np.ndarray] = []
+        self.readers = [
+            [
+                index
+                for index, operation in enumerate(program.operations)
+                if any(program.base(value) == data for value in operation.values)
+            ]
+            for data in program.data
+        ]
         self.buffers: list[np.ndarray] = [
             np.empty(buffer.size if buffer.holds not in program.data else 0, buffer.dtype)
             for buffer in self.layout.buffers
@@ -34,6 +47,7 @@ class Interpreter:
         self.state = [self._array(value) for value in program.state]
         self.metrics = [np.empty(0)] * len(program.metrics)
         self.calls: list[Call] = []
+        self._calls_of: list[list[Call]] = [[] for _ in program.operations]
 
     def run(self, state: Any, data: Any, count: int) -> tuple[Any, list[np.ndarray]]:
         """`count` steps from the state; the new state, and each metric stacked along a first axis.
@@ -51,26 +65,39 @@ class Interpreter:
                 whole[index] = metric
         return rebuild(state, iter(self.state)), series
 
+    def call(self, state: Any, data: Any) -> tuple[np.ndarray, ...]:
+        """One step from the state, and copies of its metrics."""
+        self._load(state, data)
+        for call in self.calls:
+            call()
+        return tuple([metric.copy() for metric in self.metrics])
+
     def _load(self, state: Any, data: Any) -> None:
         for ours, given in zip(self.state, leaves(state), strict=True):
             if given is not ours:
                 ours[...] = given
         given = leaves(data)
-        if not self.bound or any(a is not b for a, b in zip(given, self.bound, strict=True)):
+        if not self.calls:
             self.bound = given
-            self._bind()
+            self._bind(range(len(self.program.operations)))
+            return
+        changed = [k for k, array in enumerate(given) if array is not self.bound[k]]
+        if changed:
+            self.bound = given
+            self._bind({index for k in changed for index in self.readers[k]})
 
-    def _bind(self) -> None:
-        program = self.program
-        self.metrics = [self._array(value) for value in program.metrics]
-        self.calls = []
-        for operation in program.operations:
-            if operation.function not in VIEWS:
-                self.calls += self._calls(operation)
-        self.calls += [
+    def _bind(self, indices: Iterable[int]) -> None:
+        """Make the calls of some operations anew, for the arrays that are bound now."""
+        operations = self.program.operations
+        for index in indices:
+            if operations[index].function not in VIEWS:
+                self._calls_of[index] = self._calls(operations[index])
+        copies = [
             partial(np.copyto, self._array(old), self._array(new))
             for new, old in self.layout.copies
         ]
+        self.calls = [call for calls in self._calls_of for call in calls] + copies
+        self.metrics = [self._array(value) for value in self.program.metrics]
 
     def _array(self, value: Value) -> np.ndarray:
         """The array that stands for a value, a view of its buffer."""
@@ -113,7 +140,13 @@ class Interpreter:
         if name == "concat":
             return self._concat_calls(operation, out)
         if name == "matmul":
-            return [partial(np.matmul, given[0], given[1], out)]
+            # float16 factors of a float32 result: each product is exact in float32, as on a GPU
+            calls: list[Call] = []
+            for position, factor in enumerate(given):
+                if factor.dtype != out.dtype:
+                    given[position] = np.empty(factor.shape, out.dtype)
+                    calls.append(partial(np.copyto, given[position], factor))
+            return [*calls, partial(np.matmul, *given, out)]
         if name in ("max", "min") and operation.option("axis") == (len(given[0].shape) - 1,):
             return self._row_extreme_calls(operation, given[0], out)
         if name in _REDUCE:
@@ -200,3 +233,36 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
         and first.strides == second.strides
         and first.shape == second.shape
     )
+
+
+class TracedFunction:
+    """A pure function of (fixed, varying), traced for every shape it meets and run by NumPy.
+
+    `fixed` arrays are read where they lie; `varying` ones are copied first, which takes less time
+    than binding a small one and, for a large one, than packing it for a product from afar. The
+    results are copies. One thread computes at a time: the memory between is shared by all calls.
+    """
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+        self._traced: dict[object, Interpreter] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, fixed: tuple[np.ndarray, ...], varying: tuple[np.ndarray, ...]) -> Any:
+        key = tuple([(array.shape, array.dtype) for array in (*fixed, *varying)])
+        with self._lock:
+            interpreter = self._traced.get(key)
+            if interpreter is None:
+                interpreter = self._trace(key, fixed, varying)
+            return interpreter.call(varying, fixed)
+
+    def _trace(self, key: object, fixed: Any, varying: Any) -> Interpreter:
+        def as_step(*, xp: Any) -> Any:
+            function = self._make(xp=xp)
+            # What varies is the state of this step: a state is copied.
+            return lambda varying, fixed: (varying, function(fixed, varying))
+
+        while len(self._traced) >= SHAPES:
+            self._traced.pop(next(iter(self._traced)))
+        self._traced[key] = Interpreter(record(as_step, varying, fixed))
+        return self._traced[key]

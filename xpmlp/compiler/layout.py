@@ -157,7 +157,11 @@ class _Planner:
         if operation.function in VIEWS:
             (operand,) = operation.values
             if operand in self.places:
-                self.places[result] = view_of(self.places[operand], operation)
+                try:
+                    self.places[result] = view_of(self.places[operand], operation)
+                except Untraceable:
+                    if self.kept is None:
+                        raise  # else a kernel computes where each element is
             return
         if result not in self.places and self._is_kept(result):
             self.places[result] = self._taken_over(index, operation) or self._new_place(result)

@@ -57,13 +57,16 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
                 f"{after.dtype} {after.shape}"
             )
     results = (*new, *values(metrics))
-    return Program(
+    program = Program(
         state=old,
         data=values(traced_data),
         operations=needed(tape.operations, results),
         new_state=new,
         metrics=values(metrics),
     )
+    if {program.base(value) for value in program.metrics} & set(old):
+        raise Untraceable("a metric is the state before the step, which the step writes over")
+    return program
 
 
 class Tape:

@@ -20,6 +20,9 @@ class Launch:
     threads: int
     buffers: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.kernel}: {self.blocks} blocks"
+
 
 @dataclass(frozen=True)
 class Product:
@@ -34,6 +37,9 @@ class Product:
     dtype: str
     result_dtype: str
 
+    def __str__(self) -> str:
+        return f"product {self.A.shape} {self.B.shape} of {self.dtype} -> {self.result_dtype}"
+
 
 Node: TypeAlias = Launch | Product
 
@@ -46,3 +52,6 @@ class Schedule:
     layout: Layout
     source: str
     nodes: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.nodes))

@@ -87,7 +87,7 @@ def check_rows(
             f"{where}: {image} {values:,} values, the network takes {layer_sizes[0]:,}: "
             f"{_remedy(values, *layer_sizes[1:])} or give other data"
         )
-    if rows.dtype.kind == "f":
+    if rows.dtype.kind == "f" and not _is_surely_finite(rows):
         finite = np.isfinite(rows)
         if not finite.all():
             raise InputError(
@@ -96,6 +96,16 @@ def check_rows(
                 "remove or replace them"
             )
     return rows
+
+
+def _is_surely_finite(rows: np.ndarray) -> bool:
+    """Whether the sum of squares is finite: then all values are, and BLAS knows it twice as soon.
+
+    It may overflow though all are; then they are looked at one by one.
+    """
+    values = rows.reshape(-1) if rows.flags.c_contiguous else rows.ravel()
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(np.dot(values, values)))
 
 
 def check_split(

@@ -1,20 +1,20 @@
 """What a trained network makes of given rows: loss, accuracy, probabilities."""
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from xpmlp.algebra import one_hot, softmax_cross_entropy
 from xpmlp.backends import Backend, select_backend
+from xpmlp.backends.base import Function
 from xpmlp.data import Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.training.step import count_correct, inputs
-from xpmlp.typing import Array
-
-ROWS_AT_ONCE = 10_000
-"""Rows on the device at a time: memory stays bounded however many there are."""
+from xpmlp.typing import Array, Namespace
 
 
 class Evaluation(NamedTuple):
@@ -37,30 +37,25 @@ def evaluate(
     Raises `InputError` for rows or labels that this network cannot take.
     """
     split = check_split(*split, where="rows to evaluate", layer_sizes=model.layer_sizes)
-    backend = backend or select_backend("numpy")
-    xp = backend.xp
-    total = np.zeros(parameters.shape[:-1])
-    correct = np.zeros(parameters.shape[:-1])
+    backend = backend or _numpy()
+    measure = _function(_measurement, model, backend)
+    has_members = parameters.ndim == 2
+    loss, correct = (np.zeros(parameters.shape[:-1]) for _ in range(2))
     committee = 0
-    with backend.activate():
-        parameters = _on_device(parameters, backend)
-        classes = backend.asarray(np.arange(model.layer_sizes[-1]))
-        for rows in _blocks(len(split.labels)):
-            labels = backend.asarray(split.labels[rows])
-            X = inputs(backend.asarray(split.X[rows]), dtype=parameters.dtype, xp=xp)
-            Y = one_hot(labels, classes, dtype=parameters.dtype, xp=xp)
-            L = model.forward(parameters, X, xp=xp).L
-            J, Y_hat = softmax_cross_entropy(Y, L, xp=xp)
-            total += backend.to_numpy(J).astype(np.float64) * labels.shape[0]
-            correct += backend.to_numpy(count_correct(L, labels, xp=xp))
-            if parameters.ndim == 2:
-                averaged = xp.mean(Y_hat, axis=0)
-                committee += int(backend.to_numpy(count_correct(averaged, labels, xp=xp)))
     count = len(split.labels)
+    with backend.activate(), _threads(model, backend, count):
+        fixed = (_on_device(parameters, backend), backend.asarray(np.arange(model.layer_sizes[-1])))
+        for rows in _blocks(count, backend):
+            X, labels = split.X[rows], split.labels[rows]
+            found = measure(fixed, (backend.asarray(X), backend.asarray(labels)))
+            J, hits, *agreed = (backend.to_numpy(array) for array in found)
+            loss += J.astype(np.float64) * len(labels)
+            correct += hits
+            committee += sum(map(int, agreed))
     return Evaluation(
-        loss=total / count,
+        loss=loss / count,
         accuracy=correct / count,
-        committee=committee / count if parameters.ndim == 2 else None,
+        committee=committee / count if has_members else None,
     )
 
 
@@ -73,19 +68,64 @@ def predict(
     With members the result is the committee's: the members' probabilities averaged.
     Raises `InputError` for rows that this network cannot take.
     """
-    backend = backend or select_backend("numpy")
-    xp = backend.xp
+    backend = backend or _numpy()
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
-    found = []
+    probabilities = _function(_prediction, model, backend)
     with backend.activate():
-        parameters = _on_device(parameters, backend)
-        for rows in _blocks(len(X)):
-            block = inputs(backend.asarray(X[rows]), dtype=parameters.dtype, xp=xp)
-            Y_hat = model.probabilities(parameters, block, xp=xp)
-            if parameters.ndim == 2:
-                Y_hat = xp.mean(Y_hat, axis=0)
-            found.append(backend.to_numpy(Y_hat))
-    return np.concatenate(found)
+        fixed = (_on_device(parameters, backend),)
+        if len(X) <= backend.rows_at_once:
+            return backend.to_numpy(*probabilities(fixed, (backend.asarray(X),)))
+        with _threads(model, backend, len(X)):
+            return np.concatenate(
+                [
+                    backend.to_numpy(*probabilities(fixed, (backend.asarray(X[rows]),)))
+                    for rows in _blocks(len(X), backend)
+                ]
+            )
+
+
+def _prediction(model: MLP, *, xp: Namespace) -> Function:
+    """Ŷ of rows X, averaged over members: ((parameters,), (X,)) -> (Ŷ,)."""
+
+    def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
+        (parameters,), (X,) = fixed, varying
+        X = inputs(X, dtype=parameters.dtype, xp=xp)
+        Y_hat = model.probabilities(parameters, X, xp=xp)
+        return (xp.mean(Y_hat, axis=0) if parameters.ndim == 2 else Y_hat,)
+
+    return probabilities
+
+
+def _measurement(model: MLP, *, xp: Namespace) -> Function:
+    """((parameters, classes), (X, labels)) -> (J, right answers), and the committee's if any."""
+
+    def measure(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
+        (parameters, classes), (X, labels) = fixed, varying
+        X = inputs(X, dtype=parameters.dtype, xp=xp)
+        Y = one_hot(labels, classes, dtype=parameters.dtype, xp=xp)
+        L = model.forward(parameters, X, xp=xp).L
+        J, Y_hat = softmax_cross_entropy(Y, L, xp=xp)
+        found = (J, count_correct(L, labels, xp=xp))
+        if parameters.ndim == 2:
+            return (*found, count_correct(xp.mean(Y_hat, axis=0), labels, xp=xp))
+        return found
+
+    return measure
+
+
+@functools.lru_cache(maxsize=8)
+def _function(make: Callable[..., Function], model: MLP, backend: Backend) -> Function:
+    """A network's function on a backend: made once, for it may be traced or compiled."""
+    return backend.function(functools.partial(make, model))
+
+
+@functools.cache
+def _numpy() -> Backend:
+    return select_backend("numpy")
+
+
+def _threads(model: MLP, backend: Backend, count: int) -> contextlib.AbstractContextManager[object]:
+    return backend.threads(backend.spare_threads(model.products(min(count, backend.rows_at_once))))
 
 
 def _on_device(parameters: Array, backend: Backend) -> Array:
@@ -97,6 +137,6 @@ def _on_device(parameters: Array, backend: Backend) -> Array:
     return parameters
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    for start in range(0, count, ROWS_AT_ONCE):
-        yield slice(start, start + ROWS_AT_ONCE)
+def _blocks(count: int, backend: Backend) -> Iterator[slice]:
+    for start in range(0, count, backend.rows_at_once):
+        yield slice(start, start + backend.rows_at_once)

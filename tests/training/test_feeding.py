@@ -1,0 +1,96 @@
+"""Rows that come in blocks train the same network as rows that lie on the device."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpmlp import MLP, Split, select_backend
+from xpmlp.backends import Backend
+from xpmlp.data import order
+from xpmlp.optimizers import sgd
+from xpmlp.training.feeding import Feed, Resident, Streamed, feed
+from xpmlp.training.step import TrainingState, make_step
+
+MODEL = MLP((6, 5, 3))
+BATCH, ROWS = 8, 100  # 12 batches and some rows over
+
+
+def split() -> Split:
+    random = np.random.default_rng(0)
+    return Split(random.integers(0, 255, (ROWS, 6), dtype=np.uint8), random.integers(0, 3, ROWS))
+
+
+def feed_for(backend: Backend, limit: int | None) -> Feed:
+    return feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=limit)
+
+
+def train(backend: Backend, rows: Feed, *, compiled: bool, first: int = 0) -> list[np.ndarray]:
+    """Two epochs, the first from a step on: parameters and all losses."""
+    optimizer = sgd(0.1)
+    parameters = MODEL.initialize(0, backend=backend, dtype="float32")
+    state: Any = TrainingState(parameters, optimizer.init(parameters, xp=backend.xp), None)
+
+    def make(*, xp: Any) -> Any:
+        return make_step(MODEL, optimizer, xp=xp)
+
+    run, losses = None, []
+    for epoch in range(2):
+        numbers = order(ROWS, seed=1, epoch=epoch, shuffle=True)
+        for data, steps, offset in rows.epoch(numbers, first=first if epoch == 0 else 0):
+            state = state._replace(offset=offset)
+            if run is None:
+                run = backend.eager(make, precision="float32")
+                if compiled:
+                    run = backend.compile(make, state, data, precision="float32")
+            for count in (
+                (1, steps - 1) if steps > 1 else (1,)
+            ):  # a tick may end anywhere in a segment
+                state, metrics = run(state, data, count)
+                losses.append(backend.to_numpy(metrics.loss))
+    return [backend.to_numpy(state.parameters), np.concatenate(losses)]
+
+
+@pytest.mark.parametrize("limit", [1, 700, 1200])
+@pytest.mark.parametrize("first", [0, 5])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_streamed_and_resident_rows_give_the_same_bits(
+    backend: Backend, limit: int, first: int, compiled: bool
+) -> None:
+    if compiled and not backend.compiles:
+        return
+    streamed, resident = feed_for(backend, limit), feed_for(backend, None)
+    assert isinstance(streamed, Streamed)
+    assert isinstance(resident, Resident)
+    found = train(backend, streamed, compiled=compiled, first=first)
+    expected = train(backend, resident, compiled=compiled, first=first)
+    assert len(found[1]) == 24 - first
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_limit_decides() -> None:
+    backend = select_backend("numpy")
+    size = split().X.nbytes + split().labels.nbytes
+    assert isinstance(feed_for(backend, size), Resident)
+    assert isinstance(feed_for(backend, size - 1), Streamed)
+    assert isinstance(feed_for(backend, None), Resident)  # the host's memory is not asked for
+
+
+def test_a_device_with_little_memory_is_streamed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = select_backend("numpy")
+    size = split().X.nbytes + split().labels.nbytes
+    for free, kind in ((size, Streamed), (2 * size, Resident)):
+        monkeypatch.setattr(backend, "free_memory", lambda free=free: free, raising=False)
+        assert isinstance(feed_for(backend, None), kind)
+
+
+def test_blocks_have_one_shape_and_fit_the_limit() -> None:
+    backend = select_backend("numpy")
+    rows = feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=1000)
+    segments = list(rows.epoch(np.arange(ROWS)))
+    assert [segment.steps for segment in segments] == [4, 4, 4]
+    assert {segment.data.X.shape for segment in segments} == {(32, 6)}
+    assert 2 * (segments[0].data.X.nbytes + segments[0].data.labels.nbytes) <= 1000
+    small = feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=1000, block=230)
+    assert [segment.steps for segment in small.epoch(np.arange(ROWS), first=7)] == [2, 2, 1]
