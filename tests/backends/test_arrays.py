@@ -67,7 +67,7 @@ def test_another_library_chooses_its_threads_itself(backend: Backend) -> None:
     threads = backend.choose_threads([(2, 3, 4)], "float32")
     if backend.name != "numpy":
         assert threads == (0, False)
-    with backend.threads(threads.count):
+    with backend.threads(threads.number):
         assert backend.to_numpy(backend.asarray(np.ones(2))).sum() == 2.0
 
 

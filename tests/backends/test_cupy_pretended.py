@@ -1,79 +1,21 @@
-"""CuPy's backend on a pretended CuPy: NumPy arrays that are fetched with `get`.
+"""CuPy's backend on a pretended CuPy: selection, the proof, transfers, a run of training.
 
-All but the GPU itself: selection, the proof, the current device, transfers, a run of training.
 The same on a real GPU is what the tests with the mark `gpu` do.
 """
 
+import logging
 import sys
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_schedule, pretend
 
 import xpmlp.backends.cupy as cupy_module
 from xpmlp import MLP, BackendUnavailable, Split, select_backend, train
+from xpmlp.training import feeding
 
-
-class Pretended(np.ndarray):
-    """An array on the pretended GPU. That devices are not mixed is array-api-strict's to see."""
-
-    def get(self) -> np.ndarray:
-        return np.array(self.view(np.ndarray))
-
-
-class PretendedDevice:
-    """A device that is current inside its context."""
-
-    current: list[int] = [0]  # noqa: RUF012
-
-    def __init__(self, index: int) -> None:
-        self.id = index
-
-    def __enter__(self) -> "PretendedDevice":
-        self.current.append(self.id)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.current.pop()
-
-
-class PretendedCuPy(ModuleType):
-    """NumPy under CuPy's name."""
-
-    def __init__(self, product_error: float = 0.0) -> None:
-        super().__init__("cupy")
-        runtime = SimpleNamespace(
-            getDeviceCount=lambda: 2,
-            getDeviceProperties=lambda _: {"name": b"Pretended", "totalGlobalMem": 2**30},
-        )
-        self.cuda = SimpleNamespace(Device=PretendedDevice, runtime=runtime)
-        self.product_error = product_error
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(np, name)
-
-    def asarray(self, host: Any, **options: Any) -> np.ndarray:
-        options.pop("device", None)
-        return np.asarray(host, **options).view(Pretended)
-
-    def arange(self, *arguments: Any, **options: Any) -> np.ndarray:
-        return np.arange(*arguments, **options).view(Pretended)
-
-    def matmul(self, A: Any, B: Any) -> Any:
-        return np.matmul(A, B) + self.product_error
-
-    def stack(self, arrays: Any) -> np.ndarray:
-        return np.stack([np.asarray(array) for array in arrays]).view(Pretended)
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, cupy: ModuleType) -> None:
-    monkeypatch.setattr(cupy_module, "ask_driver", lambda: (13000, 2))
-    monkeypatch.setattr(cupy_module, "installed_wheels", lambda: ("cupy-cuda13x",))
-    monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
+MODEL = MLP((6, 5, 3))
 
 
 def test_auto_takes_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,14 +50,102 @@ def test_devices_are_listed_with_their_memory(monkeypatch: pytest.MonkeyPatch) -
     assert found[0].memory == 2**30
 
 
-def test_training_goes_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, PretendedCuPy())
-    backend = select_backend("cupy")
+def split() -> Split:
     random = np.random.default_rng(0)
-    split = Split(random.integers(0, 255, (200, 6), dtype=np.uint8), random.integers(0, 3, 200))
-    model = MLP((6, 5, 3))
-    found = train(model, split, epochs=2, batch_size=8, backend=backend)
-    expected = train(model, split, epochs=2, batch_size=8, backend=select_backend("numpy"))
+    return Split(random.integers(0, 255, (200, 6), dtype=np.uint8), random.integers(0, 3, 200))
+
+
+@pytest.mark.parametrize("compile", ["off", "require"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_training_goes_through_it(
+    monkeypatch: pytest.MonkeyPatch, compile: str, shuffle: bool
+) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
+    options = {"epochs": 2, "batch_size": 8, "shuffle": shuffle}
+    found = train(MODEL, split(), backend=select_backend("cupy"), compile=compile, **options)
+    expected = train(MODEL, split(), backend=select_backend("numpy"), compile="off", **options)
     assert isinstance(found.parameters, Pretended)
+    assert bool(cupy.machine.launched) == (compile == "require")
     assert type(found.snapshot().parameters) is np.ndarray
-    np.testing.assert_array_equal(found.snapshot().parameters, expected.parameters)
+    np.testing.assert_allclose(
+        found.snapshot().parameters, expected.parameters, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol=1e-5)
+    np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
+
+
+def test_what_cannot_be_captured_runs_step_by_step(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
+    monkeypatch.setattr(
+        "pretended_cupy.PretendedStream.end_capture", lambda self: setattr(self, "captured", None)
+    )
+    with caplog.at_level(logging.WARNING):
+        found = train(MODEL, split(), epochs=1, batch_size=8, backend=select_backend("cupy"))
+    expected = train(MODEL, split(), epochs=1, batch_size=8, backend=select_backend("numpy"))
+    np.testing.assert_allclose(
+        found.snapshot().parameters, expected.parameters, rtol=1e-5, atol=1e-6
+    )
+    assert len(caplog.records) == 1
+    assert "32 steps cannot be captured" in caplog.text
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_streamed_blocks_are_those_of_the_order(
+    monkeypatch: pytest.MonkeyPatch, is_eager: bool
+) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    cupy.machine.is_eager = is_eager
+    backend, whole = select_backend("cupy"), split()
+    feed = feeding.feed(whole, batch_size=8, classes=3, backend=backend, limit=700)
+    assert isinstance(feed, feeding.Streamed)
+    for seed in range(3):
+        order, seen = np.random.default_rng(seed).permutation(200), []
+        for segment in feed.epoch(order, first=seed):
+            size = 8 * segment.steps
+            # Queued, not computed: what comes later must not be what is read here.
+            kept = [cupy.empty((size, *x.shape[1:]), x.dtype) for x in segment.data[:2]]
+            kept[0][...], kept[1][...] = segment.data.X[:size], segment.data.labels[:size]
+            seen.append(kept)
+            assert segment.data.X.flags.c_contiguous
+        rows = order[8 * seed : 200]
+        np.testing.assert_array_equal(np.concatenate([X.get() for X, _ in seen]), whole.X[rows])
+        np.testing.assert_array_equal(
+            np.concatenate([labels.get() for _, labels in seen]), whole.labels[rows]
+        )
+
+
+def test_a_block_is_there_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    whole = split()
+    feed = feeding.feed(whole, batch_size=8, classes=3, backend=select_backend("cupy"), limit=700)
+    first = next(feed.epoch(np.arange(200)))
+    np.testing.assert_array_equal(first.data.X[:8].get(), whole.X[:8])
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_a_stream_that_is_left_can_be_taken_up_again(
+    monkeypatch: pytest.MonkeyPatch, is_eager: bool
+) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    cupy.machine.is_eager = is_eager
+    backend, whole = select_backend("cupy"), split()
+    feed = feeding.feed(whole, batch_size=8, classes=3, backend=backend, limit=700)
+    kept = [cupy.empty((8, 6), np.uint8) for _ in range(2)]
+    for rows, array in zip((np.arange(200), np.arange(200)[::-1]), kept, strict=True):
+        segments = feed.epoch(rows)
+        array[...] = next(segments).data.X[:8]
+        segments.close()  # as where an observer stops the run
+    first, second = kept
+    np.testing.assert_array_equal(first.get(), whole.X[:8])
+    np.testing.assert_array_equal(second.get(), whole.X[:-9:-1])

@@ -22,7 +22,7 @@ def test_the_process_s_setting_is_as_before_after_all() -> None:
     before, numpy = counts(), select_backend("numpy")
     chosen = numpy.choose_threads(PRODUCTS, "float32")
     assert counts() == before
-    assert 1 <= chosen.count <= max(before)
+    assert 1 <= chosen.number <= max(before)
     with numpy.threads(1):
         assert set(counts()) == {1}
     assert counts() == before
@@ -115,7 +115,7 @@ def test_no_more_threads_are_tried_than_there_are_idle_cores(
     monkeypatch.setattr(threads, "fastest", record)
     for others, count in ((0, 4), (1, 2), (2, 2), (3, 1), (9, 1)):
         monkeypatch.setattr(threads, "others_running", lambda others=others: others)
-        assert calibrate([(4, 4, 4)], "float64").count == count
+        assert calibrate([(4, 4, 4)], "float64").number == count
     assert tried == [[1, 2, 4], [1, 2], [1, 2], [1], [1]]
 
 

@@ -185,6 +185,15 @@ def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) ->
     assert run.iteration == 50
 
 
+def test_a_run_shorter_than_the_proof_is_proved_by_what_there_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = train(MODEL, rows(12), epochs=2, batch_size=8, backend=NumPyBackend())
+    assert run.iteration == 2
+    assert run.engine.how == "compiled for numpy"
+    assert not caplog.records
+
+
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(InputError, match="compile=yes: use auto, require, off"):
         fit(compile="yes")

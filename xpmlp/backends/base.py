@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -57,6 +57,9 @@ class StepMaker(Protocol):
     def __call__(self, *, xp: Namespace) -> Step: ...
 
 
+Gatherer = Callable[[Iterable[np.ndarray]], Generator[tuple[Array, ...], None, None]]
+"""For blocks of row numbers: those rows of some arrays of the host, on the device."""
+
 Function = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
 """A pure function of what stays (parameters) and what changes from call to call (rows)."""
 
@@ -72,10 +75,10 @@ Products = Sequence[tuple[int, int, int]]
 
 
 class Threads(NamedTuple):
-    """How many CPU threads compute, 0 where the library decides, and whether another number
+    """The number of CPU threads that compute, 0 where the library decides, and whether another
     would give the same bits, so that it may be changed in mid-run."""
 
-    count: int
+    number: int
     may_change: bool
 
 
@@ -119,6 +122,27 @@ class Backend:
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy on the host, which waits for the device."""
         return np.array(np.from_dlpack(array))
+
+    def free_memory(self) -> int | None:
+        """Bytes that rows may fill on the device; None where they lie in the host's memory."""
+        return None
+
+    def gatherer(self, sources: Sequence[np.ndarray], *, rows: int) -> Gatherer:
+        """What sends blocks of rows to the device; here, each when it is asked for, in new memory.
+
+        A block has `rows` rows, however few are wanted: what is compiled for one serves all.
+        """
+
+        def gather(blocks: Iterable[np.ndarray]) -> Generator[tuple[Array, ...], None, None]:
+            for block in blocks:
+                whole = []
+                for source in sources:
+                    host = np.zeros((rows, *source.shape[1:]), source.dtype)
+                    source.take(block, axis=0, out=host[: len(block)], mode="clip")
+                    whole.append(self.asarray(host))
+                yield tuple(whole)
+
+        return gather
 
     def spare_threads(self, products: Products) -> int:
         """How many threads to compute these with where they are not worth measuring first."""

@@ -17,6 +17,8 @@ from xpmlp.backends.base import (
     gpu_index,
     host_memory,
 )
+from xpmlp.compiler import leaves, rebuild, record, replay
+from xpmlp.compiler.split import put_together, split_state, take_apart
 from xpmlp.errors import BackendUnavailable, InputError
 from xpmlp.typing import Array
 
@@ -69,23 +71,27 @@ class JaxBackend(Backend):
         return False
 
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
-        """A loop over the step, jitted once for all counts of steps up to a power of two."""
+        """The step traced, its flat vectors taken apart, and a loop over it jitted.
+
+        It is jitted once for all counts of steps up to a power of two.
+        """
         import jax
 
-        xp, step = self.xp, make_step(xp=self.xp)
+        xp = self.xp
+        program, stops = split_state(record(make_step, state, data))
 
         @functools.partial(jax.jit, static_argnums=3)
         def run(state: Any, data: Any, count: Any, room: int) -> tuple[Any, Any]:
             def body(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-                state, metrics = step(carry[0], data)
-                return state, jax.tree.map(
-                    lambda series, one: series.at[index].set(one), carry[1], metrics
-                )
+                state, metrics = replay(program, carry[0], leaves(data), xp=xp)
+                return state, [
+                    series.at[index].set(one) for series, one in zip(carry[1], metrics, strict=True)
+                ]
 
-            metrics = jax.eval_shape(step, state, data)[1]
-            series = jax.tree.map(lambda one: xp.zeros((room, *one.shape), one.dtype), metrics)
-            final: tuple[Any, Any] = jax.lax.fori_loop(0, count, body, (state, series))
-            return final
+            series = [xp.zeros((room, *metric.shape), metric.dtype) for metric in program.metrics]
+            begun = take_apart(leaves(state), stops)
+            ended, series = jax.lax.fori_loop(0, count, body, (begun, series))
+            return rebuild(state, iter(put_together(ended, stops, xp=xp))), series
 
         def run_counted(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
             room = max(ROOM, 1 << (count - 1).bit_length())

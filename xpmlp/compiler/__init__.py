@@ -4,13 +4,25 @@ record.py      a step called once with arrays that hold no numbers: its operatio
 program.py     those operations as data
 layout.py      where each value lives, so that a step allocates nothing
 interpret.py   the program run by NumPy, to the bits of the step itself
+replay.py      the program run through any Array API namespace
+split.py       flat vectors taken apart, for a compiler that would copy them
 group.py       operations that one GPU kernel can do together
 emit.py        the kernels' source
 schedule.py    kernels and products in order, as a GPU is given them
 """
 
 from xpmlp.compiler.interpret import Interpreter, TracedFunction
-from xpmlp.compiler.program import Program
+from xpmlp.compiler.program import Program, leaves, rebuild
 from xpmlp.compiler.record import Untraceable, record
+from xpmlp.compiler.replay import replay
 
-__all__ = ["Interpreter", "Program", "TracedFunction", "Untraceable", "record"]
+__all__ = [
+    "Interpreter",
+    "Program",
+    "TracedFunction",
+    "Untraceable",
+    "leaves",
+    "rebuild",
+    "record",
+    "replay",
+]

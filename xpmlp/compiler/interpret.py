@@ -92,7 +92,7 @@ class Interpreter:
         for index in indices:
             if operations[index].function not in VIEWS:
                 self._calls_of[index] = self._calls(operations[index])
-        copies = [
+        copies: list[Call] = [
             partial(np.copyto, self._array(old), self._array(new))
             for new, old in self.layout.copies
         ]
@@ -219,7 +219,8 @@ def at(place: Place, buffers: list[np.ndarray]) -> np.ndarray:
 def apply_view(operation: Operation, array: np.ndarray) -> np.ndarray:
     """What a view operation makes of an array."""
     if operation.function == "getitem":
-        return array[operation.option("index")]
+        viewed: np.ndarray = array[operation.option("index")]
+        return viewed
     if operation.function == "matrix_transpose":
         return np.matrix_transpose(array)
     if operation.function == "broadcast_to":

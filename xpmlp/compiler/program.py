@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 ELEMENTWISE = frozenset(
-    "add subtract multiply divide negative positive abs sign square sqrt pow "
-    "exp expm1 log log1p tanh sin cos floor minimum maximum where "
-    "equal not_equal less less_equal greater greater_equal "
-    "logical_and logical_or logical_not isfinite isnan "
-    "bitwise_and bitwise_or bitwise_xor bitwise_invert bitwise_left_shift bitwise_right_shift "
-    "astype full".split()
-)
+    {
+        "add", "subtract", "multiply", "divide", "negative", "positive", "abs",
+        "sign", "square", "sqrt", "pow",
+        "exp", "expm1", "log", "log1p", "tanh", "sin", "cos",
+        "floor", "minimum", "maximum", "where",
+        "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+        "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
+        "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert",
+        "bitwise_left_shift", "bitwise_right_shift",
+        "astype", "full",
+    }
+)  # fmt: skip
 """Operations whose result at an index depends on their operands at that index alone."""
 
 VIEWS = frozenset({"matrix_transpose", "reshape", "getitem", "broadcast_to"})

@@ -15,6 +15,7 @@ import numpy as np
 
 from xpmlp.compiler.program import (
     ELEMENTWISE,
+    VIEWS,
     Operand,
     Operation,
     Program,
@@ -56,6 +57,7 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
                 f"the step turns a {before.dtype} {before.shape} of the state into "
                 f"{after.dtype} {after.shape}"
             )
+    new = _without_aliases(tape, old, new)
     results = (*new, *values(metrics))
     program = Program(
         state=old,
@@ -67,6 +69,23 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     if {program.base(value) for value in program.metrics} & set(old):
         raise Untraceable("a metric is the state before the step, which the step writes over")
     return program
+
+
+def _without_aliases(
+    tape: "Tape", old: tuple[Value, ...], new: tuple[Value, ...]
+) -> tuple[Value, ...]:
+    """The new state, where one that looks at another's old memory is copied while that lasts."""
+    bases = {value: value for value in old}
+    for operation in tape.operations:
+        if operation.function in VIEWS:
+            (operand,) = operation.values
+            bases[operation.result] = bases.get(operand, operand)
+    return tuple(
+        tape.write("astype", (TracedArray(after, tape),), after.shape, after.dtype).value
+        if after != before and bases.get(after) in old
+        else after
+        for before, after in zip(old, new, strict=True)
+    )
 
 
 class Tape:
@@ -123,7 +142,7 @@ class Tape:
     def elementwise(self, function: str, *operands: Any) -> "TracedArray":
         shape = np.broadcast_shapes(*(getattr(operand, "shape", ()) for operand in operands))
         kinds = [
-            operand.dtype if isinstance(operand, TracedArray) else type(self.operand(operand).value)
+            operand.dtype if isinstance(operand, TracedArray) else _kind(self.operand(operand))
             for operand in operands
         ]
         if function == "where":
@@ -175,6 +194,9 @@ class TracedArray:
         shape = np.broadcast_to(np.empty((), np.int8), self.shape)[parts].shape
         return self._tape.write("getitem", (self,), shape, self.dtype, index=parts)
 
+    def __matmul__(self, other: "TracedArray") -> "TracedArray":
+        return RecordingNamespace(self._tape).matmul(self, other)
+
     def _no_number(self, *_: object) -> Any:
         raise Untraceable("the step waits for a number: float(), int(), bool() or a loop over one")
 
@@ -184,7 +206,6 @@ class TracedArray:
 class RecordingNamespace:
     """The Array API, as far as a step may use it, writing on a tape."""
 
-    bool = np.dtype("bool")
     uint8, int32, uint32, int64 = map(np.dtype, ("uint8", "int32", "uint32", "int64"))
     float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
     pi, inf, nan, newaxis = math.pi, math.inf, math.nan, None
@@ -193,6 +214,8 @@ class RecordingNamespace:
         self._tape = tape
 
     def __getattr__(self, name: str) -> Any:
+        if name == "bool":  # as an attribute it would hide the builtin from the annotations below
+            return np.dtype("bool")
         if name in ELEMENTWISE:
             return lambda *operands: self._tape.elementwise(name, *operands)
         if name.startswith("__"):
@@ -323,7 +346,6 @@ def _define_operators() -> None:
         setattr(
             TracedArray, f"__{name}__", lambda self, f=function: self._tape.elementwise(f, self)
         )
-    TracedArray.__matmul__ = lambda self, other: RecordingNamespace(self._tape).matmul(self, other)  # type: ignore[attr-defined]
 
 
 _define_operators()
@@ -332,6 +354,12 @@ _define_operators()
 def _result_type(kinds: Sequence[Any]) -> np.dtype[Any]:
     """The dtype of arrays' dtypes and Python scalars' types together."""
     return np.result_type(*(kind(0) if isinstance(kind, type) else kind for kind in kinds))
+
+
+def _kind(scalar: Operand) -> Any:
+    """What NumPy resolves a Python scalar's part in an operation by."""
+    kind = type(scalar.value) if isinstance(scalar, Scalar) else None
+    return np.dtype(bool) if kind is bool else kind
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype[Any]:

@@ -56,7 +56,7 @@ def _rates(value: object) -> object:
             raise ValueError("give a number, or one for each member: 0.01,0.03") from None
         value = rates if len(rates) > 1 else rates[0]
     for rate in value if isinstance(value, list) else [value]:
-        if type(rate) not in (int, float):
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
             raise ValueError("give a number, or one for each member: 0.01,0.03")
         if not 0.0 < rate < math.inf:
             raise ValueError("give a finite number greater than 0")
@@ -144,7 +144,7 @@ class Recipe(BaseModel):
             found = backend.choose_threads(
                 self.model.products(self.batch_size), PRECISIONS[self.dtype]
             )
-            changes["threads"] = 0 if found.may_change else found.count
+            changes["threads"] = 0 if found.may_change else found.number
         if self.data != MNIST:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:

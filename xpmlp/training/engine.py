@@ -51,14 +51,20 @@ class Engine:
         self.mode = compile
         self.how = "step by step"
         self._make_step = make_step
+        self._is_started = False
         self._compiled: Runner | None = None
         self._eager: Runner | None = None
 
-    def start(self, state: Any, data: Any) -> None:
+    def start(self, state: Any, data: Any, *, steps: int) -> None:
         """Compile for a state and data like these, and compare the first steps with eager ones.
 
-        The state is not changed. Raises `NotCompiled` where `compile="require"` and it fails.
+        `steps` is how many the data has rows for from here on. Done once, however often it is
+        asked for; the state is not changed. Raises `NotCompiled` where `compile="require"` and
+        it fails.
         """
+        if self._is_started:
+            return
+        self._is_started = True
         if self.mode == "off":
             self.how = "step by step, as asked for"
             return
@@ -68,7 +74,7 @@ class Engine:
         try:
             runner = self.backend.compile(self._make_step, state, data, precision=self.precision)
             if self.backend.proves:
-                self._prove(runner, state, data)
+                self._prove(runner, state, data, min(PROOF, steps))
         except Exception as error:  # a compiler may fail in any way it likes
             self._give_up(error)
             return
@@ -105,11 +111,11 @@ class Engine:
         copies = [self.backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
         return rebuild(state, iter(copies))
 
-    def _prove(self, runner: Runner, state: Any, data: Any) -> None:
-        found, found_metrics = runner(self._copy(state), data, PROOF)
+    def _prove(self, runner: Runner, state: Any, data: Any, steps: int) -> None:
+        found, found_metrics = runner(self._copy(state), data, steps)
         # Copied, since the runner's arrays may be its own.
         found = self._copy(found)
-        expected, metrics = self._run_eagerly(self._copy(state), data, PROOF)
+        expected, metrics = self._run_eagerly(self._copy(state), data, steps)
         if difference := self._difference(found_metrics, metrics):
             raise NotCompiled(f"its {difference} from the steps run one by one")
         for before, one, other in zip(leaves(state), leaves(found), leaves(expected), strict=True):

@@ -7,8 +7,7 @@ bits.
 """
 
 import contextlib
-import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,14 +33,10 @@ class Segment(NamedTuple):
     offset: Array
 
 
-Gatherer = Callable[[Iterable[np.ndarray]], Generator[tuple[Array, ...], None, None]]
-"""For blocks of row numbers: those rows of some arrays of the host, on the device."""
-
-
 class Feed(Protocol):
     """Where the steps of an epoch get their rows from."""
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Iterator[Segment]:
+    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
         """The segments of an epoch that takes the rows in this order, from a step on.
 
         A segment's arrays are good until the next one is asked for.
@@ -62,7 +57,7 @@ def feed(
 
     The limit, in bytes, is by default a share of the device's free memory, where that is known.
     """
-    if limit is None and (free := _free_memory(backend)) is not None:
+    if limit is None and (free := backend.free_memory()) is not None:
         limit = int(SHARE * free)
     if limit is None or split.X.nbytes + split.labels.nbytes <= limit:
         return Resident(split, batch_size=batch_size, classes=classes, backend=backend)
@@ -82,7 +77,7 @@ class Resident:
         self._positions = backend.asarray(np.arange(batch_size))
         self._classes = backend.asarray(np.arange(classes))
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Iterator[Segment]:
+    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
         """One segment."""
         rows = self._backend.asarray(order)
         data = TrainingData(self._X, self._labels, rows, self._positions, self._classes)
@@ -104,12 +99,12 @@ class Streamed:
         self._backend = backend
         total = len(split.labels) // batch_size
         self._rows = min(steps, total) * batch_size
-        self._gather = _gatherer(backend, (split.X, split.labels), self._rows)
+        self._gather = backend.gatherer((split.X, split.labels), rows=self._rows)
         self._order = backend.asarray(np.arange(self._rows))
         self._positions = backend.asarray(np.arange(batch_size))
         self._classes = backend.asarray(np.arange(classes))
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Iterator[Segment]:
+    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
         """A segment for each block."""
         batch_size, rows = self._batch_size, self._rows
         wanted = order[first * batch_size : len(order) // batch_size * batch_size]
@@ -122,32 +117,3 @@ class Streamed:
                 # A new array each time: a step may write over its state.
                 offset = self._backend.asarray(np.array(0))
                 yield Segment(data, len(block) // batch_size, offset)
-
-
-def _free_memory(backend: Backend) -> int | None:
-    ask = getattr(backend, "free_memory", None)
-    return None if ask is None else ask()
-
-
-def _gatherer(backend: Backend, sources: Sequence[np.ndarray], rows: int) -> Gatherer:
-    make = getattr(backend, "gatherer", None)
-    if make is None:
-        return functools.partial(gather_rows, backend, sources, rows=rows)
-    gatherer: Gatherer = make(sources, rows=rows)
-    return gatherer
-
-
-def gather_rows(
-    backend: Backend, sources: Sequence[np.ndarray], blocks: Iterable[np.ndarray], *, rows: int
-) -> Generator[tuple[Array, ...], None, None]:
-    """For each block of row numbers, those rows of each source, (rows, ...), on the device.
-
-    Each is gathered when it is asked for, into memory of its own.
-    """
-    for block in blocks:
-        whole = []
-        for source in sources:
-            host = np.zeros((rows, *source.shape[1:]), source.dtype)
-            source.take(block, axis=0, out=host[: len(block)], mode="clip")
-            whole.append(backend.asarray(host))
-        yield tuple(whole)

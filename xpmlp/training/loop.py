@@ -1,5 +1,6 @@
 """The loop around the step: epochs, what they measured, and the events that observers hear."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,10 @@ from xpmlp.errors import Diverged, InputError
 from xpmlp.network import MLP, member_seeds
 from xpmlp.optimizers import Optimizer, sgd
 from xpmlp.training.engine import Engine
+from xpmlp.training.feeding import Segment, feed
 from xpmlp.training.history import History
 from xpmlp.training.pace import Pace
-from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.training.step import TrainingState, make_step
 from xpmlp.typing import Array
 
 
@@ -262,39 +264,46 @@ class Training:
         return self
 
     def _run_epochs(self, observers: Sequence[Observer]) -> None:
-        backend, pace = self.backend, Pace()
-        X, labels = backend.asarray(self.split.X), backend.asarray(self.split.labels)
-        positions = backend.asarray(np.arange(self.batch_size))
-        classes = backend.asarray(np.arange(self.model.layer_sizes[-1]))
-        is_started = False
+        pace = Pace()
+        rows = feed(
+            self.split,
+            batch_size=self.batch_size,
+            classes=self.model.layer_sizes[-1],
+            backend=self.backend,
+        )
         while self.epoch < self.epochs:
-            started = time.perf_counter()
-            rows = order(
+            chosen = order(
                 len(self.split.labels), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
             )
-            data = TrainingData(X, labels, backend.asarray(rows), positions, classes)
-            if not is_started:
-                with backend.threads(self.threads.count):
-                    self.engine.start(self.state, data)
-                is_started = True
-            while self.step < self.steps_per_epoch:
-                count = min(pace.tick, self.steps_per_epoch - self.step)
-                with backend.threads(self.threads.count):
-                    self.state, metrics = self.engine.run(self.state, data, count)
-                    losses = backend.to_numpy(metrics.loss)
-                    correct = backend.to_numpy(metrics.correct)
-                self._check(losses)
-                self.history.losses.extend(losses)
-                self.correct += correct.sum(axis=0)
-                self.step += count
-                pace.measure(count, self._count_seconds(since=started))
-                self._tell(observers, "on_tick")
-                started = time.perf_counter()
-                if self.threads.may_change and pace.asks_for_threads:
-                    self._choose_threads()
-                    pace.chose_threads()
+            with contextlib.closing(rows.epoch(chosen, first=self.step)) as segments:
+                for segment in segments:
+                    self.state = self.state._replace(offset=segment.offset)
+                    self._run_segment(segment, pace, observers)
             self._finish_epoch()
             self._tell(observers, "on_epoch")
+
+    def _run_segment(self, segment: Segment, pace: Pace, observers: Sequence[Observer]) -> None:
+        """Steps on rows that are on the device, with a look at them after every tick."""
+        backend, last = self.backend, self.step + segment.steps
+        started = time.perf_counter()
+        with backend.threads(self.threads.number):
+            self.engine.start(self.state, segment.data, steps=segment.steps)
+        while self.step < last:
+            count = min(pace.tick, last - self.step)
+            with backend.threads(self.threads.number):
+                self.state, metrics = self.engine.run(self.state, segment.data, count)
+                losses = backend.to_numpy(metrics.loss)
+                correct = backend.to_numpy(metrics.correct)
+            self._check(losses)
+            self.history.losses.extend(losses)
+            self.correct += correct.sum(axis=0)
+            self.step += count
+            pace.measure(count, self._count_seconds(since=started))
+            self._tell(observers, "on_tick")
+            started = time.perf_counter()
+            if self.threads.may_change and pace.asks_for_threads:
+                self._choose_threads()
+                pace.chose_threads()
 
     def _choose_threads(self) -> None:
         products = self.model.products(self.batch_size)
@@ -304,7 +313,6 @@ class Training:
         self.history.accuracies.append(self.correct / (self.steps_per_epoch * self.batch_size))
         self.correct = np.zeros_like(self.correct)
         self.epoch, self.step = self.epoch + 1, 0
-        self.state = self.state._replace(offset=self.backend.asarray(np.zeros((), dtype=np.int64)))
         snapshot = self.snapshot()
         if not snapshot.finite:
             raise Diverged(self._divergence("a parameter is not finite", self.iteration))

@@ -1,20 +1,48 @@
-"""CuPy: an NVIDIA GPU, today run eagerly, kernel by kernel."""
+"""CuPy: an NVIDIA GPU, where a run of steps is a CUDA graph.
 
-import ctypes
-import importlib.metadata
+diagnosis.py   why CuPy does not work, and what would mend it
+cublas.py      matrix products, eagerly and in a graph
+graph.py       a compiled step: its memory, its kernels, and graphs of many steps
+blocks.py      rows that come from the host in blocks, copied while others are computed with
+"""
+
 import importlib.util
-import sys
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from xpmlp.backends.base import Backend, DeviceInfo, gpu_index
+from xpmlp.backends.base import (
+    PRECISIONS,
+    Backend,
+    DeviceInfo,
+    Runner,
+    Step,
+    StepMaker,
+    gpu_index,
+)
+from xpmlp.backends.cupy.diagnosis import (
+    CUDA13_DRIVER,
+    Findings,
+    ask_driver,
+    diagnose,
+    installed_wheels,
+)
 from xpmlp.errors import BackendUnavailable
-from xpmlp.typing import Array
+from xpmlp.typing import Array, Namespace
 
-CUDA13_DRIVER = 13000
-"""The least CUDA version a driver must support for CUDA 13 wheels, as cuDriverGetVersion counts."""
+__all__ = [
+    "CUDA13_DRIVER",
+    "CuPyBackend",
+    "Findings",
+    "ask_driver",
+    "devices",
+    "diagnose",
+    "installed_wheels",
+    "open_backend",
+    "prove",
+]
 
 
 class CuPyBackend(Backend):
@@ -35,54 +63,61 @@ class CuPyBackend(Backend):
         host: np.ndarray = array.get()
         return host
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """All there are: tensor cores multiply TF32 and float16 where they are asked to."""
+        return tuple(PRECISIONS)
 
-class Findings(NamedTuple):
-    """What is known when CuPy does not work: enough to say why and what would fix it.
+    @property
+    def overwrites(self) -> bool:
+        """No: a compiled run that fails before its first step leaves the state whole, and one that
+        fails later has lost the GPU, and with it any copy."""
+        return False
 
-    `wheels` are the installed distributions that provide `cupy`; `driver` the CUDA version that
-    the NVIDIA driver supports (13000 for 13.0), 0 without a driver; `gpus` the GPUs that the
-    driver shows, None if it cannot be asked; `error` what CuPy raised, if it was tried.
-    """
+    def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
+        """Steps kernel by kernel, with the matrix products of a compiled step."""
+        import cupy
 
-    wheels: tuple[str, ...]
-    driver: int
-    gpus: int | None = None
-    error: BaseException | None = None
+        from xpmlp.backends.cupy.cublas import EagerNamespace
 
+        with self.activate():
+            namespace = EagerNamespace(self.xp, cupy, precision=precision)
 
-def diagnose(findings: Findings) -> tuple[str, str]:
-    """The cause in words and the command that would fix it, most fundamental cause first."""
-    wheels, driver, gpus, error = findings
-    extra = "cuda13" if driver >= CUDA13_DRIVER else "cuda12"
-    install = f"pip install 'xpmlp[{extra}]'"
-    if not driver:
-        cause = "no NVIDIA driver is installed (libcuda cannot be loaded)"
-        if not wheels:
-            cause = "no NVIDIA driver and no CuPy are installed"
-        remedy = "install NVIDIA's driver 580 or newer, then pip install 'xpmlp[cuda13]'"
-        return cause, f"{remedy}; in a container, start it with --gpus all"
-    if len(wheels) > 1:
-        cause = f"{len(wheels)} CuPy packages are installed over each other ({', '.join(wheels)})"
-        return cause, f"pip uninstall -y {' '.join(wheels)} && {install}"
-    if gpus == 0:
-        cause = "the NVIDIA driver shows no GPU"
-        return cause, "check CUDA_VISIBLE_DEVICES; start a container with --gpus all"
-    if not wheels:
-        return "CuPy is not installed", install
-    if "cuda13" in wheels[0] and driver < CUDA13_DRIVER:
-        cause = (
-            f"{wheels[0]} needs a driver for CUDA 13, this one supports CUDA "
-            f"{driver // 1000}.{driver % 1000 // 10}"
-        )
-        return cause, f"pip uninstall -y {wheels[0]} && {install}; or install driver 580 or newer"
-    said = " ".join(str(error).split()) or type(error).__name__
-    if "InsufficientDriver" in said:
-        return said, "install NVIDIA's newest driver, or the extra of an older CUDA (cuda12)"
-    for library in ("nvrtc", "cublas", "cudart", "nvjitlink", "cuda_fp16.h", "cuda_runtime"):
-        if library in said.lower():
-            toolkit = f"pip install '{wheels[0]}[ctk]'"
-            return f"CUDA's toolkit is incomplete, {library} cannot be used ({said})", toolkit
-    return said, f"pip install --force-reinstall '{wheels[0]}[ctk]'"
+        def with_our_products(*, xp: Namespace) -> Step:
+            return make_step(xp=namespace)
+
+        return super().eager(with_our_products, precision=precision)
+
+    def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
+        """The step traced, its operations grouped into a few kernels, and many steps captured in
+        a CUDA graph. Everything that can fail fails here, and changes nothing."""
+        from xpmlp.backends.cupy.graph import CapturedProgram
+        from xpmlp.compiler import record
+        from xpmlp.compiler.emit import schedule
+        from xpmlp.compiler.precision import with_precision
+
+        program = with_precision(record(make_step, state, data), precision)
+        with self.activate():
+            captured = CapturedProgram(schedule(program), precision=precision)
+            captured.prepare(state, data)
+        return captured.run
+
+    def free_memory(self) -> int:
+        """The bytes of the GPU's memory that are free, or that CuPy keeps for what comes."""
+        import cupy
+
+        with self.activate():
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            kept = cupy.get_default_memory_pool().free_bytes()
+        return int(free + kept)
+
+    def gatherer(
+        self, sources: Sequence[np.ndarray], *, rows: int
+    ) -> Callable[[Iterable[np.ndarray]], Generator[tuple[Array, ...], None, None]]:
+        """What sends rows of the host's arrays in blocks, the next while one is in use."""
+        from xpmlp.backends.cupy.blocks import Gatherer
+
+        return Gatherer(sources, rows=rows, device=self.device)
 
 
 def open_backend(device: str | None) -> Backend:
@@ -122,30 +157,6 @@ def prove(cupy: Any) -> None:
     found = cupy.matmul(A, (A + 1).T).get()
     if found.tolist() != [[8.0, 17.0], [26.0, 62.0]]:
         raise ArithmeticError(f"a 2 x 3 product came out as {found.tolist()}")
-
-
-def installed_wheels() -> tuple[str, ...]:
-    """The names of the installed distributions that provide the module `cupy`."""
-    providers = importlib.metadata.packages_distributions().get("cupy", ())
-    return tuple(sorted(set(providers)))
-
-
-def ask_driver() -> tuple[int, int | None]:
-    """The CUDA version that NVIDIA's driver supports (0 without one) and how many GPUs it shows."""
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return 0, None
-    version, count = ctypes.c_int(0), ctypes.c_int(0)
-    if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
-        return 0, None
-    no_device = 100  # CUDA_ERROR_NO_DEVICE
-    status = library.cuInit(0)
-    if status == no_device:
-        return version.value, 0
-    if status != 0 or library.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return version.value, None
-    return version.value, count.value
 
 
 def devices() -> list[DeviceInfo]:
