@@ -98,7 +98,7 @@ def _training_turns(
             raise RuntimeError(
                 f"no tick began in steps {problem.warm + 1} to {steps}: give more --steps"
             )
-        threads = getattr(run.threads, "count", run.threads)  # 0: the library's own choice
+        threads = run.threads.number  # 0: the library's own choice
         return Turn(
             stopwatch.seconds / stopwatch.steps,
             np.asarray(run.history.loss),

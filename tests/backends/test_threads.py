@@ -1,7 +1,9 @@
 """How many BLAS threads compute: measured, compared in their bits, and given back."""
 
 import itertools
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,11 +123,43 @@ def test_no_more_threads_are_tried_than_there_are_idle_cores(
 
 def test_others_are_counted_without_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = itertools.cycle(["1", "4", "4"])
-    monkeypatch.setattr(Path, "read_text", lambda *_: f"0.1 0.2 0.3 {next(looks)}/90 123\n")
+    true_read_text = Path.read_text
+
+    def read_text(path: Path, *arguments: Any) -> str:
+        if path == Path("/proc/loadavg"):
+            return f"0.1 0.2 0.3 {next(looks)}/90 123\n"
+        return true_read_text(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(threads, "_own_running", lambda: 1)
     assert threads.others_running() == 3
+    monkeypatch.setattr(threads, "_own_running", lambda: 3)  # BLAS's threads are spinning
+    assert threads.others_running() == 1
 
     def missing(*_: object) -> str:
         raise OSError
 
     monkeypatch.setattr(Path, "read_text", missing)  # no Linux
     assert threads.others_running() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
+def test_this_process_s_running_threads_are_known() -> None:
+    stop = threading.Event()
+
+    def spin() -> None:
+        A = np.ones((600, 600))
+        while not stop.is_set():
+            A @ A  # without Python's lock
+
+    assert threads._own_running() >= 1
+    workers = [threading.Thread(target=spin) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        seen = max(threads._own_running() for _ in range(200))
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+    assert seen >= 3

@@ -7,6 +7,7 @@ process that has just woken is favoured by the scheduler for longer than that, a
 machine quiet. So no more threads are tried than there are cores with nothing else to run.
 """
 
+import contextlib
 import functools
 import os
 import time
@@ -104,17 +105,28 @@ def idle_threads() -> int:
 def others_running() -> int:
     """How many threads of others are running or want to, as Linux counts them; 0 elsewhere.
 
-    The middle of a few looks, taken while this process does nothing but look.
+    The middle of a few looks. Threads of this process are not counted: BLAS's own go on spinning
+    for some milliseconds after a product.
     """
     looks = []
     try:
         for _ in range(LOOKS):
             running = Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0]
-            looks.append(int(running) - 1)
+            looks.append(int(running) - _own_running())
             time.sleep(0.0005)
     except (OSError, ValueError, IndexError):
         return 0
-    return sorted(looks)[LOOKS // 2]
+    return max(0, sorted(looks)[LOOKS // 2])
+
+
+def _own_running() -> int:
+    """Threads of this process that are running, this one among them."""
+    running = 0
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            status = Path("/proc/self/task", task, "stat").read_text("utf-8", "replace")
+            running += status.rpartition(")")[2].split()[0] == "R"
+    return running
 
 
 def thread_counts() -> list[int]:

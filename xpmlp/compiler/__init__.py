@@ -6,7 +6,13 @@ layout.py      where each value lives, so that a step allocates nothing
 interpret.py   the program run by NumPy, to the bits of the step itself
 replay.py      the program run through any Array API namespace
 split.py       flat vectors taken apart, for a compiler that would copy them
-group.py       operations that one GPU kernel can do together
+precision.py   products in float16, where a run asks for them
+prepare.py     the same program in the simpler form that kernels have
+group.py       operations that one GPU kernel can do together, and the order of kernels
+indexing.py    where an operation reads, as C expressions
+geometry.py    how a kernel's work is divided over threads
+expressions.py elementwise functions in C
+prelude.py     the words that kernels are written in, for CUDA and for C
 emit.py        the kernels' source
 schedule.py    kernels and products in order, as a GPU is given them
 """

@@ -129,7 +129,10 @@ class Interpreter:
             return self._where_calls(operation, out)
         if name in ("minimum", "maximum"):
             # Written out, since NumPy's minimum is three times as fast for two whole arrays.
-            whole = [np.full(out.shape, one) if np.ndim(one) == 0 else one for one in given]
+            whole = [
+                np.full(out.shape, one) if isinstance(operand, Scalar) else one
+                for one, operand in zip(given, operation.operands, strict=True)
+            ]
             return [partial(getattr(np, name), *whole, out=out)]
         if name in ("astype", "full"):
             return [partial(np.copyto, out, given[0], "unsafe")]
@@ -156,7 +159,7 @@ class Interpreter:
             return [partial(reduce, given[0], axis, operation.result.dtype, out, keepdims)]
         if name == "argmax":
             (axis,) = operation.option("axis")
-            flat = out[..., 0] if operation.option("keepdims") and axis == out.ndim - 1 else out
+            flat = np.squeeze(out, axis) if operation.option("keepdims") else out
             return [partial(given[0].argmax, axis, flat)]
         return [partial(getattr(np, name), *given, out)]
 

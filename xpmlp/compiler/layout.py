@@ -69,6 +69,10 @@ class _Planner:
                 self.last_read[program.base(value)] = index
         for value in program.results:
             self.last_read[program.base(value)] = len(program.operations)
+        for operation in program.operations:
+            if operation.function == "concat":  # its memory is that of its parts
+                ends = [self.last_read[program.base(part)] for part in operation.values]
+                self.last_read[operation.result] = max(self.last_read[operation.result], *ends)
 
     def plan(self) -> Layout:
         for value in self.program.inputs:
