@@ -159,11 +159,15 @@ def everything() -> dict[str, Any]:
     }
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", everything())
-def test_cuda_compilers_accept_the_source(name: str, tmp_path: Path) -> None:
+def test_cuda_compilers_accept_the_source(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    required = request.config.getoption("--require-oracles")
     source = schedule(everything()[name]).source
     compile_: Compile
-    for compile_ in compilers(half="cuda_fp16" in source):
+    for compile_ in compilers(half="cuda_fp16" in source, required=required):
         compile_(source, tmp_path)
 
 

@@ -8,8 +8,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
+from lecture_step import lecture_step
+from steps import trace
 
-from tests.compiler.steps import lecture_like, trace
 from xpmlp.compiler import Interpreter, TracedFunction, record
 from xpmlp.compiler.layout import lay_out
 
@@ -18,7 +19,7 @@ from xpmlp.compiler.layout import lay_out
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps_have_the_bits_of_the_eager_ones(dtype: str, members: int, hidden: str) -> None:
-    make, state, data = lecture_like(dtype, members, hidden)
+    make, state, data = lecture_step(dtype=dtype, members=members, hidden=hidden)
     interpreter = Interpreter(record(make, state, data))
     found, (losses, correct) = interpreter.run(state, data, 5)
     step, losses_one_by_one, correct_one_by_one = make(xp=np), [], []
@@ -33,7 +34,7 @@ def test_steps_have_the_bits_of_the_eager_ones(dtype: str, members: int, hidden:
 
 
 def test_the_state_that_is_given_stays_as_it_is_and_the_result_goes_on() -> None:
-    make, state, data = lecture_like()
+    make, state, data = lecture_step()
     before = state.parameters.copy()
     interpreter = Interpreter(record(make, state, data))
     first, _ = interpreter.run(state, data, 2)
@@ -46,7 +47,7 @@ def test_the_state_that_is_given_stays_as_it_is_and_the_result_goes_on() -> None
 
 
 def test_other_data_is_bound_and_the_old_is_not_read() -> None:
-    make, state, data = lecture_like()
+    make, state, data = lecture_step()
     interpreter = Interpreter(record(make, state, data))
     interpreter.run(state, data, 1)
     other = data._replace(order=data.order[::-1].copy(), X=255 - data.X)
@@ -56,7 +57,7 @@ def test_other_data_is_bound_and_the_old_is_not_read() -> None:
 
 
 def test_a_step_allocates_nothing() -> None:
-    make, state, data = lecture_like()
+    make, state, data = lecture_step()
     interpreter = Interpreter(record(make, state, data))
     interpreter.run(state, data, 1)
     tracemalloc.start()
@@ -68,7 +69,7 @@ def test_a_step_allocates_nothing() -> None:
 
 
 def test_few_buffers_serve_all_values() -> None:
-    make, state, data = lecture_like()
+    make, state, data = lecture_step()
     program = record(make, state, data)
     layout = lay_out(program)
     ours = [buffer for buffer in layout.buffers if buffer.holds is None]

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lecture_step import lecture_step
+from steps import trace
 
-from tests.compiler.steps import lecture_like, trace
 from xpmlp.backends import Backend
 from xpmlp.compiler import Untraceable, record, replay
 from xpmlp.compiler.replay import apply
@@ -19,7 +20,7 @@ X = np.ones((4, 3))
 def test_a_program_replayed_is_the_step(
     backend: Backend, dtype: str, members: int, hidden: str
 ) -> None:
-    make, host_state, host_data = lecture_like(dtype, members, hidden)
+    make, host_state, host_data = lecture_step(dtype=dtype, members=members, hidden=hidden)
     program = record(make, host_state, host_data)
     flat = [
         backend.asarray(np.array(leaf)) for leaf in (host_state[0], host_state[1][0], host_state[2])
@@ -35,7 +36,7 @@ def test_a_program_replayed_is_the_step(
 
 
 def test_the_shapes_and_dtypes_are_numpy_s() -> None:
-    make, state, data = lecture_like("float32", members=2)
+    make, state, data = lecture_step(members=2)
     program = record(make, state, data)
     arrays = dict(zip(program.inputs, (state[0], *state[1], state[2], *data), strict=True))
     for operation in program.operations:
@@ -105,7 +106,7 @@ def test_a_program_can_be_read() -> None:
 
 
 def test_the_step_is_a_small_program() -> None:
-    make, state, data = lecture_like()
+    make, state, data = lecture_step()
     program = record(make, state, data)
     assert sum(operation.function == "matmul" for operation in program.operations) == 8
     assert len(program.operations) < 100

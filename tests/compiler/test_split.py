@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lecture_step import lecture_step
+from steps import trace
 
-from tests.compiler.steps import lecture_like, trace
 from xpmlp.compiler import leaves, record, replay
 from xpmlp.compiler.split import put_together, split_state, take_apart
 
 
 @pytest.mark.parametrize("members", [0, 2])
 def test_in_parts_it_is_the_same_to_the_bit(members: int) -> None:
-    make, state, data = lecture_like(members=members)
+    make, state, data = lecture_step((6, 5, 4, 3), members=members)
     program = record(make, state, data)
     parts, stops = split_state(program)
     assert stops == ((30, 35, 55, 59, 71, 74), None, None)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpmlp.compiler.program import Program, leaves, rebuild
+from xpmlp.compiler.replay import Part, cut
 from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import Array, Namespace
 
@@ -49,6 +51,10 @@ Runner = Callable[[Any, Any, int], tuple[Any, StepMetrics]]
 
 It may write over the state it is given.
 """
+
+
+Lap = Callable[[int], object]
+"""Hears the number of the part of a step that begins, or how many there are when all are done."""
 
 
 class StepMaker(Protocol):
@@ -198,6 +204,37 @@ class Backend:
         Raises any exception where that cannot be.
         """
         raise NotCompiled(f"{self.name} runs steps as they are: it has nothing to compile with")
+
+    def synchronize(self, arrays: Any) -> None:
+        """Wait until these arrays are computed."""
+
+    def timed(
+        self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str
+    ) -> Runner:
+        """What runs a program's steps in parts that begin with the operations of these numbers,
+        one after another, each waited for, and says to `lap` which part begins."""
+
+        def make_step(*, xp: Namespace) -> Step:
+            def compute(part: Part) -> Function:
+                return self.function(lambda **_: lambda given, _: part.run(given, xp=xp))
+
+            parts = [(part, compute(part)) for part in cut(program, starts)]
+
+            def step(state: Any, data: Any) -> tuple[Any, StepMetrics]:
+                given = (*leaves(state), *leaves(data))
+                arrays = dict(zip(program.inputs, given, strict=True))
+                for number, (part, function) in enumerate(parts):
+                    lap(number)
+                    made = function(tuple([arrays[value] for value in part.given]), ())
+                    self.synchronize(made)
+                    arrays.update(zip(part.wanted, made, strict=True))
+                lap(len(parts))
+                state = rebuild(state, iter([arrays[value] for value in program.new_state]))
+                return state, StepMetrics(*[arrays[value] for value in program.metrics])
+
+            return step
+
+        return self.eager(make_step, precision=precision)
 
 
 def gpu_index(device: str | None) -> int | None:

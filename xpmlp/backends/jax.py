@@ -60,6 +60,12 @@ class JaxBackend(Backend):
         jitted: Function = jax.jit(make(xp=self.xp))
         return jitted
 
+    def synchronize(self, arrays: Any) -> None:
+        """Wait until these arrays are computed."""
+        import jax
+
+        jax.block_until_ready(arrays)
+
     @property
     def proves(self) -> bool:
         """The compiler is JAX's own; eager JAX would take seconds to compare it with."""

@@ -1,7 +1,9 @@
 """NumPy: the CPU."""
 
 import contextlib
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from xpmlp.backends.base import (
     DeviceInfo,
     Function,
     FunctionMaker,
+    Lap,
     Products,
     Runner,
     StepMaker,
@@ -20,7 +23,7 @@ from xpmlp.backends.base import (
     host_memory,
 )
 from xpmlp.backends.threads import blas, calibrate, idle_threads
-from xpmlp.compiler import Interpreter, TracedFunction, record
+from xpmlp.compiler import Interpreter, Program, TracedFunction, record
 from xpmlp.errors import InputError
 from xpmlp.typing import Array
 
@@ -65,13 +68,15 @@ class NumPyBackend(Backend):
 
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
         """The step traced, and its very operations run on memory that is allocated once."""
-        interpreter = Interpreter(record(make_step, state, data))
+        return _runner(Interpreter(record(make_step, state, data)))
 
-        def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
-            state, series = interpreter.run(state, data, count)
-            return state, StepMetrics(*series)
-
-        return run
+    def timed(
+        self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str
+    ) -> Runner:
+        """The calls of a compiled run, with a lap between those of two parts."""
+        ends = (*starts, len(program.operations))
+        marks = {end: functools.partial(lap, number) for number, end in enumerate(ends)}
+        return _runner(Interpreter(program, marks=marks))
 
     def asarray(self, host: np.ndarray, dtype: str | None = None) -> Array:
         """The array itself, or of another dtype."""
@@ -80,6 +85,14 @@ class NumPyBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy of the array."""
         return np.array(array)
+
+
+def _runner(interpreter: Interpreter) -> Runner:
+    def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+        state, series = interpreter.run(state, data, count)
+        return state, StepMetrics(*series)
+
+    return run
 
 
 def open_backend(device: str | None) -> Backend:

@@ -1,5 +1,7 @@
 """PyTorch through array-api-compat, run eagerly, on the CPU or an NVIDIA GPU."""
 
+from typing import Any
+
 import numpy as np
 
 from xpmlp.backends.base import Backend, DeviceInfo, gpu_index, host_memory
@@ -19,6 +21,13 @@ class TorchBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         """A copy on the host."""
         return np.array(array.cpu().numpy())
+
+    def synchronize(self, arrays: Any) -> None:
+        """Wait for all that the GPU has been given."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def open_backend(device: str | None) -> Backend:

@@ -5,7 +5,7 @@ same order, so the results are the same bits; what is saved is Python between th
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,12 +25,20 @@ class Interpreter:
     """A program bound to NumPy arrays.
 
     `state` and `data` are nests of arrays like those it was recorded with. The state is copied
-    into memory of its own, which `run` changes in place; the data is read where it lies.
+    into memory of its own, which `run` changes in place; the data is read where it lies. `marks`
+    are called before the operations with these numbers, or after the last: a stopwatch, say.
     """
 
-    def __init__(self, program: Program, layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout | None = None,
+        *,
+        marks: Mapping[int, Call] | None = None,
+    ) -> None:
         self.program = program
         self.layout = layout or lay_out(program)
+        self.marks = marks or {}
         self.bound: list[np.ndarray] = []
         self.readers = [
             [
@@ -96,7 +104,11 @@ class Interpreter:
             partial(np.copyto, self._array(old), self._array(new))
             for new, old in self.layout.copies
         ]
-        self.calls = [call for calls in self._calls_of for call in calls] + copies
+        self.calls = []
+        for index, calls in enumerate((*self._calls_of, copies)):
+            if index in self.marks:
+                self.calls.append(self.marks[index])
+            self.calls += calls
         self.metrics = [self._array(value) for value in self.program.metrics]
 
     def _array(self, value: Value) -> np.ndarray:

@@ -49,12 +49,21 @@ class Scalar(NamedTuple):
 Operand: TypeAlias = Value | Scalar
 
 
+class Call(NamedTuple):
+    """A call that was at work when an operation was recorded: of which function, and which call
+    of the recording it was."""
+
+    function: str
+    number: int
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation: a function of the Array API by name, applied to operands.
 
     `options` are its static arguments (axis, shape, ...). `computes` is the dtype that operands
     are brought to before they meet: uint8 labels and int64 classes are compared as int64.
+    `calls` say where in the step it stands, outermost first; what it does does not depend on them.
     """
 
     function: str
@@ -62,6 +71,7 @@ class Operation:
     result: Value
     computes: str
     options: tuple[tuple[str, Any], ...] = ()
+    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def values(self) -> Iterator[Value]:

@@ -7,8 +7,9 @@ shape and a dtype; whatever is done with them is written down. Like JAX's, it is
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Sequence
-from types import EllipsisType
+from types import EllipsisType, FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from xpmlp.compiler.program import (
     ELEMENTWISE,
     VIEWS,
+    Call,
     Operand,
     Operation,
     Program,
@@ -95,6 +97,7 @@ class Tape:
         self.operations: list[Operation] = []
         self.count = 0
         self.known: dict[object, Value] = {}
+        self.callers = Callers()
 
     def new_value(self, shape: Sequence[int], dtype: Any) -> Value:
         self.count += 1
@@ -135,7 +138,9 @@ class Tape:
             result = self.new_value(shape, dtype)
             self.known[key] = result
             self.operations.append(
-                Operation(function, given, result, computes, tuple(options.items()))
+                Operation(
+                    function, given, result, computes, tuple(options.items()), self.callers.now()
+                )
             )
         return TracedArray(self.known[key], self)
 
@@ -153,6 +158,35 @@ class Tape:
         except TypeError as error:
             raise Untraceable(f"{function} of {', '.join(map(str, kinds))}: {error}") from error
         return self.write(function, operands, shape, result, computes=inputs[0])
+
+
+class Callers:
+    """Which of the step's functions are at work. Two calls of a function are told apart."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        # Frames are kept, for another call's might have the address of one that is gone.
+        self._open: list[tuple[FrameType, Call]] = []
+
+    def now(self) -> tuple[Call, ...]:
+        """The calls from the step to the one that writes, outermost first."""
+        frames: list[FrameType] = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not record.__code__:
+            if frame.f_globals.get("__name__") != __name__:
+                frames.insert(0, frame)
+            frame = frame.f_back
+        known = 0
+        for (ours, _), theirs in zip(self._open, frames, strict=False):
+            if ours is not theirs:
+                break
+            known += 1
+        del self._open[known:]
+        for frame in frames[known:]:
+            name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+            self._open.append((frame, Call(name, self._count)))
+            self._count += 1
+        return tuple(call for _, call in self._open)
 
 
 class TracedArray:

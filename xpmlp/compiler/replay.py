@@ -1,7 +1,8 @@
 """A program run through an Array API namespace: any library's arrays, one operation at a time."""
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpmlp.compiler.program import Operation, Program, Scalar, Value
 from xpmlp.typing import Array, Namespace
@@ -40,3 +41,32 @@ def apply(operation: Operation, arrays: dict[Value, Array], *, xp: Namespace) ->
         (axis,) = options.pop("axis")
         return xp.argmax(given[0], axis=axis, **options)
     return getattr(xp, name)(*given, **options)
+
+
+class Part(NamedTuple):
+    """Operations in a row: what they are given, and which of their results others look at."""
+
+    operations: tuple[Operation, ...]
+    given: tuple[Value, ...]
+    wanted: tuple[Value, ...]
+
+    def run(self, given: Sequence[Array], *, xp: Namespace) -> tuple[Array, ...]:
+        """The wanted results."""
+        arrays = dict(zip(self.given, given, strict=True))
+        for operation in self.operations:
+            arrays[operation.result] = apply(operation, arrays, xp=xp)
+        return tuple([arrays[value] for value in self.wanted])
+
+
+def cut(program: Program, starts: Sequence[int]) -> list[Part]:
+    """The program in parts that begin with the operations of these numbers, the first with 0."""
+    parts: list[Part] = []
+    looked_at = set(program.results)
+    for start, stop in reversed(list(itertools.pairwise((*starts, len(program.operations))))):
+        operations = program.operations[start:stop]
+        made = [operation.result for operation in operations]
+        read = dict.fromkeys(value for operation in operations for value in operation.values)
+        given = tuple(value for value in read if value not in made)
+        parts.append(Part(operations, given, tuple(v for v in made if v in looked_at)))
+        looked_at.update(given)
+    return parts[::-1]

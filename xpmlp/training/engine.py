@@ -55,6 +55,11 @@ class Engine:
         self._compiled: Runner | None = None
         self._eager: Runner | None = None
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the steps go the compiled way."""
+        return self._compiled is not None
+
     def start(self, state: Any, data: Any, *, steps: int) -> None:
         """Compile for a state and data like these, and compare the first steps with eager ones.
 

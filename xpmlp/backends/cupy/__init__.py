@@ -102,6 +102,13 @@ class CuPyBackend(Backend):
             captured.prepare(state, data)
         return captured.run
 
+    def synchronize(self, arrays: Any) -> None:
+        """Wait for all that the GPU has been given."""
+        import cupy
+
+        with self.activate():
+            cupy.cuda.get_current_stream().synchronize()
+
     def free_memory(self) -> int:
         """The bytes of the GPU's memory that are free, or that CuPy keeps for what comes."""
         import cupy
