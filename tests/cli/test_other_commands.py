@@ -104,7 +104,7 @@ def test_train_has_the_options_that_other_programs_rely_on(command, monkeypatch)
     said = command("train", "--help").out
     names = (
         "backend device dtype data epochs batch-size learning-rate hidden seed shuffle no-shuffle "
-        "members initial-weights out resume quiet set"
+        "members initial-weights out resume profile quiet set"
     )
     for name in names.split(" "):
         assert f"--{name} " in said

@@ -208,9 +208,7 @@ class Backend:
     def synchronize(self, arrays: Any) -> None:
         """Wait until these arrays are computed."""
 
-    def timed(
-        self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str
-    ) -> Runner:
+    def timed(self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str) -> Runner:
         """What runs a program's steps in parts that begin with the operations of these numbers,
         one after another, each waited for, and says to `lap` which part begins."""
 

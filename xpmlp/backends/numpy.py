@@ -70,9 +70,7 @@ class NumPyBackend(Backend):
         """The step traced, and its very operations run on memory that is allocated once."""
         return _runner(Interpreter(record(make_step, state, data)))
 
-    def timed(
-        self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str
-    ) -> Runner:
+    def timed(self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str) -> Runner:
         """The calls of a compiled run, with a lap between those of two parts."""
         ends = (*starts, len(program.operations))
         marks = {end: functools.partial(lap, number) for number, end in enumerate(ends)}

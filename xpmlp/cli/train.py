@@ -18,6 +18,7 @@ from xpmlp.cli.options import (
     SeedOption,
     SettingsOption,
 )
+from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import Diverged, InputError
@@ -25,6 +26,7 @@ from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_training
 from xpmlp.runs import Checkpoints, RunDirectory, begin_training
 from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training.profile import profile as profile_steps
 
 
 def train(
@@ -62,6 +64,10 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
     ] = None,
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="First show where a step's time goes (us, GFLOP/s)."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Train a network: by default the lecture's, on MNIST, on a GPU if one works.
@@ -87,9 +93,9 @@ def train(
     options = {name: value for name, value in options.items() if value is not None}
     if resume is None:
         planned = load_recipe(recipe, settings or [], options)
-        _begin(planned, out, name=Path(recipe).stem, quiet=quiet)
+        _begin(planned, out, name=Path(recipe).stem, is_profiled=profile, quiet=quiet)
     elif recipe == "lecture" and not (out or settings) and options.keys() <= {"epochs"}:
-        _go_on(RunDirectory.existing(resume), options, quiet=quiet)
+        _go_on(RunDirectory.existing(resume), options, is_profiled=profile, quiet=quiet)
     else:
         raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
 
@@ -104,17 +110,19 @@ def _threads(given: str | None) -> object:
         return given
 
 
-def _begin(recipe: Recipe, out: Path | None, *, name: str, quiet: bool) -> None:
+def _begin(recipe: Recipe, out: Path | None, *, name: str, is_profiled: bool, quiet: bool) -> None:
     """A new run. Whatever can be refused is refused before its directory is made."""
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
     training = begin_training(recipe, dataset, backend)
     run = RunDirectory.new(recipe, name=name) if out is None else RunDirectory.create(out, recipe)
-    _carry_out(run, training, dataset, quiet=quiet)
+    _carry_out(run, training, dataset, is_profiled=is_profiled, quiet=quiet)
 
 
-def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> None:
+def _go_on(
+    run: RunDirectory, options: dict[str, object], *, is_profiled: bool, quiet: bool
+) -> None:
     """A run that was stopped, from its last checkpoint."""
     recipe = run.recipe.replace(options)
     snapshot = run.load_checkpoint()
@@ -130,16 +138,21 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, quiet: bool) -> Non
     if len(snapshot.history.losses) != training.iteration:
         raise InputError(f"{recipe.data}: has other rows than when {run.path} began; train again")
     run.save_recipe(recipe)
-    _carry_out(run, training, dataset, quiet=quiet)
+    _carry_out(run, training, dataset, is_profiled=is_profiled, quiet=quiet)
 
 
-def _carry_out(run: RunDirectory, training: Training, dataset: Dataset, *, quiet: bool) -> None:
+def _carry_out(
+    run: RunDirectory, training: Training, dataset: Dataset, *, is_profiled: bool, quiet: bool
+) -> None:
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
     observers: list[Observer] = [Checkpoints(run), interruption]
     with interruption, contextlib.ExitStack() as stack:
         if not quiet:
             _introduce(training)
+        if is_profiled:
+            show(profile_steps(training), training)
+        if not quiet:
             if errors.is_terminal:
                 bar = ProgressBar()
                 stack.callback(bar.stop)
@@ -158,7 +171,7 @@ def _carry_out(run: RunDirectory, training: Training, dataset: Dataset, *, quiet
             f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
         )
     elif not quiet:
-        _conclude(run, summary)
+        _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 
 
@@ -181,7 +194,7 @@ def _introduce(training: Training) -> None:
     say()
 
 
-def _conclude(run: RunDirectory, summary: dict[str, Any]) -> None:
+def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
     say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
     say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
     if "members" in summary:
@@ -189,5 +202,5 @@ def _conclude(run: RunDirectory, summary: dict[str, Any]) -> None:
             f"  mean of {summary['members']} members; their committee: "
             f"{summary['committee_test_accuracy']:.2%}"
         )
-    say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step")
+    say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")
     say(f"Run saved in {run.path} (next: xpmlp evaluate {shlex.quote(str(run.path))})")

@@ -4,6 +4,7 @@ step.py        one mini-batch: rows, forward, backward, update
 loop.py        epochs of steps, and the named events that observers hear
 history.py     what a run has measured so far
 evaluation.py  loss, accuracy and probabilities on given rows
+profile.py     where a step's time goes, phase by phase (phases.py)
 """
 
 from xpmlp.training.evaluation import Evaluation, evaluate, predict

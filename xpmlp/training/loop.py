@@ -286,8 +286,9 @@ class Training:
         """Steps on rows that are on the device, with a look at them after every tick."""
         backend, last = self.backend, self.step + segment.steps
         started = time.perf_counter()
-        with backend.threads(self.threads.number):
-            self.engine.start(self.state, segment.data, steps=segment.steps)
+        if segment.steps:  # none are left where a run was stopped at an epoch's last
+            with backend.threads(self.threads.number):
+                self.engine.start(self.state, segment.data, steps=segment.steps)
         while self.step < last:
             count = min(pace.tick, last - self.step)
             with backend.threads(self.threads.number):

@@ -1,62 +1,46 @@
-"""Where a step's time goes, layer by layer: the steps of a run with a stopwatch between them.
+"""Where a step's time goes, layer by layer: the steps of a run, with a stopwatch between phases.
 
-Neither the algebra nor the step knows of it. A step is traced, its operations know which functions
-wrote them, and what runs them is asked to say when it comes from one phase to the next.
+Neither the algebra nor the step knows of it: the step is traced, and what runs its operations is
+asked to say when it comes from one phase to the next.
 """
 
 import contextlib
 import functools
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.algebra import (
-    ACTIVATIONS,
-    dense,
-    dense_backward,
-    dense_backward_parameters,
-    one_hot,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-)
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
 from xpmlp.compiler import Program, leaves, rebuild, record
-from xpmlp.compiler.program import Call, Operation
 from xpmlp.data import order
 from xpmlp.training.engine import Engine
-from xpmlp.training.feeding import feed
+from xpmlp.training.feeding import Segment, feed
 from xpmlp.training.loop import Training
 from xpmlp.training.pace import tick_length
-from xpmlp.training.step import count_correct, make_step
+from xpmlp.training.phases import Phase, phases_of
+from xpmlp.training.step import make_step
 from xpmlp.typing import Namespace
 
 Clock = Callable[[], float]
 
-SECONDS = 1.2
-"""For how long steps are timed, in turns with the ceiling's product."""
+SECONDS, TURNS = 1.2, 3
+"""For how long, and how many times at least, steps are timed: in phases, whole, and in turns with
+the product that is the ceiling."""
 
-TURNS = 3
-"""How many turns there are at least."""
+SIDE, SIDE_ON_GPU = 1024, 8192
+"""Rows and columns of that product: large enough to be at its best."""
 
-SIDES = {"cpu": 1024, "gpu": 8192}
-"""Rows and columns of the product whose speed is the ceiling: large enough to be at its best."""
-
-
-class Phase(NamedTuple):
-    """A part of the step: of which layer (1 is the first; None for none), doing what."""
-
-    layer: int | None
-    name: str
+BETWEEN = Phase(None, "between two steps")
 
 
 class Timing(NamedTuple):
-    """What a phase takes: seconds (the median over steps) and the operations of its products."""
+    """Seconds that a phase takes, the median over steps, and floating-point operations of its
+    products; what is elementwise is not counted."""
 
     phase: Phase
     seconds: float
@@ -67,9 +51,9 @@ class Timing(NamedTuple):
 class Profile:
     """The phases of a step in their order, and what they are compared with.
 
-    `step` are the seconds of a whole step as the run does it, `ceiling` the FLOP/s of a product of
-    two square matrices of `side` rows. `how` says how the run does its steps; `is_apart` that it
-    does so otherwise than in the phases timed, which were run one by one.
+    `step` has the seconds of a whole step as the run does it, and `how` says how that is;
+    `is_apart` that it is otherwise than in the phases, which were run one by one. `ceiling` is the
+    best speed, in FLOP/s, that a product of two square matrices of `side` rows had meanwhile.
     """
 
     timings: tuple[Timing, ...]
@@ -80,21 +64,50 @@ class Profile:
     is_apart: bool
 
     @property
-    def sum(self) -> Timing:
+    def seconds(self) -> float:
         """All phases together."""
-        seconds = sum(timing.seconds for timing in self.timings)
-        return Timing(Phase(None, "sum"), seconds, sum(timing.flops for timing in self.timings))
+        return sum(timing.seconds for timing in self.timings)
+
+    @property
+    def flops(self) -> int:
+        """Those of all products of a step."""
+        return sum(timing.flops for timing in self.timings)
+
+
+class Stopwatch:
+    """The seconds of every part of a step, each time it was run."""
+
+    def __init__(self, parts: int, clock: Clock) -> None:
+        self.taken: list[list[float]] = [[] for _ in range(parts)]
+        self._clock = clock
+        self._running: tuple[int, float] | None = None
+
+    def lap(self, part: int) -> None:
+        """This part begins, and the one before it has ended."""
+        now = self._clock()
+        if self._running is not None:
+            before, since = self._running
+            self.taken[before].append(now - since)
+        self._running = part, now
+
+    def stop(self) -> None:
+        """What has begun last is not timed."""
+        self._running = None
+
+    def clear(self) -> None:
+        """Forget all that was timed."""
+        self.stop()
+        for times in self.taken:
+            times.clear()
 
 
 def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
-    """Time the steps that a run would begin its epoch with, on copies: the run does not change.
+    """Time steps like those that a run is about to make; the run is not changed.
 
-    Takes a second or two for a small network. An engine of its own is compiled for it as the
-    run's will be. Raises `Untraceable` for a step that no program can hold.
+    It takes a second or two for a small network. What is compiled is compiled for this alone.
+    Raises `Untraceable` for a step that no program can hold.
     """
-    backend, engine = training.backend, training.engine
-    maker = functools.partial(make_step, training.model, training.optimizer)
-    whole = Engine(backend, maker, precision=engine.precision, compile=engine.mode)
+    backend = training.backend
     rows = feed(
         training.split,
         batch_size=training.batch_size,
@@ -112,138 +125,96 @@ def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
         backend.threads(training.threads.number),
         contextlib.closing(rows.epoch(chosen)) as segments,
     ):
-        segment = next(segments)
-        state = training.state._replace(offset=segment.offset)
-        program = record(maker, state, segment.data)
-        phases = phases_of(program)
-        starts = [
-            number
-            for number, phase in enumerate(phases)
-            if not number or phase != phases[number - 1]
-        ]
-        stopwatch = Stopwatch(len(starts) + 1, clock)
-        timed = backend.timed(program, starts, stopwatch.lap, precision=engine.precision)
-        whole.start(state, segment.data, steps=segment.steps)
-        side = SIDES["cpu" if backend.device_name == "cpu" else "gpu"]
-        multiply = _product(backend, side, str(training.parameters.dtype), engine.precision)
+        return _profile(training, next(segments), clock)
 
-        def run(runner: Runner, count: int) -> float:
-            copies = [backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
-            backend.synchronize(copies)
-            began = clock()
-            _, metrics = runner(rebuild(state, iter(copies)), segment.data, count)
-            backend.to_numpy(metrics.loss)
-            return (clock() - began) / count
 
-        count = 1
-        for _ in range(2):  # the first of its length may compile
-            multiply()
-            run(timed, 1)
-            seconds = run(whole.run, count)
-            count = min(segment.steps, tick_length(4 * seconds))
-        run(whole.run, count)
-        stopwatch.clear()
-        steps, products = list[float](), list[float]()
+def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
+    backend, precision = training.backend, training.engine.precision
+    state = training.state._replace(offset=segment.offset)
+    maker = functools.partial(make_step, training.model, training.optimizer)
+    engine = Engine(backend, maker, precision=precision, compile=training.engine.mode)
+    engine.start(state, segment.data, steps=segment.steps)
+
+    program = record(maker, state, segment.data)
+    phases = phases_of(program)
+    starts = [k for k, phase in enumerate(phases) if k == 0 or phase != phases[k - 1]]
+    stopwatch = Stopwatch(len(starts) + 1, clock)
+    in_phases = backend.timed(program, starts, stopwatch.lap, precision=precision)
+    side = SIDE if backend.device_name == "cpu" else SIDE_ON_GPU
+    multiply = _product(backend, side, dtype=program.state[0].dtype, precision=precision)
+
+    def seconds(runner: Runner, count: int) -> float:
+        """Of a step, in a run of so many."""
+        copies = [backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
+        backend.synchronize(copies)
         began = clock()
-        while len(steps) < TURNS or clock() - began < SECONDS:
-            run(timed, count)
-            stopwatch.stop()
-            steps.append(run(whole.run, count))
-            products.append(_seconds(multiply, clock))
+        _, metrics = runner(rebuild(state, iter(copies)), segment.data, count)
+        backend.to_numpy(metrics.loss)  # waits
+        stopwatch.stop()
+        return (clock() - began) / count
+
+    count = 1
+    for _ in range(2):  # the first time something may be compiled
+        multiply(clock)
+        seconds(in_phases, 1)
+        count = min(segment.steps, tick_length(4 * seconds(engine.run, count)))
+    seconds(engine.run, count)
+    stopwatch.clear()
+
+    steps, products = list[float](), list[float]()
+    began = clock()
+    while len(steps) < TURNS or clock() - began < SECONDS:
+        seconds(in_phases, count)
+        steps.append(seconds(engine.run, count))
+        products += [multiply(clock), multiply(clock)]  # the second with warm caches
+    parts = [*(phases[start] for start in starts), BETWEEN]
     return Profile(
-        timings=tuple(_timings(program, phases, stopwatch.taken)),
+        timings=tuple(
+            Timing(phase, _median(phase, parts, stopwatch), _flops(phase, phases, program))
+            for phase in dict.fromkeys(parts)
+        ),
         step=float(np.median(steps)),
-        ceiling=2 * side**3 / float(np.median(products)),
+        ceiling=2 * side**3 / min(products),
         side=side,
-        how=whole.how,
-        is_apart=whole.is_compiled and type(backend).timed is Backend.timed,
+        how=engine.how,
+        is_apart=engine.is_compiled == (type(backend).timed is Backend.timed),
     )
 
 
-class Stopwatch:
-    """Seconds that each part of a step took, a list for every part; the last is between steps."""
-
-    def __init__(self, parts: int, clock: Clock) -> None:
-        self.taken: list[list[float]] = [[] for _ in range(parts)]
-        self._clock = clock
-        self._since: tuple[int, float] | None = None
-
-    def lap(self, part: int) -> None:
-        """This part begins, and the one before it has ended."""
-        now = self._clock()
-        if self._since is not None:
-            before, began = self._since
-            self.taken[before].append(now - began)
-        self._since = part, now
-
-    def stop(self) -> None:
-        """What has begun is not timed."""
-        self._since = None
-
-    def clear(self) -> None:
-        """Forget all that was timed."""
-        self.stop()
-        for times in self.taken:
-            times.clear()
+def _median(phase: Phase, parts: list[Phase], stopwatch: Stopwatch) -> float:
+    """Over steps, of the seconds of all parts that the phase has."""
+    times = [taken for part, taken in zip(parts, stopwatch.taken, strict=True) if part == phase]
+    return float(np.median(np.sum(times, axis=0))) if times[0] else 0.0
 
 
-def phases_of(program: Program) -> list[Phase]:
-    """The phase that each operation of a training step's program belongs to."""
-    named = [_named(operation.calls) for operation in program.operations]
-    # Which call of its kind each is, in their order: what numbers the layers.
-    places: dict[str, dict[int, int]] = {}
-    for direction, _, number in named:
-        known = places.setdefault(direction, {})
-        known.setdefault(number, len(known))
-    layers = len(places.get(FORWARD, {}))
-    phases = []
-    for direction, name, number in named:
-        place = places[direction][number]
-        layer = {
-            FORWARD: place + 1,
-            ACTIVATE: place + 1,
-            BACKWARD: layers - place,
-            ACTIVATE_BACKWARD: layers - 1 - place,
-        }.get(direction)
-        phases.append(Phase(layer, name))
-    return phases
+def _flops(phase: Phase, phases: list[Phase], program: Program) -> int:
+    """Those of the products of a phase: 2 m n k for each (m,k)(k,n), and for each member."""
+    return sum(
+        2 * math.prod(operation.result.shape) * next(operation.values).shape[-1]
+        for operation, its_phase in zip(program.operations, phases, strict=True)
+        if operation.function == "matmul" and its_phase == phase
+    )
 
 
-BETWEEN = Phase(None, "between two steps")
+def _product(
+    backend: Backend, side: int, *, dtype: str, precision: str
+) -> Callable[[Clock], float]:
+    """What times a product of two square matrices, made as the products of a step are."""
 
-FORWARD, ACTIVATE, BACKWARD, ACTIVATE_BACKWARD = (
-    "forward", "activate", "backward", "activate backward"
-)  # fmt: skip
+    def make_product(*, xp: Namespace) -> Step:
+        def multiply(A: Any, B: Any) -> tuple[Any, StepMetrics]:
+            corner = xp.matmul(A, B)[:1, :1]
+            return A, StepMetrics(corner, corner)
 
+        return multiply
 
-def _name_of(function: Any) -> str:
-    """The name that a call of the function is recorded by."""
-    return f"{function.__module__}.{function.__qualname__}"
+    run = backend.eager(make_product, precision=precision)
+    numbers = np.random.default_rng(0).random(2**16 + 1)
+    A = backend.asarray(np.resize(numbers.astype(dtype), (side, side)))
 
+    def seconds(clock: Clock) -> float:
+        began = clock()
+        backend.to_numpy(run(A, A, 1)[1].loss)  # waits
+        return clock() - began
 
-@functools.cache
-def _words() -> dict[str, tuple[str, str]]:
-    """For functions by name: the direction in which their layers are counted, and the phase."""
-    words = {
-        _name_of(one_hot): ("", "rows: take, scale, one-hot"),
-        _name_of(count_correct): ("", "count right answers"),
-        _name_of(dense): (FORWARD, "forward product + bias"),
-        _name_of(dense_backward): (BACKWARD, "backward dW, db, dA"),
-        _name_of(dense_backward_parameters): (BACKWARD, "backward dW, db"),
-        _name_of(softmax_cross_entropy): ("", "softmax, cross-entropy"),
-        _name_of(softmax_cross_entropy_backward): ("", "backward dL"),
-    }
-    return words
-
-
-def _named(calls: Sequence[Call]) -> tuple[str, str, int]:
-    """What calls come to: the direction, the name of the phase, and which call it was."""
-    words = dict(_words())
-    for name, activation in ACTIVATIONS.items():
-        words[_name_of(activation.forward)] = (ACTIVATE, name)
-        words[_name_of(activation.backward)] = (ACTIVATE_BACKWARD, f"backward {name}")
-    for call in calls:
-        if call.function in words:
-            return *words[call.function], call.number
-    ...
-    raise NotImplementedError
+    return seconds

@@ -1,0 +1,43 @@
+"""A run on a pretended CuPy, profiled: the phases go kernel by kernel, in the run's precision."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pretended_cupy import PretendedCuPy, naive_schedule, pretend
+
+from xpmlp import MLP, Split, Training, select_backend
+from xpmlp.optimizers import sgd
+from xpmlp.training.profile import profile
+
+
+@pytest.mark.parametrize("compile", ["off", "require"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
+def test_a_captured_run_is_profiled(
+    monkeypatch: pytest.MonkeyPatch, precision: str, compile: str
+) -> None:
+    monkeypatch.setattr("xpmlp.training.profile.SIDE_ON_GPU", 16)
+    monkeypatch.setattr("xpmlp.training.profile.SECONDS", 0.0)
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
+    model = MLP((6, 5, 4))
+    training = Training.begin(
+        model,
+        Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
+        parameters=model.initialize(0),
+        optimizer=sgd(0.1),
+        backend=select_backend("cupy"),
+        epochs=1,
+        batch_size=8,
+        seed=0,
+        shuffle=False,
+        precision=precision,
+        compile=compile,
+    )
+    found = profile(training)
+    assert found.flops == 2 * 8 * (2 * 6 * 5 + 3 * 5 * 4)
+    assert found.is_apart == (compile == "require")
+    assert bool(cupy.machine.launched) == (compile == "require")

@@ -1,0 +1,238 @@
+"""The profile of a step: its phases, its layers, its sums, and that the run knows nothing of it."""
+
+import functools
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpmlp import MLP, Split, Training
+from xpmlp.algebra import ACTIVATIONS
+from xpmlp.backends import Backend
+from xpmlp.backends.numpy import NumPyBackend
+from xpmlp.compiler import Program, record
+from xpmlp.optimizers import sgd
+from xpmlp.training import profile as profile_module
+from xpmlp.training.phases import Phase, phases_of
+from xpmlp.training.profile import BETWEEN, Stopwatch, profile
+from xpmlp.training.step import TrainingData, TrainingState, make_step
+
+TICK = 2.0**-10
+BATCH = 8
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed says nothing here."""
+    for name, value in (("SIDE", 16), ("SIDE_ON_GPU", 16), ("SECONDS", 0.0)):
+        monkeypatch.setattr(profile_module, name, value)
+
+
+def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Training:
+    random = np.random.default_rng(0)
+    X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
+    settings: dict[str, Any] = {
+        "parameters": model.initialize(0),
+        "optimizer": sgd(0.5),
+        "backend": backend or NumPyBackend(),
+        "epochs": 2,
+        "batch_size": BATCH,
+        "seed": 3,
+        "shuffle": True,
+        "threads": 1,
+    }
+    split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
+    return Training.begin(model, split, **{**settings, **changes})
+
+
+def traced(model: MLP, members: int = 0) -> Program:
+    parameters = model.initialize(range(members) if members else 0)
+    optimizer = sgd(0.5)
+    state = TrainingState(parameters, optimizer.init(parameters, xp=np), np.array(0))
+    X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)
+    classes = np.arange(model.layer_sizes[-1])
+    data = TrainingData(X, labels, np.arange(20), np.arange(BATCH), classes)
+    return record(functools.partial(make_step, model, optimizer), state, data)
+
+
+def expected_phases(layers: int, hidden: str) -> list[tuple[int | None, str]]:
+    """The step of the lecture, in words."""
+    forward: list[tuple[int | None, str]] = []
+    backward: list[tuple[int | None, str]] = []
+    for layer in range(1, layers):
+        forward += [(layer, "forward product + bias"), (layer, hidden)]
+        backward[:0] = [(layer + 1, "backward dW, db, dA"), (layer, f"backward {hidden}")]
+    return [
+        (None, "rows: take, scale, one-hot"),
+        (None, "W, b as views of one vector"),
+        *forward,
+        (layers, "forward product + bias"),
+        (None, "softmax, cross-entropy"),
+        (None, "backward dL"),
+        *backward,
+        (1, "backward dW, db"),
+        (None, "gradients as one vector"),
+        (None, "count right answers"),
+        (None, "update"),
+    ]
+
+
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
+@pytest.mark.parametrize("members", [0, 3])
+@pytest.mark.parametrize("widths", [(6, 3), (6, 5, 3), (6, 5, 5, 3), (5, 5, 5, 5, 5)])
+def test_phases_and_layers_are_those_of_the_textbook(
+    widths: tuple[int, ...], members: int, hidden: str
+) -> None:
+    program = traced(MLP(widths, hidden=hidden), members)
+    phases = phases_of(program)
+    assert len(phases) == len(program.operations)
+    assert list(dict.fromkeys(phases)) == expected_phases(len(widths) - 1, hidden)
+
+
+def test_an_operation_is_in_the_phase_of_what_it_computes() -> None:
+    program = traced(MLP((6, 5, 4, 3)))
+    found = {phase: list[str]() for phase in phases_of(program)}
+    for operation, phase in zip(program.operations, phases_of(program), strict=True):
+        found[phase].append(operation.function)
+    assert found[Phase(2, "forward product + bias")] == ["matmul", "getitem", "add"]
+    assert found[Phase(1, "backward dW, db")] == ["matrix_transpose", "matmul", "sum"]
+    assert found[Phase(None, "update")] == ["multiply", "subtract"]
+    assert found[Phase(None, "rows: take, scale, one-hot")] == [
+        "add", "take", "take", "astype", "divide", "take", "getitem", "equal", "astype", "add"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("widths", [(6, 3), (6, 5, 3), (6, 5, 4, 3)])
+def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members: int) -> None:
+    model = MLP(widths)
+    parameters = model.initialize(range(members) if members > 1 else 0)
+    found = profile(begin(model, parameters=parameters))
+    products = model.products(BATCH)
+    assert found.flops == 2 * members * sum(map(math.prod, products))
+    pairs = enumerate(itertools.pairwise(widths), start=1)
+    one_product = {layer: 2 * members * BATCH * l_in * l_out for layer, (l_in, l_out) in pairs}
+    counts = {
+        "forward product + bias": 1,
+        "backward dW, db": 1,
+        "backward dW, db, dA": 2,
+    }
+    for (layer, name), _, flops in found.timings:
+        assert flops == (one_product[layer] * counts.get(name, 0) if layer else 0)
+
+
+def test_the_run_after_it_is_the_run_without_it(backend: Backend) -> None:
+    model = MLP((6, 5, 4))
+    expected = begin(model, backend).run()
+    training = begin(model, backend)
+    before = training.snapshot()
+    found = profile(training)
+    after = training.snapshot()
+    np.testing.assert_array_equal(before.parameters, after.parameters)
+    assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
+    training.run()
+    to_numpy = backend.to_numpy
+    np.testing.assert_array_equal(to_numpy(training.parameters), to_numpy(expected.parameters))
+    np.testing.assert_array_equal(training.history.loss, expected.history.loss)
+    np.testing.assert_array_equal(training.history.accuracy, expected.history.accuracy)
+    assert found.how == training.engine.how
+    assert found.is_apart == (training.engine.is_compiled and backend.name != "numpy")
+
+
+def test_a_run_that_has_begun_can_be_profiled() -> None:
+    model = MLP((6, 5, 4))
+    expected = begin(model, epochs=3).run()
+    training = begin(model, epochs=3)
+    training.restore(begin(model, epochs=1).run().snapshot())
+    profile(training)
+    np.testing.assert_array_equal(training.run().parameters, expected.parameters)
+
+
+def test_phases_timed_apart_make_the_same_steps(backend: Backend) -> None:
+    """What is timed is the step, whatever the parts that it is cut into."""
+    model = MLP((6, 5, 4))
+    training = begin(model, backend, parameters=model.initialize(0, dtype="float64"))
+    program, heard = traced_for(training), list[int]()
+    count = len(program.operations)
+    data = data_of(training)
+    to_numpy = backend.to_numpy
+    for starts in ([0], list(range(count)), [0, count // 2]):
+        heard.clear()
+        runner = backend.timed(program, starts, heard.append, precision="float64")
+        state, metrics = runner(copied(training), data, 3)
+        assert heard == [*range(len(starts) + 1)] * 3
+        maker = functools.partial(make_step, model, training.optimizer)
+        eager = backend.eager(maker, precision="float64")
+        expected, expected_metrics = eager(copied(training), data, 3)
+        # JAX compiles a part as a whole, and rounds differently in it.
+        tolerance = 1e-12 if backend.name == "jax" else 0.0
+        np.testing.assert_allclose(
+            to_numpy(state.parameters), to_numpy(expected.parameters), tolerance, tolerance
+        )
+        np.testing.assert_allclose(
+            to_numpy(metrics.loss), to_numpy(expected_metrics.loss), tolerance
+        )
+        assert int(state.offset) == int(expected.offset) == 3 * BATCH
+
+
+def copied(training: Training) -> TrainingState:
+    parameters, optimizer, offset = training.state
+    xp = training.backend.xp
+    return TrainingState(
+        xp.asarray(parameters, copy=True), optimizer, xp.asarray(offset, copy=True)
+    )
+
+
+def data_of(training: Training) -> TrainingData:
+    asarray, (X, labels) = training.backend.asarray, training.split
+    rows, classes = np.arange(len(labels)), np.arange(training.model.layer_sizes[-1])
+    return TrainingData(*map(asarray, (X, labels, rows, np.arange(BATCH), classes)))
+
+
+def traced_for(training: Training) -> Program:
+    maker = functools.partial(make_step, training.model, training.optimizer)
+    return record(maker, training.state, data_of(training))
+
+
+class Clock:
+    """One tick later whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += TICK
+        return self.now
+
+
+def test_a_known_clock_gives_known_times_and_shares() -> None:
+    found = profile(begin(MLP((6, 5, 4))), clock=Clock())
+    times = {timing.phase: timing.seconds / TICK for timing in found.timings}
+    # The rows come first, but for the offset, which is moved on at the end.
+    assert times.pop(Phase(None, "rows: take, scale, one-hot")) == 2
+    assert set(times.values()) == {1}
+    assert list(times)[-1] == BETWEEN
+    assert found.seconds == (len(times) + 2) * TICK
+    assert found.step == TICK / (100 // BATCH)  # 12 steps between two looks at the clock
+    assert found.ceiling == 2 * 16**3 / TICK
+
+
+def test_a_stopwatch_times_what_has_ended() -> None:
+    stopwatch = Stopwatch(2, iter([1.0, 3.0, 7.0, 20.0, 21.0]).__next__)
+    for part in (0, 1, 0):
+        stopwatch.lap(part)
+    stopwatch.stop()  # in part 0
+    for part in (1, 0):
+        stopwatch.lap(part)
+    assert stopwatch.taken == [[2.0], [4.0, 1.0]]
+    stopwatch.clear()
+    assert stopwatch.taken == [[], []]
+
+
+def test_it_says_where_the_run_goes_another_way_than_the_phases() -> None:
+    assert not profile(begin(MLP((6, 5, 4)), compile="require")).is_apart
+    eagerly = profile(begin(MLP((6, 5, 4)), compile="off"))
+    assert eagerly.is_apart
+    assert eagerly.how == "step by step, as asked for"
