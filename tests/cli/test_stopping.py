@@ -212,6 +212,15 @@ def test_a_signal_ends_the_run_after_all_is_saved(
     assert_same_run(tmp_path / "unbroken", tmp_path / "r")
 
 
+@pytest.fixture
+def heard_ctrl_c() -> Iterator[None]:
+    """Ctrl-C as a terminal's program has it: a shell starts background jobs with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_ctrl_c")
 def test_the_second_signal_ends_at_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
     interruption = Interruption()
