@@ -1,0 +1,67 @@
+"""Descents that the tests of update rules follow, rule by rule."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.optimizers import OPTIMIZERS, Optimizer
+
+RULES = [name for name in OPTIMIZERS if name != "adamw"]
+"""The rules, each once: AdamW's is Adam's."""
+
+RATES = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "rmsprop": 0.003, "adam": 0.01,
+         "lion": 0.003}  # fmt: skip
+"""A learning rate for each rule with which 100 steps come some way and stay stable."""
+
+Gradient = Callable[[np.ndarray, int], np.ndarray]
+"""Of parameters and the number of the step, from 0."""
+
+
+def valley(n: int = 40, rows: int = 10) -> tuple[np.ndarray, Gradient]:
+    """A start, and the gradient of the sum of log cosh(A p - b) over mini-batches of rows.
+
+    Curved, with far and near walls. The batches differ, so gradients do not vanish: where they do,
+    a rule that divides by their size doubles any rounding in every step. One parameter has no part
+    in it, like a pixel that is always black.
+    """
+    random = np.random.default_rng(5)
+    A, b = random.normal(size=(100, rows, n)) / np.sqrt(n), random.normal(size=(100, rows))
+    A *= np.geomspace(0.3, 3.0, n)
+    A[..., 7] = 0.0
+
+    def gradient(p: np.ndarray, t: int) -> np.ndarray:
+        a = A[t].astype(p.dtype)
+        return (np.tanh(p @ a.T - b[t].astype(p.dtype)) @ a).astype(p.dtype)
+
+    return random.normal(size=n), gradient
+
+
+def descend(
+    optimizer: Optimizer,
+    start: np.ndarray,
+    gradient: Gradient,
+    rate: Any,
+    *,
+    steps: int = 100,
+    dtype: str = "float64",
+    backend: Backend | None = None,
+) -> np.ndarray:
+    """The parameters after each step (steps, ..., P), gradients being taken by NumPy."""
+
+    def send(array: Any) -> Any:
+        array = np.array(array, dtype)
+        return array if backend is None else backend.asarray(array)
+
+    def fetch(array: Any) -> np.ndarray:
+        return np.array(array if backend is None else backend.to_numpy(array))
+
+    xp = np if backend is None else backend.xp
+    parameters, way = send(start), []
+    state = optimizer.init(parameters, xp=xp)
+    for t in range(steps):
+        gradients = send(gradient(fetch(parameters), t))
+        parameters, state = optimizer.update(parameters, gradients, state, send(rate), xp=xp)
+        way.append(fetch(parameters))
+    return np.array(way)

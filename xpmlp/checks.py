@@ -1,0 +1,45 @@
+"""What a user gives, looked at: names, and what he may have meant; numbers, and their range."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+
+from xpmlp.errors import InputError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean NAME? ` if a known name is near, else nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {found[0]}? " if found else ""
+
+
+def one_of(known: Iterable[str], **given: str) -> None:
+    """Refuse with `InputError` a setting, `name=value`, whose value is none of the known."""
+    known = list(known)
+    for setting, value in given.items():
+        if value not in known:
+            raise InputError(
+                f"{setting}={value!r}: {nearest(str(value), known)}use {', '.join(known)}"
+            )
+
+
+def check_range(
+    name: str,
+    value: object,
+    *,
+    below: float,
+    least: float = -math.inf,
+    above: float = -math.inf,
+) -> None:
+    """Refuse with `InputError` a number, or one of several, that is out of range."""
+    for number in value if isinstance(value, (tuple, list)) else (value,):
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, numbers.Real)
+            or not (least <= float(number) < below and float(number) > above)
+        ):
+            low = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
+            high = "" if below == math.inf else f" and below {below:g}"
+            shown = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+            raise InputError(f"{name}={shown}: give a finite number {low}{high}")

@@ -1,0 +1,33 @@
+"""What an update rule is: a pair of pure functions over flat vectors.
+
+The learning rate is the caller's, so that one rule serves every schedule. What a rule itself
+changes from step to step is an array in its state: a compiled step would keep a number for ever.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from xpmlp.typing import Array, Namespace
+
+
+class Init(Protocol):
+    """The state before the first step, for parameters (P,) or (E, P): a named tuple of arrays."""
+
+    def __call__(self, parameters: Array, /, *, xp: Namespace) -> Any: ...
+
+
+class Update(Protocol):
+    """The parameters and the state after one step at a rate (), (E, 1), (P,) or (E, P)."""
+
+    def __call__(
+        self, parameters: Array, gradients: Array, state: Any, rate: Array, /, *, xp: Namespace
+    ) -> tuple[Array, Any]: ...
+
+
+class Optimizer(NamedTuple):
+    """An update rule: `init` makes its state, `update` takes one step.
+
+    `parameters, state = optimizer.update(parameters, gradients, state, rate, xp=xp)`
+    """
+
+    init: Init
+    update: Update
