@@ -13,6 +13,9 @@ WEIGHTS = 0
 ORDER = 1
 BATCH = 2
 DIRECTIONS = 3
+DROPOUT = 4
+MIXUP = 5
+HOLD_OUT = 6
 
 
 def generator(seed: int, *use: int) -> np.random.Generator:

@@ -26,7 +26,8 @@ def gradcheck(
     """
     chosen = load_recipe(recipe, settings or [], {"hidden_sizes": hidden, "seed": seed})
     with errors.status("Computing every gradient on every backend ..."):
-        rows = check(chosen.model, seed=chosen.seed, batch_size=batch_size)
+        seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
+        rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
     table = Table("parameter", "against", box=None)
     for column in ("largest relative difference", "tolerance", "verdict"):
         table.add_column(column, justify="right")
@@ -37,7 +38,7 @@ def gradcheck(
         )
     output.print(table)
     disagreeing = [row for row in rows if not row.agrees]
-    network = f"{chosen.model} ({chosen.model.hidden}, seed {chosen.seed})"
+    network = f"{chosen.model} ({chosen.model.hidden}, seed {seed})"
     if disagreeing:
         say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)

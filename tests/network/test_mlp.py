@@ -108,7 +108,7 @@ def test_the_tape_keeps_what_the_lecture_keeps(backend: Backend) -> None:
 def test_probabilities_sum_to_one(backend: Backend) -> None:
     X, _ = batch(SMALL)
     parameters = SMALL.initialize([0, 1], backend=backend)
-    Y_hat = backend.to_numpy(SMALL.probabilities(parameters, backend.asarray(X, "float32")))
+    Y_hat = backend.to_numpy(SMALL.predictions(parameters, backend.asarray(X, "float32")))
     assert Y_hat.shape == (2, 7, 3)
     np.testing.assert_allclose(Y_hat.sum(axis=-1), 1.0, rtol=1e-5)
 
@@ -172,7 +172,7 @@ def test_a_network_is_a_value() -> None:
         (((784, -3, 10),), "width 1 is -3"),
         (((784, 2.5, 10),), "width 1 is 2.5"),
         (((784, True, 10),), "width 1 is True"),
-        (((4, 3), "swish"), "hidden='swish': an activation is one of sigmoid, tanh, relu"),
+        (((4, 3), "swish"), "hidden='swish': did you mean mish? use identity, sigmoid"),
         (((4, 3), "relu", "linear"), "output='linear'"),
     ],
 )
@@ -199,7 +199,7 @@ def test_vectors_and_labels_that_do_not_fit_are_refused() -> None:
     for wrong in (parameters[:-1], MLP((6, 5, 4, 3, 2)).initialize(0)):
         with pytest.raises(InputError, match="parameters, but the network 6-5-4-3 has 74"):
             SMALL.forward(wrong, X)
-    for shape in (labels[:, None], labels[:1]):
+    for shape in (labels[:, None, None], labels[:1]):
         with pytest.raises(InputError, match="give one per row"):
             SMALL.loss_and_gradients(parameters, X, shape)
 
@@ -211,5 +211,5 @@ def test_seeds_may_be_any_whole_numbers_and_nothing_else() -> None:
     for wrong in (-1, [], [0, -1], 1.5):
         with pytest.raises(InputError, match="seed"):
             SMALL.initialize(wrong)
-    with pytest.raises(InputError, match="use float32 or float64"):
+    with pytest.raises(InputError, match="use float32, float64"):
         SMALL.initialize(0, dtype="int32")

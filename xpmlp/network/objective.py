@@ -1,0 +1,150 @@
+"""What training minimises: a loss, and what is added to keep a network from learning by heart."""
+
+import functools
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xpmlp.algebra import (
+    LOSSES,
+    Loss,
+    l1_penalty,
+    l1_penalty_gradient,
+    l2_penalty,
+    l2_penalty_gradient,
+    smooth_labels,
+)
+from xpmlp.checks import check_range, one_of
+from xpmlp.errors import InputError
+from xpmlp.typing import Array, Namespace
+
+USUAL_LOSS = {
+    "softmax": "softmax_cross_entropy",
+    "sigmoid": "sigmoid_cross_entropy",
+    "identity": "squared_error",
+}
+"""The loss that an output is trained with unless another is asked for."""
+
+Rates = float | tuple[float, ...]
+"""One number, or one for each member."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss with its regularisation. All that is not asked for costs nothing.
+
+    loss              one of `xpmlp.algebra.LOSSES`; empty for the usual one of the output
+    label_smoothing   share of each target that is given to all K classes alike
+    huber_delta       where Huber's loss turns from squares to straight lines
+    quantile          which quantile the quantile loss finds, between 0 and 1
+    class_weights     a weight for the rows of each class, (K,); empty for none
+    l1, l2            strengths of the penalties l1 Σ|W| and (l2/2) ΣW² on all weights, no biases
+    dropout           share of hidden units left out; one number, or one for each member
+    input_dropout     the same of the inputs
+    mixup             a of the Beta(a, a) distribution that rows are mixed by; 0 for none
+
+    Raises `InputError` for values out of range and for what contradicts the loss.
+    """
+
+    loss: str = ""
+    label_smoothing: float = 0.0
+    huber_delta: float = 1.0
+    quantile: float = 0.5
+    class_weights: tuple[float, ...] = ()
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: Rates = 0.0
+    input_dropout: Rates = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.loss:
+            one_of(LOSSES, loss=self.loss)
+        for name in ("label_smoothing", "dropout", "input_dropout"):
+            check_range(name, getattr(self, name), least=0.0, below=1.0)
+        for name in ("l1", "l2", "mixup"):
+            check_range(name, getattr(self, name), least=0.0, below=math.inf)
+        check_range("huber_delta", self.huber_delta, above=0.0, below=math.inf)
+        check_range("quantile", self.quantile, above=0.0, below=1.0)
+        if self.class_weights:
+            check_range("class_weights", self.class_weights, least=0.0, below=math.inf)
+            if self.mixup:
+                raise InputError("class_weights and mixup: a mixed row has no class; choose one")
+
+    def check(self, output: str, classes: int) -> None:
+        """Refuse with `InputError` what contradicts a network's output and its last width."""
+        self.loss_for(output)
+        for name in ("class_weights", "label_smoothing"):
+            if getattr(self, name) and output == "identity":
+                raise InputError(
+                    f"{name}={getattr(self, name)}: an output of numbers has no classes; "
+                    f"leave it out, or train with output=softmax"
+                )
+        if self.label_smoothing and output == "sigmoid":
+            raise InputError(
+                f"label_smoothing={self.label_smoothing}: smooths one class of K; leave it out, or "
+                "train with output=softmax"
+            )
+        wanted = max(2, classes)
+        if self.class_weights and len(self.class_weights) != wanted:
+            raise InputError(
+                f"class_weights={','.join(map(str, self.class_weights))}: "
+                f"{len(self.class_weights)} weights for {wanted} classes; give one for each"
+            )
+
+    @property
+    def loss_alone(self) -> "Objective":
+        """The loss without smoothing, weights, penalties and noise: what is measured."""
+        return Objective(self.loss, huber_delta=self.huber_delta, quantile=self.quantile)
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether anything is dropped out."""
+        rates = (self.dropout, self.input_dropout)
+        return any(max(rate) if isinstance(rate, tuple) else rate for rate in rates)
+
+    def loss_for(self, output: str) -> Loss:
+        """The loss of a network with this output, its own parameters bound."""
+        return _loss(self.loss or USUAL_LOSS[output], output, self.huber_delta, self.quantile)
+
+    def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
+        """The targets with label smoothing."""
+        return smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
+
+    def add_penalty(self, J: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
+        """J with the penalties on all W."""
+        for W in weights:
+            if self.l1:
+                J = J + l1_penalty(W, self.l1, xp=xp)
+            if self.l2:
+                J = J + l2_penalty(W, self.l2, xp=xp)
+        return J
+
+    def add_penalty_gradient(self, dW: Array, W: Array, *, xp: Namespace) -> Array:
+        """dW with the penalties' part in it."""
+        if self.l1:
+            dW = dW + l1_penalty_gradient(W, self.l1, xp=xp)
+        if self.l2:
+            dW = dW + l2_penalty_gradient(W, self.l2, xp=xp)
+        return dW
+
+
+@functools.lru_cache
+def _loss(name: str, output: str, delta: float, quantile: float) -> Loss:
+    loss = LOSSES[name]
+    if loss.output != output:
+        fitting = [other for other, one in LOSSES.items() if one.output == output]
+        raise InputError(
+            f"loss={name}: is for output={loss.output}; with output={output} use "
+            f"{' or '.join(fitting)}"
+        )
+    given = {"delta": delta, "quantile": quantile}
+
+    def bound(function: Any) -> Any:
+        known = inspect.signature(function).parameters
+        options = {option: value for option, value in given.items() if option in known}
+        return functools.partial(function, **options) if options else function
+
+    return Loss(bound(loss.forward), bound(loss.backward), loss.output)
