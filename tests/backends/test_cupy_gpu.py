@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from tests.conftest import gpu_backend
-from xpmlp import MLP, Split, train
+from xpmlp import MLP, Descent, Objective, Split, train
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import WORKSPACE, Cublas, address, arithmetic, gemms, place_of
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
-from xpmlp.optimizers import sgd
+from xpmlp.training.beginning import first_state
 from xpmlp.training.engine import TOLERANCES
-from xpmlp.training.feeding import Streamed, feed
-from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.training.feeding import Epoch, Streamed, feed
+from xpmlp.training.step import TrainingData, make_step
 
 pytestmark = pytest.mark.gpu
 
@@ -39,12 +39,13 @@ class Problem:
         from xpmlp.compiler.emit import schedule
         from xpmlp.compiler.precision import with_precision
 
-        random, optimizer = np.random.default_rng(0), sgd(0.03)
+        random, descent = np.random.default_rng(0), Descent()
         seed = 0 if members is None else list(range(members))
         dtype = "float64" if precision == "float64" else "float32"
         parameters = MODEL.initialize(seed, backend=gpu, dtype=dtype)
-        offset = gpu.asarray(np.zeros((), np.int64))
-        self.state = TrainingState(parameters, optimizer.init(parameters, xp=gpu.xp), offset)
+        self.state = first_state(
+            MODEL, parameters, objective=Objective(), descent=descent, backend=gpu
+        )
         self.split = Split(
             random.integers(0, 256, (ROWS, MODEL.layer_sizes[0]), dtype=np.uint8),
             random.integers(0, MODEL.layer_sizes[-1], ROWS, dtype=np.uint8),
@@ -56,7 +57,7 @@ class Problem:
             gpu.asarray(np.arange(BATCH)),
             gpu.asarray(np.arange(MODEL.layer_sizes[-1])),
         )
-        self.make_step = lambda *, xp: make_step(MODEL, optimizer, xp=xp)
+        self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
         program = with_precision(record(self.make_step, self.state, self.data), precision)
         self.captured = CapturedProgram(schedule(program), precision=precision)
 
@@ -217,16 +218,14 @@ def test_streamed_rows_give_the_bits_of_resident_ones(gpu: Backend) -> None:
     size = problem.split.X.nbytes
     found = []
     for limit in (None, size // 2):
-        rows = feed(
-            problem.split, batch_size=BATCH, classes=MODEL.layer_sizes[-1], backend=gpu, limit=limit
-        )
+        rows = feed(problem.split, batch_size=BATCH, fixed=problem.data, backend=gpu, limit=limit)
         assert isinstance(rows, Streamed) == (limit is not None)
         state: Any = problem.state
         state = state._replace(parameters=state.parameters.copy())
         run, losses = None, []
         for epoch in range(3):
             order = np.random.default_rng(epoch).permutation(ROWS)
-            for data, steps, offset in rows.epoch(order):
+            for data, steps, offset in rows.epoch(Epoch(order)):
                 state = state._replace(offset=offset)
                 if run is None:
                     run = gpu.compile(problem.make_step, state, data, precision="float32")

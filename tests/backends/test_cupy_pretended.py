@@ -14,8 +14,10 @@ from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_sche
 import xpmlp.backends.cupy as cupy_module
 from xpmlp import MLP, BackendUnavailable, Split, select_backend, train
 from xpmlp.training import feeding
+from xpmlp.training.step import TrainingData
 
 MODEL = MLP((6, 5, 3))
+FIXED = TrainingData(*[None] * 3, positions=np.arange(8), classes=np.arange(3))
 
 
 def test_auto_takes_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +107,11 @@ def test_streamed_blocks_are_those_of_the_order(
     pretend(monkeypatch, cupy)
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
-    feed = feeding.feed(whole, batch_size=8, classes=3, backend=backend, limit=700)
+    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
     assert isinstance(feed, feeding.Streamed)
     for seed in range(3):
         order, seen = np.random.default_rng(seed).permutation(200), []
-        for segment in feed.epoch(order, first=seed):
+        for segment in feed.epoch(feeding.Epoch(order), done=seed):
             size = 8 * segment.steps
             # Queued, not computed: what comes later must not be what is read here.
             kept = [cupy.empty((size, *x.shape[1:]), x.dtype) for x in segment.data[:2]]
@@ -127,8 +129,8 @@ def test_a_block_is_there_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     cupy = PretendedCuPy()
     pretend(monkeypatch, cupy)
     whole = split()
-    feed = feeding.feed(whole, batch_size=8, classes=3, backend=select_backend("cupy"), limit=700)
-    first = next(feed.epoch(np.arange(200)))
+    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=select_backend("cupy"), limit=700)
+    first = next(feed.epoch(feeding.Epoch(np.arange(200))))
     np.testing.assert_array_equal(first.data.X[:8].get(), whole.X[:8])
 
 
@@ -140,10 +142,10 @@ def test_a_stream_that_is_left_can_be_taken_up_again(
     pretend(monkeypatch, cupy)
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
-    feed = feeding.feed(whole, batch_size=8, classes=3, backend=backend, limit=700)
+    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
     kept = [cupy.empty((8, 6), np.uint8) for _ in range(2)]
     for rows, array in zip((np.arange(200), np.arange(200)[::-1]), kept, strict=True):
-        segments = feed.epoch(rows)
+        segments = feed.epoch(feeding.Epoch(rows))
         array[...] = next(segments).data.X[:8]
         segments.close()  # as where an observer stops the run
     first, second = kept

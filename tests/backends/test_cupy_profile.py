@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from pretended_cupy import PretendedCuPy, naive_schedule, pretend
 
-from xpmlp import MLP, Split, Training, select_backend
-from xpmlp.optimizers import sgd
+from xpmlp import MLP, Descent, Split, Training, select_backend
 from xpmlp.training.profile import profile
 
 
@@ -28,7 +27,7 @@ def test_a_captured_run_is_profiled(
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),
-        optimizer=sgd(0.1),
+        descent=Descent(learning_rate=0.1),
         backend=select_backend("cupy"),
         epochs=1,
         batch_size=8,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from xpmlp import MLP, select_backend
+from xpmlp import MLP, Split, select_backend, train
 from xpmlp.backends import threads
 from xpmlp.backends.threads import calibrate, fastest, thread_counts
 
@@ -87,10 +87,8 @@ def test_threads_may_change_only_if_no_bit_does(monkeypatch: pytest.MonkeyPatch)
 
     true_matmul, calls = np.matmul, itertools.count()
 
-    def matmul(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
-        true_matmul(A, B, out=out)
-        out += next(calls) * 1e-12
-        return out
+    def matmul(A: np.ndarray, B: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return true_matmul(A, B, out=out) + next(calls) * 1e-12
 
     monkeypatch.setattr(np, "matmul", matmul)
     assert not calibrate([(4, 4, 4)], "float64").may_change
@@ -163,3 +161,47 @@ def test_this_process_s_running_threads_are_known() -> None:
         for worker in workers:
             worker.join()
     assert seen >= 3
+
+
+def test_limits_side_by_side_leave_what_they_found() -> None:
+    """As runs in two threads of a program: the first to begin may be the first to end."""
+    before = [library["num_threads"] for library in threads.blas().info()]
+    one, other = threads.limits.of(1), threads.limits.of(2)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert {library["num_threads"] for library in threads.blas().info()} <= {2, max(before)}
+    other.__exit__(None, None, None)
+    assert [library["num_threads"] for library in threads.blas().info()] == before
+    with threads.limits.of(1), pytest.raises(ZeroDivisionError), threads.limits.of(1):
+        raise ZeroDivisionError
+    assert [library["num_threads"] for library in threads.blas().info()] == before
+
+
+def test_the_factors_whose_bits_are_compared_use_all_their_digits() -> None:
+    for dtype in ("float32", "float64"):
+        for factor in threads._operands((96, 54, 176), dtype):
+            assert factor.dtype == dtype
+            assert (factor < 0).any()
+            assert (factor > 0).any()
+    A, B = threads._operands((96, 54, 176), "float64")
+    assert (A.astype(np.float32) != A).mean() > 0.9
+    assert (B.astype(np.float32) != B).mean() > 0.9
+
+
+def test_what_may_change_trains_to_the_same_bits() -> None:
+    """Shapes that differed by the number of threads on some BLAS."""
+    random = np.random.default_rng(0)
+    for sizes, batch_size in (((54, 176, 10), 96), ((784, 100, 32, 10), 96)):
+        model = MLP(sizes)
+        if not calibrate(model.products(batch_size), "float64").may_change:
+            continue
+        X = random.integers(0, 256, (batch_size * 4, sizes[0]), dtype=np.uint8)
+        split = Split(X, random.integers(0, 10, batch_size * 4))
+        one, other = (
+            train(
+                model, split, epochs=2, batch_size=batch_size, dtype="float64", threads=count
+            ).parameters
+            for count in (1, 2)
+        )
+        np.testing.assert_array_equal(one, other)

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp import MLP
+from xpmlp import MLP, Descent, Objective, select_backend
 from xpmlp.compiler import Program, record
-from xpmlp.optimizers import sgd
+from xpmlp.training.beginning import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 
 LECTURE = (784, 64, 32, 10)
@@ -34,7 +34,7 @@ def lecture_step(
     rates: Any = 0.03,
 ) -> Step:
     r = np.random.default_rng(0)
-    model, optimizer = MLP(sizes, hidden=hidden), sgd(rates)
+    model, descent = MLP(sizes, hidden=hidden), Descent(learning_rate=rates)
     parameters = model.initialize(range(members) if members else 0, dtype=dtype)
     data = TrainingData(
         X=r.integers(0, 256, (ROWS, sizes[0])).astype(np.uint8),
@@ -43,5 +43,11 @@ def lecture_step(
         positions=np.arange(batch),
         classes=np.arange(sizes[-1]),
     )
-    state = TrainingState(parameters, optimizer.init(parameters, xp=np), np.zeros((), np.int64))
-    return Step(partial(make_step, model, optimizer), state, data)
+    state = first_state(
+        model,
+        parameters,
+        objective=Objective(),
+        descent=descent,
+        backend=select_backend("numpy"),
+    )
+    return Step(partial(make_step, model, descent=descent), state, data)

@@ -152,3 +152,34 @@ def test_a_traced_function_keeps_a_few_shapes_and_copies_its_results() -> None:
     np.testing.assert_array_equal(traced((a,), (np.ones(8),))[0], np.full(8, 6.0))
     np.testing.assert_array_equal(results[-1], np.full(8, 3.0))
     np.testing.assert_array_equal(traced((np.array([7.0]),), (np.ones(8),))[0], np.full(8, 8.0))
+
+
+def test_an_interrupted_call_is_not_taken_up_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(*, xp: Any) -> Any:
+        return lambda fixed, varying: (xp.exp(fixed[0] * varying[0]) + fixed[0],)
+
+    function, X = TracedFunction(make), np.arange(3.0)
+    function((np.ones(3),), (X,))
+    bind = Interpreter._calls
+
+    def interrupted(self: Interpreter, operation: Any) -> Any:
+        raise KeyboardInterrupt
+
+    two = np.full(3, 2.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Interpreter, "_calls", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            function((two,), (X,))
+    assert Interpreter._calls is bind
+    np.testing.assert_array_equal(function((two,), (X,))[0], np.exp(2.0 * X) + 2.0)
+
+
+def test_where_between_two_dtypes_reads_what_is_computed() -> None:
+    def make(*, xp: Any) -> Any:
+        return lambda fixed, varying: (xp.where(fixed[0] > 0, varying[0] * 2, fixed[0]),)
+
+    function, fixed = TracedFunction(make), np.array([1.0, -1.0, 2.0])
+    for X in (np.array([1, 2, 3], np.float32), np.array([4, 5, 6], np.float32)):
+        np.testing.assert_array_equal(
+            function((fixed,), (X,))[0], np.where(fixed > 0, X * 2, fixed)
+        )

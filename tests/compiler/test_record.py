@@ -1,5 +1,7 @@
 """Tracing: what a program holds, and what it refuses to be."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from lecture_step import lecture_step
 from steps import trace
 
 from xpmlp.backends import Backend
-from xpmlp.compiler import Untraceable, record, replay
+from xpmlp.compiler import Untraceable, leaves, record, replay
 from xpmlp.compiler.replay import apply
 
 X = np.ones((4, 3))
@@ -22,15 +24,13 @@ def test_a_program_replayed_is_the_step(
 ) -> None:
     make, host_state, host_data = lecture_step(dtype=dtype, members=members, hidden=hidden)
     program = record(make, host_state, host_data)
-    flat = [
-        backend.asarray(np.array(leaf)) for leaf in (host_state[0], host_state[1][0], host_state[2])
-    ]
-    data = [backend.asarray(array) for array in host_data]
+    flat = [backend.asarray(np.array(leaf)) for leaf in leaves(host_state)]
+    data = [backend.asarray(array) for array in leaves(host_data)]
     state, metrics = replay(program, flat, data, xp=backend.xp)
     expected, wanted = make(xp=np)(host_state, host_data)
     tolerance = 1e-5 if dtype == "float32" else 1e-12
     found = [backend.to_numpy(array) for array in (*state, *metrics)]
-    for one, other in zip(found, (*expected[:1], *expected[1], expected[2], *wanted), strict=True):
+    for one, other in zip(found, (*leaves(expected), *wanted), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
@@ -38,7 +38,7 @@ def test_a_program_replayed_is_the_step(
 def test_the_shapes_and_dtypes_are_numpy_s() -> None:
     make, state, data = lecture_step(members=2)
     program = record(make, state, data)
-    arrays = dict(zip(program.inputs, (state[0], *state[1], state[2], *data), strict=True))
+    arrays = dict(zip(program.inputs, (*leaves(state), *leaves(data)), strict=True))
     for operation in program.operations:
         arrays[operation.result] = found = apply(operation, arrays, xp=np)
         assert (found.shape, found.dtype.name) == (operation.result.shape, operation.result.dtype)
@@ -110,3 +110,21 @@ def test_the_step_is_a_small_program() -> None:
     program = record(make, state, data)
     assert sum(operation.function == "matmul" for operation in program.operations) == 8
     assert len(program.operations) < 100
+
+
+def test_what_the_callers_have_is_let_go() -> None:
+    """A frame holds all its function's arrays, and those of the functions that called it."""
+
+    class Kept:
+        pass
+
+    def call() -> weakref.ref[Kept]:
+        kept = Kept()
+        trace(lambda xp, A: ((xp.exp(A),), ()), X)
+        return weakref.ref(kept)
+
+    gc.disable()
+    try:
+        assert call()() is None
+    finally:
+        gc.enable()

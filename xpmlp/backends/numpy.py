@@ -22,7 +22,7 @@ from xpmlp.backends.base import (
     gpu_index,
     host_memory,
 )
-from xpmlp.backends.threads import blas, calibrate, idle_threads
+from xpmlp.backends.threads import calibrate, idle_threads, limits
 from xpmlp.compiler import Interpreter, Program, TracedFunction, record
 from xpmlp.errors import InputError
 from xpmlp.typing import Array
@@ -46,11 +46,13 @@ class NumPyBackend(Backend):
         return calibrate(products, dtype)
 
     def threads(self, count: int) -> contextlib.AbstractContextManager[object]:
-        """BLAS computes with `count` threads inside the context, and as before after it."""
+        """BLAS computes with `count` threads inside the context, and as before after it.
+
+        The number is the process's: of runs in several threads, the last to begin decides.
+        """
         if count == 0:
             return contextlib.nullcontext()
-        limited: contextlib.AbstractContextManager[object] = blas().limit(limits=count)
-        return limited
+        return limits.of(count)
 
     def spare_threads(self, products: Products) -> int:
         """One for small products, whose bits then repeat; else as there are idle cores."""

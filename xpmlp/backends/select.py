@@ -1,11 +1,11 @@
 """Which backend to use, and what this machine has."""
 
-import difflib
 import importlib
 import importlib.metadata
 from typing import Any, NamedTuple
 
 from xpmlp.backends.base import Backend, DeviceInfo, gpu_index
+from xpmlp.checks import nearest
 from xpmlp.errors import BackendUnavailable, InputError
 
 BACKENDS = ("numpy", "cupy", "jax", "torch")
@@ -40,8 +40,7 @@ def select_backend(name: str = "auto", device: str | None = None) -> Backend:
     if name == "auto":
         return _automatic(device)
     if name not in BACKENDS:
-        nearest = difflib.get_close_matches(name, ("auto", *BACKENDS), n=1)
-        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        hint = nearest(name, ("auto", *BACKENDS))
         raise InputError(f"backend {name!r} is unknown: {hint}use auto, {', '.join(BACKENDS)}")
     return _open(name, device)
 

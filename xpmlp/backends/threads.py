@@ -10,9 +10,11 @@ machine quiet. So no more threads are tried than there are cores with nothing el
 import contextlib
 import functools
 import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import threadpoolctl
@@ -42,8 +44,8 @@ LARGEST, SIDE = 12_000_000, 1024
 def calibrate(products: Products, dtype: str) -> Threads:
     """The number of BLAS threads that these products are fastest with, as things stand now.
 
-    Their bits are compared, too: `may_change` is whether every number gave the same, for every
-    product as large as it is.
+    Their bits are compared, too: `may_change` is whether every number gave the same for every
+    product, as large as it is, of factors that lie in memory in either order.
     """
     candidates = thread_counts()
     if len(candidates) == 1:
@@ -51,28 +53,37 @@ def calibrate(products: Products, dtype: str) -> Threads:
     free = (os.cpu_count() or 1) - others_running()
     shapes = list(dict.fromkeys(map(_cut, products)))
     operands = [_operands(shape, dtype) for shape in shapes]
-    results = {
-        count: [np.empty((len(A), B.shape[1]), dtype) for A, B in operands] for count in candidates
-    }
+    out = [np.empty((len(A), B.shape[1]), dtype) for A, B in operands]
 
     def seconds(count: int) -> float:
-        with blas().limit(limits=count):
+        with limits.of(count):
             started = time.perf_counter()
-            for (A, B), out in zip(operands, results[count], strict=True):
-                np.matmul(A, B, out=out)
+            for (A, B), result in zip(operands, out, strict=True):
+                np.matmul(A, B, out=result)
             return time.perf_counter() - started
 
-    for count in candidates:
-        seconds(count)  # wakes the threads, and gives bits to compare
-    count = fastest([count for count in candidates if count == 1 or count <= free], seconds)
-    first, *others = results.values()
     is_whole = set(shapes) == set(products)
-    may_change = is_whole and all(
-        np.array_equal(one, other)
-        for result in others
-        for one, other in zip(first, result, strict=True)
-    )
+    may_change = is_whole and _same_bits(operands, candidates)
+    for count in candidates:
+        seconds(count)  # wakes the threads
+    count = fastest([count for count in candidates if count == 1 or count <= free], seconds)
     return Threads(count, may_change)
+
+
+def _same_bits(
+    operands: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence[int]
+) -> bool:
+    """Whether every number of threads gives the same products, to the bit."""
+    for A, B in operands:
+        # A step multiplies A W, Aᵀ dZ and dZ Wᵀ: each order takes a way of its own through BLAS.
+        for left, right in ((A, B), (np.asfortranarray(A), B), (A, np.asfortranarray(B))):
+            products = []
+            for count in candidates:
+                with limits.of(count):
+                    products.append(np.matmul(left, right))
+            if not all(np.array_equal(products[0], other) for other in products[1:]):
+                return False
+    return True
 
 
 def fastest(candidates: Sequence[int], seconds: Callable[[int], float]) -> int:
@@ -138,6 +149,41 @@ def thread_counts() -> list[int]:
     return counts if counts[-1] == allowed else [*counts, allowed]
 
 
+class _Limits:
+    """The limits on BLAS's threads that are in force, one inside another or side by side.
+
+    The number is one for the whole process. The limit that was asked for last holds; when the last
+    one ends, the number is what it was before the first, in whatever order they ended.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: list[tuple[object, int]] = []
+        self._original: Any = None
+
+    @contextlib.contextmanager
+    def of(self, count: int) -> Iterator[None]:
+        """BLAS computes with `count` threads inside the context."""
+        ours = (object(), count)
+        with self._lock:
+            limiter = blas().limit(limits=count)
+            if not self._asked:
+                self._original = limiter
+            self._asked.append(ours)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.remove(ours)
+                if self._asked:
+                    blas().limit(limits=self._asked[-1][1])
+                else:
+                    self._original.restore_original_limits()
+
+
+limits = _Limits()
+
+
 @functools.cache
 def blas() -> threadpoolctl.ThreadpoolController:
     """The BLAS that NumPy has loaded; found once, for that takes a while."""
@@ -155,5 +201,11 @@ def _operands(shape: tuple[int, int, int], dtype: str) -> tuple[np.ndarray, np.n
     """A and B of a product."""
     rows, inner, columns = shape
     random = np.random.default_rng(0)
-    A, B = random.random((rows, inner), np.float32), random.random((inner, columns), np.float32)
-    return A.astype(dtype), B.astype(dtype)
+
+    def numbers(rows: int, columns: int) -> np.ndarray:
+        # Of the dtype's full precision and both signs, so that sums round; drawn once and repeated,
+        # for drawing takes longer than the product.
+        drawn = random.standard_normal(4099).astype(dtype)
+        return np.resize(drawn, rows * columns).reshape(rows, columns)
+
+    return numbers(rows, inner), numbers(inner, columns)

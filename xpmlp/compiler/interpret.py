@@ -1,7 +1,9 @@
 """A program run by NumPy: a list of calls on buffers that were made once.
 
 The calls are the very functions that the eager step would have called, on the same numbers in the
-same order, so the results are the same bits; what is saved is Python between them and memory.
+same order, so a training step gives the same bits; what is saved is Python between them and memory.
+(Where a step sums what it computed from a transpose the bits may differ: NumPy would keep that in
+the transpose's order in memory, and sum in it; here all that is computed lies row by row.)
 """
 
 import threading
@@ -86,13 +88,15 @@ class Interpreter:
                 ours[...] = given
         given = leaves(data)
         if not self.calls:
-            self.bound = given
-            self._bind(range(len(self.program.operations)))
-            return
-        changed = [k for k, array in enumerate(given) if array is not self.bound[k]]
-        if changed:
-            self.bound = given
-            self._bind({index for k in changed for index in self.readers[k]})
+            indices: Iterable[int] = range(len(self.program.operations))
+        else:
+            changed = [k for k, array in enumerate(given) if array is not self.bound[k]]
+            if not changed:
+                return
+            indices = {index for k in changed for index in self.readers[k]}
+        # Should anything stop it here, the next run binds everything anew.
+        self.bound, self.calls = given, []
+        self._bind(indices)
 
     def _bind(self, indices: Iterable[int]) -> None:
         """Make the calls of some operations anew, for the arrays that are bound now."""
@@ -104,12 +108,13 @@ class Interpreter:
             partial(np.copyto, self._array(old), self._array(new))
             for new, old in self.layout.copies
         ]
-        self.calls = []
+        bound: list[Call] = []
         for index, calls in enumerate((*self._calls_of, copies)):
             if index in self.marks:
-                self.calls.append(self.marks[index])
-            self.calls += calls
+                bound.append(self.marks[index])
+            bound += calls
         self.metrics = [self._array(value) for value in self.program.metrics]
+        self.calls = bound
 
     def _array(self, value: Value) -> np.ndarray:
         """The array that stands for a value, a view of its buffer."""
@@ -179,13 +184,16 @@ class Interpreter:
         """Choose by bits, y ^ ((x ^ y) & mask): the same bits as `np.where`, which mispredicts a
         branch at every second element of a ReLU and takes twenty times as long."""
         kind = f"i{out.itemsize}"
-        condition, x, y = self._operands(operation)
-        x, y = (np.asarray(one, out.dtype).view(kind) for one in (x, y))
+        condition, *choices = self._operands(operation)
+        masked: list[Call] = []
+        for number, choice in enumerate(choices):
+            if choice.dtype != out.dtype:
+                choices[number] = np.empty(choice.shape, out.dtype)
+                masked.append(partial(np.copyto, choices[number], choice))
+        x, y = (choice.view(kind) for choice in choices)
         mask = np.empty(np.shape(condition), kind)
         bits = out.view(kind)
-        masked: list[Call] = [
-            partial(np.copyto, mask, condition), partial(np.negative, mask, mask)
-        ]  # fmt: skip
+        masked += [partial(np.copyto, mask, condition), partial(np.negative, mask, mask)]
         if not y.shape and y == 0:
             return [*masked, partial(np.bitwise_and, x, mask, bits)]
         changed = np.empty(out.shape, kind)

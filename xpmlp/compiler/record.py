@@ -44,6 +44,13 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     the recording namespace lacks.
     """
     tape = Tape()
+    try:
+        return _record(tape, make_step, state, data)
+    finally:
+        tape.callers.forget()
+
+
+def _record(tape: "Tape", make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     traced_state = rebuild(state, iter([tape.input(leaf) for leaf in leaves(state)]))
     traced_data = rebuild(data, iter([tape.input(leaf) for leaf in leaves(data)]))
     step = make_step(xp=RecordingNamespace(tape))
@@ -167,6 +174,10 @@ class Callers:
         self._count = 0
         # Frames are kept, for another call's might have the address of one that is gone.
         self._open: list[tuple[FrameType, Call]] = []
+
+    def forget(self) -> None:
+        """Let the frames go: they hold all that the callers of the step had."""
+        self._open.clear()
 
     def now(self) -> tuple[Call, ...]:
         """The calls from the step to the one that writes, outermost first."""

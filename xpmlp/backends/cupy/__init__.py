@@ -68,12 +68,6 @@ class CuPyBackend(Backend):
         """All there are: tensor cores multiply TF32 and float16 where they are asked to."""
         return tuple(PRECISIONS)
 
-    @property
-    def overwrites(self) -> bool:
-        """No: a compiled run that fails before its first step leaves the state whole, and one that
-        fails later has lost the GPU, and with it any copy."""
-        return False
-
     def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
         """Steps kernel by kernel, with the matrix products of a compiled step."""
         import cupy
