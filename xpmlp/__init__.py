@@ -17,22 +17,38 @@ if TYPE_CHECKING:
     from xpmlp.backends import Backend, select_backend
     from xpmlp.data import Dataset, Split, load_idx_directory, load_mnist
     from xpmlp.errors import BackendUnavailable, Diverged, InputError, XpmlpError
-    from xpmlp.network import MLP
-    from xpmlp.training import Observer, StopTraining, Training, evaluate, predict, train
+    from xpmlp.network import MLP, Objective
+    from xpmlp.training import (
+        Control,
+        Descent,
+        Observer,
+        Plateau,
+        StopTraining,
+        Training,
+        cross_validate,
+        evaluate,
+        predict,
+        train,
+    )
 
 __all__ = [
     "MLP",
     "Backend",
     "BackendUnavailable",
+    "Control",
     "Dataset",
+    "Descent",
     "Diverged",
     "InputError",
+    "Objective",
     "Observer",
+    "Plateau",
     "Split",
     "StopTraining",
     "Training",
     "XpmlpError",
     "__version__",
+    "cross_validate",
     "evaluate",
     "load_idx_directory",
     "load_mnist",
@@ -45,9 +61,10 @@ _HOMES = {
     "xpmlp.backends": ("Backend", "select_backend"),
     "xpmlp.data": ("Dataset", "Split", "load_idx_directory", "load_mnist"),
     "xpmlp.errors": ("BackendUnavailable", "Diverged", "InputError", "XpmlpError"),
-    "xpmlp.network": ("MLP",),
+    "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.training": (
-        "Observer", "StopTraining", "Training", "evaluate", "predict", "train",
+        "Control", "Descent", "Observer", "Plateau", "StopTraining", "Training",
+        "cross_validate", "evaluate", "predict", "train",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

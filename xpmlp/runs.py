@@ -11,6 +11,7 @@ training.png             the lecture's two panels (drawn by xpmlp.reports)
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -28,17 +29,19 @@ from safetensors.numpy import save_file
 
 import xpmlp
 from xpmlp.backends import DTYPES, PRECISIONS, Backend
-from xpmlp.data import Dataset
+from xpmlp.data import Dataset, hold_out
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file, write_atomically
 from xpmlp.network import MLP
-from xpmlp.optimizers import sgd
 from xpmlp.recipes import Recipe, load_recipe
-from xpmlp.training import Evaluation, History, Observer, Snapshot, Training
+from xpmlp.training import Best, Evaluation, History, Observer, Snapshot, Training
 
 METADATA = "xpmlp"
 """The one metadata key of our safetensors files: several would be written in any order."""
 
+
+STATE, BEST = "state.", "best."
+"""What the names of a checkpoint's tensors begin with."""
 
 DIGEST = "sha256"
 """The metadata that tells whether the tensors are those that were written."""
@@ -124,12 +127,14 @@ class RunDirectory:
 
     def save_checkpoint(self, snapshot: Snapshot) -> None:
         """Write where the run stands, for `load_checkpoint`."""
+        best = {} if snapshot.best is None else snapshot.best._asdict()
         tensors = {
-            "parameters": snapshot.parameters,
             "correct": snapshot.correct,
             "loss": snapshot.history.loss,
             "accuracy": snapshot.history.accuracy,
-            **{f"optimizer.{name}": array for name, array in snapshot.optimizer.items()},
+            **snapshot.history.validation,
+            **{f"{STATE}{name}": array for name, array in snapshot.state.items()},
+            **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
         }
         metadata = {"epoch": snapshot.epoch, "step": snapshot.step, "seconds": snapshot.seconds}
         _save_tensors(self.path / "checkpoint.safetensors", tensors, metadata)
@@ -139,19 +144,15 @@ class RunDirectory:
         path = self.path / "checkpoint.safetensors"
         tensors, metadata = _load_tensors(path)
         try:
-            prefix = "optimizer."
+            best = _with_prefix(BEST, tensors)
             return Snapshot(
-                parameters=tensors["parameters"],
-                optimizer={
-                    name.removeprefix(prefix): array
-                    for name, array in tensors.items()
-                    if name.startswith(prefix)
-                },
+                state=_with_prefix(STATE, tensors),
                 epoch=int(metadata["epoch"]),
                 step=int(metadata["step"]),
                 correct=tensors["correct"],
-                history=History(list(tensors["loss"]), list(tensors["accuracy"])),
+                history=_history(tensors),
                 seconds=float(metadata["seconds"]),
+                best=Best(**best) if best else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: no checkpoint ({_fault(error)}); train again") from error
@@ -162,7 +163,8 @@ class RunDirectory:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
         recipe = self.recipe
         snapshot = training.snapshot()
-        self._save_model(training.model, snapshot.parameters, image_shape)
+        parameters = training.backend.to_numpy(training.parameters)
+        self._save_model(training.model, parameters, image_shape)
         self._save_history(snapshot.history)
         self._save_metrics(snapshot.history, training)
         accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
@@ -180,6 +182,15 @@ class RunDirectory:
             "seed": recipe.seed,
             "version": xpmlp.__version__,
         }
+        if snapshot.history.validation_losses:
+            losses = snapshot.history.validation_losses
+            scores = snapshot.history.validation_accuracies
+            best = training.control.best_of(losses, scores)
+            summary["validation_loss"] = float(np.mean(losses[best]))
+            summary["validation_accuracy"] = float(np.mean(scores[best]))
+            summary["validation_iteration"] = snapshot.history.validation_iterations[best]
+        if training.ended:
+            summary["ended"] = training.ended
         if recipe.members > 1:
             summary["members"] = recipe.members
             summary["member_test_accuracy"] = [float(value) for value in test.accuracy]
@@ -195,6 +206,8 @@ class RunDirectory:
             "layer_sizes": list(model.layer_sizes),
             "hidden": model.hidden,
             "output": model.output,
+            "normalization": model.normalization,
+            "residual": model.residual,
             "image_shape": list(image_shape),
             "version": xpmlp.__version__,
         }
@@ -202,7 +215,10 @@ class RunDirectory:
 
     def _save_history(self, history: History) -> None:
         def write(file: Path) -> None:
-            np.savez(file, loss=history.loss, accuracy=history.accuracy)
+            series: dict[str, Any] = {
+                "loss": history.loss, "accuracy": history.accuracy, **history.validation
+            }  # fmt: skip
+            np.savez(file, **series)
 
         write_atomically(self.path / "history.npz", write)
 
@@ -247,7 +263,13 @@ class RunDirectory:
         path = self.path / "model.safetensors"
         tensors, metadata = _load_tensors(path)
         try:
-            model = MLP(metadata["layer_sizes"], metadata["hidden"], metadata["output"])
+            model = MLP(
+                metadata["layer_sizes"],
+                metadata["hidden"],
+                metadata["output"],
+                metadata.get("normalization", "none"),
+                metadata.get("residual", False),
+            )
             image_shape = tuple(int(size) for size in metadata["image_shape"])
             parameters = model.flatten(tensors)
             if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
@@ -268,7 +290,28 @@ class RunDirectory:
         arrays = read_npz(path)
         if missing := {"loss", "accuracy"} - set(arrays):
             raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
-        return History(list(arrays["loss"]), list(arrays["accuracy"]))
+        return _history(arrays)
+
+
+def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors whose names begin so, under what is left of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _history(arrays: Mapping[str, np.ndarray]) -> History:
+    """The series of a run, from the names that they are saved by."""
+    none = np.empty(0)
+    return History(
+        list(arrays["loss"]),
+        list(arrays["accuracy"]),
+        arrays.get("validation_iteration", none).astype(int).tolist(),
+        list(arrays.get("validation_loss", none)),
+        list(arrays.get("validation_accuracy", none)),
+    )
 
 
 class Checkpoints(Observer):
@@ -414,26 +457,42 @@ def _making(path: Path) -> Iterator[None]:
         ) from error
 
 
-def begin_training(recipe: Recipe, dataset: Dataset, backend: Backend) -> Training:
+def begin_training(
+    recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
+) -> Training:
     """The run that a recipe describes, before its first step."""
-    model = recipe.model
+    model, split, validation = recipe.model, dataset.train, None
+    if recipe.validation:
+        seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
+        split, validation = hold_out(split, recipe.validation, seed=seed)
     with backend.activate():
+        dtype = PRECISIONS[recipe.dtype]
         if recipe.initial_weights:
             path = Path(recipe.initial_weights)
             host = load_initial_weights(path, model, members=recipe.members)
-            parameters = backend.asarray(host, PRECISIONS[recipe.dtype])
+            parameters = backend.asarray(host, dtype)
         else:
-            dtype = PRECISIONS[recipe.dtype]
-            parameters = model.initialize(recipe.seeds, backend=backend, dtype=dtype)
+            parameters = model.initialize(
+                recipe.seeds,
+                initializer=recipe.initializer,
+                scale=recipe.initial_scale,
+                zero_output=recipe.zero_output,
+                backend=backend,
+                dtype=dtype,
+            )
         return Training.begin(
             model,
-            dataset.train,
+            split,
             parameters=parameters,
-            optimizer=sgd(recipe.learning_rate),
+            objective=recipe.objective(split.labels),
+            descent=recipe.descent,
+            control=dataclasses.replace(
+                recipe.control(validation), lets_members_diverge=lets_members_diverge
+            ),
             backend=backend,
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
-            seed=recipe.seed,
+            seed=recipe.seeds,
             shuffle=recipe.shuffle,
             threads=recipe.threads,
             precision=recipe.dtype,

@@ -48,9 +48,8 @@ def training(
 def _training_turns(
     problem: Problem, backend: Any, dtype: str, settings: dict[str, Any]
 ) -> TakeTurn:
-    from xpmlp import MLP, Observer, Training
+    from xpmlp import MLP, Descent, Observer, Training
     from xpmlp.data import Split
-    from xpmlp.optimizers import sgd
 
     if lacking := settings.keys() - inspect.signature(Training.begin).parameters.keys():
         raise Unavailable(f"this xpmlp's Training has no {', '.join(sorted(lacking))}")
@@ -86,7 +85,7 @@ def _training_turns(
             model,
             Split(problem.images[:rows], problem.labels[:rows]),
             parameters=backend.asarray(host, dtype),
-            optimizer=sgd(problem.learning_rate),
+            descent=Descent(learning_rate=problem.learning_rate),
             backend=backend,
             epochs=steps // epoch,
             batch_size=problem.batch_size,
@@ -123,10 +122,10 @@ def prediction(backend_name: str, device: str) -> Start:
 
 
 def probabilities(inference: Inference) -> TakeTurn:
-    """`MLP.probabilities` on NumPy arrays: the algebra alone, no checks."""
+    """`MLP.predictions` on NumPy arrays: the algebra alone, no checks."""
     model, host = _model(inference.problem)
     parameters = host.astype("float32")
-    return repeated(lambda: model.probabilities(parameters, inference.X, xp=np))
+    return repeated(lambda: model.predictions(parameters, inference.X, xp=np))
 
 
 def _model(problem: Problem) -> tuple[Any, np.ndarray]:

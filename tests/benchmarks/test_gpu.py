@@ -81,7 +81,7 @@ def test_it_counts_what_pytest_counts() -> None:
         "deselected": 3,
     }
     assert counts("no closing line") == {}
-    found = run_tests("not gpu and not oracle", ["tests/test_optimizers.py"])
+    found = run_tests("not gpu and not oracle", ["tests/test_schedules.py"])
     assert found["passed"]
     assert found["counts"]["passed"] > 0
 

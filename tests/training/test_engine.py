@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, InputError, Split, Training, select_backend, train
+from xpmlp import MLP, Descent, InputError, Split, Training, select_backend, train
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.errors import NotCompiled
-from xpmlp.optimizers import sgd
+from xpmlp.optimizers import OPTIMIZERS, sgd
 from xpmlp.training.step import TrainingState
 
 MODEL = MLP((12, 8, 6, 4))
@@ -169,14 +169,14 @@ def test_a_replay_that_dies_in_mid_run_goes_on_from_the_same_state(
 
 
 def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
-    def update(parameters: Any, gradients: Any, state: Any, /) -> Any:
+    def update(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
         rate = 0.1 if float(gradients[0]) > 0 else 0.2  # waits for a number
         parameters -= rate * gradients
         return parameters, state
 
     backend = NumPyBackend()
     settings: dict[str, Any] = {
-        "parameters": MODEL.initialize(0), "optimizer": sgd(0.1)._replace(update=update),
+        "parameters": MODEL.initialize(0), "descent": Descent(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
     run = Training.begin(MODEL, rows(), **settings).run()
@@ -214,3 +214,53 @@ def test_the_proof_of_the_lecture_s_network_is_quick() -> None:
         train(MLP((784, 64, 32, 10)), split, epochs=1, threads=1, backend=backend)
         taken.append(time.perf_counter() - started)
     assert min(taken) < 0.1
+
+
+@pytest.mark.parametrize("learning_rate", [0.03, 1e-3, 1e-5])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_layer_that_does_not_learn_is_noticed_at_any_rate(
+    learning_rate: float, optimizer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = 12 * 8
+
+    class Forgetful(NumPyBackend):
+        """What its compiled steps do to the first layer's weights is lost."""
+
+        def compile(self, *arguments: Any, **options: Any) -> Runner:
+            runner = super().compile(*arguments, **options)
+
+            def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+                before = state.parameters[:first].copy()
+                state, metrics = runner(state, data, count)
+                state.parameters[:first] = before
+                return state, metrics
+
+            return run
+
+    descent = Descent(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
+    run = fit(Forgetful(), descent=descent, learning_rate=1.0, epochs=1)
+    assert "parameters differ" in run.engine.how
+    assert len(caplog.records) == 1
+
+
+def test_a_rounding_that_turns_a_sign_is_no_disagreement() -> None:
+    """Lion steps by the sign of what may be rounding: one weight's step may be another."""
+
+    def turned(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
+        state.parameters[7] += 2e-2
+        return state, metrics
+
+    descent = Descent(OPTIMIZERS["lion"](), learning_rate=0.01)
+    run = fit(Faulty(turned), descent=descent, epochs=1)
+    assert run.engine.how == "compiled for numpy"
+
+
+def test_what_must_compile_and_cannot_is_refused_before_anything_runs() -> None:
+    class Plain(NumPyBackend):
+        compile = Backend.compile
+
+    with pytest.raises(NotCompiled, match="nothing to compile with"):
+        Training.begin(
+            MODEL, rows(), parameters=MODEL.initialize(0), backend=Plain(), epochs=1, batch_size=8,
+            seed=0, shuffle=False, compile="require",
+        )  # fmt: skip

@@ -23,7 +23,7 @@ def test_loss_and_accuracy_do_not_depend_on_the_blocks(
     monkeypatch.setattr(type(backend), "rows_at_once", block)
     split = rows()
     parameters = MODEL.initialize(0, dtype="float64")
-    Y_hat = MODEL.probabilities(parameters, split.X)
+    Y_hat = MODEL.predictions(parameters, split.X)
     found = evaluate(MODEL, parameters, split, backend=backend)
     expected = np.mean(-np.log(Y_hat[np.arange(25), split.labels]))
     np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
@@ -40,7 +40,7 @@ def test_members_are_evaluated_each_and_together(backend: Backend) -> None:
         alone = evaluate(MODEL, parameters[e], split)
         np.testing.assert_allclose(found.loss[e], alone.loss, rtol=1e-12)
         assert found.accuracy[e] == alone.accuracy
-    averaged = MODEL.probabilities(parameters, split.X).mean(axis=0)
+    averaged = MODEL.predictions(parameters, split.X).mean(axis=0)
     assert found.committee == np.mean(averaged.argmax(axis=1) == split.labels)
     np.testing.assert_allclose(
         predict(MODEL, parameters, split.X, backend=backend), averaged, rtol=1e-12
@@ -80,14 +80,14 @@ def test_parameters_changed_in_place_are_seen() -> None:
     before = predict(MODEL, parameters, X)
     parameters *= 0.5
     np.testing.assert_allclose(
-        predict(MODEL, parameters, X), MODEL.probabilities(parameters, X), rtol=1e-12
+        predict(MODEL, parameters, X), MODEL.predictions(parameters, X), rtol=1e-12
     )
     assert (predict(MODEL, parameters, X) != before).any()
 
 
 def test_threads_may_predict_at_once() -> None:
     X, parameters = rows(2000).X, MODEL.initialize(0, dtype="float64")
-    expected = MODEL.probabilities(parameters, X)
+    expected = MODEL.predictions(parameters, X)
     parts = [slice(start, start + 1) for start in range(0, 2000)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda part: predict(MODEL, parameters, X[part]), parts))
@@ -101,6 +101,6 @@ def test_rows_of_any_kind_and_order(dtype: str) -> None:
     scaled = X / 255.0 if dtype == "uint8" else X.astype(np.float64)
     np.testing.assert_allclose(
         predict(MODEL, parameters, X[::-1]),
-        MODEL.probabilities(parameters, scaled[::-1]),
+        MODEL.predictions(parameters, scaled[::-1]),
         atol=1e-12,
     )

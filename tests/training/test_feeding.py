@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Split, select_backend
+from xpmlp import MLP, Descent, Objective, Split, select_backend
 from xpmlp.backends import Backend
 from xpmlp.data import order
-from xpmlp.optimizers import sgd
-from xpmlp.training.feeding import Feed, Resident, Streamed, feed
-from xpmlp.training.step import TrainingState, make_step
+from xpmlp.training.beginning import first_state, fixed_data
+from xpmlp.training.feeding import Epoch, Feed, Resident, Streamed, feed
+from xpmlp.training.step import TrainingData, make_step
 
 MODEL = MLP((6, 5, 3))
 BATCH, ROWS = 8, 100  # 12 batches and some rows over
@@ -22,22 +22,37 @@ def split() -> Split:
 
 
 def feed_for(backend: Backend, limit: int | None) -> Feed:
-    return feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=limit)
+    return feed(split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=limit)
+
+
+def fixed(backend: Backend) -> TrainingData:
+    return fixed_data(
+        MODEL,
+        split(),
+        objective=Objective(),
+        batch_size=BATCH,
+        seeds=[0],
+        members=(),
+        dtype="float32",
+        backend=backend,
+    )
 
 
 def train(backend: Backend, rows: Feed, *, compiled: bool, first: int = 0) -> list[np.ndarray]:
     """Two epochs, the first from a step on: parameters and all losses."""
-    optimizer = sgd(0.1)
     parameters = MODEL.initialize(0, backend=backend, dtype="float32")
-    state: Any = TrainingState(parameters, optimizer.init(parameters, xp=backend.xp), None)
+    descent = Descent(learning_rate=0.1)
+    state: Any = first_state(
+        MODEL, parameters, objective=Objective(), descent=descent, backend=backend
+    )
 
     def make(*, xp: Any) -> Any:
-        return make_step(MODEL, optimizer, xp=xp)
+        return make_step(MODEL, descent=descent, xp=xp)
 
     run, losses = None, []
     for epoch in range(2):
         numbers = order(ROWS, seed=1, epoch=epoch, shuffle=True)
-        for data, steps, offset in rows.epoch(numbers, first=first if epoch == 0 else 0):
+        for data, steps, offset in rows.epoch(Epoch(numbers), done=first if epoch == 0 else 0):
             state = state._replace(offset=offset)
             if run is None:
                 run = backend.eager(make, precision="float32")
@@ -86,10 +101,12 @@ def test_a_device_with_little_memory_is_streamed_to(monkeypatch: pytest.MonkeyPa
 
 def test_blocks_have_one_shape_and_fit_the_limit() -> None:
     backend = select_backend("numpy")
-    rows = feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=1000)
-    segments = list(rows.epoch(np.arange(ROWS)))
+    rows = feed(split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=1000)
+    segments = list(rows.epoch(Epoch(np.arange(ROWS))))
     assert [segment.steps for segment in segments] == [4, 4, 4]
     assert {segment.data.X.shape for segment in segments} == {(32, 6)}
     assert 2 * (segments[0].data.X.nbytes + segments[0].data.labels.nbytes) <= 1000
-    small = feed(split(), batch_size=BATCH, classes=3, backend=backend, limit=1000, block=230)
-    assert [segment.steps for segment in small.epoch(np.arange(ROWS), first=7)] == [2, 2, 1]
+    small = feed(
+        split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=1000, block=230
+    )
+    assert [segment.steps for segment in small.epoch(Epoch(np.arange(ROWS)), done=7)] == [2, 2, 1]

@@ -5,6 +5,7 @@ import pytest
 
 from xpmlp import (
     MLP,
+    Descent,
     Diverged,
     InputError,
     Observer,
@@ -33,7 +34,7 @@ def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **ch
     backend = backend or select_backend("numpy")
     settings = {
         "parameters": MODEL.initialize(0, backend=backend, dtype="float64"),
-        "optimizer": sgd(0.5),
+        "descent": Descent(learning_rate=0.5),
         "batch_size": 8,
         "seed": 0,
         "shuffle": True,
@@ -201,7 +202,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
 def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
     # relu: a sigmoid saturates before anything overflows, and its loss stays a number
     model = MLP((12, 8, 4), hidden="relu")
-    run = begin(rows(), backend=backend, optimizer=sgd(1e300), model=model)
+    run = begin(rows(), backend=backend, descent=Descent(learning_rate=1e300), model=model)
     with pytest.raises(Diverged) as error:
         run.run()
     message = str(error.value)
@@ -218,7 +219,7 @@ def test_a_divergence_names_the_member() -> None:
     run = begin(
         rows(),
         parameters=MODEL.initialize([0, 1], dtype="float64"),
-        optimizer=sgd([0.1, 1e300]),
+        descent=Descent(learning_rate=[0.1, 1e300]),
         model=MLP((12, 8, 4), hidden="relu"),
     )
     with pytest.raises(Diverged, match="member 2"):
@@ -226,8 +227,8 @@ def test_a_divergence_names_the_member() -> None:
 
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
-    overflowing = sgd(0.1)._replace(update=lambda p, _, state: (p * np.inf, state))
-    run = begin(rows(8), epochs=1, optimizer=overflowing)
+    overflowing = sgd()._replace(update=lambda p, _, state, rate, *, xp: (p * np.inf, state))
+    run = begin(rows(8), epochs=1, descent=Descent(overflowing))
     with pytest.raises(Diverged, match="parameter is not finite"):
         run.run()
 
@@ -240,8 +241,11 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "not all finite"),
         ({"epochs": -1}, "epochs=-1"),
         ({"epochs": 1.5}, "epochs=1.5"),
-        ({"optimizer": sgd([0.1, 0.2])}, "2 learning rates for parameters"),
-        ({"optimizer": sgd(1e-320)}, "learning_rate=1e-320: beyond what float64 can hold"),
+        ({"descent": Descent(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),
+        (
+            {"descent": Descent(learning_rate=1e-320)},
+            "learning_rate=1e-320: beyond what float64 can hold",
+        ),
     ],
 )
 def test_refusals(changes: dict[str, object], message: str) -> None:

@@ -3,6 +3,7 @@
     load_data                         a data set by the name that a recipe gives
     load_mnist, load_idx_directory    a data set: rows (n, l0) and labels (n,) to train and to test
     dataset_of, check_split           the same from arrays of one's own
+    hold_out                          rows to train on, and a share to validate on
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: pictures and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -17,6 +18,7 @@ from xpmlp.data.dataset import (
     check_rows,
     check_split,
     dataset_of,
+    hold_out,
     load_idx_directory,
     order,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "check_rows",
     "check_split",
     "dataset_of",
+    "hold_out",
     "load_data",
     "load_idx_directory",
     "load_mnist",

@@ -12,7 +12,7 @@ import numpy as np
 from xpmlp.data.idx import read_idx
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.errors import InputError
-from xpmlp.randomness import ORDER, generator
+from xpmlp.randomness import HOLD_OUT, ORDER, generator
 
 FILE_NAME = re.compile(
     r"(?P<stem>(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
@@ -22,7 +22,10 @@ FILE_NAME = re.compile(
 
 
 class Split(NamedTuple):
-    """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1."""
+    """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1.
+
+    Or targets (n, K): a distribution over the classes, K answers from 0 to 1, or K numbers.
+    """
 
     X: np.ndarray
     labels: np.ndarray
@@ -41,7 +44,7 @@ class Dataset:
     image_shape: tuple[int, ...]
     where: str
 
-    def for_network(self, layer_sizes: Sequence[int]) -> "Dataset":
+    def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
         train, test = (
             check_split(
@@ -49,6 +52,7 @@ class Dataset:
                 where=f"{self.where} ({part})",
                 layer_sizes=layer_sizes,
                 image_shape=self.image_shape,
+                output=output,
             )
             for part, split in (("train", self.train), ("test", self.test))
         )
@@ -115,22 +119,29 @@ def check_split(
     where: str,
     layer_sizes: Sequence[int] | None = None,
     image_shape: Sequence[int] | None = None,
+    output: str = "softmax",
 ) -> Split:
-    """Check X (n, ...) as `check_rows` does, and its labels (n,), counted from 0.
+    """Check X (n, ...) as `check_rows` does, and its labels (n,), counted from 0, or targets.
 
-    Raises `InputError` for another number of labels than of rows, labels that are no integers,
-    negative ones and, given `layer_sizes`, those that the network's last width has no place for;
-    the message names the first of them and its row, counted from 0.
+    What the labels may be depends on the network's output. Softmax: classes, or a distribution
+    over them (n, K). Sigmoid: 0 and 1 for one answer, classes for several, or (n, K) from 0 to 1.
+    Identity: numbers, (n,) or (n, K). Raises `InputError` for another number of labels than of
+    rows and for labels that are none of these or, given `layer_sizes`, that the network's last
+    width has no place for; the message names the first of them and its row, counted from 0.
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
+    if len(labels) != len(rows):
+        raise InputError(
+            f"{where}: {len(rows):,} rows and {len(labels):,} labels; give one label per row"
+        )
+    width = None if layer_sizes is None else layer_sizes[-1]
+    is_column = labels.ndim == 2 and labels.shape[1] == 1 != width
+    if (labels.ndim == 2 and not is_column) or (output == "identity" and labels.ndim == 1):
+        return Split(rows, _check_targets(labels, where=where, width=width, output=output))
     if labels.dtype.kind not in "ui" or labels.ndim != 1:
         raise InputError(
             f"{where}: labels of type {labels.dtype} and shape {labels.shape}, expected one "
             "integer per row; convert them"
-        )
-    if len(labels) != len(rows):
-        raise InputError(
-            f"{where}: {len(rows):,} rows and {len(labels):,} labels; give one label per row"
         )
     if (negative := labels < 0).any():
         row = negative.argmax()
@@ -138,7 +149,9 @@ def check_split(
             f"{where}: label {labels[row]} in row {row:,}, labels start at 0; renumber them"
         )
     # Without a network the limit is that of int64, which the labels become.
-    classes = 1 << 63 if layer_sizes is None else layer_sizes[-1]
+    classes = 1 << 63 if width is None else width
+    if output == "sigmoid" and width == 1:
+        classes = 2
     if (beyond := labels >= classes).any():
         row = beyond.argmax()
         fix = "renumber them"
@@ -149,6 +162,60 @@ def check_split(
             f"{classes - 1:,}; {fix}"
         )
     return Split(rows, labels.astype(np.int64, copy=False))
+
+
+def _check_targets(
+    targets: np.ndarray, *, where: str, width: int | None, output: str
+) -> np.ndarray:
+    """Targets (n, K) as floating-point numbers; (n,) become (n, 1)."""
+    if targets.dtype.kind not in "buif":
+        raise InputError(
+            f"{where}: targets of type {targets.dtype}, expected numbers; convert them"
+        )
+    found = targets.reshape(len(targets), -1)
+    found = found.astype(np.float32 if found.dtype == np.float32 else np.float64, copy=False)
+    if width is not None and found.shape[1] != width:
+        raise InputError(
+            f"{where}: {found.shape[1]} targets per row, the network gives {width}; "
+            "give as many as its last layer is wide"
+        )
+    if output == "identity":
+        wrong, wanted = ~np.isfinite(found), "finite numbers"
+    else:
+        wrong, wanted = ~((found >= 0.0) & (found <= 1.0)), "numbers from 0 to 1"
+        if output == "softmax" and not wrong.any():
+            wrong = np.abs(found.sum(axis=1, keepdims=True) - 1.0) > 1e-3
+            wanted = "a distribution over the classes, whose sum is 1"
+    if wrong.any():
+        row = int(wrong.any(axis=1).argmax())
+        shown = ", ".join(f"{value:g}" for value in found[row][:4])
+        raise InputError(f"{where}: targets {shown} in row {row:,}, expected {wanted}; mend them")
+    return found
+
+
+def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
+    """What is left to train on, and a share of the rows to validate on: a function of the seed.
+
+    Each class keeps its part in both, to a row. Rows stay in their order. Raises `InputError`
+    where a part would be empty.
+    """
+    count = len(split.labels)
+    random = generator(seed, HOLD_OUT)
+    chosen = random.permutation(count)
+    if split.labels.ndim == 1 and split.labels.dtype.kind in "ui":
+        # Sorted by class, rows of a class in random order, every 1/share-th is taken.
+        chosen = chosen[np.argsort(split.labels[chosen], kind="stable")]
+    wanted = round(share * count)
+    if not 0 < wanted < count:
+        raise InputError(
+            f"validation={share:g}: holds out {wanted} of {count:,} rows; leave some in both parts"
+        )
+    places = (np.arange(wanted) + random.random()) * (count / wanted)
+    is_held = np.zeros(count, bool)
+    is_held[chosen[places.astype(np.int64)]] = True
+    parts = [np.flatnonzero(~is_held), np.flatnonzero(is_held)]
+    left, held = (Split(split.X[rows], split.labels[rows]) for rows in parts)
+    return left, held
 
 
 def _remedy(*layer_sizes: int) -> str:

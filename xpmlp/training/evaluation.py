@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.algebra import one_hot, softmax_cross_entropy
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
 from xpmlp.data import Split, check_rows, check_split
 from xpmlp.errors import InputError
-from xpmlp.network import MLP
-from xpmlp.training.step import count_correct, inputs
+from xpmlp.network import MLP, Objective
+from xpmlp.training.step import inputs, score
 from xpmlp.typing import Array, Namespace
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy and share of right answers: scalars, or (E,) with members.
+    """The loss, by default the mean cross-entropy, and the share of right answers: scalars, or
+    (E,) with members.
 
-    `committee` is the accuracy of the members' averaged probabilities; None for one network.
+    For an output of numbers the accuracy is R², the coefficient of determination. `committee` is
+    the accuracy of the members' averaged predictions; None for one network.
     """
 
     loss: np.ndarray
@@ -29,29 +30,46 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: MLP, parameters: Array, split: Split, *, backend: Backend | None = None
+    model: MLP,
+    parameters: Array,
+    split: Split,
+    *,
+    objective: Objective | None = None,
+    backend: Backend | None = None,
 ) -> Evaluation:
     """The loss and the accuracy of a network on labelled rows.
 
-    `parameters` is the flat vector (P,) or (E, P), on the backend's device or on the host.
-    Raises `InputError` for rows or labels that this network cannot take.
+    `parameters` is the flat vector (P,) or (E, P), on the backend's device or on the host. The
+    loss is the objective's, by default the output's usual one, without smoothing, weights or
+    penalties. Raises `InputError` for rows or labels that this network cannot take.
     """
-    split = check_split(*split, where="rows to evaluate", layer_sizes=model.layer_sizes)
+    split = check_split(
+        *split, where="rows to evaluate", layer_sizes=model.layer_sizes, output=model.output
+    )
     backend = backend or _numpy()
-    measure = _function(_measurement, model, backend)
+    objective = objective or Objective()
+    measure = _function(_measurement, model, objective.loss_alone, backend)
     has_members = parameters.ndim == 2
     loss, correct = (np.zeros(parameters.shape[:-1]) for _ in range(2))
-    committee = 0
+    committee = 0.0
     count = len(split.labels)
     with backend.activate(), _threads(model, backend, count):
-        fixed = (_on_device(parameters, backend), backend.asarray(np.arange(model.layer_sizes[-1])))
+        parameters = _on_device(parameters, backend)
+        dtype = str(parameters.dtype).rpartition(".")[2]
+        targets = split.labels if split.labels.dtype.kind != "f" else split.labels.astype(dtype)
+        variance = targets.reshape(count, -1).var(axis=0, dtype=np.float64)
+        fixed = (
+            parameters,
+            backend.asarray(np.arange(model.layer_sizes[-1])),
+            backend.asarray(inverse(variance).astype(dtype)),
+        )
         for rows in _blocks(count, backend):
-            X, labels = split.X[rows], split.labels[rows]
+            X, labels = split.X[rows], targets[rows]
             found = measure(fixed, (backend.asarray(X), backend.asarray(labels)))
             J, hits, *agreed = (backend.to_numpy(array) for array in found)
             loss += J.astype(np.float64) * len(labels)
             correct += hits
-            committee += sum(map(int, agreed))
+            committee += sum(map(float, agreed))
     return Evaluation(
         loss=loss / count,
         accuracy=correct / count,
@@ -59,18 +77,26 @@ def evaluate(
     )
 
 
+def inverse(variance: np.ndarray) -> np.ndarray:
+    """1 / variance, and 0 where there is none: a constant has nothing to explain."""
+    inverted: np.ndarray = np.zeros_like(variance)
+    np.divide(1.0, variance, out=inverted, where=variance > 0.0)
+    return inverted
+
+
 def predict(
     model: MLP, parameters: Array, X: np.ndarray, *, backend: Backend | None = None
 ) -> np.ndarray:
-    """The probability of each class for each row, on the host; (n, l0) -> (n, K).
+    """What a network says of each row, on the host; (n, l0) -> (n, K).
 
-    Rows are as in training: bytes are scaled from 0..255, anything else is taken as it is.
-    With members the result is the committee's: the members' probabilities averaged.
+    The probability of each class (softmax), of each answer being yes (sigmoid), or numbers. Rows
+    are as in training: bytes are scaled from 0..255, anything else is taken as it is. With members
+    the result is the committee's: the members' predictions averaged.
     Raises `InputError` for rows that this network cannot take.
     """
     backend = backend or _numpy()
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
-    probabilities = _function(_prediction, model, backend)
+    probabilities = _function(_prediction, model, None, backend)
     with backend.activate():
         fixed = (_on_device(parameters, backend),)
         if len(X) <= backend.rows_at_once:
@@ -84,39 +110,45 @@ def predict(
             )
 
 
-def _prediction(model: MLP, *, xp: Namespace) -> Function:
+def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
     """Ŷ of rows X, averaged over members: ((parameters,), (X,)) -> (Ŷ,)."""
 
     def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
         (parameters,), (X,) = fixed, varying
         X = inputs(X, dtype=parameters.dtype, xp=xp)
-        Y_hat = model.probabilities(parameters, X, xp=xp)
+        Y_hat = model.predictions(parameters, X, xp=xp)
         return (xp.mean(Y_hat, axis=0) if parameters.ndim == 2 else Y_hat,)
 
     return probabilities
 
 
-def _measurement(model: MLP, *, xp: Namespace) -> Function:
-    """((parameters, classes), (X, labels)) -> (J, right answers), and the committee's if any."""
+def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function:
+    """((parameters, classes, spread), (X, labels)) -> (J, right answers), and the committee's."""
+    loss = objective.loss_for(model.output)
 
     def measure(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
-        (parameters, classes), (X, labels) = fixed, varying
+        (parameters, classes, spread), (X, labels) = fixed, varying
         X = inputs(X, dtype=parameters.dtype, xp=xp)
-        Y = one_hot(labels, classes, dtype=parameters.dtype, xp=xp)
+        Y = model.targets(labels, classes, dtype=parameters.dtype, xp=xp)
         L = model.forward(parameters, X, xp=xp).L
-        J, Y_hat = softmax_cross_entropy(Y, L, xp=xp)
-        found = (J, count_correct(L, labels, xp=xp))
+        J, _ = loss.forward(Y, L, xp=xp)
+        found = (J, score(model, L, labels, Y, spread, xp=xp))
         if parameters.ndim == 2:
-            return (*found, count_correct(xp.mean(Y_hat, axis=0), labels, xp=xp))
+            mean = xp.mean(model.predictions_of(L, xp=xp), axis=0)
+            if model.output == "sigmoid":
+                mean = mean - 0.5  # where `score` looks for the answer of an L: on either side of 0
+            return (*found, score(model, mean, labels, Y, spread, xp=xp))
         return found
 
     return measure
 
 
 @functools.lru_cache(maxsize=8)
-def _function(make: Callable[..., Function], model: MLP, backend: Backend) -> Function:
+def _function(
+    make: Callable[..., Function], model: MLP, objective: Objective | None, backend: Backend
+) -> Function:
     """A network's function on a backend: made once, for it may be traced or compiled."""
-    return backend.function(functools.partial(make, model))
+    return backend.function(functools.partial(make, model, objective))
 
 
 @functools.cache

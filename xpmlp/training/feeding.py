@@ -14,6 +14,7 @@ import numpy as np
 
 from xpmlp.backends import Backend
 from xpmlp.data import Split
+from xpmlp.errors import InputError
 from xpmlp.training.step import TrainingData
 from xpmlp.typing import Array
 
@@ -22,6 +23,26 @@ SHARE = 0.6
 
 BLOCK = 256 * 2**20
 """Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
+
+
+class Epoch(NamedTuple):
+    """What of an epoch its steps read beside the rows, on the host.
+
+    `order` (n,) are the rows' numbers, or (E, n) one order for each member; `first` is the number
+    of its first step in the run. `shares` (n,) go with the order, `factors` and `averaging`
+    (steps,) with the steps; None where there are none.
+    """
+
+    order: np.ndarray
+    first: int = 0
+    shares: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    averaging: np.ndarray | None = None
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a step looks up something by its number."""
+        return self.factors is not None or self.averaging is not None
 
 
 class Segment(NamedTuple):
@@ -36,8 +57,8 @@ class Segment(NamedTuple):
 class Feed(Protocol):
     """Where the steps of an epoch get their rows from."""
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
-        """The segments of an epoch that takes the rows in this order, from a step on.
+    def epoch(self, epoch: Epoch, *, done: int = 0) -> Generator[Segment, None, None]:
+        """The segments of an epoch of which so many steps are done already.
 
         A segment's arrays are good until the next one is asked for.
         """
@@ -48,41 +69,62 @@ def feed(
     split: Split,
     *,
     batch_size: int,
-    classes: int,
+    fixed: TrainingData,
     backend: Backend,
+    weights: np.ndarray | None = None,
+    has_orders: bool = False,
     limit: int | None = None,
     block: int = BLOCK,
 ) -> Feed:
     """Rows that lie on the device, or come in blocks of so many bytes if they exceed the limit.
 
+    `fixed` is what of the steps' data stays the same for the whole run, `weights` are the rows'.
     The limit, in bytes, is by default a share of the device's free memory, where that is known.
+    Raises `InputError` where members that each have an order of their own would need blocks.
     """
     if limit is None and (free := backend.free_memory()) is not None:
         limit = int(SHARE * free)
-    if limit is None or split.X.nbytes + split.labels.nbytes <= limit:
-        return Resident(split, batch_size=batch_size, classes=classes, backend=backend)
-    row = split.X[:1].nbytes + split.labels[:1].nbytes
+    sources = [split.X, split.labels, *(() if weights is None else (weights,))]
+    total = sum(source.nbytes for source in sources)
+    if limit is None or total <= limit:
+        return Resident(sources, batch_size=batch_size, fixed=fixed, backend=backend)
+    if has_orders:
+        raise InputError(
+            f"{total:,} bytes of rows for {limit:,} of memory on {backend.device_name}: members "
+            "that each train on rows of their own need all of them there; give fewer rows"
+        )
+    row = sum(source[:1].nbytes for source in sources)
     places = 2  # one in use, one on its way
     steps = max(1, min(block, limit // places) // (row * batch_size))
-    return Streamed(split, batch_size=batch_size, classes=classes, backend=backend, steps=steps)
+    return Streamed(sources, batch_size=batch_size, fixed=fixed, backend=backend, steps=steps)
 
 
 class Resident:
     """All rows on the device, sent there once."""
 
-    def __init__(self, split: Split, *, batch_size: int, classes: int, backend: Backend) -> None:
+    def __init__(
+        self,
+        sources: list[np.ndarray],
+        *,
+        batch_size: int,
+        fixed: TrainingData,
+        backend: Backend,
+    ) -> None:
         self._batch_size = batch_size
         self._backend = backend
-        self._X, self._labels = backend.asarray(split.X), backend.asarray(split.labels)
-        self._positions = backend.asarray(np.arange(batch_size))
-        self._classes = backend.asarray(np.arange(classes))
+        X, labels, *weights = map(backend.asarray, sources)
+        self._data = fixed._replace(X=X, labels=labels, weights=weights[0] if weights else None)
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
+    def epoch(self, epoch: Epoch, *, done: int = 0) -> Generator[Segment, None, None]:
         """One segment."""
-        rows = self._backend.asarray(order)
-        data = TrainingData(self._X, self._labels, rows, self._positions, self._classes)
-        offset = self._backend.asarray(np.array(first * self._batch_size))
-        yield Segment(data, len(order) // self._batch_size - first, offset)
+        send = self._backend.asarray
+        data = self._data._replace(
+            order=send(epoch.order),
+            shares=None if epoch.shares is None else send(epoch.shares),
+            **_by_step(epoch, slice(None), self._backend),
+        )
+        steps = epoch.order.shape[-1] // self._batch_size
+        yield Segment(data, steps - done, send(np.array(done * self._batch_size)))
 
 
 class Streamed:
@@ -93,27 +135,67 @@ class Streamed:
     """
 
     def __init__(
-        self, split: Split, *, batch_size: int, classes: int, backend: Backend, steps: int
+        self,
+        sources: list[np.ndarray],
+        *,
+        batch_size: int,
+        fixed: TrainingData,
+        backend: Backend,
+        steps: int,
     ) -> None:
         self._batch_size = batch_size
         self._backend = backend
-        total = len(split.labels) // batch_size
-        self._rows = min(steps, total) * batch_size
-        self._gather = backend.gatherer((split.X, split.labels), rows=self._rows)
-        self._order = backend.asarray(np.arange(self._rows))
-        self._positions = backend.asarray(np.arange(batch_size))
-        self._classes = backend.asarray(np.arange(classes))
+        total = len(sources[0]) // batch_size
+        self._steps = min(steps, total)
+        self._rows = self._steps * batch_size
+        self._gather = backend.gatherer(sources, rows=self._rows)
+        self._fixed = fixed._replace(order=backend.asarray(np.arange(self._rows)))
 
-    def epoch(self, order: np.ndarray, *, first: int = 0) -> Generator[Segment, None, None]:
+    def epoch(self, epoch: Epoch, *, done: int = 0) -> Generator[Segment, None, None]:
         """A segment for each block."""
         batch_size, rows = self._batch_size, self._rows
-        wanted = order[first * batch_size : len(order) // batch_size * batch_size]
-        blocks = [wanted[start : start + rows] for start in range(0, len(wanted), rows)]
+        first, last = done * batch_size, len(epoch.order) // batch_size * batch_size
+        starts = range(first, last, rows)
+        blocks = [epoch.order[start : min(start + rows, last)] for start in starts]
         arriving = self._gather(blocks)
         # What comes after the last segment matters: the places are free again.
         with contextlib.closing(arriving):
-            for (X, labels), block in zip(arriving, blocks, strict=True):
-                data = TrainingData(X, labels, self._order, self._positions, self._classes)
+            for (X, labels, *weights), block, start in zip(arriving, blocks, starts, strict=True):
+                shares = None
+                if epoch.shares is not None:
+                    shares = self._backend.asarray(_padded(epoch.shares[start:last], rows))
+                here = slice(start // batch_size, start // batch_size + self._steps)
+                data = self._fixed._replace(
+                    X=X,
+                    labels=labels,
+                    weights=weights[0] if weights else None,
+                    shares=shares,
+                    **_by_step(epoch, here, self._backend, length=self._steps),
+                )
                 # A new array each time: a step may write over its state.
                 offset = self._backend.asarray(np.array(0))
                 yield Segment(data, len(block) // batch_size, offset)
+
+
+def _by_step(
+    epoch: Epoch, here: slice, backend: Backend, *, length: int | None = None
+) -> dict[str, Array | None]:
+    """What steps look up by number, of these steps; of one length, however few are left."""
+    if not epoch.counts_steps:
+        return {}
+    found: dict[str, Array | None] = {
+        "first": backend.asarray(np.array([epoch.first + (here.start or 0)]))
+    }
+    for name in ("factors", "averaging"):
+        series = getattr(epoch, name)
+        if series is not None:
+            series = series[here]
+            series = backend.asarray(series if length is None else _padded(series, length))
+        found[name] = series
+    return found
+
+
+def _padded(series: np.ndarray, length: int) -> np.ndarray:
+    padded = np.zeros(length, series.dtype)
+    padded[: min(length, len(series))] = series[:length]
+    return padded

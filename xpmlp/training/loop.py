@@ -1,25 +1,32 @@
 """The loop around the step: epochs, what they measured, and the events that observers hear."""
 
 import contextlib
+import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import Threads
+from xpmlp.checks import one_of
+from xpmlp.compiler import rebuild
 from xpmlp.data import Split, check_split, order
 from xpmlp.errors import Diverged, InputError
-from xpmlp.network import MLP, member_seeds
-from xpmlp.optimizers import Optimizer, sgd
+from xpmlp.network import MLP, Objective, member_seeds
+from xpmlp.randomness import MIXUP, generator
+from xpmlp.training.beginning import dtype_name, first_state, fixed_data, row_weights
+from xpmlp.training.control import Best, Control
+from xpmlp.training.descent import Descent
 from xpmlp.training.engine import Engine
-from xpmlp.training.feeding import Segment, feed
+from xpmlp.training.evaluation import evaluate
+from xpmlp.training.feeding import Epoch, Feed, Segment, feed
 from xpmlp.training.history import History
 from xpmlp.training.pace import Pace
-from xpmlp.training.step import TrainingState, make_step
-from xpmlp.typing import Array
+from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.typing import Array, Namespace
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,22 @@ class Snapshot:
     """A run at one moment, on the host: all that going on from there needs.
 
     `epoch` counts the finished epochs, `step` the steps done in the present one, `correct` the
-    right answers in those steps; `parameters` is flat; `optimizer` has its state by name.
+    right answers in those steps; `state` has the arrays that steps change, by name: `parameters`,
+    `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
     """
 
-    parameters: np.ndarray
-    optimizer: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
     epoch: int
     step: int
     correct: np.ndarray
     history: History
     seconds: float = 0.0
+    best: Best | None = None
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The flat vector of what is learned."""
+        return self.state["parameters"]
 
     @property
     def finite(self) -> bool:
@@ -49,7 +62,12 @@ class StopTraining(Exception):
 
 
 class Observer:
-    """Hears of a run's events; overrides what it wants to hear. The loop knows no observer."""
+    """Hears of a run's events; overrides what it wants to hear. The loop knows no observer.
+
+    `every` is a number of steps after each of which it must hear `on_tick`; 0: whenever one is.
+    """
+
+    every: int = 0
 
     def on_start(self, training: "Training", /) -> None:
         """Before the first step."""
@@ -58,7 +76,7 @@ class Observer:
         """Every few steps, after their losses have reached the host."""
 
     def on_epoch(self, training: "Training", /) -> None:
-        """After each epoch."""
+        """After each epoch, and after its evaluation if there is one."""
 
     def on_end(self, training: "Training", /) -> None:
         """After the last step, also where an observer has stopped the run."""
@@ -69,35 +87,39 @@ class Training:
     """A run of training: what to do, and how far it has come.
 
     Created by `begin`, put back to a snapshot by `restore`, moved on by `run`, looked at by
-    observers.
+    observers. `ended` says why a run ended before its last epoch, empty if it did not.
     """
 
     model: MLP
     split: Split
-    optimizer: Optimizer
+    objective: Objective
+    descent: Descent
+    control: Control
     backend: Backend
     epochs: int
     batch_size: int
     seed: int
     shuffle: bool
+    rows: np.ndarray | None
+    weights: np.ndarray | None
     threads: Threads
     engine: Engine
+    fixed: TrainingData
     state: TrainingState
-    epoch: int
-    step: int
     correct: np.ndarray
-    history: History
-    seconds: float
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    ended: str = ""
+    history: History = field(default_factory=History)
+    best: Best | None = None
     last_good: Snapshot = field(init=False)
 
     def __post_init__(self) -> None:
-        self.split = check_split(
-            *self.split, where="training data", layer_sizes=self.model.layer_sizes
-        )
-        rows = len(self.split.labels)
-        if not 1 <= self.batch_size <= rows:
+        count = self.row_count
+        if not 1 <= self.batch_size <= count:
             raise InputError(
-                f"batch_size={self.batch_size}: give 1 to {rows:,}, the rows there are"
+                f"batch_size={self.batch_size}: give 1 to {count:,}, the rows there are"
             )
         if type(self.epochs) is not int or self.epochs < 0:
             raise InputError(f"epochs={self.epochs}: give a whole number, 0 or more")
@@ -112,57 +134,94 @@ class Training:
         split: Split,
         *,
         parameters: Array,
-        optimizer: Optimizer,
         backend: Backend,
         epochs: int,
         batch_size: int,
-        seed: int,
+        seed: int | Sequence[int],
         shuffle: bool,
+        objective: Objective | None = None,
+        descent: Descent | None = None,
+        control: Control | None = None,
+        rows: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
         threads: int = 0,
         precision: str | None = None,
         compile: str = "auto",
     ) -> "Training":
         """A run that has not started; it trains a copy of the given parameters.
 
-        `threads` CPU threads compute; 0 lets the backend find the best number. `precision` is one
-        of `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of
-        `auto` (where it works), `require` and `off`.
+        `parameters` is (P,) or (E, P), with the running statistics behind or without; the order
+        of rows comes from the first seed, each member's dropout from its own. `rows` (E, n) are
+        the numbers of the rows that each member trains on, by default all. `threads` CPU threads
+        compute; 0 lets the backend find the best number. `precision` is one of
+        `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of `auto`
+        (where it works), `require` and `off`.
         """
-        xp = backend.xp
+        objective, descent = objective or Objective(), descent or Descent()
+        control = control or Control()
+        objective.check(model.output, model.layer_sizes[-1])
+        split = check_split(
+            *split, where="training data", layer_sizes=model.layer_sizes, output=model.output
+        )
+        if control.validation is not None:
+            held_out = check_split(
+                *control.validation,
+                where="validation data",
+                layer_sizes=model.layer_sizes,
+                output=model.output,
+            )
+            control = dataclasses.replace(control, validation=held_out)
         with backend.activate():
             if isinstance(parameters, np.ndarray):
                 parameters = backend.asarray(parameters)
-            parameters = xp.asarray(parameters, copy=True)
-            state = TrainingState(
-                parameters,
-                optimizer=optimizer.init(parameters, xp=xp),
-                offset=backend.asarray(np.zeros((), dtype=np.int64)),
+            members = tuple(parameters.shape[:-1])
+            dtype = dtype_name(parameters)
+            seeds = [seed] if isinstance(seed, int) else list(seed)
+            if rows is not None and rows.shape[:-1] != members:
+                raise InputError(f"rows of shape {rows.shape} for parameters {parameters.shape}")
+            if split.labels.dtype.kind == "f":
+                split = split._replace(labels=split.labels.astype(dtype))
+            fixed = fixed_data(
+                model,
+                split,
+                objective=objective,
+                batch_size=batch_size,
+                seeds=seeds,
+                members=members,
+                dtype=dtype,
+                backend=backend,
+                rows=rows,
             )
-        dtype = str(parameters.dtype).rpartition(".")[2]
+            state = first_state(
+                model, parameters, objective=objective, descent=descent, backend=backend
+            )
         engine = Engine(
             backend,
-            functools.partial(make_step, model, optimizer),
+            functools.partial(make_step, model, objective, descent),
             precision=precision or dtype,
             compile=compile,
+            probe=functools.partial(_fast_enough_to_see, backend=backend),
+            parts=functools.partial(_parts, model, xp=backend.xp),
         )
-        correct = np.zeros(parameters.shape[:-1], dtype=np.int64)
+        is_number = model.output == "identity"
         run = cls(
             model=model,
             split=split,
-            optimizer=optimizer,
+            objective=objective,
+            descent=descent,
+            control=control,
             backend=backend,
             epochs=epochs,
             batch_size=batch_size,
-            seed=seed,
+            seed=seeds[0],
             shuffle=shuffle,
+            rows=rows,
+            weights=row_weights(split, objective, sample_weights, dtype),
             threads=Threads(threads, may_change=False),
             engine=engine,
+            fixed=fixed,
             state=state,
-            epoch=0,
-            step=0,
-            correct=correct,
-            history=History(),
-            seconds=0.0,
+            correct=np.zeros(members, dtype=np.float64 if is_number else np.int64),
         )
         if not threads:
             run._choose_threads()
@@ -173,10 +232,9 @@ class Training:
 
         Raises `InputError` for a snapshot of another network, optimizer or dtype.
         """
-        now, kind = self.snapshot(), type(self.state.optimizer)
+        now = self.snapshot()
         for name, found, wanted in (
-            ("parameters", snapshot.parameters, now.parameters),
-            *((name, snapshot.optimizer.get(name), now.optimizer[name]) for name in now.optimizer),
+            *((name, snapshot.state.get(name), now.state[name]) for name in now.state),
             ("counts", snapshot.correct, now.correct),
         ):
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
@@ -185,50 +243,56 @@ class Training:
                     f"{'none' if found is None else f'{found.dtype} {found.shape}'} in place of "
                     f"{wanted.dtype} {wanted.shape}; resume with the settings it began with"
                 )
-        series = [*snapshot.history.losses, *snapshot.history.accuracies]
+        history = snapshot.history
+        series = [*history.losses, *history.accuracies]
+        series += [*history.validation_losses, *history.validation_accuracies]
+        evaluations = len(history.validation_iterations)
         if (
-            snapshot.optimizer.keys() != now.optimizer.keys()
+            snapshot.state.keys() != now.state.keys()
             or not snapshot.finite
-            or len(snapshot.history.accuracies) != snapshot.epoch
+            or len(history.accuracies) != snapshot.epoch
             or any(values.shape != now.correct.shape for values in series)
+            or evaluations != len(history.validation_losses)
+            or evaluations != len(history.validation_accuracies)
+            or (snapshot.best is None) != (not (self.control.keep_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
         with self.backend.activate():
-            self.state = TrainingState(
-                self.backend.asarray(snapshot.parameters.copy()),
-                optimizer=kind(
-                    **{
-                        name: self.backend.asarray(array.copy())
-                        for name, array in snapshot.optimizer.items()
-                    }
-                ),
-                offset=self.backend.asarray(np.array(snapshot.step * self.batch_size)),
-            )
+            arrays = {
+                name: self.backend.asarray(array.copy()) for name, array in snapshot.state.items()
+            }
+            self.state = _with_kept(self.state, arrays)
+            if self.state.step is not None:
+                steps = snapshot.epoch * self.steps_per_epoch + snapshot.step
+                self.state = self.state._replace(step=self.backend.asarray(np.array([steps])))
         self.epoch, self.step = snapshot.epoch, snapshot.step
         self.correct = snapshot.correct.copy()
-        self.history = History(list(snapshot.history.losses), list(snapshot.history.accuracies))
+        self.history, self.best = history.copy(), snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
 
     def snapshot(self) -> Snapshot:
         """The run as it stands, copied to the host."""
-        to_numpy = self.backend.to_numpy
+        kept = _kept(self.state)
         return Snapshot(
-            parameters=to_numpy(self.state.parameters),
-            optimizer={
-                name: to_numpy(array) for name, array in self.state.optimizer._asdict().items()
-            },
+            state={name: self.backend.to_numpy(array) for name, array in kept.items()},
             epoch=self.epoch,
             step=self.step,
             correct=self.correct.copy(),
-            history=History(list(self.history.losses), list(self.history.accuracies)),
+            history=self.history.copy(),
             seconds=self.seconds,
+            best=self.best,
         )
+
+    @property
+    def row_count(self) -> int:
+        """Rows that a network trains on."""
+        return len(self.split.labels) if self.rows is None else self.rows.shape[-1]
 
     @property
     def steps_per_epoch(self) -> int:
         """Full batches in the data; rows left over wait for another order, as in the lecture."""
-        return len(self.split.labels) // self.batch_size
+        return self.row_count // self.batch_size
 
     @property
     def iteration(self) -> int:
@@ -237,15 +301,83 @@ class Training:
 
     @property
     def parameters(self) -> Array:
-        """The flat parameters as they are now, on the device.
+        """The flat vector to predict with, on the device: (P,) or (E, P), statistics behind.
 
-        The next step overwrites them (NumPy, CuPy, torch) or gives their memory away (JAX): an
-        observer that wants to keep them takes `snapshot().parameters`.
+        The mean of the parameters where the run averages them, and, once it is over, the best
+        ones where it keeps them. The next step may overwrite this (NumPy, CuPy, torch) or give its
+        memory away (JAX): an observer that wants to keep it takes a copy.
         """
-        return self.state.parameters
+        if self.best is not None and self._is_over:
+            return self.backend.asarray(self.best.parameters)
+        return self._present_parameters
+
+    @property
+    def _present_parameters(self) -> Array:
+        """The same, of the step that was last."""
+        state = self.state
+        parts = (
+            (state.parameters, state.statistics)
+            if state.mean is None
+            else (state.mean, state.mean_statistics)
+        )
+        if parts[1] is None:
+            return parts[0]
+        return self.backend.xp.concat(parts, axis=-1)
+
+    def feed(self) -> Feed:
+        """Where the steps of this run get their rows from."""
+        return feed(
+            self.split,
+            batch_size=self.batch_size,
+            fixed=self.fixed,
+            backend=self.backend,
+            weights=self.weights,
+            has_orders=self.rows is not None,
+        )
+
+    def epoch_inputs(self) -> Epoch:
+        """What the steps of the present epoch look up: a function of seed, epoch and history."""
+        steps, first = self.steps_per_epoch, self.epoch * self.steps_per_epoch
+        chosen = order(self.row_count, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+        dtype = dtype_name(self.state.parameters)
+        shares = factors = averaging = None
+        if a := self.objective.mixup:
+            shares = generator(self.seed, MIXUP, self.epoch).beta(a, a, len(chosen)).astype(dtype)
+        total = self.epochs * steps
+        if not self.descent.is_constant:
+            factors = self.descent.factors(
+                first,
+                steps,
+                total=total,
+                steps_per_epoch=steps,
+                losses=self._losses_of_epochs() if self.descent.plateau else (),
+            ).astype(dtype)
+        if self.descent.average != "none":
+            averaging = self.descent.averaging(
+                first, steps, total=total, steps_per_epoch=steps
+            ).astype(dtype)
+        if self.rows is not None:
+            chosen = self.rows[:, chosen]
+        return Epoch(chosen, first, shares, factors, averaging)
+
+    def _losses_of_epochs(self) -> list[float]:
+        """What a plateau is seen in: validation losses, or else the mean losses of epochs.
+
+        Those that were known when the present epoch began: a run that goes on in its middle sees
+        the same.
+        """
+        history, steps = self.history, self.steps_per_epoch
+        if self.control.validation is not None:
+            evaluations = zip(history.validation_iterations, history.validation_losses, strict=True)
+            begun = self.epoch * steps
+            return [float(np.mean(loss)) for iteration, loss in evaluations if iteration <= begun]
+        starts = range(0, self.epoch * steps, steps)
+        epochs = (history.losses[start : start + steps] for start in starts)
+        return [float(np.mean(losses, dtype=np.float64)) for losses in epochs]
 
     def run(self, observers: Iterable[Observer] = ()) -> "Training":
-        """Train until the last epoch is done or an observer raises `StopTraining`.
+        """Train until the last epoch is done, `control` has had enough, or an observer raises
+        `StopTraining`.
 
         Raises `Diverged` when a loss or a parameter is no number any more; the run then stands
         where its numbers were last known to be good: after an epoch, or where it began.
@@ -263,22 +395,21 @@ class Training:
             self._tell(observers, "on_end")
         return self
 
+    @property
+    def _is_over(self) -> bool:
+        return bool(self.ended) or self.epoch >= self.epochs
+
     def _run_epochs(self, observers: Sequence[Observer]) -> None:
         pace = Pace()
-        rows = feed(
-            self.split,
-            batch_size=self.batch_size,
-            classes=self.model.layer_sizes[-1],
-            backend=self.backend,
-        )
-        while self.epoch < self.epochs:
-            chosen = order(
-                len(self.split.labels), seed=self.seed, epoch=self.epoch, shuffle=self.shuffle
-            )
-            with contextlib.closing(rows.epoch(chosen, first=self.step)) as segments:
+        rows = self.feed()
+        self._look_whether_it_is_over()
+        while not self._is_over:
+            with contextlib.closing(rows.epoch(self.epoch_inputs(), done=self.step)) as segments:
                 for segment in segments:
                     self.state = self.state._replace(offset=segment.offset)
                     self._run_segment(segment, pace, observers)
+                    if self.ended:
+                        return
             self._finish_epoch()
             self._tell(observers, "on_epoch")
 
@@ -289,8 +420,13 @@ class Training:
         if segment.steps:  # none are left where a run was stopped at an epoch's last
             with backend.threads(self.threads.number):
                 self.engine.start(self.state, segment.data, steps=segment.steps)
-        while self.step < last:
-            count = min(pace.tick, last - self.step)
+        every = [self.control.validate_every, *(observer.every for observer in observers)]
+        while self.step < last and not self.ended:
+            count = min(
+                pace.tick,
+                last - self.step,
+                *(number - self.iteration % number for number in every if number),
+            )
             with backend.threads(self.threads.number):
                 self.state, metrics = self.engine.run(self.state, segment.data, count)
                 losses = backend.to_numpy(metrics.loss)
@@ -300,6 +436,9 @@ class Training:
             self.correct += correct.sum(axis=0)
             self.step += count
             pace.measure(count, self._count_seconds(since=started))
+            if self.control.validate_every and self.iteration % self.control.validate_every == 0:
+                self._validate()
+            self._look_whether_it_is_over()
             self._tell(observers, "on_tick")
             started = time.perf_counter()
             if self.threads.may_change and pace.asks_for_threads:
@@ -314,14 +453,48 @@ class Training:
         self.history.accuracies.append(self.correct / (self.steps_per_epoch * self.batch_size))
         self.correct = np.zeros_like(self.correct)
         self.epoch, self.step = self.epoch + 1, 0
+        if self.control.validation is not None and not self.control.validate_every:
+            self._validate()
+        self._look_whether_it_is_over()
         snapshot = self.snapshot()
-        if not snapshot.finite:
+        if not (snapshot.finite or self.control.lets_members_diverge):
             raise Diverged(self._divergence("a parameter is not finite", self.iteration))
         self.last_good = snapshot
 
+    def _validate(self) -> None:
+        """Evaluate the network as it would be used now, and remember the best."""
+        validation = self.control.validation
+        assert validation is not None
+        parameters = self._present_parameters
+        found = evaluate(
+            self.model,
+            parameters,
+            validation,
+            objective=self.objective,
+            backend=self.backend,
+        )
+        self.history.validation_iterations.append(self.iteration)
+        self.history.validation_losses.append(np.asarray(found.loss))
+        self.history.validation_accuracies.append(np.asarray(found.accuracy))
+        if self.control.keep_best:
+            cost = self.control.cost(found.loss, found.accuracy)
+            kept = self.backend.to_numpy(parameters)
+            best = self.best or Best(cost, kept)
+            self.best = best.or_better(cost, kept)
+
+    def _look_whether_it_is_over(self) -> None:
+        control, history = self.control, self.history
+        evaluations = zip(history.validation_losses, history.validation_accuracies, strict=True)
+        if control.has_run_dry([control.cost(*evaluation) for evaluation in evaluations]):
+            self.ended = (
+                f"no better validation {control.monitor} in the last {control.patience} evaluations"
+            )
+        elif self.seconds >= control.time_limit:
+            self.ended = f"the time limit of {control.time_limit:g} s is reached"
+
     def _check(self, losses: np.ndarray) -> None:
         bad = ~np.isfinite(losses)
-        if bad.any():
+        if bad.any() and not (self.control.lets_members_diverge and not bad[-1].all()):
             first = np.argwhere(bad)[0]
             found = f"the loss became {losses[tuple(first)]}"
             if len(first) > 1:
@@ -330,7 +503,7 @@ class Training:
 
     def _divergence(self, found: str, iteration: int) -> str:
         epoch, step = divmod(iteration - 1, self.steps_per_epoch)
-        rates = np.unique(self.last_good.optimizer["learning_rate"])
+        rates = np.unique(self.descent.learning_rate)
         rate = ", ".join(f"{rate:g}" for rate in rates)
         return (
             f"{found} at iteration {iteration} (epoch {epoch + 1}, step {step + 1}) with "
@@ -355,6 +528,54 @@ class Training:
             raise stop
 
 
+def _named(tree: object, name: str = "") -> dict[str, Array]:
+    """The arrays of a nest of named tuples by name: `optimizer.m`."""
+    if tree is None:
+        return {}
+    if not isinstance(tree, tuple):
+        return {name: tree}
+    prefix = f"{name}." if name else ""
+    found: dict[str, Array] = {}
+    for part, branch in tree._asdict().items():  # type: ignore[attr-defined]
+        found |= _named(branch, prefix + part)
+    return found
+
+
+def _kept(state: TrainingState) -> dict[str, Array]:
+    """What of the state a snapshot has: not what follows from the settings and the counters."""
+    return _named(state._replace(offset=None, step=None, learning_rate=None, weight_decay=None))
+
+
+def _with_kept(state: TrainingState, arrays: Mapping[str, Array]) -> TrainingState:
+    """The state with the arrays of a snapshot in it."""
+    leaves = (arrays.get(name, array) for name, array in _named(state).items())
+    restored: TrainingState = rebuild(state, leaves)
+    return restored
+
+
+FAST = 0.01
+"""The learning rate, at least, of steps that are compared: slower, they may change too little."""
+
+
+def _fast_enough_to_see(
+    state: TrainingState, data: TrainingData, *, backend: Backend
+) -> tuple[TrainingState, TrainingData]:
+    """State and data whose learning rate moves parameters by more than they are rounded."""
+    rate = backend.to_numpy(state.learning_rate)
+    state = state._replace(learning_rate=backend.asarray(np.maximum(rate, rate.dtype.type(FAST))))
+    if data.factors is not None:
+        ones = np.ones(data.factors.shape, rate.dtype)
+        data = data._replace(factors=backend.asarray(ones))
+    return state, data
+
+
+def _parts(model: MLP, leaf: Array, *, xp: Namespace) -> list[Array]:
+    """A flat vector as the layers' parts of it; another array whole."""
+    if leaf.ndim and leaf.shape[-1] == model.parameter_count > 1:
+        return list(model.unflatten(leaf, xp=xp).values())
+    return [leaf]
+
+
 def train(
     model: MLP,
     split: Split,
@@ -365,19 +586,27 @@ def train(
     seed: int | Iterable[int] = 0,
     shuffle: bool = False,
     parameters: Array | None = None,
+    objective: Objective | None = None,
+    descent: Descent | None = None,
+    control: Control | None = None,
+    rows: np.ndarray | None = None,
+    sample_weights: np.ndarray | None = None,
     backend: Backend | None = None,
     dtype: str = "float32",
     threads: int = 0,
     compile: str = "auto",
     observers: Iterable[Observer] = (),
 ) -> Training:
-    """Train a network by mini-batch SGD and return the finished run.
+    """Train a network, by default by mini-batch SGD, and return the finished run.
 
-    `split` has the rows X (n, l0), bytes or floating, and labels (n,). The defaults are the
-    lecture's. A sequence of E seeds trains E networks at once on the same batches, whose order
-    the first seed gives. Training starts from `parameters` (flat, on the device or the host) or
-    from `model.initialize(seed)`. `dtype` is one of `xpmlp.backends.PRECISIONS`; `threads` and
-    `compile` are as for `Training.begin`. The result has `parameters` and `history`.
+    `split` has the rows X (n, l0), bytes or floating, and labels (n,) or targets (n, K). The
+    defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
+    batches, whose order the first seed gives, or on `rows` (E, n) of their own. Training starts
+    from `parameters` (flat, on the device or the host) or from `model.initialize(seed)`.
+    `objective` says what is minimised, `descent` how (it brings its own learning rate), `control`
+    what is watched meanwhile; `sample_weights` (n,) weigh rows. `dtype` is one of
+    `xpmlp.backends.PRECISIONS`; `threads` and `compile` are as for `Training.begin`. The result
+    has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that is no
     number any more.
@@ -385,8 +614,7 @@ def train(
     backend = backend or select_backend()
     if isinstance(seed, Iterable):
         seed = member_seeds(seed)
-    if dtype not in PRECISIONS:
-        raise InputError(f"dtype={dtype!r}: use {', '.join(PRECISIONS)}")
+    one_of(PRECISIONS, dtype=dtype)
     if parameters is None:
         parameters = model.initialize(seed, backend=backend, dtype=PRECISIONS[dtype])
     elif dtype in DTYPES:
@@ -395,11 +623,15 @@ def train(
         model,
         split,
         parameters=parameters,
-        optimizer=sgd(learning_rate),
+        objective=objective,
+        descent=descent or Descent(learning_rate=learning_rate),
+        control=control,
+        rows=rows,
+        sample_weights=sample_weights,
         backend=backend,
         epochs=epochs,
         batch_size=batch_size,
-        seed=seed[0] if isinstance(seed, list) else seed,
+        seed=seed,
         shuffle=shuffle,
         threads=threads,
         precision=dtype or None,

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 from xpmlp.algebra import (
     ACTIVATIONS,
+    LOSSES,
     dense,
     dense_backward,
     dense_backward_parameters,
     one_hot,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
+    running,
 )
 from xpmlp.compiler import Program
 from xpmlp.compiler.program import Call
 from xpmlp.network import MLP
-from xpmlp.training.step import count_correct
+from xpmlp.training.step import count_correct, score
 
 
 class Phase(NamedTuple):
@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     name: str
     counted: str = ""
 
+
+LOSS_PHASES = {"softmax_cross_entropy": "softmax, cross-entropy"}
 
 ROWS = Kind("rows: take, scale, one-hot")
 
@@ -69,9 +71,12 @@ def _kinds() -> dict[str, Kind]:
         dense: Kind("forward product + bias", "forward"),
         dense_backward: Kind("backward dW, db, dA", "backward"),
         dense_backward_parameters: Kind("backward dW, db", "backward"),
-        softmax_cross_entropy: Kind("softmax, cross-entropy"),
-        softmax_cross_entropy_backward: Kind("backward dL"),
+        score: Kind("count right answers"),
+        running: Kind("running statistics"),
     }
+    for name, loss in LOSSES.items():
+        kinds[loss.forward] = Kind(LOSS_PHASES.get(name, name.replace("_", " ")))
+        kinds[loss.backward] = Kind("backward dL")
     for name, activation in ACTIVATIONS.items():
         kinds[activation.forward] = Kind(name, "activation")
         kinds[activation.backward] = Kind(f"backward {name}", "backward activation")

@@ -17,9 +17,8 @@ import numpy as np
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
 from xpmlp.compiler import Program, leaves, rebuild, record
-from xpmlp.data import order
 from xpmlp.training.engine import Engine
-from xpmlp.training.feeding import Segment, feed
+from xpmlp.training.feeding import Segment
 from xpmlp.training.loop import Training
 from xpmlp.training.pace import tick_length
 from xpmlp.training.phases import Phase, phases_of
@@ -108,22 +107,10 @@ def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
     Raises `Untraceable` for a step that no program can hold.
     """
     backend = training.backend
-    rows = feed(
-        training.split,
-        batch_size=training.batch_size,
-        classes=training.model.layer_sizes[-1],
-        backend=backend,
-    )
-    chosen = order(
-        len(training.split.labels),
-        seed=training.seed,
-        epoch=training.epoch,
-        shuffle=training.shuffle,
-    )
     with (
         backend.activate(),
         backend.threads(training.threads.number),
-        contextlib.closing(rows.epoch(chosen)) as segments,
+        contextlib.closing(training.feed().epoch(training.epoch_inputs())) as segments,
     ):
         return _profile(training, next(segments), clock)
 
@@ -131,7 +118,7 @@ def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
 def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     backend, precision = training.backend, training.engine.precision
     state = training.state._replace(offset=segment.offset)
-    maker = functools.partial(make_step, training.model, training.optimizer)
+    maker = functools.partial(make_step, training.model, training.objective, training.descent)
     engine = Engine(backend, maker, precision=precision, compile=training.engine.mode)
     engine.start(state, segment.data, steps=segment.steps)
 

@@ -1,35 +1,52 @@
 """One step of mini-batch training, as a pure function of state and data.
 
 It names no library, makes no array on a device of its choosing and never waits for the device,
-so a backend may run it as it is, jit it or capture it.
+so a backend may run it as it is, jit it or capture it. What a run has no use for is None in state
+and data, and costs nothing.
 """
 
 from typing import Any, NamedTuple
 
-from xpmlp.algebra import one_hot
+from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
-from xpmlp.network import MLP
-from xpmlp.optimizers import Optimizer
+from xpmlp.network import MLP, Noise, Objective
+from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
+from xpmlp.training.descent import Descent
 from xpmlp.typing import Array, Namespace
 
 
 class TrainingState(NamedTuple):
-    """What a step changes: flat parameters, the optimizer's state, and where the epoch stands.
+    """What a step changes, and what it learns by.
 
-    `offset` is a scalar array: the position in the epoch's order of the next batch's first row.
+    `parameters` (P,) is the flat vector of what is learned, `optimizer` the optimizer's own state,
+    `learning_rate` and `weight_decay` scalars, (E, 1) where each member has its own, or vectors
+    where weights and biases differ. `offset` is the position in the epoch's order of the next
+    batch's first row, and `step` (1,) the number of steps done. `statistics` (S,) are the running
+    ones of batch normalisation; `mean` and `mean_statistics` what averaging keeps of both.
     """
 
     parameters: Array
     optimizer: Any
+    learning_rate: Array
     offset: Array
+    step: Array | None = None
+    weight_decay: Array | None = None
+    statistics: Array | None = None
+    mean: Array | None = None
+    mean_statistics: Array | None = None
 
 
 class TrainingData(NamedTuple):
     """What a step reads, all of it on the device.
 
-    X (n, l0) as stored, labels (n,), order (n,) the rows in this epoch's order,
-    positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
+    X (n, l0) as stored; labels (n,), or targets (n, K); order (n,) the rows in this epoch's order,
+    or (E, n) one for each member; positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
+    Of the rows: weights (n,), and shares (n,) for mixup, in the epoch's order. Of the steps from
+    number `first` (1,) on: factors (steps,) of the learning rate, and averaging (steps,), the
+    weight of each step's parameters in their mean. For dropout `key`, `columns` and, where members
+    differ, the rates (E, 1, 1). `spread` (K,), or
+    (E, 1, K), is 1 / variance of each target, for R².
     """
 
     X: Array
@@ -37,27 +54,98 @@ class TrainingData(NamedTuple):
     order: Array
     positions: Array
     classes: Array
+    spread: Array | None = None
+    weights: Array | None = None
+    shares: Array | None = None
+    first: Array | None = None
+    factors: Array | None = None
+    averaging: Array | None = None
+    key: Array | None = None
+    columns: Array | None = None
+    input_rate: Array | None = None
+    hidden_rate: Array | None = None
 
 
-def make_step(model: MLP, optimizer: Optimizer, *, xp: Namespace) -> Step:
+def make_step(
+    model: MLP,
+    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
+    descent: Descent = Descent(),  # noqa: B008
+    *,
+    xp: Namespace,
+) -> Step:
     """The training step of a network: (state, data) -> (state, metrics).
 
     Source: lecture 11, the body of "for b_idx in range(n_batch)".
     """
 
     def step(state: TrainingState, data: TrainingData) -> tuple[TrainingState, StepMetrics]:
-        parameters, optimizer_state, offset = state
-        rows = xp.take(data.order, offset + data.positions)
-        X = inputs(xp.take(data.X, rows, axis=0), dtype=parameters.dtype, xp=xp)
-        labels = xp.take(data.labels, rows)
-        Y = one_hot(labels, data.classes, dtype=parameters.dtype, xp=xp)
+        parameters, optimizer, offset = state.parameters, state.optimizer, state.offset
+        places = offset + data.positions
+        rows = xp.take(data.order, places, axis=-1)
+        X = inputs(take_rows(data.X, rows, xp=xp), dtype=parameters.dtype, xp=xp)
+        labels, Y = take_targets(model, data, rows, dtype=parameters.dtype, xp=xp)
+        weights = None if data.weights is None else take_rows(data.weights, rows, xp=xp)
+        if data.shares is not None:
+            share = xp.take(data.shares, places)[:, None]
+            X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
+        noise = None
+        if data.key is not None:
+            noise = Noise(
+                data.key,
+                state.step,
+                data.positions,
+                data.columns,
+                objective.input_dropout if data.input_rate is None else data.input_rate,
+                objective.dropout if data.hidden_rate is None else data.hidden_rate,
+            )
 
-        J, gradients, L = model.forward_backward(parameters, X, Y, xp=xp)
-        metrics = StepMetrics(J, count_correct(L, labels, xp=xp))
+        J, gradients, L, statistics = model.forward_backward(
+            parameters,
+            X,
+            Y,
+            objective=objective,
+            weights=weights,
+            noise=noise,
+            statistics=state.statistics,
+            xp=xp,
+        )
+        metrics = StepMetrics(J, score(model, L, labels, Y, data.spread, xp=xp))
 
-        parameters, optimizer_state = optimizer.update(parameters, gradients, optimizer_state)
+        if descent.clip_value:
+            gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
+        if descent.clip_norm:
+            gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
+        rate = state.learning_rate
+        number = None if data.first is None else state.step - data.first
+        if data.factors is not None:
+            rate = rate * xp.take(data.factors, number)
+        if state.weight_decay is not None:
+            parameters = decay(parameters, rate, state.weight_decay, xp=xp)
+        parameters, optimizer = descent.optimizer.update(
+            parameters, gradients, optimizer, rate, xp=xp
+        )
+        if descent.max_norm:
+            parameters = model.constrained(parameters, descent.max_norm, xp=xp)
+
+        mean, mean_statistics = state.mean, state.mean_statistics
+        if data.averaging is not None:
+            weight = xp.take(data.averaging, number)
+            mean = average(mean, parameters, weight, xp=xp)
+            if statistics is not None:
+                mean_statistics = average(mean_statistics, statistics, weight, xp=xp)
         offset += data.positions.shape[0]
-        return TrainingState(parameters, optimizer_state, offset), metrics
+        return (
+            state._replace(
+                parameters=parameters,
+                optimizer=optimizer,
+                offset=offset,
+                step=None if state.step is None else state.step + 1,
+                statistics=statistics,
+                mean=mean,
+                mean_statistics=mean_statistics,
+            ),
+            metrics,
+        )
 
     return step
 
@@ -71,6 +159,47 @@ def inputs(rows: Array, *, dtype: Any, xp: Namespace) -> Array:
     if rows.dtype == xp.uint8:
         X /= 255.0
     return X
+
+
+def take_rows(source: Array, rows: Array, *, xp: Namespace) -> Array:
+    """Rows of an array by number: (N,) -> (N, ...), or a set for each member (E, N)."""
+    if rows.ndim == 1:
+        return xp.take(source, rows, axis=0)
+    taken = xp.take(source, xp.reshape(rows, (-1,)), axis=0)
+    return xp.reshape(taken, (*rows.shape, *source.shape[1:]))
+
+
+def take_targets(
+    model: MLP, data: TrainingData, rows: Array, *, dtype: Any, xp: Namespace
+) -> tuple[Array, Array]:
+    """The labels of rows as stored, and their targets Y (N, K); for each member (E, N, K)."""
+    labels = take_rows(data.labels, rows, xp=xp)
+    if rows.ndim == 1:
+        return labels, model.targets(labels, data.classes, dtype=dtype, xp=xp)
+    flat = xp.reshape(labels, (-1, *data.labels.shape[1:]))
+    Y = model.targets(flat, data.classes, dtype=dtype, xp=xp)
+    return labels, xp.reshape(Y, (*rows.shape, Y.shape[-1]))
+
+
+def rolled(rows: Array, *, xp: Namespace) -> Array:
+    """Each row's partner in mixup: the next row of the batch, of the last one the first."""
+    return xp.concat([rows[..., 1:, :], rows[..., :1, :]], axis=-2)
+
+
+def score(
+    model: MLP, L: Array, labels: Array, Y: Array, spread: Array | None, *, xp: Namespace
+) -> Array:
+    """How many rows are right; one count per member. Divided by the rows it is the accuracy.
+
+    Softmax: the largest output is at the label. Sigmoid: all K answers are right. Numbers: the sum
+    over rows of 1 - (L - Y)² / variance, averaged over outputs, whose mean over all rows is R².
+    """
+    if model.output == "identity":
+        return xp.sum(1.0 - xp.mean((L - Y) * (L - Y) * spread, axis=-1), axis=-1)
+    if model.output == "softmax":
+        return count_correct(L, labels if labels.ndim < Y.ndim else xp.argmax(Y, axis=-1), xp=xp)
+    wrong = xp.astype((L > 0.0) != (Y > 0.5), xp.int64)
+    return xp.sum(xp.astype(xp.sum(wrong, axis=-1) == 0, xp.int64), axis=-1)
 
 
 def count_correct(L: Array, labels: Array, *, xp: Namespace) -> Array:

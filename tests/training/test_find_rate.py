@@ -1,0 +1,163 @@
+"""The search for a learning rate: its curve, what is read from it, and what is refused."""
+
+import numpy as np
+import pytest
+
+from xpmlp import MLP, Control, Descent, InputError, Objective, Plateau, Split, Training
+from xpmlp.backends import select_backend
+from xpmlp.optimizers import adam
+from xpmlp.reports import plot_rates
+from xpmlp.schedules import SCHEDULES
+from xpmlp.training.find_rate import EXPLODED, RateCurve, find_rate
+
+MODEL = MLP((12, 8, 4), hidden="tanh")
+
+
+def some_rows(count: int = 400) -> Split:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, count)
+    X = random.integers(0, 128, (count, 12), dtype=np.uint8)
+    X[np.arange(count), labels] += 127  # something to learn
+    return Split(X, labels)
+
+
+def begin(**changes) -> Training:
+    settings = {
+        "model": MODEL,
+        "split": some_rows(),
+        "parameters": MODEL.initialize(0, initializer="glorot_uniform"),
+        "backend": select_backend("numpy"),
+        "epochs": 1,
+        "batch_size": 16,
+        "seed": 0,
+        "shuffle": True,
+        **changes,
+    }
+    return Training.begin(**settings)
+
+
+def test_the_curve_is_flat_then_falls() -> None:
+    curve = find_rate(begin(), lowest=1e-5, highest=1.0, steps=200)
+    np.testing.assert_allclose(curve.rates, np.geomspace(1e-5, 1.0, 200))
+    assert curve.losses.shape == curve.smoothed.shape == (200,)
+    assert curve.falls
+    assert curve.smoothed[:100].min() > 0.95 * curve.smoothed[0]  # too slow to be seen
+    assert 0.02 < curve.steepest < curve.lowest <= 1.0
+    assert not curve.rises
+
+
+def test_the_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
+    training = begin(descent=Descent(learning_rate=1e-20))
+    curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
+    np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
+
+
+def test_it_stops_where_the_loss_explodes() -> None:
+    model = MLP((12, 8, 4), hidden="relu")
+    training = begin(model=model, parameters=model.initialize(0, initializer="he_normal"))
+    curve = find_rate(training, lowest=1e-4, highest=1e6, steps=200)
+    assert 10 <= len(curve.losses) < 200
+    assert np.isfinite(curve.losses).all()
+    assert curve.falls
+    assert curve.rises
+    assert curve.steepest < curve.lowest < curve.rates[-1]
+    assert curve.losses[-1] > EXPLODED * curve.smoothed.min()
+
+
+def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
+    validation = some_rows(40)
+    training = begin(
+        descent=Descent(
+            optimizer=adam(), learning_rate=7.0, schedule=SCHEDULES["one_cycle"](), warm_up=1.0
+        ),
+        control=Control(validation=validation, patience=1, keep_best=True, time_limit=1e-9),
+        objective=Objective(dropout=0.2),
+    )
+    before = training.snapshot()
+    curve = find_rate(training, highest=1.0, steps=60)
+    after = training.snapshot()
+    for name, array in before.state.items():
+        np.testing.assert_array_equal(after.state[name], array)
+    assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
+    plain = begin(
+        descent=Descent(optimizer=adam(), plateau=Plateau()), objective=Objective(dropout=0.2)
+    )
+    np.testing.assert_array_equal(find_rate(plain, highest=1.0, steps=60).losses, curve.losses)
+
+
+def test_rows_weigh_what_they_weigh_in_the_run() -> None:
+    weights = np.where(some_rows().labels == 0, 3.0, 0.5)
+    objective = Objective(class_weights=(1.0, 2.0, 1.0, 1.0))
+    training = begin(
+        sample_weights=weights, objective=objective, descent=Descent(learning_rate=1e-20)
+    )
+    curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
+    np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lowest": 1.0, "highest": 0.1}, "rates from 1 to 0.1: give two, the smaller first"),
+        ({"lowest": 0.0}, "rates from 0 to 10"),
+        ({"lowest": -1.0}, "rates from -1"),
+        ({"highest": float("inf")}, "to inf"),
+        ({"lowest": float("nan")}, "from nan"),
+        ({"steps": 9}, "steps=9: give at least 10"),
+        ({"highest": 1e300}, "1e\\+300: beyond what float32 can hold"),
+    ],
+)
+def test_what_is_refused(settings, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        find_rate(begin(), **settings)
+
+
+def test_members_are_refused() -> None:
+    training = begin(parameters=MODEL.initialize([0, 1]), seed=[0, 1])
+    with pytest.raises(InputError, match="one network"):
+        find_rate(training)
+
+
+def test_a_rate_that_is_too_large_from_the_start() -> None:
+    model = MLP((12, 8, 4), hidden="relu")
+    training = begin(model=model, parameters=model.initialize(0))
+    with pytest.raises(InputError, match=r"explodes within \d steps, at a rate of 1e\+30"):
+        find_rate(training, lowest=1e30, highest=2e30)
+
+
+# What is read from a curve
+
+
+def made(loss, steps: int = 300, scatter: float = 0.1) -> RateCurve:
+    decades = np.linspace(-6.0, 1.0, steps)
+    noise = np.random.default_rng(0).normal(0.0, scatter, steps)
+    return RateCurve(10.0**decades, loss(decades) + noise)
+
+
+def test_the_steepest_place_is_found_in_noise() -> None:
+    curve = made(lambda x: 3.0 - 2.0 / (1.0 + np.exp(-6.0 * (x + 2.0))), scatter=0.3)
+    assert -2.3 < np.log10(curve.steepest) < -1.7
+    assert curve.falls
+    assert not curve.rises
+
+
+@pytest.mark.parametrize("steps", [10, 50, 300, 3000])
+def test_a_loss_that_only_scatters_falls_nowhere(steps: int) -> None:
+    assert not made(lambda x: np.full_like(x, 2.0), steps, scatter=0.3).falls
+
+
+def test_an_explosion_at_the_end_hides_no_fall() -> None:
+    curve = made(lambda x: 3.0 - 1.0 / (1.0 + np.exp(-6.0 * (x + 2.0))) + np.exp(20.0 * x))
+    assert -2.4 < np.log10(curve.steepest) < -1.6
+    assert np.log10(curve.lowest) < 0.0
+    assert curve.falls
+    assert curve.rises
+
+
+@pytest.mark.parametrize("steps", [10, 300])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e30])
+def test_any_curve_can_be_drawn(tmp_path, steps: int, scale: float) -> None:
+    curve = made(lambda x: 3.0 - np.tanh(x + 2.0) + scale * np.exp(20.0 * x), steps)
+    plot_rates(curve, tmp_path / "a.png")
+    plot_rates(RateCurve(curve.rates, np.full(steps, 2.0)), tmp_path / "flat.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "flat.png"]

@@ -1,0 +1,85 @@
+"""When a run is looked at, what counts as better, and when it has had enough."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from xpmlp.checks import check_range, one_of
+from xpmlp.data import Split
+from xpmlp.errors import InputError
+
+MONITORS = ("loss", "accuracy")
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a run is watched with. Every decision follows from its history, but for the time.
+
+    validation   rows that are held out, to evaluate the network on after every epoch
+    validate_every   evaluate every so many steps in place of every epoch; 0 for epochs
+    monitor      what of it counts: the validation `loss` or `accuracy`
+    patience     evaluations without a better one after which the run ends; 0 for never
+    keep_best    the run ends with the parameters that were best; each member with its own
+    time_limit   seconds of training after which the run ends
+    lets_members_diverge   a member whose loss is no number any more does not end the run of the
+                 others; the run ends when all are so
+
+    Raises `InputError` for values out of range, and for a rule that needs validation without it.
+    """
+
+    validation: Split | None = None
+    validate_every: int = 0
+    monitor: str = "loss"
+    patience: int = 0
+    keep_best: bool = False
+    time_limit: float = math.inf
+    lets_members_diverge: bool = False
+
+    def __post_init__(self) -> None:
+        one_of(MONITORS, monitor=self.monitor)
+        for name in ("validate_every", "patience"):
+            if type(getattr(self, name)) is not int:
+                raise InputError(f"{name}={getattr(self, name)}: give a whole number")
+            check_range(name, getattr(self, name), least=0, below=math.inf)
+        if not self.time_limit > 0.0:
+            raise InputError(f"time_limit={self.time_limit}: give seconds, more than 0")
+        for name in ("validate_every", "patience", "keep_best"):
+            if getattr(self, name) and self.validation is None:
+                raise InputError(
+                    f"{name}={getattr(self, name)}: needs rows to validate on; "
+                    "hold some out, such as validation=0.1"
+                )
+
+    def cost(self, loss: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+        """What of an evaluation should be small."""
+        return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
+
+    def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
+        """Which of some evaluations is best, over members on average."""
+        costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
+        return int(np.argmin(costs))
+
+    def has_run_dry(self, costs: Sequence[np.ndarray]) -> bool:
+        """Whether no network has got better in the last `patience` evaluations."""
+        if not self.patience or len(costs) <= self.patience:
+            return False
+        before, since = np.asarray(costs[: -self.patience]), np.asarray(costs[-self.patience :])
+        return not bool((since.min(axis=0) < before.min(axis=0)).any())
+
+
+class Best(NamedTuple):
+    """The best parameters seen, flat, on the host, and what they cost: one of each per member."""
+
+    cost: np.ndarray
+    parameters: np.ndarray
+
+    def or_better(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
+        """For each member the better of this and of another."""
+        is_better = np.asarray(cost) < self.cost
+        return Best(
+            np.where(is_better, cost, self.cost),
+            np.where(is_better[..., None], parameters, self.parameters),
+        )

@@ -1,0 +1,138 @@
+"""How parameters go down the gradient: optimizer, rates by time and group, limits, averages."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xpmlp.checks import check_range, one_of
+from xpmlp.errors import InputError
+from xpmlp.network import MLP
+from xpmlp.optimizers import Optimizer, ema_weights, sgd, swa_weights
+from xpmlp.schedules import Schedule, constant, plateau_factor, warm_up
+
+AVERAGES = ("none", "ema", "swa")
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The learning rate falls by `factor` when `patience` evaluations brought nothing better."""
+
+    patience: int = 5
+    factor: float = 0.1
+
+
+@dataclass(frozen=True)
+class Descent:
+    """An optimizer and all that it is steered by. What is not asked for costs nothing.
+
+    learning_rate   one number, or one for each member
+    schedule        what it is multiplied by at each step, of `xpmlp.schedules`
+    warm_up         epochs over which it first rises from nothing
+    plateau         what becomes of it when nothing gets better
+    bias_rate       biases (and gammas and betas) learn so many times as fast as weights
+    weight_decay    decoupled: parameters shrink by learning_rate * weight_decay in each step; one
+                    number, or one for each member
+    bias_decay      whether biases decay, too
+    clip_norm       the gradient of a network is made no longer than this; 0 for no limit
+    clip_value      each entry of it is made no larger than this; 0 for no limit
+    max_norm        the weights into a hidden unit are held to this norm; 0 for no limit
+    average         `ema`: an exponential mean over steps (`average_decay`); `swa`: the plain mean
+                    of the ends of epochs, from the share `average_start` of the run on
+
+    Raises `InputError` for values out of range.
+    """
+
+    optimizer: Optimizer = field(default_factory=sgd)
+    learning_rate: float | Sequence[float] = 0.03
+    schedule: Schedule = field(default_factory=constant)
+    warm_up: float = 0.0
+    plateau: Plateau | None = None
+    bias_rate: float = 1.0
+    weight_decay: float | Sequence[float] = 0.0
+    bias_decay: bool = False
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+    max_norm: float = 0.0
+    average: str = "none"
+    average_decay: float = 0.999
+    average_start: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
+        for name in ("weight_decay", "warm_up", "bias_rate", "clip_norm", "clip_value", "max_norm"):
+            check_range(name, getattr(self, name), least=0.0, below=math.inf)
+        for name in ("average_decay", "average_start"):
+            check_range(name, getattr(self, name), least=0.0, below=1.0)
+        one_of(AVERAGES, average=self.average)
+
+    def rates(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray:
+        """The learning rate as the state has it: (), (E, 1), (P,) or (E, P)."""
+        groups = np.where(model.is_weight, 1.0, self.bias_rate) if self.bias_rate != 1.0 else None
+        return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
+
+    def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
+        """The weight decay likewise; None if there is none."""
+        if not np.any(self.weight_decay):
+            return None
+        groups = None if self.bias_decay else model.is_weight.astype(np.float64)
+        return _by_group("weight_decay", self.weight_decay, groups, members, dtype)
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether what a step does depends on its number."""
+        return not self.is_constant or self.average != "none"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the learning rate stays what it is."""
+        return self.schedule.name == "constant" and not self.warm_up and self.plateau is None
+
+    def factors(
+        self, first: int, count: int, *, total: int, steps_per_epoch: int, losses: Sequence[float]
+    ) -> np.ndarray:
+        """What the learning rate is multiplied by at `count` steps from number `first` on.
+
+        `losses` are what the plateau looks at, all there were before.
+        """
+        schedule = self.schedule
+        if self.warm_up:
+            schedule = warm_up(schedule, max(1, round(self.warm_up * steps_per_epoch)))
+        steps = np.arange(first, first + count)
+        factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
+        if self.plateau is not None:
+            patience, factor = self.plateau.patience, self.plateau.factor
+            factors = factors * plateau_factor(losses, patience=patience, factor=factor)
+        return factors
+
+    def averaging(self, first: int, count: int, *, total: int, steps_per_epoch: int) -> np.ndarray:
+        """The weight of the parameters after each of these steps in their mean."""
+        if self.average == "ema":
+            return ema_weights(first + count, self.average_decay)[first:]
+        start = max(1, round(self.average_start * total / steps_per_epoch)) * steps_per_epoch - 1
+        weights = swa_weights(first + count, start, steps_per_epoch)
+        weights[:start] = 1.0  # until the mean begins it is the parameters themselves
+        return weights[first:]
+
+
+def _by_group(
+    name: str,
+    value: float | Sequence[float],
+    groups: np.ndarray | None,
+    members: tuple[int, ...],
+    dtype: str,
+) -> np.ndarray:
+    """A number, or one for each member (E, 1), times one for each parameter if groups differ."""
+    numbers = np.asarray(value, np.float64)
+    if numbers.ndim:
+        if numbers.shape != members:
+            raise InputError(
+                f"{name}={','.join(f'{number:g}' for number in numbers)}: {len(numbers)} values "
+                f"for {members[0] if members else 1} members; give one, or one for each"
+            )
+        numbers = numbers[:, None]
+    info = np.finfo(dtype)
+    if numbers.max() > info.max or (name == "learning_rate" and numbers.min() < info.tiny):
+        raise InputError(f"{name}={value}: beyond what {dtype} can hold")
+    return np.asarray(numbers if groups is None else numbers * groups, dtype)
