@@ -1,11 +1,18 @@
-"""Pictures of a run, drawn from its history alone."""
+"""Pictures: of a run, of the search for a learning rate, of a sweep."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xpmlp.files import write_atomically
 from xpmlp.training import History
+from xpmlp.training.find_rate import RateCurve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_training(history: History, path: Path) -> None:
@@ -48,3 +55,76 @@ def accuracy_ticks(accuracy: np.ndarray) -> np.ndarray:
     tenths = min(4, int(np.floor(accuracy.min() * 10.0))) if accuracy.size else 4
     by = 1 if tenths >= 3 else 2
     return np.arange(tenths - tenths % by, 11, by) / 10.0
+
+
+def plot_rates(curve: RateCurve, path: Path) -> None:
+    """Draw the loss over the learning rate, as `find_rate` saw it, and what to read from it."""
+    with _drawn(path, (8, 5)) as figure:
+        axes = figure.subplots()
+        axes.semilogx(curve.rates, curve.losses, linewidth=0.6, alpha=0.5, label="single steps")
+        axes.semilogx(curve.rates, curve.smoothed, linewidth=2, label="smoothed")
+        if curve.falls:
+            axes.axvline(
+                curve.steepest, color="black", linestyle=":",
+                label=f"falls fastest at {curve.steepest:.2g}",
+            )  # fmt: skip
+        # What explodes at the end would leave the rest of the curve flat.
+        low, high = curve.losses.min(), np.quantile(curve.losses[: len(curve.losses) // 2], 0.98)
+        if low < high:
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("training loss")
+        axes.legend()
+
+
+WIDE = 30.0
+"""From this ratio of the largest to the smallest loss on, only logarithms tell losses apart."""
+
+
+def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path) -> None:
+    """Draw validation accuracy and loss of each setting: a point for each seed, a bar for the mean.
+
+    `outcomes` are (label, losses, accuracies), from top to bottom; NaN is a network that diverged.
+    The setting with the smallest mean loss stands out.
+    """
+    count = len(outcomes)
+    means = [losses.mean() for _, losses, _ in outcomes]
+    best = int(np.nanargmin(means)) if np.isfinite(means).any() else None
+    width = 8.0 + 0.09 * max(len(label) for label, _, _ in outcomes)
+    with _drawn(path, (width, max(2.5, 1.2 + 0.35 * count))) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, name in zip(panels, ("accuracy", "loss"), strict=True):
+            for place, (_, losses, accuracies) in enumerate(outcomes):
+                values = losses if name == "loss" else accuracies
+                colour = "C1" if place == best else "C0"
+                axes.plot(values, np.full(len(values), place), "o", alpha=0.6, color=colour)
+                if len(values) > 1 and np.isfinite(values).all():
+                    axes.plot(values.mean(), place, "|", markersize=16, color="black")
+                if diverged := np.count_nonzero(np.isnan(values)):
+                    said = (
+                        f"{diverged} of {len(values)} diverged" if len(values) > 1 else "diverged"
+                    )
+                    axes.annotate(
+                        said, (0.99, place), xycoords=("axes fraction", "data"),
+                        ha="right", va="center", color="C3",
+                    )  # fmt: skip
+            axes.set_xlabel(f"validation {name}")
+            axes.grid(alpha=0.3)
+        found = np.concatenate([losses for _, losses, _ in outcomes])
+        found = found[np.isfinite(found)]
+        if found.size and 0.0 < found.min() < found.max() / WIDE:
+            panels[1].set_xscale("log")
+        panels[0].set_yticks(range(count), [label for label, _, _ in outcomes])
+        panels[0].set_ylim(count - 0.4, -0.6)
+
+
+@contextlib.contextmanager
+def _drawn(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
+    """A figure to draw on, which is written when that is done."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -154,7 +154,7 @@ def test_resume_refuses_a_damaged_checkpoint(refused, trained: Path, damage: str
         checkpoint.write_text("what is this?")
     elif damage == "other network":
         save_file(
-            {**load_file(checkpoint), "parameters": np.zeros(3, np.float32)},
+            {**load_file(checkpoint), "state.parameters": np.zeros(3, np.float32)},
             checkpoint,
             metadata={"xpmlp": '{"epoch": 1, "step": 0, "seconds": 1.0}'},
         )
@@ -389,8 +389,8 @@ def test_pipes_and_devices_are_refused(command, tiny) -> None:
         ("correct", lambda array: np.zeros_like(array, shape=3)),
         ("loss", lambda array: np.zeros((len(array), 2))),
         ("accuracy", lambda array: array[:0]),
-        ("parameters", lambda array: array * np.nan),
-        ("optimizer.momentum", None),
+        ("state.parameters", lambda array: array * np.nan),
+        ("state.optimizer.momentum", None),
     ],
 )
 def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, change) -> None:

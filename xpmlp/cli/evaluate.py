@@ -25,9 +25,12 @@ def evaluate(
     """
     directory = RunDirectory.existing(run)
     model, parameters, _ = directory.load_model()
-    dataset = load_data(data or directory.recipe.data).for_network(model.layer_sizes)
+    recipe = directory.recipe
+    dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
     chosen = select_backend(backend or "auto", device)
-    found = evaluate_network(model, parameters, dataset.test, backend=chosen)
+    found = evaluate_network(
+        model, parameters, dataset.test, objective=recipe.objective(), backend=chosen
+    )
     accuracy, loss = np.atleast_1d(found.accuracy), np.atleast_1d(found.loss)
     rows = len(dataset.test.labels)
     if as_json:

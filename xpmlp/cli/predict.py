@@ -13,6 +13,7 @@ from xpmlp.cli.console import say
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
 from xpmlp.errors import InputError
+from xpmlp.network import MLP
 from xpmlp.runs import RunDirectory, TrainedModel
 from xpmlp.training import predict as predict_rows
 
@@ -26,7 +27,7 @@ def predict(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which class each input is, and how probable each class.
+    """Say which class each input is, and how probable each class; or what numbers belong to it.
 
     Pictures may have any size and either background; the rows of a .npy file are taken as in
     training. With members, the committee answers.
@@ -47,21 +48,44 @@ def predict(
                     {
                         "input": str(path),
                         "row": row,
-                        "class": int(probabilities.argmax()),
-                        "probabilities": [float(value) for value in probabilities],
+                        **_answer(trained.model, values),
+                        VALUES[trained.model.output]: [float(value) for value in values],
                     }
-                    for path, row, probabilities in answers
+                    for path, row, values in answers
                 ]
             )
         )
         return
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
-    classes = "".join(f"{f'P({number})':>7}" for number in range(trained.model.layer_sizes[-1]))
-    say(f"{'input':<{width}}  class  {classes}")
-    for name, (_, _, probabilities) in zip(names, answers, strict=True):
-        shown = "".join(f"{value:7.4f}" for value in probabilities)
-        say(f"{name:<{width}}  {probabilities.argmax():>5}  {shown}")
+    model = trained.model
+    symbol = "Y" if model.output == "identity" else "P"
+    columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
+    answer = "" if model.output == "identity" else f"{_word(model):>7}"
+    say(f"{'input':<{width}}{answer}{columns}")
+    for name, (_, _, values) in zip(names, answers, strict=True):
+        said = "".join(
+            f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>7}"
+            for one in _answer(model, values).values()
+        )
+        say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
+
+
+VALUES = {"softmax": "probabilities", "sigmoid": "probabilities", "identity": "values"}
+
+
+def _word(model: MLP) -> str:
+    return "classes" if model.output == "sigmoid" and model.layer_sizes[-1] > 1 else "class"
+
+
+def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:
+    """The class; with a sigmoid 0 or 1, or all classes whose answer is yes; of numbers nothing."""
+    if model.output == "softmax":
+        return {"class": int(values.argmax())}
+    if model.output == "identity":
+        return {}
+    yes = np.flatnonzero(values > 0.5).tolist()
+    return {"class": len(yes)} if len(values) == 1 else {"classes": yes}
 
 
 def _rows(path: Path, trained: TrainedModel) -> np.ndarray:

@@ -17,6 +17,7 @@ from xpmlp.cli.options import (
     RecipeArgument,
     SeedOption,
     SettingsOption,
+    seconds,
 )
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
@@ -61,6 +62,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
     ] = None,
+    time_limit: Annotated[str | None, typer.Option(help="End after so long: 60s, 10m, 1h.")] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
     ] = None,
@@ -68,7 +70,9 @@ def train(
         bool,
         typer.Option("--profile", help="First show where a step's time goes (us, GFLOP/s)."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing but errors (and --profile).")
+    ] = False,
 ) -> None:
     """Train a network: by default the lecture's, on MNIST, on a GPU if one works.
 
@@ -89,12 +93,13 @@ def train(
         "compile": compile,
         "members": members,
         "initial_weights": None if initial_weights is None else str(initial_weights),
+        "time_limit": None if time_limit is None else seconds(time_limit),
     }
     options = {name: value for name, value in options.items() if value is not None}
     if resume is None:
         planned = load_recipe(recipe, settings or [], options)
         _begin(planned, out, name=Path(recipe).stem, is_profiled=profile, quiet=quiet)
-    elif recipe == "lecture" and not (out or settings) and options.keys() <= {"epochs"}:
+    elif recipe == "lecture" and not (out or settings) and options.keys() <= MAY_DIFFER:
         _go_on(RunDirectory.existing(resume), options, is_profiled=profile, quiet=quiet)
     else:
         raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
@@ -110,9 +115,13 @@ def _threads(given: str | None) -> object:
         return given
 
 
+MAY_DIFFER = {"epochs", "time_limit"}
+"""What a run that is gone on with can be told anew."""
+
+
 def _begin(recipe: Recipe, out: Path | None, *, name: str, is_profiled: bool, quiet: bool) -> None:
     """A new run. Whatever can be refused is refused before its directory is made."""
-    dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
+    dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
     training = begin_training(recipe, dataset, backend)
@@ -130,7 +139,7 @@ def _go_on(
         raise InputError(
             f"{run.path}: its {snapshot.epoch} epochs are done; ask for more with --epochs"
         )
-    dataset = load_data(recipe.data).for_network(recipe.layer_sizes)
+    dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     backend.reason = f"{backend.name} on {backend.device_name}: as the run began"
     training = begin_training(recipe, dataset, backend)
@@ -165,18 +174,26 @@ def _carry_out(
             _save(run, training, dataset)
             raise Diverged(f"{error} in {run.path}") from error
         summary = _save(run, training, dataset)
-    if training.epoch < training.epochs:
+    if training.epoch < training.epochs and not training.ended:
         complain(
             f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
             f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
         )
     elif not quiet:
+        if training.ended:
+            say(f"Ended in epoch {min(training.epoch + 1, training.epochs)}: {training.ended}")
         _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 
 
 def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
-    test = evaluate(training.model, training.parameters, dataset.test, backend=training.backend)
+    test = evaluate(
+        training.model,
+        training.parameters,
+        dataset.test,
+        objective=training.objective,
+        backend=training.backend,
+    )
     summary = run.save_results(training, test, image_shape=dataset.image_shape)
     if training.history.losses:
         plot_training(training.history, run.plot)
@@ -195,7 +212,14 @@ def _introduce(training: Training) -> None:
 
 
 def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
-    say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
+    if summary["train_accuracy"] is not None:
+        say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
+    if "validation_accuracy" in summary:
+        say(
+            f"Validation accuracy {summary['validation_accuracy']:.2%}, loss "
+            f"{summary['validation_loss']:.4f}, at best (iteration "
+            f"{summary['validation_iteration']:,})"
+        )
     say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
     if "members" in summary:
         say(

@@ -1,5 +1,11 @@
-"""A whole run as data: what to train, on what, how, and where."""
+"""Recipes: runs of training as data, in TOML files."""
 
-from xpmlp.recipes.recipe import Recipe, load_recipe, recipe_names
+from xpmlp.recipes.recipe import (
+    Recipe,
+    describe_recipe,
+    load_recipe,
+    read_setting,
+    recipe_names,
+)
 
-__all__ = ["Recipe", "load_recipe", "recipe_names"]
+__all__ = ["Recipe", "describe_recipe", "load_recipe", "read_setting", "recipe_names"]

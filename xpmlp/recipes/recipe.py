@@ -1,13 +1,15 @@
 """The schema of a recipe, and how one is read: file, then `--set`, then options."""
 
-import difflib
+import inspect
+import itertools
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import tomli_w
 from pydantic import (
     AfterValidator,
@@ -19,14 +21,28 @@ from pydantic import (
     model_validator,
 )
 
-from xpmlp.algebra import ACTIVATIONS
+from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.backends import BACKENDS, PRECISIONS, Backend
-from xpmlp.data import MNIST
+from xpmlp.checks import check_range, nearest
+from xpmlp.data import MNIST, Split
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file
-from xpmlp.network import MLP, OUTPUTS, check_layer_sizes
+from xpmlp.network import (
+    INITIALIZERS,
+    MLP,
+    NORMALIZATIONS,
+    OUTPUTS,
+    Objective,
+    check_layer_sizes,
+)
+from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
+from xpmlp.schedules import SCHEDULES
+from xpmlp.training import AVERAGES, MONITORS, Control, Descent, Plateau
 
 SUFFIX = ".toml"
+
+BY_MEMBER = ("learning_rate", "weight_decay", "dropout", "input_dropout", "seed")
+"""The settings that may have a value for each member."""
 
 
 def _widths(value: object) -> object:
@@ -47,20 +63,24 @@ Width = Annotated[int, Field(lt=2**28)]
 """Bounded so that NumPy can count the bytes of any two layers: memory is the limit met first."""
 
 
-def _rates(value: object) -> object:
-    """Learning rates, one for all members or one for each; also as text, `0.01,0.03`."""
+def _numbers(value: object) -> object:
+    """A number, or one for each member; also as text, `0.01,0.03`."""
     if isinstance(value, str):
         try:
-            rates = [float(rate) for rate in value.split(",")]
+            value = [float(number) for number in value.split(",")]
         except ValueError:
             raise ValueError("give a number, or one for each member: 0.01,0.03") from None
-        value = rates if len(rates) > 1 else rates[0]
-    for rate in value if isinstance(value, list) else [value]:
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+    numbers: list[Any] = value if isinstance(value, list) else [value]
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise ValueError("give a number, or one for each member: 0.01,0.03")
-        if not 0.0 < rate < math.inf:
-            raise ValueError("give a finite number greater than 0")
-    return value
+    if not numbers:
+        raise ValueError("give a number, or one for each member: 0.01,0.03")
+    return value if len(numbers) > 1 else numbers[0]
+
+
+Numbers = Annotated[float | list[float], BeforeValidator(_numbers)]
+"""One number, or one for each member."""
 
 
 def _one_of(names: Iterable[str]) -> AfterValidator:
@@ -68,15 +88,62 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in known:
-            raise ValueError(f"{_nearest(value, known)}use {', '.join(known)}")
+            raise ValueError(f"{nearest(value, known)}use {', '.join(known)}")
         return value
 
     return AfterValidator(check)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {nearest[0]}? " if nearest else ""
+def _seeds(value: object) -> object:
+    """A seed, or one for each member; also as text, `1,2,3`."""
+    if isinstance(value, str):
+        try:
+            seeds = [int(seed) for seed in value.split(",")]
+        except ValueError:
+            raise ValueError("give a whole number, or one for each member: 1,2,3") from None
+        value = seeds if len(seeds) > 1 else seeds[0]
+    for seed in value if isinstance(value, list) else [value]:
+        if type(seed) is int and not 0 <= seed < 2**63:
+            raise ValueError(f"{seed} is no seed; give 0 or more, and less than 2**63")
+    return value
+
+
+def _class_weights(value: object) -> object:
+    """`balanced`, or a weight for each class; also as text, `1,2,0.5`."""
+    if isinstance(value, str) and value not in ("", BALANCED):
+        try:
+            return [float(weight) for weight in value.split(",")]
+        except ValueError:
+            raise ValueError("give balanced, or a weight for each class: 1,2,0.5") from None
+    return value
+
+
+def _numbers_or_none(value: object) -> object:
+    return None if value is None else _numbers(value)
+
+
+def _as_tuple(value: float | list[float]) -> float | tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """The settings that are not None."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _settings(make: Callable[..., object]) -> set[str]:
+    """What an optimizer, a schedule or the like can be told."""
+    return set(inspect.signature(make).parameters)
+
+
+def _balanced(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Weights by which all classes count alike, 1 on average over rows."""
+    counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
+    return tuple(len(labels) / (classes * np.maximum(counts, 1)))
+
+
+BALANCED = "balanced"
+PLATEAU = "plateau"
 
 
 class Recipe(BaseModel):
@@ -84,20 +151,78 @@ class Recipe(BaseModel):
 
     `data` is `mnist` or a directory of IDX files; `initial_weights` an .npz file or empty;
     `device` is empty for the backend's first; `threads` is 0 to find the best number of them.
+    What is None takes its usual value for the optimizer or the schedule, and must stay None where
+    that has no such setting. The fields are explained in `xpmlp.network.Objective`,
+    `xpmlp.training.Descent` and `xpmlp.training.Control`; `validation` is the share of the training
+    rows that is held out, and `schedule = "plateau"` lets the history decide.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     data: Annotated[str, Field(min_length=1)] = "mnist"
+    validation: float = 0.0
+
     layer_sizes: Annotated[list[Width], BeforeValidator(_widths)] = [784, 64, 32, 10]
     hidden: Annotated[str, _one_of(ACTIVATIONS)] = "sigmoid"
     output: Annotated[str, _one_of(OUTPUTS)] = "softmax"
+    normalization: Annotated[str, _one_of(NORMALIZATIONS)] = "none"
+    residual: bool = False
+
+    initializer: Annotated[str, _one_of(INITIALIZERS)] = "normal"
+    initial_scale: float = 1.0
+    zero_output: bool = False
     initial_weights: str = ""
+
+    loss: Annotated[str, _one_of(("", *LOSSES))] = ""
+    label_smoothing: float = 0.0
+    huber_delta: float | None = None
+    quantile: float | None = None
+    class_weights: Annotated[str | list[float], BeforeValidator(_class_weights)] = ""
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: Numbers = 0.0
+    input_dropout: Numbers = 0.0
+    mixup: float = 0.0
+
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: Annotated[float | list[float], BeforeValidator(_rates)] = 0.03
     shuffle: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "sgd"
+    momentum: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    epsilon: float | None = None
+    rho: float | None = None
+    learning_rate: Numbers = 0.03
+    bias_rate: float = 1.0
+    weight_decay: Annotated[float | list[float] | None, BeforeValidator(_numbers_or_none)] = None
+    bias_decay: bool = False
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+    max_norm: float = 0.0
+
+    schedule: Annotated[str, _one_of((*SCHEDULES, PLATEAU))] = "constant"
+    warm_up: float = 0.0
+    decay_every: int | None = None
+    decay_factor: float | None = None
+    final_factor: float | None = None
+    peak_at: float | None = None
+    initial_factor: float | None = None
+    power: float | None = None
+    plateau_patience: int | None = None
+    plateau_factor: float | None = None
+
+    average: Annotated[str, _one_of(AVERAGES)] = "none"
+    average_decay: float | None = None
+    average_start: float | None = None
+
+    validate_every: int = 0
+    monitor: Annotated[str, _one_of(MONITORS)] = "loss"
+    patience: int = 0
+    keep_best: bool = False
+    time_limit: float = math.inf
+
+    seed: Annotated[int | list[int], BeforeValidator(_seeds)] = 0
     members: Annotated[int, Field(ge=1, le=4096)] = 1
     dtype: Annotated[str, _one_of(PRECISIONS)] = "float32"
     compile: Annotated[str, _one_of(("auto", "require", "off"))] = "auto"
@@ -106,30 +231,158 @@ class Recipe(BaseModel):
     device: str = ""
 
     @model_validator(mode="after")
-    def _rate_for_each_member(self) -> "Recipe":
-        rates = self.learning_rate
-        if isinstance(rates, list) and len(rates) != self.members:
-            raise ValueError(
-                f"learning_rate={','.join(map(str, rates))}: {len(rates)} rates for "
-                f"{self.members} members; give one, or one for each (--members {len(rates)})"
-            )
+    def _fits_together(self) -> "Recipe":
+        """What the parts refuse, and what contradicts another setting."""
+        self._check_members()
+        self._check_choices()
+        _ = self.model, self.descent
+        if self.class_weights:
+            weights = self.class_weights
+            shown = ",".join(map(str, weights)) if isinstance(weights, list) else weights
+            if self.output == "identity":
+                raise InputError(
+                    f"class_weights={shown}: an output of numbers has no classes; leave it out, or "
+                    "train with output=softmax"
+                )
+            if self.mixup:
+                raise InputError(
+                    f"class_weights={shown}: with mixup={self.mixup:g} a row is of several "
+                    "classes; choose one"
+                )
+        if self.plateau_patience is not None:
+            check_range("plateau_patience", self.plateau_patience, least=0, below=math.inf)
+        if self.plateau_factor is not None:
+            check_range("plateau_factor", self.plateau_factor, above=0.0, below=1.0)
+        self.objective().check(self.output, self.layer_sizes[-1])
+        self.control(Split(np.empty((0, 0)), np.empty(0)) if self.validation else None)
+        check_range("validation", self.validation, least=0.0, below=1.0)
+        check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
         return self
+
+    def _check_members(self) -> None:
+        for name in BY_MEMBER:
+            values = getattr(self, name)
+            if isinstance(values, list) and len(values) != self.members:
+                kind = "rates" if name == "learning_rate" else "values"
+                raise InputError(
+                    f"{name}={','.join(map(str, values))}: {len(values)} {kind} for "
+                    f"{self.members} members; give one, or one for each (--members {len(values)})"
+                )
+
+    def _check_choices(self) -> None:
+        """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
+        for kind, has in self._settings_of_choices().items():
+            known = {name for one in has.values() for name in one}
+            chosen = getattr(self, kind)
+            for name in sorted(known - has.get(chosen, set())):
+                if getattr(self, name) is not None:
+                    with_it = [one for one, settings in has.items() if name in settings]
+                    raise InputError(
+                        f"{name}={getattr(self, name)}: {kind}={chosen or 'the usual'} has no such "
+                        f"setting; leave it out, or use {kind}={' or '.join(with_it)}"
+                    )
+
+    def _settings_of_choices(self) -> dict[str, dict[str, set[str]]]:
+        """For each choice, the settings that each of its values has."""
+        return {
+            "optimizer": {name: _settings(make) for name, make in OPTIMIZERS.items()},
+            "schedule": {
+                **{name: _settings(make) for name, make in SCHEDULES.items()},
+                PLATEAU: {"plateau_patience", "plateau_factor"},
+            },
+            "loss": {"huber": {"huber_delta"}, "quantile": {"quantile"}},
+            "average": {"ema": {"average_decay"}, "swa": {"average_start"}},
+        }
 
     @property
     def model(self) -> MLP:
         """The network that the recipe trains."""
-        return MLP(self.layer_sizes, hidden=self.hidden, output=self.output)
+        return MLP(
+            self.layer_sizes,
+            hidden=self.hidden,
+            output=self.output,
+            normalization=self.normalization,
+            residual=self.residual,
+        )
+
+    def objective(self, labels: np.ndarray | None = None) -> Objective:
+        """What it minimises; balanced class weights are counted in the labels, 1 each without."""
+        weights: Sequence[float] = ()
+        if self.class_weights == BALANCED and labels is not None:
+            weights = _balanced(labels, max(2, self.layer_sizes[-1]))
+        elif isinstance(self.class_weights, list):
+            weights = self.class_weights
+        return Objective(
+            loss=self.loss,
+            label_smoothing=self.label_smoothing,
+            class_weights=tuple(weights),
+            l1=self.l1,
+            l2=self.l2,
+            dropout=_as_tuple(self.dropout),
+            input_dropout=_as_tuple(self.input_dropout),
+            mixup=self.mixup,
+            **_given(huber_delta=self.huber_delta, quantile=self.quantile),
+        )
+
+    @property
+    def descent(self) -> Descent:
+        """How it goes down the gradient."""
+        make = OPTIMIZERS[self.optimizer]
+        plateau, schedule = None, SCHEDULES["constant"]()
+        if self.schedule == PLATEAU:
+            plateau = Plateau(**_given(patience=self.plateau_patience, factor=self.plateau_factor))
+        else:
+            schedule = SCHEDULES[self.schedule](**self._chosen(SCHEDULES[self.schedule]))
+        usual = WEIGHT_DECAY.get(self.optimizer, 0.0)
+        return Descent(
+            optimizer=make(**self._chosen(make)),
+            learning_rate=_as_tuple(self.learning_rate),
+            schedule=schedule,
+            warm_up=self.warm_up,
+            plateau=plateau,
+            bias_rate=self.bias_rate,
+            weight_decay=usual if self.weight_decay is None else _as_tuple(self.weight_decay),
+            bias_decay=self.bias_decay,
+            clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
+            max_norm=self.max_norm,
+            average=self.average,
+            **_given(average_decay=self.average_decay, average_start=self.average_start),
+        )
+
+    def control(self, validation: Split | None) -> Control:
+        """What it is watched with, given the rows held out."""
+        return Control(
+            validation=validation,
+            validate_every=self.validate_every,
+            monitor=self.monitor,
+            patience=self.patience,
+            keep_best=self.keep_best,
+            time_limit=self.time_limit,
+        )
+
+    def _chosen(self, make: Callable[..., object]) -> dict[str, object]:
+        """The settings given for what an optimizer or a schedule is made by."""
+        return _given(**{name: getattr(self, name) for name in _settings(make)})
 
     @property
     def seeds(self) -> int | list[int]:
         """The seed of the one network, or a seed for each member, counted up from `seed`."""
-        if self.members == 1:
+        if isinstance(self.seed, list) or self.members == 1:
             return self.seed
         return [self.seed + member for member in range(self.members)]
 
+    @property
+    def of_one_network(self) -> "Recipe":
+        """This recipe with the first of its members alone."""
+        first = {
+            name: value[0] for name in BY_MEMBER if isinstance(value := getattr(self, name), list)
+        }
+        return self.replace({**first, "members": 1})
+
     def replace(self, changes: Mapping[str, object]) -> "Recipe":
         """This recipe with some fields changed, checked as a whole."""
-        return _checked({**self.model_dump(), **changes}, source="")
+        return _checked({**self.model_dump(), **changes})
 
     def resolved(self, backend: Backend) -> "Recipe":
         """The recipe as it will run: backend and device as chosen, and paths from the root.
@@ -139,6 +392,7 @@ class Recipe(BaseModel):
         changes: dict[str, object] = {
             "backend": backend.name,
             "device": backend.device_name,
+            **self._usual_settings(),
         }
         if not self.threads:
             found = backend.choose_threads(
@@ -151,9 +405,40 @@ class Recipe(BaseModel):
             changes["initial_weights"] = str(Path(self.initial_weights).absolute())
         return self.replace(changes)
 
+    def _usual_settings(self) -> dict[str, object]:
+        """The values of the settings that were left to what was chosen."""
+        usual: dict[str, object] = {"weight_decay": WEIGHT_DECAY.get(self.optimizer, 0.0)}
+        for kind, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if (make := table.get(getattr(self, kind))) is not None:
+                for name, parameter in inspect.signature(make).parameters.items():
+                    usual[name] = parameter.default
+        if self.schedule == PLATEAU:
+            usual |= {"plateau_patience": Plateau.patience, "plateau_factor": Plateau.factor}
+        for kind, settings in self._settings_of_choices().items():
+            if kind in ("loss", "average"):
+                owner = Objective if kind == "loss" else Descent
+                for name in settings.get(getattr(self, kind), ()):
+                    usual[name] = getattr(owner, name)
+        return {name: value for name, value in usual.items() if getattr(self, name) is None}
+
     def to_toml(self) -> str:
         """The recipe as text, every field written out."""
-        return tomli_w.dumps(self.model_dump())
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+class Description(NamedTuple):
+    """What a recipe is about, and what was measured with it: its file's first lines."""
+
+    about: str
+    measured: str
+
+
+def describe_recipe(name: str) -> Description:
+    """What the comment at the head of a recipe says; its second half begins with `Measured:`."""
+    text = resources.files("xpmlp.recipes").joinpath(name + SUFFIX).read_text("utf-8")
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    about, _, measured = " ".join(line.strip("# ") for line in lines).partition(" Measured: ")
+    return Description(about, measured)
 
 
 def recipe_names() -> list[str]:
@@ -171,16 +456,18 @@ def load_recipe(
     An option that is None was not given; `hidden_sizes` replaces the widths between the first
     and the last. Raises `InputError` that names the field, the value and what is allowed.
     """
-    values = _read(name_or_file)
     source = f"{name_or_file}: " if name_or_file.endswith(SUFFIX) else ""
-    recipe = _checked(values, source=source)
-    recipe = recipe.replace(dict(_setting(text) for text in settings))
-    changes = {name: value for name, value in (options or {}).items() if value is not None}
-    inner = changes.pop("hidden_sizes", None)
+    file = _read(name_or_file)
+    _refuse_unknown(file, source)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    inner = given.pop("hidden_sizes", None)
+    changes = {**dict(read_setting(text) for text in settings), **given}
     if inner is not None:  # --hidden 64,32: the widths between the data's and the classes'
-        first, *_, last = recipe.layer_sizes
+        # The file and the settings are looked at first: without widths there are none to keep.
+        widths = _checked({**file, **changes}, source=source, file=file).layer_sizes
+        first, *_, last = widths
         changes["layer_sizes"] = ",".join(map(str, (first, *([inner] if inner else []), last)))
-    return recipe.replace(changes)
+    return _checked({**file, **changes}, source=source, file=file.keys() - changes.keys())
 
 
 def _read(name_or_file: str) -> dict[str, Any]:
@@ -203,7 +490,7 @@ def _read(name_or_file: str) -> dict[str, Any]:
         ) from error
 
 
-def _setting(text: str) -> tuple[str, object]:
+def read_setting(text: str) -> tuple[str, object]:
     """`key=value`, the value as TOML has it, or else as plain text."""
     key, equals, value = text.partition("=")
     if not equals:
@@ -214,11 +501,18 @@ def _setting(text: str) -> tuple[str, object]:
         return key.strip(), value.strip()
 
 
-def _checked(values: Mapping[str, object], *, source: str) -> Recipe:
+def _refuse_unknown(values: Iterable[str], source: str) -> None:
     fields = list(Recipe.model_fields)
     for key in values:
         if key not in fields:
             raise InputError(source + _unknown("setting", key, fields))
+
+
+def _checked(
+    values: Mapping[str, object], *, source: str = "", file: Collection[str] = ()
+) -> Recipe:
+    """The recipe of these values; `source` begins what is said of those that a file gave."""
+    _refuse_unknown(values, "")
     try:
         return Recipe.model_validate(dict(values))
     except ValidationError as error:
@@ -235,9 +529,14 @@ def _checked(values: Mapping[str, object], *, source: str) -> Recipe:
                 shown = repr(value)
             prefix = f"{name}={shown}: "
             reasons.append(reason if reason.startswith(f"{name}=") else prefix + reason)
-        raise InputError(source + "; ".join(reasons)) from error
+        is_of_file = all(problem["loc"] and problem["loc"][0] in file for problem in error.errors())
+        raise InputError((source if is_of_file else "") + "; ".join(reasons)) from error
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    """What to say of an unknown name; of many settings the nearest is enough."""
+    near = nearest(name, known)
+    if kind == "setting" and near:
+        return f"setting {name!r} is unknown: {near.strip()}"
     also = f", or the path of a {SUFFIX} file" if kind == "recipe" else ""
-    return f"{kind} {name!r} is unknown: {_nearest(name, known)}use {', '.join(known)}{also}"
+    return f"{kind} {name!r} is unknown: {near}use {', '.join(known)}{also}"

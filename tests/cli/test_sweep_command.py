@@ -1,0 +1,315 @@
+"""`xpmlp sweep` and `xpmlp find-rate`: what they say, leave behind and refuse."""
+
+import csv
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xpmlp.cli.watching import Interruption
+from xpmlp.recipes import load_recipe
+from xpmlp.training import Training
+
+OVER = ["--over", "learning_rate=0.1,0.5"]
+
+
+@pytest.fixture
+def unswept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep leaves out its picture, which takes longer than all the rest."""
+    monkeypatch.setattr("xpmlp.cli.sweep.plot_sweep", lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def small(data: Path) -> list[str]:
+    """A sweep's options on the tiny data: 2 epochs of a small network."""
+    settings = ("layer_sizes=16,8,10", "batch_size=4", "epochs=2", "validation=0.2")
+    return [
+        "sweep", "--backend", "numpy", "--data", str(data),
+        *(word for text in settings for word in ("--set", text)),
+    ]  # fmt: skip
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) -> None:
+    said = command(*small, *OVER, "--over", "hidden=tanh,sigmoid", "--members", "2")
+    assert said.status == 0, said
+    assert [line for line in said.err.splitlines() if line.startswith("run")] == [
+        "run 1 of 2: hidden=tanh; 4 networks at once",
+        "run 2 of 2: hidden=sigmoid; 4 networks at once",
+    ]
+    _, head, *rows, measured, saved = said.out.splitlines()
+    columns = ["learning_rate", "hidden", "seeds", "validation accuracy", "validation loss"]
+    assert head.split("  ") == [column for column in head.split("  ") if column.strip() or True]
+    assert [word.strip() for word in head.split("  ") if word.strip()] == columns
+    assert len(rows) == 4
+    losses = [float(row.split()[-3]) for row in rows]
+    assert losses == sorted(losses)
+    assert measured == "Measured on 20 training rows held out; the test set was not looked at"
+    rate, hidden, *_ = rows[0].split()
+    data = small[small.index("--data") + 1]
+    assert saved == (
+        f"Saved in sweeps/lecture-1 (next: xpmlp train lecture --backend numpy --data {data} "
+        "--set layer_sizes=16,8,10 --set batch_size=4 --set epochs=2 --set validation=0.2 "
+        f"--set learning_rate={rate} --set hidden={hidden})"
+    )
+    place = tmp_path / "sweeps" / "lecture-1"
+    assert sorted(path.name for path in place.iterdir()) == [
+        "recipe.toml", "sweep.csv", "sweep.png",
+    ]  # fmt: skip
+    found = table(place / "sweep.csv")
+    assert list(found[0]) == [
+        "learning_rate", "hidden", "seed", "validation_loss", "validation_accuracy",
+    ]  # fmt: skip
+    assert [row["seed"] for row in found] == ["11", "12"] * 4
+    best = np.mean([float(row["validation_loss"]) for row in found[:2]])
+    assert f"{best:.4g}" == rows[0].split()[-3]
+    with Image.open(place / "sweep.png") as picture:
+        assert picture.format == "PNG"
+    assert load_recipe(str(place / "recipe.toml")).epochs == 2
+
+
+@pytest.mark.usefixtures("unswept", "undrawn")
+def test_the_next_command_trains_what_was_best(command, small) -> None:
+    said = command(
+        *small, "--over", "shuffle=true,false", "--over", "layer_sizes=[16,10],[16,9,10]"
+    )
+    assert said.status == 0
+    words = said.out.splitlines()[-1].partition("(next: xpmlp ")[2].rstrip(")").split()
+    assert sum(word.startswith("layer_sizes=") for word in words) == 1
+    assert command(*words, "--quiet").status == 0
+
+
+@pytest.mark.usefixtures("unswept")
+def test_each_sweep_has_a_place_of_its_own(command, small, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert command(*small, *OVER).status == 0
+    assert command(*small, *OVER, "--out", "a/b c").status == 0
+    found = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("sweep.csv"))
+    assert found == ["a/b c", "sweeps/lecture-1", "sweeps/lecture-2"]
+
+
+@pytest.mark.usefixtures("unswept")
+def test_rows_are_held_out_where_the_recipe_holds_out_none(command, small) -> None:
+    said = command(*small, *OVER, "--set", "validation=0")
+    assert "Measured on 10 training rows held out" in said.out
+
+
+@pytest.mark.usefixtures("unswept")
+def test_the_test_set_is_not_looked_at(command, small, monkeypatch) -> None:
+    from xpmlp.data import load_data
+
+    class Tested(Exception):
+        pass
+
+    class Blind:
+        def __init__(self, dataset) -> None:
+            self.train = dataset.train
+
+        def __getattr__(self, name: str):
+            raise Tested(name)
+
+    monkeypatch.setattr("xpmlp.cli.sweep.load_data", lambda name: Blind(load_data(name)))
+    assert command(*small, *OVER).status == 0
+
+
+# Divergence
+
+
+def test_a_setting_that_diverges_is_told_and_harms_no_other(command, small) -> None:
+    words = ["--set", "hidden=relu", "--members", "2", "--out"]
+    said = command(*small, "--over", "learning_rate=0.05,1e35", *words, "both")
+    assert said.status == 0
+    first, second = said.out.splitlines()[2:4]
+    assert first.split()[:2] == ["0.05", "2"]
+    assert second.split() == ["1e+35", "2", "2", "of", "2", "diverged"]
+    alone = command(*small, "--over", "learning_rate=0.05", *words, "one")
+    assert alone.out.splitlines()[2].split() == first.split()
+    assert [row["validation_loss"] for row in table(Path("both/sweep.csv"))][2:] == ["nan", "nan"]
+
+
+def test_when_all_diverge_that_is_the_end(command, small) -> None:
+    said = command(*small, "--over", "learning_rate=1e34,1e35", "--set", "hidden=relu")
+    assert said.status == 1
+    assert said.err.splitlines()[-1] == (
+        "xpmlp: every setting diverged: try smaller learning rates (saved in sweeps/lecture-1)"
+    )
+    assert said.out.count("diverged") == 2
+    assert "next:" not in said.out
+    assert Path("sweeps/lecture-1/sweep.png").exists()
+
+
+# Interruption
+
+
+@pytest.mark.usefixtures("unswept")
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "stopped with 0 of 4 settings done; nothing is saved"),
+        (2, "stopped with 2 of 4 settings done; these are saved in sweeps/lecture-1"),
+    ],
+)
+def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, said) -> None:
+    runs = []
+
+    class Stop(Interruption):
+        def on_start(self, training: Training, /) -> None:
+            runs.append(training)
+            if len(runs) == number:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("xpmlp.cli.sweep.Interruption", Stop)
+    found = command(*small, *OVER, "--over", "hidden=tanh,sigmoid")
+    assert found.status == 130
+    assert found.err.splitlines()[-1] == f"xpmlp: {said}"
+    assert len(runs) == number
+    assert Path("sweeps/lecture-1").exists() == (number > 1)
+    if number > 1:
+        rows = table(Path("sweeps/lecture-1/sweep.csv"))
+        assert [row["hidden"] for row in rows] == ["tanh", "tanh"]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("", ["--over is missing", "learning_rate=1e-3,1e-2"]),
+        ("--over learning_rate", ["--over learning_rate:", "KEY=V1,V2"]),
+        ("--over learning_rate=", ["--over learning_rate=:", "KEY=V1,V2"]),
+        ("--over =1,2", ["--over =1,2:", "KEY=V1,V2"]),
+        ("--over learning_rate=0.1,,0.2", ["0.1,,0.2: a value is empty"]),
+        ("--over dropout=0.1 --over dropout=0.2", ["--over dropout: there twice"]),
+        ("--over dropout=0.1,0.1", ["--over dropout: 0.1 is there twice"]),
+        ("--over learning_rat=1,2", ["'learning_rat'", "did you mean learning_rate?"]),
+        ("--over nonsense=1,2", ["'nonsense'", "use data, validation"]),
+        ("--over hidden=relu,tahn", ["hidden=tahn", "did you mean tanh?"]),
+        ("--over learning_rate=0.1,-1", ["learning_rate=-1", "above 0"]),
+        ("--over learning_rate=0.1,fast", ["learning_rate=fast", "number"]),
+        ("--over epochs=1,0", ["epochs=0", "1"]),
+        ("--over layer_sizes=16,8,10", ["layer_sizes=16,8,10", "[784,64,10],[784,128,10]"]),
+        ("--over layer_sizes=[16,10],[15,10]", ["16 values", "the network takes 15"]),
+        ("--over layer_sizes=[16,10],[16,3]", ["largest that fits is 2"]),
+        ("--over batch_size=4,81", ["batch_size=81", "1 to 80"]),
+        ("--over dtype=float32,float16", ["dtype=float16", "numpy computes in"]),
+        ("--over data=mnist", ["--over data", "--data"]),
+        ("--over validation=0.1,0.2", ["--over validation", "cannot be compared"]),
+        ("--over seed=1,2 --members 2", ["--over seed", "--members 1"]),
+        ("--over dropout=0.1 --members 0", ["members=0"]),
+        ("--over dropout=0.1 --members 4097", ["members=4097"]),
+        ("--over dropout=0.1 --set validation=0.001", ["validation=0.001", "holds out 0"]),
+        ("--over dropout=0.1 --set validation=1", ["validation=1"]),
+        ("--over dropout=0.1 --data nowhere", ["nowhere", "give a directory"]),
+        ("--over dropout=0.1 --device cuda", ["'cuda'", "--backend cupy"]),
+        ("lectur --over dropout=0.1", ["'lectur'", "did you mean lecture?"]),
+    ],
+)
+def test_what_a_sweep_refuses_leaves_nothing_behind(refused, small, options, said) -> None:
+    line = refused(*small, *options.split(), "--out", "new")
+    for part in said:
+        assert part in line
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/xpmlp", "/dev/null", "x" * 300])
+def test_a_place_that_cannot_be_made(refused, small, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = refused(*small, *OVER, "--out", out)
+    assert out in line
+    assert "give another --out" in line
+
+
+def test_a_place_that_holds_a_sweep(command, refused, small, unswept) -> None:
+    assert command(*small, *OVER, "--out", "mine").status == 0
+    assert "mine: holds a sweep already" in refused(*small, *OVER, "--out", "mine")
+
+
+def test_sweeps_is_a_file(refused, small, tmp_path: Path) -> None:
+    (tmp_path / "sweeps").write_text("in the way")
+    assert "sweeps/lecture-1: cannot be made" in refused(*small, *OVER)
+
+
+def test_a_place_that_is_full(refused, small, monkeypatch) -> None:
+    def full(self: Path, *_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert "No space left on device" in refused(*small, *OVER, "--out", "new")
+
+
+# find-rate
+
+
+@pytest.fixture(scope="session")
+def search(data: Path) -> list[str]:
+    words = "find-rate --backend numpy --set layer_sizes=16,16,10 --set batch_size=100"
+    return [
+        *words.split(),
+        "--set",
+        "hidden=tanh",
+        "--set",
+        "initializer=glorot_uniform",
+        "--to",
+        "10",
+        "--data",
+        str(data),
+    ]
+
+
+def test_find_rate_draws_its_curve_and_says_the_next_command(
+    command, search, tmp_path: Path, undrawn
+) -> None:
+    said = command(*search, "--steps", "100", "--out", "a b.png")
+    assert said.status == 0, said
+    found, _, drawn = said.out.splitlines()
+    rate = found.removeprefix("The loss falls fastest at a learning rate of ").partition(":")[0]
+    assert 0.001 < float(rate) < 10.0
+    assert drawn.startswith("Drawn in a b.png (next: xpmlp train lecture --backend numpy --data ")
+    assert drawn.endswith(f"--set learning_rate={rate})")
+    with Image.open(tmp_path / "a b.png") as picture:
+        assert picture.format == "PNG"
+    words = drawn.partition("(next: xpmlp ")[2].rstrip(")").split()
+    assert command(*words, "--set", "epochs=1", "--quiet").status == 0
+
+
+def test_find_rate_takes_one_network_of_several(command, search) -> None:
+    settings = ["--set", "members=2", "--set", "learning_rate=0.1,0.2", "--set", "seed=1,2"]
+    assert command(*search, *settings, "--steps", "100").status == 0
+    assert Path("find-rate.png").exists()
+
+
+def test_find_rate_does_not_invent_a_rate(command, search) -> None:
+    said = command(*search, "--to", "1e-5", "--steps", "40")
+    assert (said.status, said.out) == (2, "")
+    assert said.err == (
+        "xpmlp: the loss falls nowhere from 1e-06 to 1e-05, see find-rate.png: "
+        "give other rates (--from, --to) or more --steps\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--from 1 --to 0.1", "the smaller first"),
+        ("--steps 3", "steps=3: give at least 10"),
+        ("--out a.pdf", "a.pdf: the figure is a PNG"),
+        ("--out no/a.png", "no/a.png: cannot be written"),
+        ("--set batch_size=101", "batch_size=101"),
+        ("--hidden 0", "width 1 is 0"),
+        ("--set learning_rat=1", "did you mean learning_rate?"),
+        ("--from 1e35 --to 1e36 --set hidden=relu", "explodes within"),
+    ],
+)
+def test_what_find_rate_refuses_leaves_nothing_behind(refused, search, options, said) -> None:
+    assert said in refused(*search, *options.split())
+
+
+def test_find_rate_refuses_a_directory_for_its_figure(refused, search, tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    assert "a.png: cannot be written (is a directory)" in refused(*search, "--out", "a.png")

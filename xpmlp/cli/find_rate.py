@@ -1,0 +1,89 @@
+"""`xpmlp find-rate`."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpmlp.backends import select_backend
+from xpmlp.cli.console import errors, say
+from xpmlp.cli.next_command import train_command
+from xpmlp.cli.options import (
+    BackendOption,
+    DataOption,
+    DeviceOption,
+    HiddenOption,
+    RecipeArgument,
+    SeedOption,
+    SettingsOption,
+)
+from xpmlp.data import load_data
+from xpmlp.errors import InputError
+from xpmlp.recipes import load_recipe
+from xpmlp.reports import plot_rates
+from xpmlp.runs import begin_training
+from xpmlp.training.find_rate import find_rate as find
+
+
+def find_rate(
+    recipe: RecipeArgument = "lecture",
+    lowest: Annotated[float, typer.Option("--from", help="The smallest rate tried.")] = 1e-6,
+    highest: Annotated[float, typer.Option("--to", help="The largest.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Steps from one to the other.")] = 300,
+    backend: BackendOption = None,
+    device: DeviceOption = None,
+    data: DataOption = None,
+    hidden: HiddenOption = None,
+    seed: SeedOption = None,
+    settings: SettingsOption = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the figure goes.")] = Path(
+        "find-rate.png"
+    ),
+) -> None:
+    """Find a learning rate: train a few hundred steps while it rises, and see where the loss falls.
+
+    Example: xpmlp find-rate modern --steps 500 --out rates.png
+    """
+    options: dict[str, object] = {
+        "backend": backend,
+        "device": device,
+        "data": data,
+        "hidden_sizes": hidden,
+        "seed": seed,
+    }
+    planned = load_recipe(recipe, settings or [], options).of_one_network
+    dataset = load_data(planned.data)
+    chosen = select_backend(planned.backend, planned.device or None)
+    training = begin_training(planned, dataset, chosen)
+    _check_place(out)
+    with errors.status("Training with a rising learning rate ..."):
+        curve = find(training, lowest=lowest, highest=highest, steps=steps)
+    plot_rates(curve, out)
+    if not curve.falls:
+        raise InputError(
+            f"the loss falls nowhere from {lowest:g} to {curve.rates[-1]:.2g}, see {out}: "
+            "give other rates (--from, --to) or more --steps"
+        )
+    say(f"The loss falls fastest at a learning rate of {curve.steepest:.2g}: begin with that")
+    if curve.rises:
+        say(f"It is lowest at {curve.lowest:.2g} and rises beyond: stay below that")
+    else:
+        say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
+    found = {"learning_rate": f"{curve.steepest:.2g}"}
+    options["hidden"] = options.pop("hidden_sizes")
+    again = train_command(recipe, options, settings or [], found)
+    say(f"Drawn in {out} (next: {again})")
+
+
+def _check_place(out: Path) -> None:
+    """Refuse, before anything is trained, a figure that could not be written."""
+    if out.suffix.lower() != ".png":
+        raise InputError(f"{out}: the figure is a PNG; give a name that ends in .png")
+    reason = "is a directory" if out.is_dir() else ""
+    try:
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise InputError(f"{out}: cannot be written ({reason}); give another --out")

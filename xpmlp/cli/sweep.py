@@ -1,0 +1,233 @@
+"""`xpmlp sweep`."""
+
+import contextlib
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from xpmlp.backends import select_backend
+from xpmlp.cli.console import complain, errors, say
+from xpmlp.cli.next_command import as_setting, train_command
+from xpmlp.cli.options import (
+    BackendOption,
+    DataOption,
+    DeviceOption,
+    RecipeArgument,
+    SettingsOption,
+)
+from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
+from xpmlp.data import load_data
+from xpmlp.errors import Diverged, InputError
+from xpmlp.files import write_atomically
+from xpmlp.recipes import Recipe, load_recipe, read_setting
+from xpmlp.reports import plot_sweep
+from xpmlp.sweeps import Outcome, Run, check, grid, plan
+from xpmlp.sweeps import sweep as run_sweep
+from xpmlp.training import Observer
+
+VALIDATION = 0.1
+"""The share of the training rows that is held out where the recipe holds out none."""
+
+
+def sweep(
+    recipe: RecipeArgument = "lecture",
+    over: Annotated[
+        list[str] | None,
+        typer.Option("--over", metavar="KEY=V1,V2,...", help="Values to try; repeatable."),
+    ] = None,
+    members: Annotated[int | None, typer.Option(help="Seeds for each setting.")] = None,
+    backend: BackendOption = None,
+    device: DeviceOption = None,
+    data: DataOption = None,
+    settings: SettingsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where table and figure go (sweeps/RECIPE-N)."),
+    ] = None,
+) -> None:
+    """Try settings of a recipe and compare them on rows held out of the training set.
+
+    Learning rates, weight decays, dropouts and seeds train together, as members of one run.
+
+    Example: xpmlp sweep modern --over learning_rate=1e-3,3e-3 --over dropout=0.2,0.4 --members 3
+    """
+    if not over:
+        raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
+    options = {"backend": backend, "device": device, "data": data, "members": members}
+    planned = load_recipe(recipe, settings or [], options)
+    if not planned.validation:
+        planned = planned.replace({"validation": VALIDATION})
+    combinations = grid(_values(text) for text in over)
+    runs = plan(planned, combinations)
+    dataset = load_data(planned.data)
+    chosen = select_backend(planned.backend, planned.device or None)
+    check(runs, dataset, chosen)
+    # Whatever can be refused has been: now there will be results, and they need a place.
+    directory = _directory(out, Path(recipe).stem, planned)
+
+    say(chosen.reason)
+    interruption = Interruption()
+    with interruption, contextlib.ExitStack() as stack:
+
+        def tell(run: Run, number: int, count: int) -> Sequence[Observer]:
+            errors.print(f"run {number} of {count}: {_in_short(run)}", markup=False)
+            if not errors.is_terminal:
+                return [interruption, ProgressLines()]
+            stack.pop_all().close()  # the bar of a run that diverged is still there
+            bar = ProgressBar()
+            stack.callback(bar.stop)
+            return [interruption, bar]
+
+        outcomes = run_sweep(runs, dataset, chosen, tell=tell)
+    outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
+    ranked = sorted(outcomes, key=lambda outcome: (np.isnan(outcome.loss), outcome.loss))
+    if ranked:
+        _save(directory, outcomes, ranked)
+        for number, line in enumerate(_table(ranked)):
+            say(line, style=None if number else "bold")
+        held_out = round(planned.validation * len(dataset.train.labels))
+        say(f"Measured on {held_out:,} training rows held out; the test set was not looked at")
+    if interruption.status:
+        if not ranked:
+            _forget(directory)
+        complain(
+            f"stopped with {len(ranked)} of {len(combinations)} settings done; "
+            + (f"these are saved in {directory}" if ranked else "nothing is saved")
+        )
+        raise typer.Exit(interruption.status)
+    best, base = ranked[0], {"backend": backend, "device": device, "data": data}
+    if np.isnan(best.loss):
+        raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
+    say(
+        f"Saved in {directory} (next: {train_command(recipe, base, settings or [], best.settings)})"
+    )
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+    key, equals, values = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not values.strip():
+        raise InputError(f"--over {text}: give KEY=V1,V2,..., such as learning_rate=1e-3,1e-2")
+    if key == "layer_sizes" and "[" not in values:
+        raise InputError(f"--over {text}: give lists, such as [784,64,10],[784,128,10]")
+    # A list in brackets is one value.
+    parts, depth = [""], 0
+    for character in values:
+        depth += (character == "[") - (character == "]")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    if not all(map(str.strip, parts)):
+        raise InputError(f"--over {text}: a value is empty; give one between any two commas")
+    return key, [read_setting(f"{key}={part}")[1] for part in parts]
+
+
+def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
+    """A new directory with the recipe in it, which proves it writable.
+
+    Raises `InputError` if it cannot be made or has a sweep in it.
+    """
+    numbered = (Path("sweeps") / f"{name}-{number}" for number in itertools.count(1))
+    for path in numbered if out is None else [out]:
+        try:
+            if (path / "recipe.toml").exists():
+                if out is None:
+                    continue
+                raise InputError(f"{path}: holds a sweep already; give another --out")
+            # Made here and now: of two sweeps that begin together, each gets its own.
+            path.mkdir(parents=True, exist_ok=out is not None)
+        except FileExistsError:
+            if out is None:
+                continue
+            raise InputError(f"{path}: is a file; give another --out") from None
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be made ({error.strerror}); give another --out"
+            ) from error
+        try:
+            _write(path / "recipe.toml", recipe.to_toml())
+        except InputError:
+            _forget(path)
+            raise
+        return path
+    raise AssertionError  # there is always another number
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+
+
+def _forget(directory: Path) -> None:
+    """Remove a sweep that came to nothing; what else is in its directory stays."""
+    with contextlib.suppress(OSError):
+        (directory / "recipe.toml").unlink(missing_ok=True)
+        directory.rmdir()
+
+
+def _in_short(run: Run) -> str:
+    """What all networks of a run have in common, and how many there are."""
+    first, *others = run.settings
+    common = {
+        name: value
+        for name, value in first.items()
+        if all(other[name] == value for other in others)
+    }
+    count = f"{len(run.seeds)} networks at once" if others else "1 network"
+    return f"{_label(common)}; {count}" if common else count
+
+
+def _label(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={as_setting(value)}" for name, value in settings.items())
+
+
+def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome]) -> None:
+    """sweep.csv has a row for each network, the best setting first; sweep.png has the grid's order.
+
+    Nothing is lost of what was trained if the figure cannot be drawn.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = [name for name in ranked[0].settings if name != "seed"]
+    writer.writerow([*names, "seed", "validation_loss", "validation_accuracy"])
+    for outcome in ranked:
+        cells = [as_setting(outcome.settings[name]) for name in names]
+        for seed, *results in zip(
+            outcome.seeds, outcome.losses.tolist(), outcome.accuracies.tolist(), strict=True
+        ):
+            writer.writerow([*cells, seed, *results])
+    _write(directory / "sweep.csv", text.getvalue())
+    plot_sweep(
+        [(_label(outcome.settings), outcome.losses, outcome.accuracies) for outcome in outcomes],
+        directory / "sweep.png",
+    )
+
+
+def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A line for each setting: mean and standard deviation over its seeds."""
+    several = any(len(outcome.seeds) > 1 for outcome in outcomes)
+    seeds = ["seeds"] if several else []
+    rows = [[*outcomes[0].settings, *seeds, "validation accuracy", "validation loss"]]
+    for outcome in outcomes:
+        count = len(outcome.seeds)
+        cells = [as_setting(value) for value in outcome.settings.values()]
+        cells += [str(count)] if several else []
+        if outcome.diverged:
+            cells += [f"{outcome.diverged} of {count} diverged" if count > 1 else "diverged", ""]
+        elif count > 1:
+            accuracy, loss = outcome.accuracies.std(ddof=1), outcome.losses.std(ddof=1)
+            cells.append(f"{outcome.accuracy:.2%} +- {accuracy:.2%}")
+            cells.append(f"{outcome.loss:.4g} +- {loss:.2g}")
+        else:
+            cells += [f"{outcome.accuracy:.2%}", f"{outcome.loss:.4g}"]
+        rows.append(cells)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        yield "  ".join(padded).rstrip()

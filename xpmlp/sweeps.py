@@ -1,0 +1,216 @@
+"""Sweeps: one recipe with many settings, trained together where the shapes allow.
+
+Settings that differ in learning rate, weight decay, dropout or seed are members of one run: the
+same steps train them all, and each comes to what it would have come to by itself. Others take a
+run each, one after another.
+
+    runs = plan(recipe, grid([("learning_rate", [0.01, 0.1]), ("hidden", ["relu", "tanh"])]))
+    check(runs, dataset, backend)
+    outcomes = sweep(runs, dataset, backend)
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.data import Dataset
+from xpmlp.errors import Diverged, InputError
+from xpmlp.recipes import Recipe
+from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
+from xpmlp.runs import begin_training
+from xpmlp.training import Observer, Training, evaluate
+
+SHARED = {
+    "backend": "all settings are trained by one; give it as --backend",
+    "data": "results on other rows cannot be compared; give one --data",
+    "device": "all settings are trained on one; give it as --device",
+    "members": "says how many seeds each setting has; give it as --members",
+    "validation": "results on other rows cannot be compared; give one with --set validation=0.1",
+}
+"""What all settings of a sweep have in common, and why."""
+
+Settings = dict[str, Any]
+"""Values of a recipe by name."""
+
+
+class Run(NamedTuple):
+    """One of the runs that a sweep takes: its recipe, and for each member its setting and seed."""
+
+    recipe: Recipe
+    settings: list[Settings]
+    seeds: list[int]
+
+
+class Outcome(NamedTuple):
+    """What came of one setting: validation loss and accuracy, one for each of its seeds.
+
+    A network whose loss became no number has NaN in both.
+    """
+
+    settings: Settings
+    seeds: list[int]
+    losses: np.ndarray
+    accuracies: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean over seeds; NaN if one of them diverged."""
+        return float(self.losses.mean())
+
+    @property
+    def accuracy(self) -> float:
+        """The mean over seeds; NaN if one of them diverged."""
+        return float(self.accuracies.mean())
+
+    @property
+    def diverged(self) -> int:
+        """How many of its networks did."""
+        return int(np.isnan(self.losses).sum())
+
+
+def grid(over: Iterable[tuple[str, Sequence[Any]]]) -> list[Settings]:
+    """Every combination of some names' values, the last name's changing fastest.
+
+    Raises `InputError` for a name or a value that is there twice, and for a name without values.
+    """
+    values_of: dict[str, Sequence[Any]] = {}
+    for name, values in over:
+        if name in values_of:
+            raise InputError(f"--over {name}: there twice; give all its values at once")
+        if not values:
+            raise InputError(f"--over {name}: no values; give some, such as {name}=V1,V2")
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise InputError(f"--over {name}: {value} is there twice; give it once")
+        values_of[name] = values
+    return [
+        dict(zip(values_of, values, strict=True))
+        for values in itertools.product(*values_of.values())
+    ]
+
+
+def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[Run]:
+    """The runs that a sweep takes.
+
+    A recipe of several members has so many seeds for every setting. The first seed of a run also
+    says which rows are held out and in which order the others come. Where networks of one run
+    would touch one another (an early end, a plateau or a time limit is that of the run), each
+    setting has a run of its own.
+
+    Raises `InputError` for whatever the recipe refuses, for what a sweep has only one of, and for
+    a recipe without validation or with members that already differ in something else than seeds.
+    """
+    if not recipe.validation:
+        raise InputError("validation=0: a sweep compares on rows held out; --set validation=0.1")
+    swept = set(combinations[0])
+    for name in sorted(swept & SHARED.keys()):
+        raise InputError(f"--over {name}: {SHARED[name]}")
+    for name in BY_MEMBER:
+        value = getattr(recipe, name)
+        if name != "seed" and name not in swept and isinstance(value, list):
+            shown = ",".join(map(str, value))
+            raise InputError(f"{name}={shown}: members that differ; try them by --over {name}=...")
+    if "seed" in swept and recipe.members > 1:
+        raise InputError(
+            f"--over seed: each of the {recipe.members} members has a seed of its own; --members 1"
+        )
+    seeds = recipe.seeds if isinstance(recipe.seeds, list) else [recipe.seeds]
+    recipe = recipe.of_one_network
+    groups: dict[str, list[Settings]] = {}
+    for settings in combinations:
+        whole = recipe.replace(settings)  # refused for its own sake
+        apart = settings.keys() if _touches(whole) else settings.keys() - set(BY_MEMBER)
+        key = repr([(name, settings[name]) for name in settings if name in apart])
+        groups.setdefault(key, []).append(settings)
+    return [_run(recipe, group, seeds) for group in groups.values()]
+
+
+def _touches(recipe: Recipe) -> bool:
+    """Whether what becomes of a network depends on those that are trained beside it."""
+    is_limited = recipe.time_limit < math.inf
+    return bool(recipe.patience) or is_limited or recipe.schedule == PLATEAU
+
+
+def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> Run:
+    """Settings that differ by member only, each with all seeds or with its own, as one run."""
+    members = [
+        (settings, seed)
+        for settings in group
+        for seed in ([settings["seed"]] if "seed" in settings else seeds)
+    ]
+    differing = [{**settings, "seed": seed} for settings, seed in members]
+    changes: Settings = {**differing[0], "members": len(members)}
+    if len(members) > 1:
+        changes |= {
+            name: [member[name] for member in differing]
+            for name in BY_MEMBER
+            if name in differing[0]
+        }
+    owners, seeds = zip(*members, strict=True)
+    return Run(recipe.replace(changes), list(owners), list(seeds))
+
+
+def check(runs: Iterable[Run], dataset: Dataset, backend: Backend) -> None:
+    """Begin every run and forget it: raises `InputError` for what the data or the backend refuse.
+
+    So nothing is trained in vain where a later run cannot be.
+    """
+    for run in runs:
+        begin_training(run.recipe, dataset, backend)
+
+
+def sweep(
+    runs: Sequence[Run],
+    dataset: Dataset,
+    backend: Backend,
+    *,
+    tell: Callable[[Run, int, int], Sequence[Observer]] = lambda *_: (),
+) -> list[Outcome]:
+    """Train every run and say how each setting did on the rows held out; never on the test set.
+
+    `tell` is asked, before each run, for its observers; it is given the run, its number from 1
+    on, and how many there are. A network that diverges does not stop the others. An observer that
+    stops a run stops the sweep: the outcomes are those of the runs that were finished.
+    """
+    outcomes: list[Outcome] = []
+    for number, run in enumerate(runs, start=1):
+        training = begin_training(run.recipe, dataset, backend, lets_members_diverge=True)
+        try:
+            training.run(tell(run, number, len(runs)))
+        except Diverged:  # all of them
+            nothing = np.full(len(run.seeds), np.nan)
+            outcomes += _outcomes(run, nothing, nothing)
+            continue
+        if training.epoch < training.epochs and not training.ended:
+            break
+        outcomes += _outcomes(run, *_results(training))
+    return outcomes
+
+
+def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
+    """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
+    assert training.control.validation is not None
+    found = evaluate(
+        training.model,
+        training.parameters,
+        training.control.validation,
+        objective=training.objective,
+        backend=training.backend,
+    )
+    losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.accuracy)
+    is_number = np.isfinite(losses)
+    return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)
+
+
+def _outcomes(run: Run, losses: np.ndarray, accuracies: np.ndarray) -> list[Outcome]:
+    """The members of a run gathered by setting; those of one setting stand side by side."""
+    found = []
+    for _, group in itertools.groupby(range(len(run.seeds)), lambda place: run.settings[place]):
+        places = list(group)
+        seeds = [run.seeds[place] for place in places]
+        found.append(Outcome(run.settings[places[0]], seeds, losses[places], accuracies[places]))
+    return found
