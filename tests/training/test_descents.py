@@ -46,9 +46,11 @@ def rows(count: int = ROWS, seed: int = 0) -> Split:
 
 
 def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Training:
+    """Three epochs, by default on NumPy; compiled wherever that is to be had."""
+    backend = changes.get("backend") or NumPyBackend()
     settings: dict[str, Any] = {
         "epochs": 3, "batch_size": BATCH, "seed": 0, "shuffle": True, "dtype": "float64",
-        "threads": 1, "backend": NumPyBackend(),
+        "threads": 1, "backend": backend, "compile": "require" if backend.compiles else "off",
     }  # fmt: skip
     return train(model, rows() if split is None else split, **{**settings, **changes})
 
@@ -305,7 +307,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
 def fit_combination(name: str, **changes: Any) -> Training:
     chosen = COMBINATIONS[name]
     return fit(
-        MLP((6, 5, 5, 3), **chosen.get("model", {})),
+        MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
         objective=Objective(**chosen.get("objective", {})),
         descent=Descent(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
         **changes,
@@ -334,7 +336,7 @@ def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
 def test_every_part_does_something(name: str) -> None:
     if name in ("sgd", "plateau"):
         return  # what the others are compared with, and a rate that has no reason to fall
-    plain = fit(MLP((6, 5, 5, 3)), descent=Descent(learning_rate=0.3))
+    plain = fit(MLP((6, 5, 5, 4, 3)), descent=Descent(learning_rate=0.3))
     found = fit_combination(name).parameters
     assert found.shape != plain.parameters.shape or (found != plain.parameters).any()
 
@@ -569,7 +571,7 @@ def test_members_with_settings_of_their_own_are_the_single_runs(
     name: str, backend: Backend
 ) -> None:
     """But for the order of rows, which is the first seed's for all."""
-    model = MLP((6, 5, 3), hidden="relu", normalization="batch")
+    model = MLP((6, 5, 4, 3), hidden="relu", normalization="batch")
     seeds, rates, decays = [3, 8], [0.02, 0.05], [0.0, 0.3]
     dropouts, inputs = (0.1, 0.5), (0.3, 0.0)
 

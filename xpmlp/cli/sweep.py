@@ -64,9 +64,11 @@ def sweep(
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION})
     combinations = grid(_values(text) for text in over)
+    chosen = select_backend(planned.backend, planned.device or None)
+    if not planned.threads:  # one number for all runs: another may give other last bits
+        planned = planned.replace({"threads": planned.best_threads(chosen)})
     runs = plan(planned, combinations)
     dataset = load_data(planned.data)
-    chosen = select_backend(planned.backend, planned.device or None)
     check(runs, dataset, chosen)
     # Whatever can be refused has been: now there will be results, and they need a place.
     directory = _directory(out, Path(recipe).stem, planned)

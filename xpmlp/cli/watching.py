@@ -1,5 +1,6 @@
 """What the command line has to say, and to hear, while a run trains."""
 
+import math
 import signal
 from types import FrameType
 from typing import Any
@@ -90,7 +91,7 @@ def _measures(training: Training) -> str:
     history = training.history
     parts = []
     if history.losses:
-        parts.append(f"loss {np.mean(history.losses[-1]):.4f}")
+        parts.append(f"loss {_mean(history.losses[-1]):.4f}")
     if training.step:
         share = training.correct.mean() / (training.step * training.batch_size)
         parts.append(f"accuracy {share:.4f}")
@@ -100,3 +101,9 @@ def _measures(training: Training) -> str:
         rate = training.iteration * training.batch_size / training.seconds
         parts.append(f"{rate:,.0f} samples/s")
     return "  ".join(parts)
+
+
+def _mean(losses: np.ndarray) -> float:
+    """Over the members that have a loss: one that diverged says nothing of the others."""
+    finite = np.asarray(losses)[np.isfinite(losses)]
+    return float(finite.mean()) if finite.size else math.nan

@@ -140,7 +140,8 @@ class Tape:
         given = tuple(map(self.operand, operands))
         computes = np.dtype(dtype if computes is None else computes).name
         # A set and a number may compare equal and yet differ (1 and 1.0 and True), hence repr.
-        key = (function, repr(given), computes, repr(options))
+        # Of a constant nothing else tells the shape.
+        key = (function, repr(given), tuple(shape), computes, repr(options))
         if key not in self.known:
             result = self.new_value(shape, dtype)
             self.known[key] = result
@@ -266,6 +267,9 @@ class RecordingNamespace:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.{name} has no counterpart in a program")
+
+    def isdtype(self, dtype: Any, kind: Any) -> bool:
+        return np.isdtype(dtype, kind)
 
     def finfo(self, dtype: Any) -> Any:
         return np.finfo(dtype)

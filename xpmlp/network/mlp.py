@@ -458,9 +458,11 @@ class MLP:
         normalisation, if they are in the vector, have gradient zero.
         """
         xp = xp or array_api_compat.array_namespace(parameters)
-        if labels.shape[0] != X.shape[-2] or labels.ndim > 2:
+        is_floating = xp.isdtype(labels.dtype, "real floating")
+        if labels.shape[0] != X.shape[-2] or labels.ndim != 1 + is_floating:
             raise InputError(
-                f"labels of shape {tuple(labels.shape)} for X {tuple(X.shape)}: give one per row"
+                f"labels of shape {tuple(labels.shape)} for X {tuple(X.shape)}: give one per row, "
+                "(N,) whole numbers, or targets, (N, K) floating-point numbers"
             )
         classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(labels))
         Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
@@ -473,8 +475,10 @@ class MLP:
         return LossAndGradients(J, gradients)
 
     def targets(self, labels: Array, classes: Array, *, dtype: object, xp: Namespace) -> Array:
-        """Y (N, K) from labels: one-hot, unless they are numbers or K targets a row as they are."""
-        if labels.ndim > 1:
+        """Y (N, K) from labels, whole numbers (N,): one-hot, but for one answer; or from targets,
+        floating-point numbers (N, K), which they are already. Members may have rows of their own.
+        """
+        if xp.isdtype(labels.dtype, "real floating"):
             return xp.astype(labels, dtype)
         if self.output == "softmax" or (self.output == "sigmoid" and self.layer_sizes[-1] > 1):
             return one_hot(labels, classes, dtype=dtype, xp=xp)

@@ -78,8 +78,10 @@ class Objective:
         self.loss_for(output)
         for name in ("class_weights", "label_smoothing"):
             if getattr(self, name) and output == "identity":
+                value = getattr(self, name)
+                shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise InputError(
-                    f"{name}={getattr(self, name)}: an output of numbers has no classes; "
+                    f"{name}={shown}: an output of numbers has no classes; "
                     f"leave it out, or train with output=softmax"
                 )
         if self.label_smoothing and output == "sigmoid":

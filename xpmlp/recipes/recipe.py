@@ -395,15 +395,18 @@ class Recipe(BaseModel):
             **self._usual_settings(),
         }
         if not self.threads:
-            found = backend.choose_threads(
-                self.model.products(self.batch_size), PRECISIONS[self.dtype]
-            )
-            changes["threads"] = 0 if found.may_change else found.number
+            changes["threads"] = self.best_threads(backend)
         if self.data != MNIST:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:
             changes["initial_weights"] = str(Path(self.initial_weights).absolute())
         return self.replace(changes)
+
+    def best_threads(self, backend: Backend) -> int:
+        """The number of CPU threads to fix for this run: 0 where another gives the same bits."""
+        products = self.model.products(self.batch_size)
+        found = backend.choose_threads(products, PRECISIONS[self.dtype])
+        return 0 if found.may_change else found.number
 
     def _usual_settings(self) -> dict[str, object]:
         """The values of the settings that were left to what was chosen."""

@@ -86,9 +86,7 @@ def cross_validate(
     )
     rows, held = fold_rows(split.labels, folds, seed=seed)
     seeds = [seed + fold for fold in range(folds)]
-    run = train(
-        model, _with_targets(split, model), seed=seeds, rows=rows, backend=backend, **settings
-    )
+    run = train(model, split, seed=seeds, rows=rows, backend=backend, **settings)
     found = [
         evaluate(
             model,
@@ -104,12 +102,3 @@ def cross_validate(
         for name in ("loss", "accuracy")
     )
     return Folds(losses, accuracies, run)
-
-
-def _with_targets(split: Split, model: MLP) -> Split:
-    """The same rows, a target for each output: steps take labels by member, (E, N), for targets."""
-    if split.labels.ndim > 1:
-        return split
-    outputs = model.layer_sizes[-1]
-    targets = np.eye(outputs)[split.labels] if outputs > 1 else split.labels[:, None] * 1.0
-    return split._replace(labels=targets)

@@ -45,8 +45,8 @@ class TrainingData(NamedTuple):
     Of the rows: weights (n,), and shares (n,) for mixup, in the epoch's order. Of the steps from
     number `first` (1,) on: factors (steps,) of the learning rate, and averaging (steps,), the
     weight of each step's parameters in their mean. For dropout `key`, `columns` and, where members
-    differ, the rates (E, 1, 1). `spread` (K,), or
-    (E, 1, K), is 1 / variance of each target, for R².
+    differ, the rates (E, 1, 1). `spread` (K,), or (E, 1, K), is 1 / variance of each target, for
+    R².
     """
 
     X: Array
