@@ -373,6 +373,12 @@ class MLP:
     ) -> tuple[Array, Hidden]:
         gamma, beta, mean, variance = norm
         if self.normalization == "batch" and not in_training:
+            if mean is None or variance is None:
+                raise InputError(
+                    f"parameters without the running statistics of batch normalisation: {self} "
+                    f"predicts with {self.size:,} numbers, of which {self.parameter_count:,} are "
+                    "learned; give run.parameters"
+                )
             return batch_norm_inference(Z, gamma, beta, mean, variance, xp=xp), Hidden(Z)
         normalize = batch_norm if self.normalization == "batch" else layer_norm
         Z, *kept = normalize(Z, gamma, beta, xp=xp)

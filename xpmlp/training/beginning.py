@@ -107,7 +107,7 @@ def fixed_data(
 
 
 def row_weights(
-    split: Split, objective: Objective, given: np.ndarray | None, dtype: str
+    split: Split, objective: Objective, given: np.ndarray | None, *, output: str, dtype: str
 ) -> np.ndarray | None:
     """A weight for each row: its own times its class's; None if all are 1."""
     weights = None
@@ -124,9 +124,22 @@ def row_weights(
             raise InputError("sample weights and mixup: a mixed row has none; choose one")
     if objective.class_weights:
         by_class = np.asarray(objective.class_weights, np.float64)
-        labels = split.labels if split.labels.ndim == 1 else split.labels.argmax(axis=1)
-        weights = by_class[labels] * (1.0 if weights is None else weights)
+        weights = by_class[_classes(split.labels, output)] * (1.0 if weights is None else weights)
     return None if weights is None else weights.astype(dtype)
+
+
+def _classes(labels: np.ndarray, output: str) -> np.ndarray:
+    """The class of each row, also where it has targets (n, K)."""
+    if labels.ndim == 1:
+        return labels
+    if output == "sigmoid" and labels.shape[1] > 1:
+        raise InputError(
+            f"class_weights: {labels.shape[1]} answers a row are no one class; "
+            "leave them out, or weigh the rows by sample_weights"
+        )
+    is_yes = labels[:, 0] > 0.5
+    classes: np.ndarray = labels.argmax(axis=1) if output == "softmax" else is_yes.astype(np.int64)
+    return classes
 
 
 def dtype_name(array: Array) -> str:

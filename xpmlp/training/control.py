@@ -58,9 +58,10 @@ class Control:
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Which of some evaluations is best, over members on average."""
+        """Which of some evaluations is best, over members on average; one that is no number is
+        not, unless all are."""
         costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
-        return int(np.argmin(costs))
+        return int(np.argmin(np.nan_to_num(costs, nan=np.inf)))
 
     def has_run_dry(self, costs: Sequence[np.ndarray]) -> bool:
         """Whether no network has got better in the last `patience` evaluations."""

@@ -17,7 +17,8 @@ AVERAGES = ("none", "ema", "swa")
 
 @dataclass(frozen=True)
 class Plateau:
-    """The learning rate falls by `factor` when `patience` evaluations brought nothing better."""
+    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
+    nothing better."""
 
     patience: int = 5
     factor: float = 0.1

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -216,7 +217,7 @@ class Training:
             seed=seeds[0],
             shuffle=shuffle,
             rows=rows,
-            weights=row_weights(split, objective, sample_weights, dtype),
+            weights=row_weights(split, objective, sample_weights, output=model.output, dtype=dtype),
             threads=Threads(threads, may_change=False),
             engine=engine,
             fixed=fixed,
@@ -249,7 +250,7 @@ class Training:
         evaluations = len(history.validation_iterations)
         if (
             snapshot.state.keys() != now.state.keys()
-            or not snapshot.finite
+            or not (snapshot.finite or self.control.lets_members_diverge)
             or len(history.accuracies) != snapshot.epoch
             or any(values.shape != now.correct.shape for values in series)
             or evaluations != len(history.validation_losses)
@@ -364,16 +365,16 @@ class Training:
         """What a plateau is seen in: validation losses, or else the mean losses of epochs.
 
         Those that were known when the present epoch began: a run that goes on in its middle sees
-        the same.
+        the same. Of members, the mean of those that have not diverged.
         """
         history, steps = self.history, self.steps_per_epoch
         if self.control.validation is not None:
             evaluations = zip(history.validation_iterations, history.validation_losses, strict=True)
             begun = self.epoch * steps
-            return [float(np.mean(loss)) for iteration, loss in evaluations if iteration <= begun]
+            return [_finite_mean(loss) for iteration, loss in evaluations if iteration <= begun]
         starts = range(0, self.epoch * steps, steps)
         epochs = (history.losses[start : start + steps] for start in starts)
-        return [float(np.mean(losses, dtype=np.float64)) for losses in epochs]
+        return [_finite_mean(np.asarray(losses)) for losses in epochs]
 
     def run(self, observers: Iterable[Observer] = ()) -> "Training":
         """Train until the last epoch is done, `control` has had enough, or an observer raises
@@ -403,12 +404,13 @@ class Training:
         pace = Pace()
         rows = self.feed()
         self._look_whether_it_is_over()
-        while not self._is_over:
+        # An epoch whose steps are all done is finished, too, where a run ends at the last of them.
+        while not self._is_over or self.step == self.steps_per_epoch:
             with contextlib.closing(rows.epoch(self.epoch_inputs(), done=self.step)) as segments:
                 for segment in segments:
                     self.state = self.state._replace(offset=segment.offset)
                     self._run_segment(segment, pace, observers)
-                    if self.ended:
+                    if self.ended and self.step < self.steps_per_epoch:
                         return
             self._finish_epoch()
             self._tell(observers, "on_epoch")
@@ -526,6 +528,11 @@ class Training:
                 stop = request
         if stop is not None and event != "on_end":
             raise stop
+
+
+def _finite_mean(losses: np.ndarray) -> float:
+    finite = losses[np.isfinite(losses)]
+    return float(finite.mean(dtype=np.float64)) if finite.size else math.inf
 
 
 def _named(tree: object, name: str = "") -> dict[str, Array]:

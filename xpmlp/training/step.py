@@ -83,7 +83,8 @@ def make_step(
         places = offset + data.positions
         rows = xp.take(data.order, places, axis=-1)
         X = inputs(take_rows(data.X, rows, xp=xp), dtype=parameters.dtype, xp=xp)
-        labels, Y = take_targets(model, data, rows, dtype=parameters.dtype, xp=xp)
+        labels = take_rows(data.labels, rows, xp=xp)
+        Y = model.targets(labels, data.classes, dtype=parameters.dtype, xp=xp)
         weights = None if data.weights is None else take_rows(data.weights, rows, xp=xp)
         if data.shares is not None:
             share = xp.take(data.shares, places)[:, None]
@@ -167,18 +168,6 @@ def take_rows(source: Array, rows: Array, *, xp: Namespace) -> Array:
         return xp.take(source, rows, axis=0)
     taken = xp.take(source, xp.reshape(rows, (-1,)), axis=0)
     return xp.reshape(taken, (*rows.shape, *source.shape[1:]))
-
-
-def take_targets(
-    model: MLP, data: TrainingData, rows: Array, *, dtype: Any, xp: Namespace
-) -> tuple[Array, Array]:
-    """The labels of rows as stored, and their targets Y (N, K); for each member (E, N, K)."""
-    labels = take_rows(data.labels, rows, xp=xp)
-    if rows.ndim == 1:
-        return labels, model.targets(labels, data.classes, dtype=dtype, xp=xp)
-    flat = xp.reshape(labels, (-1, *data.labels.shape[1:]))
-    Y = model.targets(flat, data.classes, dtype=dtype, xp=xp)
-    return labels, xp.reshape(Y, (*rows.shape, Y.shape[-1]))
 
 
 def rolled(rows: Array, *, xp: Namespace) -> Array:
