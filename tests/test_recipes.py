@@ -19,7 +19,7 @@ from xpmlp.training import AVERAGES
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-def numbers(least: float = 0.0, most: float | None = None, **limits: bool) -> st.SearchStrategy:
+def numbers(least: float = 0.0, most: float = 1e8, **limits: bool) -> st.SearchStrategy:
     return st.floats(least, most, allow_nan=False, allow_infinity=False, **limits)
 
 
@@ -36,7 +36,7 @@ SETTINGS_OF = {
     ("optimizer", "adamw"): {"beta1": below_1, "beta2": below_1, "epsilon": above_0},
     ("optimizer", "lion"): {"beta1": below_1, "beta2": below_1},
     ("schedule", "constant"): {},
-    ("schedule", "step"): {"decay_every": st.integers(1, 2**62), "decay_factor": above_0},
+    ("schedule", "step"): {"decay_every": st.integers(1, 2**31 - 1), "decay_factor": above_0},
     ("schedule", "exponential"): {"decay_factor": above_0},
     ("schedule", "cosine"): {"final_factor": numbers()},
     ("schedule", "one_cycle"): {

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, Split
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe
+from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_sweep
 from xpmlp.runs import begin_training
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
@@ -330,3 +330,12 @@ def test_losses_far_apart_are_told_apart(drawn, tmp_path) -> None:
 def test_any_outcome_can_be_drawn(tmp_path, values: list[float]) -> None:
     plot_sweep([row("a=1", *values)], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("huber_delta", [0.1, 1.0]), ("loss", ["huber", "squared_error"])]
+)
+def test_losses_of_another_scale_are_not_compared(name: str, values: list[object]) -> None:
+    recipe = load_recipe("lecture", ["output=identity", "loss=huber", "validation=0.1"])
+    with pytest.raises(InputError, match=f"--over {name}: another loss has another scale"):
+        plan(recipe, grid([(name, values)]))

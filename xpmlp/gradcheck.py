@@ -35,6 +35,9 @@ AMPLIFIED = 100.0
 """How many times larger it may be where something is normalised: what hardly deviates from its mean
 is divided by a deviation down to sqrt(1e-5), and its rounding with it."""
 
+CANCELLED = 1e-3
+"""A gradient this small beside the network's largest is what rounding leaves of larger parts."""
+
 COMPLEX_STEP = 1e-30
 """h of the complex step: nothing is subtracted, so it can be as small as one likes."""
 
@@ -181,7 +184,7 @@ def _compare(
     """Differences relative to the largest entry of each parameter's gradient."""
     ours, theirs = model.unflatten(reference, xp=np), model.unflatten(found, xp=np)
     for name in ours:
-        difference = np.abs(theirs[name] - ours[name]).max() / _scale(model, ours, name)
+        difference = np.abs(theirs[name] - ours[name]).max() / _scale(ours, name)
         yield Comparison(name, witness, float(difference), tolerance * _amplified(model))
 
 
@@ -189,17 +192,15 @@ def _amplified(model: MLP) -> float:
     return 1.0 if model.normalization == "none" else AMPLIFIED
 
 
-def _scale(model: MLP, gradients: dict[str, np.ndarray], name: str) -> float:
+def _scale(gradients: dict[str, np.ndarray], name: str) -> float:
     """What a difference is measured by.
 
-    What is normalised hardly depends on some parameters (a bias in front of a batch's own mean, a
-    single weight), whose gradient is what large parts that cancel leave over: it is measured by
-    the network's largest.
+    That is the largest entry of the gradient itself, but where it is what large parts that cancel
+    leave over (a single bias, a weight before a normalisation), a thousandth of the network's.
     """
     own = float(np.abs(gradients[name]).max())
-    if model.normalization != "none":
-        own = max(own, 1e-3 * max(float(np.abs(one).max()) for one in gradients.values()))
-    return own or 1.0
+    largest = max(float(np.abs(one).max()) for one in gradients.values())
+    return max(own, CANCELLED * largest) or 1.0
 
 
 def _directional(
@@ -214,7 +215,7 @@ def _directional(
         part /= np.linalg.norm(part)
         measured = loss(parameters + 1j * COMPLEX_STEP * D).imag / COMPLEX_STEP
         expected = float(np.sum(gradient * part))
-        scale = max(abs(expected), _scale(case.model, gradients, name))
+        scale = max(abs(expected), _scale(gradients, name))
         difference = abs(measured - expected) / scale
         tolerance = TOLERANCES["float64"] * _amplified(case.model)
         yield Comparison(name, "directional float64", difference, tolerance)

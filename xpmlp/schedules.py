@@ -57,7 +57,7 @@ def constant() -> Schedule:
 def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
     """decay_factor ^ (epoch // decay_every), with `decay_every` in epochs."""
     _check(decay_factor=decay_factor, above=0.0)
-    if type(decay_every) is not int or decay_every < 1:
+    if type(decay_every) is not int or not 1 <= decay_every < 2**31:
         raise InputError(f"decay_every={decay_every}: give a whole number of epochs, at least 1")
     return Schedule("step", lambda times: float(decay_factor) ** (times.epoch // decay_every))
 

@@ -1,8 +1,8 @@
 """Sweeps: one recipe with many settings, trained together where the shapes allow.
 
 Settings that differ in learning rate, weight decay, dropout or seed are members of one run: the
-same steps train them all, and each comes to what it would have come to by itself. Others take a
-run each, one after another.
+same steps train them all, and each comes to what it would have come to by itself, on the batches
+of the first seed. Others take a run each, one after another.
 
     runs = plan(recipe, grid([("learning_rate", [0.01, 0.1]), ("hidden", ["relu", "tanh"])]))
     check(runs, dataset, backend)
@@ -28,7 +28,10 @@ SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
     "data": "results on other rows cannot be compared; give one --data",
     "device": "all settings are trained on one; give it as --device",
+    "huber_delta": "another loss has another scale; give one with --set huber_delta=1",
+    "loss": "another loss has another scale; give one with --set loss=huber",
     "members": "says how many seeds each setting has; give it as --members",
+    "quantile": "another quantile is another question; give one with --set quantile=0.5",
     "validation": "results on other rows cannot be compared; give one with --set validation=0.1",
 }
 """What all settings of a sweep have in common, and why."""
@@ -65,6 +68,10 @@ class Outcome(NamedTuple):
     def accuracy(self) -> float:
         """The mean over seeds; NaN if one of them diverged."""
         return float(self.accuracies.mean())
+
+    def cost(self, monitor: str) -> float:
+        """What should be small: the loss, or for `accuracy` how much is missing of it."""
+        return self.loss if monitor == "loss" else -self.accuracy
 
     @property
     def diverged(self) -> int:

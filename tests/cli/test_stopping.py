@@ -124,10 +124,10 @@ def test_resume_counts_the_seconds_of_both_parts(command, trained: Path) -> None
         ("--epochs 2", ["2 epochs are done", "--epochs"]),
         ("--epochs 1", ["2 epochs are done", "--epochs"]),
         ("--epochs 0", ["epochs=0"]),
-        ("--seed 3", ["only --epochs may differ"]),
-        ("--epochs 5 --set seed=3", ["only --epochs may differ"]),
-        ("--epochs 5 --out elsewhere", ["only --epochs may differ"]),
-        ("other.toml --epochs 5", ["only --epochs may differ"]),
+        ("--seed 3", ["only --epochs and --time-limit may differ"]),
+        ("--epochs 5 --set seed=3", ["only --epochs and --time-limit may differ"]),
+        ("--epochs 5 --out elsewhere", ["only --epochs and --time-limit may differ"]),
+        ("other.toml --epochs 5", ["only --epochs and --time-limit may differ"]),
     ],
 )
 def test_resume_refuses(refused, trained: Path, options: str, said: list[str]) -> None:

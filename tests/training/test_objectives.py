@@ -468,3 +468,26 @@ def test_looking_at_a_normalised_network_changes_nothing() -> None:
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watcher.seen[-1], alone.parameters)
     assert watcher.seen[0].shape == (BATCH_NORM.size,)
+
+
+def test_a_constant_target_is_no_perfect_score() -> None:
+    """R² of a constant is not defined; a network that misses it must not look perfect."""
+    model = MLP((3, 4, 1), output="identity")
+    X = np.random.default_rng(0).random((8, 3), np.float32)
+    found = evaluate(model, model.initialize(0), Split(X, np.full(8, 3.0)))
+    assert found.loss > 0.01
+    assert found.accuracy < 0.0
+
+
+def test_a_batch_of_one_row_is_no_batch_to_normalise() -> None:
+    model = MLP((3, 4, 2), normalization="batch")
+    split = Split(np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]))
+    with pytest.raises(InputError, match="batch_size=1: a row is its own batch's mean"):
+        train(model, split, epochs=1, batch_size=1, backend=NumPyBackend())
+
+
+def test_rates_may_be_given_as_a_list() -> None:
+    assert Objective(dropout=[0.1, 0.2]).dropout == (0.1, 0.2)
+    assert Objective(class_weights=np.array([1.0, 2.0])).class_weights == (1.0, 2.0)
+    with pytest.raises(InputError, match="class_weights: all are 0"):
+        Objective(class_weights=(0.0, 0.0))

@@ -60,7 +60,10 @@ def sweep(
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
     options = {"backend": backend, "device": device, "data": data, "members": members}
-    planned = load_recipe(recipe, settings or [], options)
+    given = settings or []
+    if not any(text.partition("=")[0].strip() == "validation" for text in given):
+        given = [*given, f"validation={load_recipe(recipe).validation or VALIDATION}"]
+    planned = load_recipe(recipe, given, options)
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION})
     combinations = grid(_values(text) for text in over)
@@ -88,7 +91,10 @@ def sweep(
 
         outcomes = run_sweep(runs, dataset, chosen, tell=tell)
     outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
-    ranked = sorted(outcomes, key=lambda outcome: (np.isnan(outcome.loss), outcome.loss))
+    ranked = sorted(
+        outcomes,
+        key=lambda outcome: (np.isnan(outcome.loss), outcome.cost(planned.monitor)),
+    )
     if ranked:
         _save(directory, outcomes, ranked)
         for number, line in enumerate(_table(ranked)):

@@ -102,7 +102,10 @@ def train(
     elif recipe == "lecture" and not (out or settings) and options.keys() <= MAY_DIFFER:
         _go_on(RunDirectory.existing(resume), options, is_profiled=profile, quiet=quiet)
     else:
-        raise InputError(f"--resume {resume}: goes on as the run began; only --epochs may differ")
+        raise InputError(
+            f"--resume {resume}: goes on as the run began; "
+            "only --epochs and --time-limit may differ"
+        )
 
 
 def _threads(given: str | None) -> object:

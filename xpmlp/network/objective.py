@@ -60,16 +60,22 @@ class Objective:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("class_weights", "dropout", "input_dropout"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float, str)):  # a list or an array, say
+                object.__setattr__(self, name, tuple(float(number) for number in value))
         if self.loss:
             one_of(LOSSES, loss=self.loss)
         for name in ("label_smoothing", "dropout", "input_dropout"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)
         for name in ("l1", "l2", "mixup"):
-            check_range(name, getattr(self, name), least=0.0, below=math.inf)
+            check_range(name, getattr(self, name), least=0.0, below=1e18)
         check_range("huber_delta", self.huber_delta, above=0.0, below=math.inf)
         check_range("quantile", self.quantile, above=0.0, below=1.0)
         if self.class_weights:
-            check_range("class_weights", self.class_weights, least=0.0, below=math.inf)
+            check_range("class_weights", self.class_weights, least=0.0, below=1e18)
+            if not any(self.class_weights):
+                raise InputError("class_weights: all are 0, so nothing would be learned; give some")
             if self.mixup:
                 raise InputError("class_weights and mixup: a mixed row has no class; choose one")
 

@@ -102,6 +102,8 @@ def _seeds(value: object) -> object:
         except ValueError:
             raise ValueError("give a whole number, or one for each member: 1,2,3") from None
         value = seeds if len(seeds) > 1 else seeds[0]
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     for seed in value if isinstance(value, list) else [value]:
         if type(seed) is int and not 0 <= seed < 2**63:
             raise ValueError(f"{seed} is no seed; give 0 or more, and less than 2**63")

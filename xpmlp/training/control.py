@@ -79,7 +79,7 @@ class Best(NamedTuple):
 
     def or_better(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
         """For each member the better of this and of another."""
-        is_better = np.asarray(cost) < self.cost
+        is_better = (np.asarray(cost) < self.cost) | np.isnan(self.cost)
         return Best(
             np.where(is_better, cost, self.cost),
             np.where(is_better[..., None], parameters, self.parameters),

@@ -62,8 +62,10 @@ class Descent:
 
     def __post_init__(self) -> None:
         check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
-        for name in ("weight_decay", "warm_up", "bias_rate", "clip_norm", "clip_value", "max_norm"):
-            check_range(name, getattr(self, name), least=0.0, below=math.inf)
+        for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
+            # Beyond this its square is none in float32.
+            check_range(name, getattr(self, name), least=0.0, below=1e18)
+        check_range("warm_up", self.warm_up, least=0.0, below=1e9)
         for name in ("average_decay", "average_start"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)
         one_of(AVERAGES, average=self.average)

@@ -171,7 +171,11 @@ class Engine:
             return f"losses ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
         # A row whose two best logits are all but equal may fall either way.
         if not np.allclose(
-            to_numpy(found.correct), to_numpy(expected.correct), rtol=tolerance, atol=2
+            to_numpy(found.correct),
+            to_numpy(expected.correct),
+            rtol=tolerance,
+            atol=2,
+            equal_nan=True,
         ):
             return "counts of right answers differ"
         return ""

@@ -78,9 +78,9 @@ def evaluate(
 
 
 def inverse(variance: np.ndarray) -> np.ndarray:
-    """1 / variance, and 0 where there is none: a constant has nothing to explain."""
-    inverted: np.ndarray = np.zeros_like(variance)
-    np.divide(1.0, variance, out=inverted, where=variance > 0.0)
+    """1 / variance; of a constant, whose R² is not defined, a large number: any error is then far
+    worse than none."""
+    inverted: np.ndarray = 1.0 / np.where(variance > 0.0, variance, 1e-12)
     return inverted
 
 

@@ -161,6 +161,11 @@ class Training:
         objective, descent = objective or Objective(), descent or Descent()
         control = control or Control()
         objective.check(model.output, model.layer_sizes[-1])
+        if model.normalization == "batch" and batch_size == 1:
+            raise InputError(
+                "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
+                "give 2 or more, or normalization=layer"
+            )
         split = check_split(
             *split, where="training data", layer_sizes=model.layer_sizes, output=model.output
         )
