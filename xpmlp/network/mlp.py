@@ -429,8 +429,7 @@ class MLP:
                 dZ, *dnorm = backward(
                     dZ, kept.X_hat, kept.inverse_deviation, tape.norms[number - 2].gamma, xp=xp
                 )
-        members = dL.shape[:-2]
-        return xp.concat([xp.reshape(part, (*members, -1)) for part in gradients], axis=-1)
+        return _joined(gradients, dL.shape[:-2], xp=xp)
 
     def predictions(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
         """What the network says of each row; (N, l0) -> (N, K).
@@ -527,8 +526,7 @@ class MLP:
             for kept in tape.hidden
             for part in (kept.mean, unbiased(kept.variance, rows, xp=xp))
         ]
-        members = statistics.shape[:-1]
-        flat = xp.concat([xp.reshape(part, (*members, -1)) for part in of_batch], axis=-1)
+        flat = _joined(of_batch, statistics.shape[:-1], xp=xp)
         return running(statistics, flat, MOMENTUM, xp=xp)
 
     def constrained(self, parameters: Array, limit: float, *, xp: Namespace) -> Array:
@@ -539,8 +537,7 @@ class MLP:
         parts = self.unflatten(parameters, xp=xp)
         for number in range(1, len(self.layer_sizes) - 1):
             parts[f"W{number}"] = max_norm(parts[f"W{number}"], limit, xp=xp)
-        members = parameters.shape[:-1]
-        return xp.concat([xp.reshape(part, (*members, -1)) for part in parts.values()], axis=-1)
+        return _joined(parts.values(), parameters.shape[:-1], xp=xp)
 
     @functools.cached_property
     def is_weight(self) -> np.ndarray:
@@ -550,6 +547,11 @@ class MLP:
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
+
+
+def _joined(parts: Iterable[Array], members: Sequence[int], *, xp: Namespace) -> Array:
+    """Parts one after another as a flat vector, for each member."""
+    return xp.concat([xp.reshape(part, (*members, -1)) for part in parts], axis=-1)
 
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:
