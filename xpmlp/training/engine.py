@@ -65,10 +65,7 @@ class Engine:
                 + ("; --backend cupy in all" if precision in PRECISIONS else "")
             )
         if compile == "require" and not backend.compiles:
-            raise NotCompiled(
-                f"the run could not be compiled ({backend.name} has nothing to compile with); "
-                "--compile auto goes on without"
-            )
+            raise _not_compiled(f"{backend.name} has nothing to compile with")
         self.backend = backend
         self._probe: Probe = probe or (lambda state, data: (state, data))
         self._parts: Parts = parts or (lambda leaf: [leaf])
@@ -98,7 +95,7 @@ class Engine:
         if self.mode == "off":
             self.how = "step by step, as asked for"
             return
-        if not self.backend.compiles and self.mode == "auto":
+        if not self.backend.compiles:
             self.how = f"step by step: {self.backend.name} has nothing to compile with"
             return
         try:
@@ -131,9 +128,7 @@ class Engine:
         self._compiled = None
         said = " ".join(str(error).split()) or type(error).__name__
         if self.mode == "require":
-            raise NotCompiled(
-                f"the run could not be compiled ({said}); --compile auto goes on without"
-            ) from error
+            raise _not_compiled(said) from error
         self.how = f"step by step: {said}"
         log.warning("running step by step, since compiled steps failed: %s", said)
 
@@ -203,3 +198,7 @@ class Engine:
             return square <= (MOSTLY**2) * float(xp.mean((other - before) ** 2)) + rounding**2
         change = float(xp.max(xp.abs(other - before)))
         return float(xp.max(xp.abs(one - other))) <= TOLERANCES[self.precision] * change + rounding
+
+
+def _not_compiled(why: str) -> NotCompiled:
+    return NotCompiled(f"the run could not be compiled ({why}); --compile auto goes on without")
