@@ -60,10 +60,8 @@ def sweep(
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
     options = {"backend": backend, "device": device, "data": data, "members": members}
-    given = settings or []
-    if not any(text.partition("=")[0].strip() == "validation" for text in given):
-        given = [*given, f"validation={load_recipe(recipe).validation or VALIDATION}"]
-    planned = load_recipe(recipe, given, options)
+    usual = f"validation={load_recipe(recipe).validation or VALIDATION}"
+    planned = load_recipe(recipe, [usual, *(settings or [])], options)
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION})
     combinations = grid(_values(text) for text in over)
