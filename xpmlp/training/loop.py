@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -492,7 +493,9 @@ class Training:
     def _look_whether_it_is_over(self) -> None:
         control, history = self.control, self.history
         evaluations = zip(history.validation_losses, history.validation_accuracies, strict=True)
-        if control.has_run_dry([control.cost(*evaluation) for evaluation in evaluations]):
+        if control.patience and control.has_run_dry(
+            list(itertools.starmap(control.cost, evaluations))
+        ):
             self.ended = (
                 f"no better validation {control.monitor} in the last {control.patience} evaluations"
             )
