@@ -88,6 +88,7 @@ JACOBIANS: list[tuple[FunctionType, Use]] = [
     (losses.squared_error_backward, Use(NUMBERS)),
     (losses.huber_backward, Use(NUMBERS, Objective("huber", huber_delta=0.5))),
     (losses.quantile_backward, Use(NUMBERS, Objective("quantile", quantile=0.3))),
+    (losses.poisson_backward, Use({"output": "exp"})),
     (losses._of_the_mean, Use({}, WEIGHTED)),
     (normalization.batch_norm_backward, Use({"normalization": "batch"})),
     (normalization.layer_norm_backward, Use({"normalization": "layer"})),

@@ -73,7 +73,7 @@ def choices(draw: st.DrawFn) -> dict[str, object]:
     found["output"] = LOSSES[loss].output if loss else draw(st.sampled_from(OUTPUTS))
     if found["output"] == "softmax":
         found["label_smoothing"] = draw(below_1)
-    if found["output"] != "identity":
+    if found["output"] not in NUMBERS:
         found["class_weights"] = draw(st.sampled_from(["", "balanced"]))
     if not found.get("class_weights"):
         found["mixup"] = draw(numbers())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xpmlp.backends import Backend, select_backend
     from xpmlp.data import Dataset, Split, load_idx_directory, load_mnist
     from xpmlp.errors import BackendUnavailable, Diverged, InputError, XpmlpError
+    from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
     from xpmlp.training import (
         Control,
@@ -40,6 +41,8 @@ __all__ = [
     "Descent",
     "Diverged",
     "InputError",
+    "MLPClassifier",
+    "MLPRegressor",
     "Objective",
     "Observer",
     "Plateau",
@@ -60,6 +63,7 @@ __all__ = [
 _HOMES = {
     "xpmlp.backends": ("Backend", "select_backend"),
     "xpmlp.data": ("Dataset", "Split", "load_idx_directory", "load_mnist"),
+    "xpmlp.estimators": ("MLPClassifier", "MLPRegressor"),
     "xpmlp.errors": ("BackendUnavailable", "Diverged", "InputError", "XpmlpError"),
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.training": (

@@ -139,6 +139,8 @@ def _random_case(model: MLP, objective: Objective, seed: int, batch_size: int) -
         labels = random.integers(0, width, batch_size)
     elif model.output == "sigmoid":
         labels = random.integers(0, 2, (batch_size, width)).astype(np.float64)
+    elif model.output == "exp":
+        labels = random.poisson(1.0, (batch_size, width)).astype(np.float64)
     else:
         labels = random.standard_normal((batch_size, width))
     weights = None
@@ -280,7 +282,7 @@ def _plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
     L = A @ parts[f"W{last}"] + parts[f"b{last}"]
     Y = case.targets
     Y = maths.array(Y * (1 - objective.label_smoothing) + objective.label_smoothing / Y.shape[1])
-    losses = _plain_losses(objective)[objective.loss or USUAL_LOSS[model.output]](Y, L, maths)
+    losses = _plain_losses(objective)[str(objective.loss) or USUAL_LOSS[model.output]](Y, L, maths)
     rows = losses.sum(1)
     if case.weights is not None:
         rows = rows * maths.array(case.weights)
@@ -311,12 +313,17 @@ def _plain_losses(objective: Objective) -> dict[str, Callable[[Any, Any, Maths],
     def quantile(Y: Any, L: Any, m: Maths) -> Any:
         return m.where(m.real(Y - L) > 0, q * (Y - L), (q - 1.0) * (Y - L))
 
+    def poisson(Y: Any, L: Any, m: Maths) -> Any:
+        mean = m.exp(L)
+        return Y * m.log(m.where(Y > 0, Y, 1.0 + 0.0 * Y) / mean) - Y + mean
+
     return {
         "softmax_cross_entropy": softmax_cross_entropy,
         "sigmoid_cross_entropy": sigmoid_cross_entropy,
         "squared_error": lambda Y, L, _: (L - Y) * (L - Y) / 2,
         "huber": huber,
         "quantile": quantile,
+        "poisson": poisson,
     }
 
 

@@ -12,7 +12,6 @@ training.png             the lecture's two panels (drawn by xpmlp.reports)
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import io
 import itertools
 import json
@@ -24,8 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 import xpmlp
 from xpmlp.backends import DTYPES, PRECISIONS, Backend
@@ -34,17 +31,11 @@ from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file, write_atomically
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Best, Evaluation, History, Observer, Snapshot, Training
-
-METADATA = "xpmlp"
-"""The one metadata key of our safetensors files: several would be written in any order."""
-
 
 STATE, BEST = "state.", "best."
 """What the names of a checkpoint's tensors begin with."""
-
-DIGEST = "sha256"
-"""The metadata that tells whether the tensors are those that were written."""
 
 
 class TrainedModel(NamedTuple):
@@ -137,12 +128,12 @@ class RunDirectory:
             **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
         }
         metadata = {"epoch": snapshot.epoch, "step": snapshot.step, "seconds": snapshot.seconds}
-        _save_tensors(self.path / "checkpoint.safetensors", tensors, metadata)
+        save_tensors(self.path / "checkpoint.safetensors", tensors, metadata)
 
     def load_checkpoint(self) -> Snapshot:
         """Where the run stood when it was last saved; `InputError` if that cannot be read."""
         path = self.path / "checkpoint.safetensors"
-        tensors, metadata = _load_tensors(path)
+        tensors, metadata = load_tensors(path)
         try:
             best = _with_prefix(BEST, tensors)
             return Snapshot(
@@ -211,7 +202,7 @@ class RunDirectory:
             "image_shape": list(image_shape),
             "version": xpmlp.__version__,
         }
-        _save_tensors(self.path / "model.safetensors", tensors, metadata)
+        save_tensors(self.path / "model.safetensors", tensors, metadata)
 
     def _save_history(self, history: History) -> None:
         def write(file: Path) -> None:
@@ -261,7 +252,7 @@ class RunDirectory:
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""
         path = self.path / "model.safetensors"
-        tensors, metadata = _load_tensors(path)
+        tensors, metadata = load_tensors(path)
         try:
             model = MLP(
                 metadata["layer_sizes"],
@@ -401,46 +392,6 @@ def _read_npy(
     content = file.read()
     array = np.frombuffer(content, dtype=dtype)
     return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
-
-
-def _save_tensors(
-    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]
-) -> None:
-    # Not ascontiguousarray, which gives a scalar an axis.
-    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    text = {METADATA: json.dumps({**metadata, DIGEST: _digest(contiguous)}, sort_keys=True)}
-    write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
-
-
-def _load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    refuse_special_file(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(METADATA)
-            if text is None:
-                raise InputError(f"{path}: not a file of xpmlp (no metadata); train again")
-            metadata = json.loads(text)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; train again") from error
-    except InputError:
-        raise
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
-    if not isinstance(metadata, dict):
-        raise InputError(f"{path}: its metadata are no table; train again")
-    if metadata.get(DIGEST) != _digest(tensors):
-        raise InputError(f"{path}: its content is not what was written (SHA-256); train again")
-    return tensors, metadata
-
-
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the tensors' names and bytes: safetensors itself does not notice a flipped bit."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].tobytes())
-    return digest.hexdigest()
 
 
 def _fault(error: Exception) -> str:

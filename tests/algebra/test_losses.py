@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import xlogy
+from sklearn.metrics import mean_poisson_deviance
 
 from xpmlp.algebra.losses import (
     LOSSES,
@@ -16,6 +18,8 @@ from xpmlp.algebra.losses import (
     huber,
     mix,
     one_hot,
+    poisson,
+    poisson_backward,
     quantile,
     quantile_backward,
     sigmoid_cross_entropy,
@@ -55,6 +59,8 @@ def targets(case: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     output = LOSSES[CASES[case][0]].output
     if output == "softmax":
         return random.dirichlet(np.ones(shape[-1]), size=shape[:-1])
+    if output == "exp":
+        return random.poisson(1.5, shape).astype(np.float64)
     return random.uniform(0, 1, shape) if output == "sigmoid" else random.normal(0, 1, shape)
 
 
@@ -124,6 +130,8 @@ def test_extreme_answers_of_yes_and_no(backend: Backend, dtype: str) -> None:
 def test_nothing_overflows_on_the_way(case: str, dtype: type) -> None:
     loss = bound(case)
     L = np.array([[1e4, -1e4, 0.0], [88.0, 89.0, -104.0]], dtype)
+    if loss.output == "exp":  # whose mean is beyond any number from 89 on: J is infinite indeed
+        L = np.minimum(L, dtype(88.0))
     with np.errstate(all="raise", under="ignore"):
         for Y in np.eye(3, dtype=dtype)[:, None, :]:
             J, kept = loss.forward(Y, L, xp=np)
@@ -143,6 +151,27 @@ def test_a_probability_close_to_zero_keeps_its_digits() -> None:
     np.testing.assert_allclose(Y_hat, np.exp(L) / (1 + np.exp(L)), rtol=1e-15)
 
 
+def test_counts_without_a_part_in_the_loss() -> None:
+    """Y log Y is 0 at 0, and J is 0 where the mean is the count."""
+    J, Y_hat = poisson(np.array([[0.0, 0.0]]), np.array([[-np.inf, 0.0]]), xp=np)
+    assert J == 1.0
+    np.testing.assert_array_equal(Y_hat, [[0.0, 1.0]])
+    Y = np.array([[1.0, 2.0, 7.0]])
+    found = poisson(Y, np.log(Y), xp=np)
+    np.testing.assert_allclose(found.J, 0.0, atol=1e-14)
+    np.testing.assert_allclose(poisson_backward(Y, found.Y_hat, xp=np), 0.0, atol=1e-14)
+
+
+def test_half_the_poisson_deviance_of_scikit_learn() -> None:
+    Y, L = targets("poisson", (50, 3)), np.random.default_rng(1).normal(0, 2, (50, 3))
+    weights = np.random.default_rng(2).uniform(0, 2, 50)
+    theirs = sum(
+        mean_poisson_deviance(Y[:, k], np.exp(L[:, k]), sample_weight=weights) for k in range(3)
+    )
+    found = poisson(Y, L, weights / weights.mean(), xp=np).J
+    np.testing.assert_allclose(found, theirs / 2, rtol=1e-12)
+
+
 def plain(case: str, Y: np.ndarray, L: np.ndarray) -> np.ndarray:
     """The formulas as papers have them, of each output, for complex numbers."""
     name, options = CASES[case]
@@ -154,6 +183,8 @@ def plain(case: str, Y: np.ndarray, L: np.ndarray) -> np.ndarray:
         return -Y * np.log(probability) - (1 - Y) * np.log(1 - probability)
     if name == "squared_error":
         return D**2 / 2
+    if name == "poisson":
+        return xlogy(Y, Y) - Y * L - Y + np.exp(L)
     if name == "huber":
         delta = options.get("delta", 1.0)
         magnitude = np.where(above, D, -D)
@@ -213,6 +244,9 @@ def torch_loss(torch: Any, case: str, Y: Any, L: Any) -> Any:
         return functional.binary_cross_entropy_with_logits(L, Y, **no).sum(-1)
     if name == "squared_error":
         return 0.5 * functional.mse_loss(L, Y, **no).sum(-1)
+    if name == "poisson":
+        mean = functional.poisson_nll_loss(L, Y, log_input=True, **no)
+        return (mean + torch.xlogy(Y, Y) - Y).sum(-1)
     if name == "huber":
         return functional.huber_loss(L, Y, delta=options.get("delta", 1.0), **no).sum(-1)
     q = options.get("quantile", 0.5)

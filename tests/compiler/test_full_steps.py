@@ -54,6 +54,11 @@ EVERYTHING: dict[str, Any] = {
         Objective(l2=0.01),
         Descent(OPTIMIZERS["lion"](), learning_rate=0.001, weight_decay=0.1),
     ),
+    "counts, sgd": (
+        MLP((20, 8, 5), "tanh", "exp"),
+        Objective("poisson"),
+        Descent(OPTIMIZERS["sgd"](), learning_rate=0.001),
+    ),
     "quantile, momentum": (
         MLP((20, 8, 5), "leaky_relu", "identity"),
         Objective("quantile", quantile=0.2),
@@ -70,6 +75,8 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
     labels: np.ndarray = random.integers(0, 5, 96)
     if model.output == "sigmoid":
         labels = random.integers(0, 2, (96, 5)).astype(np.float64)
+    elif model.output == "exp":
+        labels = random.poisson(1.5, (96, 5)).astype(np.float64)
     elif model.output == "identity":
         labels = random.standard_normal((96, 5))
     training = Training.begin(

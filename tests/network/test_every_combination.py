@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xpmlp import MLP, InputError, Objective, select_backend
-from xpmlp.algebra import ACTIVATIONS, LOSSES
+from xpmlp.algebra import ACTIVATIONS, LOSSES, NUMBERS
 from xpmlp.backends import Backend
 from xpmlp.gradcheck import Case, _random_case, gradcheck
 from xpmlp.network import NORMALIZATIONS
@@ -151,6 +151,7 @@ def test_float32_stays_float32(problem: tuple[MLP, Objective], seed: int) -> Non
     ("changes", "message"),
     [
         ({"loss": "huber"}, "loss=huber: is for output=identity; with output=softmax use"),
+        ({"loss": "poisson"}, "loss=poisson: is for output=exp; with output=softmax use"),
         ({"loss": "hubr"}, "did you mean huber"),
         ({"class_weights": (1.0, 2.0)}, "2 weights for 3 classes"),
         ({"class_weights": (1.0, 2.0, 3.0), "mixup": 0.2}, "a mixed row has no class"),
@@ -164,7 +165,8 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
         Objective(**changes).check("softmax", 3)
 
 
+@pytest.mark.parametrize("output", NUMBERS)
 @pytest.mark.parametrize("changes", [{"class_weights": (1.0, 1.0)}, {"label_smoothing": 0.1}])
-def test_numbers_have_no_classes(changes: dict[str, Any]) -> None:
+def test_numbers_have_no_classes(changes: dict[str, Any], output: str) -> None:
     with pytest.raises(InputError, match="an output of numbers has no classes"):
-        Objective(**changes).check("identity", 1)
+        Objective(**changes).check(output, 1)

@@ -69,11 +69,14 @@ from xpmlp.algebra.dropout import (
 from xpmlp.algebra.erf import normal_cdf
 from xpmlp.algebra.losses import (
     LOSSES,
+    NUMBERS,
     Loss,
     huber,
     huber_backward,
     mix,
     one_hot,
+    poisson,
+    poisson_backward,
     quantile,
     quantile_backward,
     sigmoid_cross_entropy,
@@ -84,6 +87,7 @@ from xpmlp.algebra.losses import (
     softmax_cross_entropy_backward,
     squared_error,
     squared_error_backward,
+    weighted_total,
 )
 from xpmlp.algebra.normalization import (
     batch_norm,
@@ -105,6 +109,7 @@ from xpmlp.algebra.regularisers import (
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
+    "NUMBERS",
     "Activation",
     "DenseGradients",
     "Loss",
@@ -139,6 +144,8 @@ __all__ = [
     "mix",
     "normal_cdf",
     "one_hot",
+    "poisson",
+    "poisson_backward",
     "quantile",
     "quantile_backward",
     "random_bits",
@@ -166,4 +173,5 @@ __all__ = [
     "tanh",
     "tanh_backward",
     "unbiased",
+    "weighted_total",
 ]

@@ -34,7 +34,7 @@ class Backward(Protocol):
 
 
 class Loss(NamedTuple):
-    """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid or identity."""
+    """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid, identity, exp."""
 
     forward: Forward
     backward: Backward
@@ -43,6 +43,13 @@ class Loss(NamedTuple):
 
 class CrossEntropy(NamedTuple):
     """What a cross-entropy returns: J, and the probabilities Ŷ."""
+
+    J: Array
+    Y_hat: Array
+
+
+class Counts(NamedTuple):
+    """What the loss of counts returns: J, and the means Ŷ."""
 
     J: Array
     Y_hat: Array
@@ -103,7 +110,7 @@ def softmax_cross_entropy(
     Source: lecture 11, "J = CCEE(Y, Y_hat)".
     """
     Y_hat, log_Y_hat = _softmax_and_log(L, xp=xp)
-    J = -_total(Y * log_Y_hat, weights, xp=xp) / L.shape[-2]
+    J = -weighted_total(Y * log_Y_hat, weights, xp=xp) / L.shape[-2]
     return CrossEntropy(J, Y_hat)
 
 
@@ -148,7 +155,7 @@ def sigmoid_cross_entropy(
     each = xp.maximum(L, 0.0) - L * Y + xp.log1p(E)
     at_least_half = 1.0 / (1.0 + E)
     Y_hat = xp.where(L >= 0.0, at_least_half, E * at_least_half)
-    return CrossEntropy(_total(each, weights, xp=xp) / L.shape[-2], Y_hat)
+    return CrossEntropy(weighted_total(each, weights, xp=xp) / L.shape[-2], Y_hat)
 
 
 def sigmoid_cross_entropy_backward(
@@ -171,7 +178,7 @@ def squared_error(Y: Array, L: Array, weights: Array | None = None, *, xp: Names
     errors", equation 3.
     """
     D = L - Y
-    return Regression(0.5 * _total(D * D, weights, xp=xp) / L.shape[-2], D)
+    return Regression(0.5 * weighted_total(D * D, weights, xp=xp) / L.shape[-2], D)
 
 
 def squared_error_backward(
@@ -194,7 +201,7 @@ def huber(
     """
     D = L - Y
     S = xp.minimum(xp.maximum(D, -delta), delta)
-    return Regression(_total(S * (D - 0.5 * S), weights, xp=xp) / L.shape[-2], S)
+    return Regression(weighted_total(S * (D - 0.5 * S), weights, xp=xp) / L.shape[-2], S)
 
 
 def huber_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: Namespace) -> Array:
@@ -215,7 +222,7 @@ def quantile(
     """
     D = L - Y
     S = (1.0 - quantile) - xp.astype(D < 0.0, D.dtype)
-    return Regression(_total(S * D, weights, xp=xp) / L.shape[-2], S)
+    return Regression(weighted_total(S * D, weights, xp=xp) / L.shape[-2], S)
 
 
 def quantile_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: Namespace) -> Array:
@@ -223,7 +230,30 @@ def quantile_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: N
     return _of_the_mean(S, weights)
 
 
-def _total(each: Array, weights: Array | None, *, xp: Namespace) -> Array:
+def poisson(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Counts:
+    """Half the Poisson deviance, for counts: what the mean Ŷ = exp(L) lacks in likelihood.
+
+    Forward    Ŷ = exp(L)     (N,K) -> (N,K)
+               J = (1/N) sum(Y * log(Y / Ŷ) - Y + Ŷ)     (N,K),(N,K) -> ()
+    Keeps      Ŷ.
+
+    Y is 0 or more, and Y log Y is 0 at 0; J is 0 where Ŷ = Y. L itself is log Ŷ. An exp(L) that is
+    no finite number has no finite J.
+    Source: McCullagh & Nelder 1989, "Generalized linear models", section 2.3.
+    """
+    Y_hat = xp.exp(L)
+    each = Y * (xp.log(xp.where(Y > 0.0, Y, 1.0)) - L) - Y + Y_hat
+    return Counts(weighted_total(each, weights, xp=xp) / L.shape[-2], Y_hat)
+
+
+def poisson_backward(
+    Y: Array, Y_hat: Array, weights: Array | None = None, *, xp: Namespace
+) -> Array:
+    """dL = (1/N)(Ŷ - Y); (N,K),(N,K) -> (N,K)."""
+    return _of_the_mean(Y_hat - Y, weights)
+
+
+def weighted_total(each: Array, weights: Array | None, *, xp: Namespace) -> Array:
     """The sum over outputs and rows, each row by its weight; (N,K),(N,) -> ()."""
     if weights is None:
         return xp.sum(each, axis=(-2, -1))
@@ -243,5 +273,9 @@ LOSSES: dict[str, Loss] = {
     "squared_error": Loss(squared_error, squared_error_backward, "identity"),
     "huber": Loss(huber, huber_backward, "identity"),
     "quantile": Loss(quantile, quantile_backward, "identity"),
+    "poisson": Loss(poisson, poisson_backward, "exp"),
 }
 """The losses by name, as recipes give them."""
+
+NUMBERS = ("identity", "exp")
+"""The outputs that are numbers, of which none is a class or a probability."""

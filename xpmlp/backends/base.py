@@ -133,7 +133,7 @@ class Backend:
         """Bytes that rows may fill on the device; None where they lie in the host's memory."""
         return None
 
-    def gatherer(self, sources: Sequence[np.ndarray], *, rows: int) -> Gatherer:
+    def gatherer(self, sources: Sequence[Any], *, rows: int) -> Gatherer:
         """What sends blocks of rows to the device; here, each when it is asked for, in new memory.
 
         A block has `rows` rows, however few are wanted: what is compiled for one serves all.

@@ -49,7 +49,7 @@ def predict(
                         "input": str(path),
                         "row": row,
                         **_answer(trained.model, values),
-                        VALUES[trained.model.output]: [float(value) for value in values],
+                        _name(trained.model): [float(value) for value in values],
                     }
                     for path, row, values in answers
                 ]
@@ -59,9 +59,9 @@ def predict(
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
     model = trained.model
-    symbol = "Y" if model.output == "identity" else "P"
+    symbol = "Y" if model.predicts_numbers else "P"
     columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
-    answer = "" if model.output == "identity" else f"{_word(model):>7}"
+    answer = "" if model.predicts_numbers else f"{_word(model):>7}"
     say(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
@@ -71,7 +71,8 @@ def predict(
         say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
 
 
-VALUES = {"softmax": "probabilities", "sigmoid": "probabilities", "identity": "values"}
+def _name(model: MLP) -> str:
+    return "values" if model.predicts_numbers else "probabilities"
 
 
 def _word(model: MLP) -> str:
@@ -82,7 +83,7 @@ def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:
     """The class; with a sigmoid 0 or 1, or all classes whose answer is yes; of numbers nothing."""
     if model.output == "softmax":
         return {"class": int(values.argmax())}
-    if model.output == "identity":
+    if model.predicts_numbers:
         return {}
     yes = np.flatnonzero(values > 0.5).tolist()
     return {"class": len(yes)} if len(values) == 1 else {"classes": yes}

@@ -4,6 +4,7 @@
     load_mnist, load_idx_directory    a data set: rows (n, l0) and labels (n,) to train and to test
     dataset_of, check_split           the same from arrays of one's own
     hold_out                          rows to train on, and a share to validate on
+    SparseRows                        rows of a sparse matrix, dense when they are read
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: pictures and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -26,10 +27,12 @@ from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.sources import MNIST, load_data
+from xpmlp.data.sparse import SparseRows
 
 __all__ = [
     "MNIST",
     "Dataset",
+    "SparseRows",
     "Split",
     "check_rows",
     "check_split",

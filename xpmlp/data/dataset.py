@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from xpmlp.algebra import NUMBERS
 from xpmlp.data.idx import read_idx
 from xpmlp.data.opening import FilePath, shown
+from xpmlp.data.sparse import SparseRows
 from xpmlp.errors import InputError
 from xpmlp.randomness import HOLD_OUT, ORDER, generator
 
@@ -25,10 +27,11 @@ class Split(NamedTuple):
     """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1.
 
     Or targets (n, K): a distribution over the classes, K answers from 0 to 1, or K numbers.
+    Arrays of NumPy; X may also be `SparseRows`, and both may lie on a backend's device.
     """
 
-    X: np.ndarray
-    labels: np.ndarray
+    X: Any
+    labels: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +62,16 @@ class Dataset:
         return Dataset(self.name, train, test, self.image_shape, self.where)
 
 
+Rows = TypeVar("Rows", np.ndarray, SparseRows)
+
+
 def check_rows(
-    X: np.ndarray,
+    X: Rows,
     *,
     where: str,
     layer_sizes: Sequence[int] | None = None,
     image_shape: Sequence[int] | None = None,
-) -> np.ndarray:
+) -> Rows:
     """Flatten X (n, ...) to (n, l0) and refuse, as `InputError`, what a network cannot take.
 
     That is: elements that are not real numbers, no rows, NaN or infinity, and, given
@@ -82,7 +88,9 @@ def check_rows(
             f"{where}: an array of shape {X.shape}, a network takes (rows, values) with at least "
             "one of each; reshape or fill it"
         )
-    rows = X.reshape(len(X), -1).astype(X.dtype.newbyteorder("="), copy=False)
+    rows = X
+    if isinstance(X, np.ndarray):
+        rows = X.reshape(len(X), -1).astype(X.dtype.newbyteorder("="), copy=False)
     values = rows.shape[1]
     if layer_sizes is not None and values != layer_sizes[0]:
         shape = X.shape[1:] if image_shape is None else image_shape
@@ -91,7 +99,7 @@ def check_rows(
             f"{where}: {image} {values:,} values, the network takes {layer_sizes[0]:,}: "
             f"{_remedy(values, *layer_sizes[1:])} or give other data"
         )
-    if rows.dtype.kind == "f" and not _is_surely_finite(rows):
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "f" and not _is_surely_finite(rows):
         finite = np.isfinite(rows)
         if not finite.all():
             raise InputError(
@@ -125,9 +133,10 @@ def check_split(
 
     What the labels may be depends on the network's output. Softmax: classes, or a distribution
     over them (n, K). Sigmoid: 0 and 1 for one answer, classes for several, or (n, K) from 0 to 1.
-    Identity: numbers, (n,) or (n, K). Raises `InputError` for another number of labels than of
-    rows and for labels that are none of these or, given `layer_sizes`, that the network's last
-    width has no place for; the message names the first of them and its row, counted from 0.
+    Identity: numbers, (n,) or (n, K); exp: such as are not below 0. Raises `InputError` for another
+    number of labels than of rows and for labels that are none of these or, given `layer_sizes`,
+    that the network's last width has no place for; the message names the first of them and its
+    row, counted from 0.
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
     if len(labels) != len(rows):
@@ -136,7 +145,7 @@ def check_split(
         )
     width = None if layer_sizes is None else layer_sizes[-1]
     is_column = labels.ndim == 2 and labels.shape[1] == 1 != width
-    if (labels.ndim == 2 and not is_column) or (output == "identity" and labels.ndim == 1):
+    if (labels.ndim == 2 and not is_column) or (output in NUMBERS and labels.ndim == 1):
         return Split(rows, _check_targets(labels, where=where, width=width, output=output))
     if labels.dtype.kind not in "ui" or labels.ndim != 1:
         raise InputError(
@@ -179,8 +188,10 @@ def _check_targets(
             f"{where}: {found.shape[1]} targets per row, the network gives {width}; "
             "give as many as its last layer is wide"
         )
-    if output == "identity":
+    if output in NUMBERS:
         wrong, wanted = ~np.isfinite(found), "finite numbers"
+        if output == "exp":
+            wrong, wanted = wrong | (found < 0.0), "finite numbers of 0 or more"
     else:
         wrong, wanted = ~((found >= 0.0) & (found <= 1.0)), "numbers from 0 to 1"
         if output == "softmax" and not wrong.any():

@@ -27,6 +27,7 @@ import numpy as np
 
 from xpmlp.algebra import (
     ACTIVATIONS,
+    NUMBERS,
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
@@ -52,8 +53,9 @@ from xpmlp.network.objective import Objective
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import Array, Namespace
 
-OUTPUTS = ("softmax", "sigmoid", "identity")
-"""What makes predictions of the last layer's L: one class of K, K answers of yes or no, numbers."""
+OUTPUTS = ("softmax", "sigmoid", *NUMBERS)
+"""What makes predictions of the last layer's L: one class of K, K answers of yes or no, numbers
+(`identity`), and numbers above 0 (`exp`)."""
 
 NORMALIZATIONS = ("none", "batch", "layer")
 
@@ -390,11 +392,12 @@ class MLP:
         dL: Array,
         *,
         objective: Objective | None = None,
+        penalty_scale: Array | None = None,
         xp: Namespace | None = None,
     ) -> Array:
         """The backward pass: dL (N, K) to the flat gradient of all that is learned, (P,).
 
-        The objective's penalties add theirs to each dW.
+        The objective's penalties, times `penalty_scale` (1, 1), add theirs to each dW.
 
         Source: lecture 11, "backpropagation".
         """
@@ -411,7 +414,7 @@ class MLP:
             if dnorm and self.normalization == "batch":
                 db = xp.zeros_like(db)  # a batch's own mean takes b off again: this is no rounding
             if objective is not None:
-                dW = objective.add_penalty_gradient(dW, W, xp=xp)
+                dW = objective.add_penalty_gradient(dW, W, penalty_scale, xp=xp)
             gradients[:0] = [dW, db, *dnorm]
             if number == 1:
                 break
@@ -431,18 +434,24 @@ class MLP:
                 )
         return _joined(gradients, dL.shape[:-2], xp=xp)
 
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether it is a regression: predictions are no probabilities."""
+        return self.output in NUMBERS
+
     def predictions(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
         """What the network says of each row; (N, l0) -> (N, K).
 
-        The probability of each class (softmax), of each answer being yes (sigmoid), or numbers.
+        The probability of each class (softmax), of each answer being yes (sigmoid), or numbers
+        (identity), those above 0 being means of counts (exp).
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         return self.predictions_of(self.forward(parameters, X, xp=xp).L, xp=xp)
 
     def predictions_of(self, L: Array, *, xp: Namespace) -> Array:
-        """Predictions from the last layer's L: softmax, sigmoid, or L itself."""
-        if self.output == "identity":
-            return L
+        """Predictions from the last layer's L: softmax, sigmoid, exp, or L itself."""
+        if self.predicts_numbers:
+            return xp.exp(L) if self.output == "exp" else L
         return (softmax if self.output == "softmax" else sigmoid)(L, xp=xp)
 
     def loss_and_gradients(
@@ -497,23 +506,25 @@ class MLP:
         *,
         objective: Objective | None = None,
         weights: Array | None = None,
+        penalty_scale: Array | None = None,
         noise: Noise | None = None,
         statistics: Array | None = None,
         xp: Namespace,
     ) -> Pass:
         """J, the flat gradient and L of a batch with targets Y (N, K), in training.
 
-        `weights` (N,) are the rows' own. What a training step calls: nothing in it needs to look
-        at the device or the library.
+        `weights` (N,) are the rows' own; `penalty_scale` (1, 1), or (E, 1, 1) for members, is what
+        the objective's penalties are multiplied by. What a training step calls: nothing in it
+        needs to look at the device or the library.
         """
         objective = objective or Objective()
         loss = objective.loss_for(self.output)
         tape = self.forward(parameters, X, in_training=True, noise=noise, xp=xp)
         Y = objective.smoothed(Y, xp=xp)
         J, kept = loss.forward(Y, tape.L, weights, xp=xp)
-        J = objective.add_penalty(J, [W for W, _ in tape.layers], xp=xp)
+        J = objective.add_penalty(J, [W for W, _ in tape.layers], penalty_scale, xp=xp)
         dL = loss.backward(Y, kept, weights, xp=xp)
-        gradients = self.backward(tape, dL, objective=objective, xp=xp)
+        gradients = self.backward(tape, dL, objective=objective, penalty_scale=penalty_scale, xp=xp)
         if statistics is not None:
             statistics = self._new_statistics(statistics, tape, xp=xp)
         return Pass(J, gradients, tape.L, statistics)

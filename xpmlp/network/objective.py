@@ -9,6 +9,7 @@ from typing import Any
 
 from xpmlp.algebra import (
     LOSSES,
+    NUMBERS,
     Loss,
     l1_penalty,
     l1_penalty_gradient,
@@ -24,6 +25,7 @@ USUAL_LOSS = {
     "softmax": "softmax_cross_entropy",
     "sigmoid": "sigmoid_cross_entropy",
     "identity": "squared_error",
+    "exp": "poisson",
 }
 """The loss that an output is trained with unless another is asked for."""
 
@@ -35,7 +37,8 @@ Rates = float | tuple[float, ...]
 class Objective:
     """A loss with its regularisation. All that is not asked for costs nothing.
 
-    loss              one of `xpmlp.algebra.LOSSES`; empty for the usual one of the output
+    loss              one of `xpmlp.algebra.LOSSES`, or an `xpmlp.algebra.Loss` of one's own; empty
+                      for the usual one of the output
     label_smoothing   share of each target that is given to all K classes alike
     huber_delta       where Huber's loss turns from squares to straight lines
     quantile          which quantile the quantile loss finds, between 0 and 1
@@ -44,11 +47,13 @@ class Objective:
     dropout           share of hidden units left out; one number, or one for each member
     input_dropout     the same of the inputs
     mixup             a of the Beta(a, a) distribution that rows are mixed by; 0 for none
+    divides_by_weight the loss of a batch is divided by the sum of its rows' weights in place of
+                      their number, and so are the penalties, which else are divided by nothing
 
     Raises `InputError` for values out of range and for what contradicts the loss.
     """
 
-    loss: str = ""
+    loss: str | Loss = ""
     label_smoothing: float = 0.0
     huber_delta: float = 1.0
     quantile: float = 0.5
@@ -58,13 +63,14 @@ class Objective:
     dropout: Rates = 0.0
     input_dropout: Rates = 0.0
     mixup: float = 0.0
+    divides_by_weight: bool = False
 
     def __post_init__(self) -> None:
         for name in ("class_weights", "dropout", "input_dropout"):
             value = getattr(self, name)
             if not isinstance(value, (int, float, str)):  # a list or an array, say
                 object.__setattr__(self, name, tuple(float(number) for number in value))
-        if self.loss:
+        if isinstance(self.loss, str) and self.loss:
             one_of(LOSSES, loss=self.loss)
         for name in ("label_smoothing", "dropout", "input_dropout"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)
@@ -83,7 +89,7 @@ class Objective:
         """Refuse with `InputError` what contradicts a network's output and its last width."""
         self.loss_for(output)
         for name in ("class_weights", "label_smoothing"):
-            if getattr(self, name) and output == "identity":
+            if getattr(self, name) and output in NUMBERS:
                 value = getattr(self, name)
                 shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
                 raise InputError(
@@ -121,28 +127,43 @@ class Objective:
         """The targets with label smoothing."""
         return smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
 
-    def add_penalty(self, J: Array, weights: Sequence[Array], *, xp: Namespace) -> Array:
-        """J with the penalties on all W."""
+    @property
+    def has_penalty(self) -> bool:
+        """Whether weights cost anything."""
+        return bool(self.l1 or self.l2)
+
+    def add_penalty(
+        self, J: Array, weights: Sequence[Array], scale: Array | None = None, *, xp: Namespace
+    ) -> Array:
+        """J with the penalties on all W, times `scale` (1, 1) or (E, 1, 1)."""
         for W in weights:
             if self.l1:
-                J = J + l1_penalty(W, self.l1, xp=xp)
+                J = J + l1_penalty(W, _scaled(self.l1, scale), xp=xp)
             if self.l2:
-                J = J + l2_penalty(W, self.l2, xp=xp)
+                J = J + l2_penalty(W, _scaled(self.l2, scale), xp=xp)
         return J
 
-    def add_penalty_gradient(self, dW: Array, W: Array, *, xp: Namespace) -> Array:
+    def add_penalty_gradient(
+        self, dW: Array, W: Array, scale: Array | None = None, *, xp: Namespace
+    ) -> Array:
         """dW with the penalties' part in it."""
         if self.l1:
-            dW = dW + l1_penalty_gradient(W, self.l1, xp=xp)
+            dW = dW + l1_penalty_gradient(W, _scaled(self.l1, scale), xp=xp)
         if self.l2:
-            dW = dW + l2_penalty_gradient(W, self.l2, xp=xp)
+            dW = dW + l2_penalty_gradient(W, _scaled(self.l2, scale), xp=xp)
         return dW
 
 
+def _scaled(strength: float, scale: Array | None) -> float | Array:
+    return strength if scale is None else strength * scale
+
+
 @functools.lru_cache
-def _loss(name: str, output: str, delta: float, quantile: float) -> Loss:
-    loss = LOSSES[name]
+def _loss(name: str | Loss, output: str, delta: float, quantile: float) -> Loss:
+    loss = LOSSES[name] if isinstance(name, str) else name
     if loss.output != output:
+        if not isinstance(name, str):
+            raise InputError(f"loss: it is for output={loss.output}, not for output={output}")
         fitting = [other for other, one in LOSSES.items() if one.output == output]
         raise InputError(
             f"loss={name}: is for output={loss.output}; with output={output} use "

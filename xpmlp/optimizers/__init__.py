@@ -17,13 +17,13 @@ options.py    refusing hyperparameters that are none
 
 from collections.abc import Callable
 
-from xpmlp.optimizers.adaptive import adam, rmsprop
+from xpmlp.optimizers.adaptive import adam, adam_outer_epsilon, rmsprop
 from xpmlp.optimizers.averaging import average, ema_weights, swa_weights
 from xpmlp.optimizers.base import Init, Optimizer, Update
 from xpmlp.optimizers.clipping import clip_by_norm, clip_by_value
 from xpmlp.optimizers.decay import decay
 from xpmlp.optimizers.lion import lion
-from xpmlp.optimizers.sgd import momentum, nesterov, sgd
+from xpmlp.optimizers.sgd import momentum, nesterov, sgd, velocity_descent
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
@@ -37,6 +37,8 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 """The rules by name, as recipes give them; their keyword arguments are their hyperparameters.
 
 `adamw` is Adam's rule after `decay`, with the weight decay in `WEIGHT_DECAY` unless told otherwise.
+Not among them are `velocity_descent` and `adam_outer_epsilon`, other libraries' forms of rules that
+are: they are for who is to take those libraries' steps.
 """
 
 WEIGHT_DECAY: dict[str, float] = {"adamw": 0.01}
@@ -49,6 +51,7 @@ __all__ = [
     "Optimizer",
     "Update",
     "adam",
+    "adam_outer_epsilon",
     "average",
     "clip_by_norm",
     "clip_by_value",
@@ -60,4 +63,5 @@ __all__ = [
     "rmsprop",
     "sgd",
     "swa_weights",
+    "velocity_descent",
 ]

@@ -76,6 +76,25 @@ def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> 
     Source: Kingma and Ba 2015, algorithm 1, epsilon in its place. After `decay` it is AdamW
     (Loshchilov and Hutter 2019, algorithm 2, with PyTorch's decay, by rate * weight_decay).
     """
+    return _adam(beta1, beta2, epsilon, is_outer=False)
+
+
+def adam_outer_epsilon(
+    *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+) -> Optimizer:
+    """Adam with epsilon outside of the correction, where it counts for less in the first steps:
+
+    p <- p - rate √(1-beta2^t)/(1-beta1^t) m / (√v + epsilon)
+
+    With the sums of `adam`: p <- p - (rate (1-beta1)/(1-beta1^t)/k) M / (√V + epsilon/√(1-beta2)).
+
+    Source: Kingma and Ba 2015, end of section 2, the order of computation with its epsilon-hat; the
+    rule of TensorFlow and scikit-learn.
+    """
+    return _adam(beta1, beta2, epsilon, is_outer=True)
+
+
+def _adam(beta1: float, beta2: float, epsilon: float, *, is_outer: bool) -> Optimizer:
     [beta1, beta2], [epsilon] = share(beta1=beta1, beta2=beta2), above_zero(epsilon=epsilon)
 
     def init(parameters: Array, /, *, xp: Namespace) -> AdamState:
@@ -95,7 +114,8 @@ def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> 
         count += 1.0
         root = xp.sqrt((1.0 - beta2) / one_minus_power(beta2, count, xp=xp))
         first = (1.0 - beta1) / one_minus_power(beta1, count, xp=xp)
-        parameters -= (rate * (first / root)) * (sums / (xp.sqrt(squares) + epsilon / root))
+        scale = math.sqrt(1.0 - beta2) if is_outer else root
+        parameters -= (rate * (first / root)) * (sums / (xp.sqrt(squares) + epsilon / scale))
         return parameters, AdamState(sums, squares, count)
 
     return Optimizer(init, update)

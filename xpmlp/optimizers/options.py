@@ -18,6 +18,13 @@ def share(**given: float) -> list[float]:
     return [float(value) for value in given.values()]
 
 
+def at_most_one(**given: float) -> list[float]:
+    """Numbers from 0 up to and including 1, as `share` gives them back."""
+    for name, value in given.items():
+        check_range(name, value, least=0.0, below=math.nextafter(1.0, 2.0))
+    return [float(value) for value in given.values()]
+
+
 def above_zero(**given: float) -> list[float]:
     """Finite numbers above 0, such as `epsilon=1e-8`; others are an InputError."""
     for name, value in given.items():

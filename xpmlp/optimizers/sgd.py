@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import share
+from xpmlp.optimizers.options import at_most_one, share
 from xpmlp.typing import Array, Namespace
 
 
@@ -83,6 +83,44 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
         return parameters, Velocity(velocity)
 
     return Optimizer(_at_rest, update)
+
+
+def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
+    """Descent with a velocity that has the rate in it:
+
+    v <- momentum v - rate g
+    p <- p + v, or with Nesterov's momentum p <- p + momentum v - rate g
+
+    A change of the rate acts on the gradients after it and leaves the velocity as it is; while
+    the rate stays, the steps are those of `momentum` and `nesterov`. A momentum of 1, no friction
+    at all, is allowed. With Nesterov's momentum kept is momentum v, as in `nesterov`.
+
+    Source: Polyak 1964; Sutskever et al. 2013, equations 1-2, and 3-4 in the form of Bengio et al.
+    2013; the rule of Keras and scikit-learn.
+    """
+    [mu] = at_most_one(momentum=momentum)
+
+    def update(
+        parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
+    ) -> tuple[Array, Velocity]:
+        (velocity,) = state
+        velocity *= mu
+        velocity -= rate * gradients
+        parameters += velocity
+        return parameters, Velocity(velocity)
+
+    def update_ahead(
+        parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
+    ) -> tuple[Array, Velocity]:
+        (velocity,) = state
+        downhill = rate * gradients
+        velocity -= downhill
+        velocity *= mu
+        parameters += velocity
+        parameters -= downhill
+        return parameters, Velocity(velocity)
+
+    return Optimizer(_at_rest, update_ahead if nesterov else update)
 
 
 def _at_rest(parameters: Array, /, *, xp: Namespace) -> Velocity:

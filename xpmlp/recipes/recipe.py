@@ -241,7 +241,7 @@ class Recipe(BaseModel):
         if self.class_weights:
             weights = self.class_weights
             shown = ",".join(map(str, weights)) if isinstance(weights, list) else weights
-            if self.output == "identity":
+            if self.model.predicts_numbers:
                 raise InputError(
                     f"class_weights={shown}: an output of numbers has no classes; leave it out, or "
                     "train with output=softmax"

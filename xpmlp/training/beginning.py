@@ -10,7 +10,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.randomness import DROPOUT, generator
 from xpmlp.training.descent import Descent
-from xpmlp.training.evaluation import inverse
+from xpmlp.training.evaluation import inverse, variance
 from xpmlp.training.step import TrainingData, TrainingState
 from xpmlp.typing import Array
 
@@ -37,7 +37,11 @@ def first_state(
             statistics = backend.asarray(np.broadcast_to(first, (*members, len(first))).copy())
     decays = descent.decays(model, members, dtype)
     is_averaged = descent.average != "none"
-    counts = objective.has_noise or descent.counts_steps
+    counts = (
+        objective.has_noise
+        or descent.counts_steps
+        or (objective.divides_by_weight and objective.has_penalty)
+    )
 
     def copy(array: Array | None) -> Array | None:
         return xp.asarray(array, copy=True) if is_averaged and array is not None else None
@@ -71,11 +75,10 @@ def fixed_data(
     send = backend.asarray
     spread = key = columns = None
     rates: dict[str, Array | None] = {}
-    if model.output == "identity":
-        targets = split.labels.reshape(len(split.labels), -1)
-        targets = targets if rows is None else targets[rows]
-        variance = targets.var(axis=-2, dtype=np.float64, keepdims=rows is not None)
-        spread = send(inverse(variance).astype(dtype))
+    if model.predicts_numbers:
+        targets = split.labels if rows is None else split.labels[rows]
+        found = variance(targets, by_member=rows is not None, backend=backend)
+        spread = send(inverse(found).astype(dtype))
     if objective.has_noise:
         if len(seeds) < (members[0] if members else 1):
             seeds = [seeds[0] + member for member in range(members[0])]

@@ -3,13 +3,13 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
-from xpmlp.data import Split, check_rows, check_split
+from xpmlp.data import SparseRows, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.step import inputs, score
@@ -43,31 +43,30 @@ def evaluate(
     loss is the objective's, by default the output's usual one, without smoothing, weights or
     penalties. Raises `InputError` for rows or labels that this network cannot take.
     """
-    split = check_split(
-        *split, where="rows to evaluate", layer_sizes=model.layer_sizes, output=model.output
-    )
+    split = checked(split, model, where="rows to evaluate")
     backend = backend or _numpy()
     objective = objective or Objective()
     measure = _function(_measurement, model, objective.loss_alone, backend)
     has_members = parameters.ndim == 2
     loss, correct = (np.zeros(parameters.shape[:-1]) for _ in range(2))
     committee = 0.0
-    count = len(split.labels)
+    count = split.labels.shape[0]
     with backend.activate(), _threads(model, backend, count):
         parameters = _on_device(parameters, backend)
         dtype = str(parameters.dtype).rpartition(".")[2]
-        targets = split.labels if split.labels.dtype.kind != "f" else split.labels.astype(dtype)
-        variance = targets.reshape(count, -1).var(axis=0, dtype=np.float64)
+        targets = split.labels
+        if isinstance(targets, np.ndarray) and targets.dtype.kind == "f":
+            targets = targets.astype(dtype)
         fixed = (
             parameters,
             backend.asarray(np.arange(model.layer_sizes[-1])),
-            backend.asarray(inverse(variance).astype(dtype)),
+            backend.asarray(inverse(variance(targets, backend=backend)).astype(dtype)),
         )
         for rows in _blocks(count, backend):
-            X, labels = split.X[rows], targets[rows]
-            found = measure(fixed, (backend.asarray(X), backend.asarray(labels)))
+            X, labels = (_sent(part[rows], backend) for part in (split.X, targets))
+            found = measure(fixed, (X, labels))
             J, hits, *agreed = (backend.to_numpy(array) for array in found)
-            loss += J.astype(np.float64) * len(labels)
+            loss += J.astype(np.float64) * labels.shape[0]
             correct += hits
             committee += sum(map(float, agreed))
     return Evaluation(
@@ -77,6 +76,27 @@ def evaluate(
     )
 
 
+def checked(split: Split, model: MLP, *, where: str) -> Split:
+    """Rows and labels that this network takes, or `InputError`; those on a device as they are."""
+    if not isinstance(split.X, (np.ndarray, SparseRows)):
+        return split
+    return check_split(*split, where=where, layer_sizes=model.layer_sizes, output=model.output)
+
+
+def variance(targets: Array, *, by_member: bool = False, backend: Backend) -> np.ndarray:
+    """Of each output over all rows, float64 on the host; (n, K) -> (K,), or (E, n, K) -> (E, 1, K)
+    with members. Whole numbers, too, have one."""
+    if isinstance(targets, np.ndarray):
+        targets = targets if targets.ndim > 1 else targets[:, None]
+        found: np.ndarray = targets.var(axis=-2, dtype=np.float64, keepdims=by_member)
+        return found
+    xp = backend.xp
+    if not xp.isdtype(targets.dtype, "real floating"):
+        return np.ones(1)  # classes: nothing looks at it
+    targets = targets if targets.ndim > 1 else targets[:, None]
+    return backend.to_numpy(xp.var(targets, axis=-2, keepdims=by_member)).astype(np.float64)
+
+
 def inverse(variance: np.ndarray) -> np.ndarray:
     """1 / variance; of a constant, whose R² is not defined, a large number: any error is then far
     worse than none."""
@@ -84,30 +104,41 @@ def inverse(variance: np.ndarray) -> np.ndarray:
     return inverted
 
 
-def predict(
-    model: MLP, parameters: Array, X: np.ndarray, *, backend: Backend | None = None
-) -> np.ndarray:
+def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = None) -> np.ndarray:
     """What a network says of each row, on the host; (n, l0) -> (n, K).
 
     The probability of each class (softmax), of each answer being yes (sigmoid), or numbers. Rows
-    are as in training: bytes are scaled from 0..255, anything else is taken as it is. With members
+    are as in training, an array of NumPy or `SparseRows`: bytes are scaled from 0..255, anything
+    else is taken as it is. With members
     the result is the committee's: the members' predictions averaged.
     Raises `InputError` for rows that this network cannot take.
     """
     backend = backend or _numpy()
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
-    probabilities = _function(_prediction, model, None, backend)
     with backend.activate():
-        fixed = (_on_device(parameters, backend),)
-        if len(X) <= backend.rows_at_once:
-            return backend.to_numpy(*probabilities(fixed, (backend.asarray(X),)))
-        with _threads(model, backend, len(X)):
-            return np.concatenate(
-                [
-                    backend.to_numpy(*probabilities(fixed, (backend.asarray(X[rows]),)))
-                    for rows in _blocks(len(X), backend)
-                ]
-            )
+        blocks = _predicted(model, parameters, X, backend)
+        found = [backend.to_numpy(block) for block in blocks]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def predict_on_device(model: MLP, parameters: Array, X: Array, *, backend: Backend) -> Array:
+    """The same of rows that lie on the backend's device, and there is the result."""
+    with backend.activate():
+        found = list(_predicted(model, parameters, X, backend))
+        return found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
+
+
+def _predicted(model: MLP, parameters: Array, X: Array, backend: Backend) -> Iterator[Array]:
+    """Ŷ of blocks of rows."""
+    probabilities = _function(_prediction, model, None, backend)
+    fixed = (_on_device(parameters, backend),)
+    count = X.shape[0]
+    if count <= backend.rows_at_once:
+        yield from probabilities(fixed, (_sent(X[:count], backend),))
+        return
+    with _threads(model, backend, count):
+        for rows in _blocks(count, backend):
+            yield from probabilities(fixed, (_sent(X[rows], backend),))
 
 
 def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
@@ -137,6 +168,8 @@ def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function
             mean = xp.mean(model.predictions_of(L, xp=xp), axis=0)
             if model.output == "sigmoid":
                 mean = mean - 0.5  # where `score` looks for the answer of an L: on either side of 0
+            elif model.output == "exp":
+                mean = xp.log(mean)  # the L that `score` makes this mean of
             return (*found, score(model, mean, labels, Y, spread, xp=xp))
         return found
 
@@ -158,6 +191,11 @@ def _numpy() -> Backend:
 
 def _threads(model: MLP, backend: Backend, count: int) -> contextlib.AbstractContextManager[object]:
     return backend.threads(backend.spare_threads(model.products(min(count, backend.rows_at_once))))
+
+
+def _sent(array: Array, backend: Backend) -> Array:
+    """An array of the host on the device; one that is there already as it is."""
+    return backend.asarray(array) if isinstance(array, np.ndarray) else array
 
 
 def _on_device(parameters: Array, backend: Backend) -> Array:

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from xpmlp.backends import Backend
-from xpmlp.data import Split
+from xpmlp.data import SparseRows, Split
 from xpmlp.errors import InputError
+from xpmlp.network import Objective
 from xpmlp.training.step import TrainingData
 from xpmlp.typing import Array
 
@@ -25,24 +26,74 @@ BLOCK = 256 * 2**20
 """Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
 
 
+BY_ROW, BY_STEP = ("weights", "shares"), ("penalties", "factors", "averaging")
+"""What of an epoch a step looks up by the place of a row in its order, and by its own number."""
+
+
 class Epoch(NamedTuple):
     """What of an epoch its steps read beside the rows, on the host.
 
-    `order` (n,) are the rows' numbers, or (E, n) one order for each member; `first` is the number
-    of its first step in the run. `shares` (n,) go with the order, `factors` and `averaging`
-    (steps,) with the steps; None where there are none.
+    `order` (n,) are the rows' numbers, whole batches of them, or (E, n) one order for each member;
+    `first` is the number of its first step in the run. `weights` (n,) or (E, n) and `shares` (n,)
+    go with the order, `penalties` (steps,) or (E, steps), `factors` and `averaging` (steps,) with
+    the steps; None where there are none.
     """
 
     order: np.ndarray
     first: int = 0
+    weights: np.ndarray | None = None
     shares: np.ndarray | None = None
+    penalties: np.ndarray | None = None
     factors: np.ndarray | None = None
     averaging: np.ndarray | None = None
 
     @property
     def counts_steps(self) -> bool:
         """Whether a step looks up something by its number."""
-        return self.factors is not None or self.averaging is not None
+        return any(getattr(self, name) is not None for name in BY_STEP)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """How many of its rows count, () or (E,): those that weigh something."""
+        if self.weights is None:
+            return np.asarray(self.order.shape[-1])
+        return np.asarray(np.count_nonzero(self.weights, axis=-1))
+
+
+def batch_weights(
+    chosen: np.ndarray,
+    weights: np.ndarray | None,
+    *,
+    batch_size: int,
+    left_over: int,
+    objective: Objective,
+    dtype: str,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The weights of the rows of an epoch, by which the mean over N rows of a batch becomes what
+    the objective asks for, and the scale of its penalties in each step; None where all are 1.
+
+    `chosen` (n,) or (E, n) are whole batches of rows, whose own weights are `weights`; of the last
+    batch only `left_over` rows are meant, if that is not 0: the others weigh nothing.
+    """
+    is_scaled = objective.divides_by_weight and objective.has_penalty
+    if weights is None and not left_over and not is_scaled:
+        return None, None
+    shape = (*chosen.shape[:-1], -1, batch_size)
+    own = np.ones(chosen.shape[-1:]) if weights is None else weights[chosen].astype(np.float64)
+    if left_over:
+        own[..., left_over - batch_size :] = 0.0
+    batches = own.reshape(shape if weights is not None else shape[-2:])
+    if objective.divides_by_weight:
+        divisors = batches.sum(axis=-1)
+    else:
+        divisors = np.full(batches.shape[:-1], float(batch_size))
+        divisors[..., -1] = left_over or batch_size
+    divisors = np.where(divisors > 0.0, divisors, np.inf)  # a batch that weighs nothing is skipped
+    scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
+    return (
+        None if weights is None and not left_over else scaled.astype(dtype),
+        (1.0 / divisors).astype(dtype) if is_scaled else None,
+    )
 
 
 class Segment(NamedTuple):
@@ -71,40 +122,44 @@ def feed(
     batch_size: int,
     fixed: TrainingData,
     backend: Backend,
-    weights: np.ndarray | None = None,
     has_orders: bool = False,
     limit: int | None = None,
     block: int = BLOCK,
 ) -> Feed:
     """Rows that lie on the device, or come in blocks of so many bytes if they exceed the limit.
 
-    `fixed` is what of the steps' data stays the same for the whole run, `weights` are the rows'.
-    The limit, in bytes, is by default a share of the device's free memory, where that is known.
-    Raises `InputError` where members that each have an order of their own would need blocks.
+    `fixed` is what of the steps' data stays the same for the whole run. Rows that lie on the device
+    already stay there. The limit, in bytes, is by default a share of the device's free memory,
+    where that is known. Raises `InputError` where members that each have an order of their own
+    would need blocks.
     """
     if limit is None and (free := backend.free_memory()) is not None:
         limit = int(SHARE * free)
-    sources = [split.X, split.labels, *(() if weights is None else (weights,))]
+    if not isinstance(split.X, (np.ndarray, SparseRows)):
+        return Resident(split, batch_size=batch_size, fixed=fixed, backend=backend)
+    sources = [split.X, split.labels]
     total = sum(source.nbytes for source in sources)
-    if limit is None or total <= limit:
-        return Resident(sources, batch_size=batch_size, fixed=fixed, backend=backend)
+    if isinstance(split.X, SparseRows):
+        limit = min(block, total if limit is None else limit)
+    elif limit is None or total <= limit:
+        return Resident(split, batch_size=batch_size, fixed=fixed, backend=backend)
     if has_orders:
         raise InputError(
             f"{total:,} bytes of rows for {limit:,} of memory on {backend.device_name}: members "
             "that each train on rows of their own need all of them there; give fewer rows"
         )
-    row = sum(source[:1].nbytes for source in sources)
+    row = total // len(split.labels)
     places = 2  # one in use, one on its way
     steps = max(1, min(block, limit // places) // (row * batch_size))
     return Streamed(sources, batch_size=batch_size, fixed=fixed, backend=backend, steps=steps)
 
 
 class Resident:
-    """All rows on the device, sent there once."""
+    """All rows on the device, sent there once, if they are not there already."""
 
     def __init__(
         self,
-        sources: list[np.ndarray],
+        split: Split,
         *,
         batch_size: int,
         fixed: TrainingData,
@@ -112,15 +167,18 @@ class Resident:
     ) -> None:
         self._batch_size = batch_size
         self._backend = backend
-        X, labels, *weights = map(backend.asarray, sources)
-        self._data = fixed._replace(X=X, labels=labels, weights=weights[0] if weights else None)
+        X, labels = (
+            backend.asarray(source) if isinstance(source, np.ndarray) else source
+            for source in split
+        )
+        self._data = fixed._replace(X=X, labels=labels)
 
     def epoch(self, epoch: Epoch, *, done: int = 0) -> Generator[Segment, None, None]:
         """One segment."""
         send = self._backend.asarray
         data = self._data._replace(
             order=send(epoch.order),
-            shares=None if epoch.shares is None else send(epoch.shares),
+            **_by_row(epoch, slice(None), self._backend),
             **_by_step(epoch, slice(None), self._backend),
         )
         steps = epoch.order.shape[-1] // self._batch_size
@@ -136,7 +194,7 @@ class Streamed:
 
     def __init__(
         self,
-        sources: list[np.ndarray],
+        sources: list[np.ndarray | SparseRows],
         *,
         batch_size: int,
         fixed: TrainingData,
@@ -145,8 +203,7 @@ class Streamed:
     ) -> None:
         self._batch_size = batch_size
         self._backend = backend
-        total = len(sources[0]) // batch_size
-        self._steps = min(steps, total)
+        self._steps = min(steps, -(-len(sources[1]) // batch_size))
         self._rows = self._steps * batch_size
         self._gather = backend.gatherer(sources, rows=self._rows)
         self._fixed = fixed._replace(order=backend.asarray(np.arange(self._rows)))
@@ -160,16 +217,12 @@ class Streamed:
         arriving = self._gather(blocks)
         # What comes after the last segment matters: the places are free again.
         with contextlib.closing(arriving):
-            for (X, labels, *weights), block, start in zip(arriving, blocks, starts, strict=True):
-                shares = None
-                if epoch.shares is not None:
-                    shares = self._backend.asarray(_padded(epoch.shares[start:last], rows))
+            for (X, labels), block, start in zip(arriving, blocks, starts, strict=True):
                 here = slice(start // batch_size, start // batch_size + self._steps)
                 data = self._fixed._replace(
                     X=X,
                     labels=labels,
-                    weights=weights[0] if weights else None,
-                    shares=shares,
+                    **_by_row(epoch, slice(start, start + rows), self._backend, length=rows),
                     **_by_step(epoch, here, self._backend, length=self._steps),
                 )
                 # A new array each time: a step may write over its state.
@@ -177,25 +230,38 @@ class Streamed:
                 yield Segment(data, len(block) // batch_size, offset)
 
 
+def _by_row(
+    epoch: Epoch, here: slice, backend: Backend, *, length: int | None = None
+) -> dict[str, Array]:
+    """What steps look up by the place of a row, of these places; of one length, however few."""
+    return {
+        name: backend.asarray(_cut(getattr(epoch, name), here, length))
+        for name in BY_ROW
+        if getattr(epoch, name) is not None
+    }
+
+
 def _by_step(
     epoch: Epoch, here: slice, backend: Backend, *, length: int | None = None
-) -> dict[str, Array | None]:
+) -> dict[str, Array]:
     """What steps look up by number, of these steps; of one length, however few are left."""
     if not epoch.counts_steps:
         return {}
-    found: dict[str, Array | None] = {
-        "first": backend.asarray(np.array([epoch.first + (here.start or 0)]))
+    return {
+        "first": backend.asarray(np.array([epoch.first + (here.start or 0)])),
+        **{
+            name: backend.asarray(_cut(getattr(epoch, name), here, length))
+            for name in BY_STEP
+            if getattr(epoch, name) is not None
+        },
     }
-    for name in ("factors", "averaging"):
-        series = getattr(epoch, name)
-        if series is not None:
-            series = series[here]
-            series = backend.asarray(series if length is None else _padded(series, length))
-        found[name] = series
-    return found
 
 
-def _padded(series: np.ndarray, length: int) -> np.ndarray:
-    padded = np.zeros(length, series.dtype)
-    padded[: min(length, len(series))] = series[:length]
+def _cut(series: np.ndarray, here: slice, length: int | None) -> np.ndarray:
+    """A part of a series (n,) or (E, n), with zeros behind it up to a length."""
+    part = series[..., here]
+    if length is None or part.shape[-1] == length:
+        return part
+    padded = np.zeros((*part.shape[:-1], length), series.dtype)
+    padded[..., : part.shape[-1]] = part
     return padded

@@ -127,11 +127,12 @@ def find_rate(
         batch_size=training.batch_size,
         seed=training.seed,
         shuffle=training.shuffle,
+        drop_last=training.drop_last,
         threads=training.threads.number,
         precision=training.engine.precision,
         compile=training.engine.mode,
     )
-    run.weights = training.weights
+    run.weights, run.orders = training.weights, training.orders
     with contextlib.suppress(Diverged):
         run.run([watch])
     count = len(watch.losses)

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import Threads
 from xpmlp.checks import one_of
 from xpmlp.compiler import rebuild
-from xpmlp.data import Split, check_split, order
+from xpmlp.data import Split, order
 from xpmlp.errors import Diverged, InputError
 from xpmlp.network import MLP, Objective, member_seeds
 from xpmlp.randomness import MIXUP, generator
@@ -23,8 +23,8 @@ from xpmlp.training.beginning import dtype_name, first_state, fixed_data, row_we
 from xpmlp.training.control import Best, Control
 from xpmlp.training.descent import Descent
 from xpmlp.training.engine import Engine
-from xpmlp.training.evaluation import evaluate
-from xpmlp.training.feeding import Epoch, Feed, Segment, feed
+from xpmlp.training.evaluation import checked, evaluate
+from xpmlp.training.feeding import Epoch, Feed, Segment, batch_weights, feed
 from xpmlp.training.history import History
 from xpmlp.training.pace import Pace
 from xpmlp.training.step import TrainingData, TrainingState, make_step
@@ -102,6 +102,8 @@ class Training:
     batch_size: int
     seed: int
     shuffle: bool
+    drop_last: bool
+    orders: Callable[[int], np.ndarray] | None
     rows: np.ndarray | None
     weights: np.ndarray | None
     threads: Threads
@@ -141,6 +143,8 @@ class Training:
         batch_size: int,
         seed: int | Sequence[int],
         shuffle: bool,
+        drop_last: bool = True,
+        orders: Callable[[int], np.ndarray] | None = None,
         objective: Objective | None = None,
         descent: Descent | None = None,
         control: Control | None = None,
@@ -153,8 +157,11 @@ class Training:
         """A run that has not started; it trains a copy of the given parameters.
 
         `parameters` is (P,) or (E, P), with the running statistics behind or without; the order
-        of rows comes from the first seed, each member's dropout from its own. `rows` (E, n) are
-        the numbers of the rows that each member trains on, by default all. `threads` CPU threads
+        of rows comes from the first seed, or for each epoch from `orders`, each member's dropout
+        from its own. Rows left over after the last full batch wait for another order, or are a
+        smaller batch with `drop_last=False`. `rows` (E, n) are the numbers of the rows that each
+        member trains on, by default all. Rows and labels that lie on the backend's device already
+        are taken as they are: who gives them has checked them. `threads` CPU threads
         compute; 0 lets the backend find the best number. `precision` is one of
         `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of `auto`
         (where it works), `require` and `off`.
@@ -167,16 +174,9 @@ class Training:
                 "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
                 "give 2 or more, or normalization=layer"
             )
-        split = check_split(
-            *split, where="training data", layer_sizes=model.layer_sizes, output=model.output
-        )
+        split = checked(split, model, where="training data")
         if control.validation is not None:
-            held_out = check_split(
-                *control.validation,
-                where="validation data",
-                layer_sizes=model.layer_sizes,
-                output=model.output,
-            )
+            held_out = checked(control.validation, model, where="validation data")
             control = dataclasses.replace(control, validation=held_out)
         with backend.activate():
             if isinstance(parameters, np.ndarray):
@@ -186,7 +186,7 @@ class Training:
             seeds = [seed] if isinstance(seed, int) else list(seed)
             if rows is not None and rows.shape[:-1] != members:
                 raise InputError(f"rows of shape {rows.shape} for parameters {parameters.shape}")
-            if split.labels.dtype.kind == "f":
+            if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
                 split = split._replace(labels=split.labels.astype(dtype))
             fixed = fixed_data(
                 model,
@@ -210,7 +210,7 @@ class Training:
             probe=functools.partial(_fast_enough_to_see, backend=backend),
             parts=functools.partial(_parts, model, xp=backend.xp),
         )
-        is_number = model.output == "identity"
+        is_number = model.predicts_numbers
         run = cls(
             model=model,
             split=split,
@@ -222,6 +222,8 @@ class Training:
             batch_size=batch_size,
             seed=seeds[0],
             shuffle=shuffle,
+            drop_last=drop_last,
+            orders=orders,
             rows=rows,
             weights=row_weights(split, objective, sample_weights, output=model.output, dtype=dtype),
             threads=Threads(threads, may_change=False),
@@ -264,11 +266,8 @@ class Training:
             or (snapshot.best is None) != (not (self.control.keep_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
+        self.load_state(snapshot.state)
         with self.backend.activate():
-            arrays = {
-                name: self.backend.asarray(array.copy()) for name, array in snapshot.state.items()
-            }
-            self.state = _with_kept(self.state, arrays)
             if self.state.step is not None:
                 steps = snapshot.epoch * self.steps_per_epoch + snapshot.step
                 self.state = self.state._replace(step=self.backend.asarray(np.array([steps])))
@@ -277,6 +276,12 @@ class Training:
         self.history, self.best = history.copy(), snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take these arrays of the state, by the names that a snapshot has, in place of its own."""
+        with self.backend.activate():
+            sent = {name: self.backend.asarray(array.copy()) for name, array in arrays.items()}
+            self.state = _with_kept(self.state, sent)
 
     def snapshot(self) -> Snapshot:
         """The run as it stands, copied to the host."""
@@ -294,12 +299,14 @@ class Training:
     @property
     def row_count(self) -> int:
         """Rows that a network trains on."""
-        return len(self.split.labels) if self.rows is None else self.rows.shape[-1]
+        return int(self.split.labels.shape[0]) if self.rows is None else self.rows.shape[-1]
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in the data; rows left over wait for another order, as in the lecture."""
-        return self.row_count // self.batch_size
+        """Full batches in the data; rows left over wait for another order, as in the lecture,
+        or are one more batch."""
+        full, left = divmod(self.row_count, self.batch_size)
+        return full if self.drop_last or not left else full + 1
 
     @property
     def iteration(self) -> int:
@@ -338,14 +345,18 @@ class Training:
             batch_size=self.batch_size,
             fixed=self.fixed,
             backend=self.backend,
-            weights=self.weights,
             has_orders=self.rows is not None,
         )
 
     def epoch_inputs(self) -> Epoch:
         """What the steps of the present epoch look up: a function of seed, epoch and history."""
         steps, first = self.steps_per_epoch, self.epoch * self.steps_per_epoch
-        chosen = order(self.row_count, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+        if self.orders is not None:
+            chosen = self.orders(self.epoch)
+        else:
+            chosen = order(self.row_count, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+        # Whole batches of one shape: the last one is filled up with rows that weigh nothing.
+        chosen = np.resize(chosen, steps * self.batch_size)
         dtype = dtype_name(self.state.parameters)
         shares = factors = averaging = None
         if a := self.objective.mixup:
@@ -365,7 +376,15 @@ class Training:
             ).astype(dtype)
         if self.rows is not None:
             chosen = self.rows[:, chosen]
-        return Epoch(chosen, first, shares, factors, averaging)
+        weights, penalties = batch_weights(
+            chosen,
+            self.weights,
+            batch_size=self.batch_size,
+            left_over=self.row_count % self.batch_size if not self.drop_last else 0,
+            objective=self.objective,
+            dtype=dtype,
+        )
+        return Epoch(chosen, first, weights, shares, penalties, factors, averaging)
 
     def _losses_of_epochs(self) -> list[float]:
         """What a plateau is seen in: validation losses, or else the mean losses of epochs.
@@ -412,13 +431,14 @@ class Training:
         self._look_whether_it_is_over()
         # An epoch whose steps are all done is finished, too, where a run ends at the last of them.
         while not self._is_over or self.step == self.steps_per_epoch:
-            with contextlib.closing(rows.epoch(self.epoch_inputs(), done=self.step)) as segments:
+            epoch = self.epoch_inputs()
+            with contextlib.closing(rows.epoch(epoch, done=self.step)) as segments:
                 for segment in segments:
                     self.state = self.state._replace(offset=segment.offset)
                     self._run_segment(segment, pace, observers)
                     if self.ended and self.step < self.steps_per_epoch:
                         return
-            self._finish_epoch()
+            self._finish_epoch(epoch)
             self._tell(observers, "on_epoch")
 
     def _run_segment(self, segment: Segment, pace: Pace, observers: Sequence[Observer]) -> None:
@@ -457,8 +477,8 @@ class Training:
         products = self.model.products(self.batch_size)
         self.threads = self.backend.choose_threads(products, self.engine.precision)
 
-    def _finish_epoch(self) -> None:
-        self.history.accuracies.append(self.correct / (self.steps_per_epoch * self.batch_size))
+    def _finish_epoch(self, epoch: Epoch) -> None:
+        self.history.accuracies.append(self.correct / epoch.counted)
         self.correct = np.zeros_like(self.correct)
         self.epoch, self.step = self.epoch + 1, 0
         if self.control.validation is not None and not self.control.validate_every:
@@ -600,6 +620,7 @@ def train(
     learning_rate: float | Sequence[float] = 0.03,
     seed: int | Iterable[int] = 0,
     shuffle: bool = False,
+    drop_last: bool = True,
     parameters: Array | None = None,
     objective: Objective | None = None,
     descent: Descent | None = None,
@@ -616,7 +637,9 @@ def train(
 
     `split` has the rows X (n, l0), bytes or floating, and labels (n,) or targets (n, K). The
     defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
-    batches, whose order the first seed gives, or on `rows` (E, n) of their own. Training starts
+    batches, whose order the first seed gives, or on `rows` (E, n) of their own. Rows that are left
+    over after the last full batch wait for another order, or are a smaller batch with
+    `drop_last=False`. Training starts
     from `parameters` (flat, on the device or the host) or from `model.initialize(seed)`.
     `objective` says what is minimised, `descent` how (it brings its own learning rate), `control`
     what is watched meanwhile; `sample_weights` (n,) weigh rows. `dtype` is one of
@@ -648,6 +671,7 @@ def train(
         batch_size=batch_size,
         seed=seed,
         shuffle=shuffle,
+        drop_last=drop_last,
         threads=threads,
         precision=dtype or None,
         compile=compile,

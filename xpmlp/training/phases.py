@@ -15,7 +15,7 @@ from xpmlp.algebra import (
 from xpmlp.compiler import Program
 from xpmlp.compiler.program import Call
 from xpmlp.network import MLP
-from xpmlp.training.step import count_correct, score
+from xpmlp.training.step import score
 
 
 class Phase(NamedTuple):
@@ -67,7 +67,6 @@ def _kinds() -> dict[str, Kind]:
     """The kinds of the functions of a step, by the names that their calls are recorded by."""
     kinds: dict[Any, Kind] = {
         one_hot: ROWS,
-        count_correct: Kind("count right answers"),
         dense: Kind("forward product + bias", "forward"),
         dense_backward: Kind("backward dW, db, dA", "backward"),
         dense_backward_parameters: Kind("backward dW, db", "backward"),

@@ -42,9 +42,10 @@ class TrainingData(NamedTuple):
 
     X (n, l0) as stored; labels (n,), or targets (n, K); order (n,) the rows in this epoch's order,
     or (E, n) one for each member; positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
-    Of the rows: weights (n,), and shares (n,) for mixup, in the epoch's order. Of the steps from
-    number `first` (1,) on: factors (steps,) of the learning rate, and averaging (steps,), the
-    weight of each step's parameters in their mean. For dropout `key`, `columns` and, where members
+    Of the rows, in the epoch's order: weights (n,) or (E, n), and shares (n,) for mixup. Of the
+    steps from number `first` (1,) on: penalties (steps,) or (E, steps), which the penalties are
+    multiplied by, factors (steps,) of the learning rate, and averaging (steps,), the weight of each
+    step's parameters in their mean. For dropout `key`, `columns` and, where members
     differ, the rates (E, 1, 1). `spread` (K,), or (E, 1, K), is 1 / variance of each target, for
     R².
     """
@@ -58,6 +59,7 @@ class TrainingData(NamedTuple):
     weights: Array | None = None
     shares: Array | None = None
     first: Array | None = None
+    penalties: Array | None = None
     factors: Array | None = None
     averaging: Array | None = None
     key: Array | None = None
@@ -85,7 +87,11 @@ def make_step(
         X = inputs(take_rows(data.X, rows, xp=xp), dtype=parameters.dtype, xp=xp)
         labels = take_rows(data.labels, rows, xp=xp)
         Y = model.targets(labels, data.classes, dtype=parameters.dtype, xp=xp)
-        weights = None if data.weights is None else take_rows(data.weights, rows, xp=xp)
+        weights = None if data.weights is None else xp.take(data.weights, places, axis=-1)
+        number = None if data.first is None else state.step - data.first
+        scale = None
+        if data.penalties is not None:
+            scale = xp.take(data.penalties, number, axis=-1)[..., None]
         if data.shares is not None:
             share = xp.take(data.shares, places)[:, None]
             X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
@@ -106,18 +112,18 @@ def make_step(
             Y,
             objective=objective,
             weights=weights,
+            penalty_scale=scale,
             noise=noise,
             statistics=state.statistics,
             xp=xp,
         )
-        metrics = StepMetrics(J, score(model, L, labels, Y, data.spread, xp=xp))
+        metrics = StepMetrics(J, score(model, L, labels, Y, data.spread, weights, xp=xp))
 
         if descent.clip_value:
             gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
         if descent.clip_norm:
             gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
         rate = state.learning_rate
-        number = None if data.first is None else state.step - data.first
         if data.factors is not None:
             rate = rate * xp.take(data.factors, number)
         if state.weight_decay is not None:
@@ -176,22 +182,30 @@ def rolled(rows: Array, *, xp: Namespace) -> Array:
 
 
 def score(
-    model: MLP, L: Array, labels: Array, Y: Array, spread: Array | None, *, xp: Namespace
+    model: MLP,
+    L: Array,
+    labels: Array,
+    Y: Array,
+    spread: Array | None,
+    weights: Array | None = None,
+    *,
+    xp: Namespace,
 ) -> Array:
     """How many rows are right; one count per member. Divided by the rows it is the accuracy.
 
-    Softmax: the largest output is at the label. Sigmoid: all K answers are right. Numbers: the sum
-    over rows of 1 - (L - Y)² / variance, averaged over outputs, whose mean over all rows is R².
+    A row that weighs nothing does not count. Softmax: the largest output is at the label. Sigmoid:
+    all K answers are right. Numbers: the sum over rows of 1 - (Ŷ - Y)² / variance, averaged over
+    outputs, whose mean over all rows is R².
     """
-    if model.output == "identity":
-        return xp.sum(1.0 - xp.mean((L - Y) * (L - Y) * spread, axis=-1), axis=-1)
-    if model.output == "softmax":
-        return count_correct(L, labels if labels.ndim < Y.ndim else xp.argmax(Y, axis=-1), xp=xp)
-    wrong = xp.astype((L > 0.0) != (Y > 0.5), xp.int64)
-    return xp.sum(xp.astype(xp.sum(wrong, axis=-1) == 0, xp.int64), axis=-1)
-
-
-def count_correct(L: Array, labels: Array, *, xp: Namespace) -> Array:
-    """How many rows have their largest logit at their label; one count per member."""
-    hits = xp.argmax(L, axis=-1) == labels
-    return xp.sum(xp.astype(hits, xp.int64), axis=-1)
+    if model.predicts_numbers:
+        D = model.predictions_of(L, xp=xp) - Y
+        right = 1.0 - xp.mean(D * D * spread, axis=-1)
+    elif model.output == "softmax":
+        wanted = labels if labels.ndim < Y.ndim else xp.argmax(Y, axis=-1)
+        right = xp.astype(xp.argmax(L, axis=-1) == wanted, xp.int64)
+    else:
+        wrong = xp.astype((L > 0.0) != (Y > 0.5), xp.int64)
+        right = xp.astype(xp.sum(wrong, axis=-1) == 0, xp.int64)
+    if weights is not None:
+        right = right * xp.astype(weights > 0.0, right.dtype)
+    return xp.sum(right, axis=-1)

@@ -113,7 +113,7 @@ class CuPyBackend(Backend):
         return int(free + kept)
 
     def gatherer(
-        self, sources: Sequence[np.ndarray], *, rows: int
+        self, sources: Sequence[Any], *, rows: int
     ) -> Callable[[Iterable[np.ndarray]], Generator[tuple[Array, ...], None, None]]:
         """What sends rows of the host's arrays in blocks, the next while one is in use."""
         from xpmlp.backends.cupy.blocks import Gatherer

@@ -28,7 +28,7 @@ class Gatherer:
     Its memory is made once, so that graphs which read the blocks serve from epoch to epoch.
     """
 
-    def __init__(self, sources: Sequence[np.ndarray], *, rows: int, device: Any) -> None:
+    def __init__(self, sources: Sequence[Any], *, rows: int, device: Any) -> None:
         import cupy
 
         self._device = device
@@ -74,7 +74,7 @@ class Gatherer:
 class _Place:
     """Room for one block: pinned, and on the GPU."""
 
-    def __init__(self, sources: Sequence[np.ndarray], rows: int, copying: Any) -> None:
+    def __init__(self, sources: Sequence[Any], rows: int, copying: Any) -> None:
         import cupy
 
         self._cupy = cupy

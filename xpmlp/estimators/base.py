@@ -1,0 +1,438 @@
+"""What MLPClassifier and MLPRegressor have in common: fit, their fitted state, and predictions."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.data import SparseRows, Split
+from xpmlp.estimators import conventions, saving
+from xpmlp.estimators.arrays import adopted, choose_backend, is_on_device, on_host, to_host
+from xpmlp.estimators.lbfgs import minimize
+from xpmlp.estimators.parameters import BEYOND, ORIGINAL, Plan, plan
+from xpmlp.estimators.progress import say
+from xpmlp.estimators.stochastic import Task, fit_stochastic
+from xpmlp.network import MLP
+from xpmlp.training import predict
+from xpmlp.training.evaluation import predict_on_device
+from xpmlp.typing import Array
+
+DENSE = 256 * 2**20
+"""Bytes up to which a sparse matrix is made dense as a whole; beyond, a block of rows at a time."""
+
+
+def assign(estimator: BaseEstimator, parameters: dict[str, Any]) -> None:
+    """Keep the constructor's parameters under their names, as scikit-learn wants them."""
+    for name, value in parameters.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def has_batches(estimator: Any) -> bool:
+    """Whether the solver can learn from one part of the data after another; else the error."""
+    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class BaseMLP(BaseEstimator):
+    """A multilayer perceptron as a scikit-learn estimator.
+
+    The fitted parameters are one flat vector on the host, whatever they were trained on; `coefs_`
+    and `intercepts_` are views of it.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {**ORIGINAL, **BEYOND}  # noqa: RUF012
+
+    # What only the stochastic solvers leave; each set by the first fit.
+    _parameters: np.ndarray
+    _model: MLP
+    n_features_in_: int
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Train on rows X (n, features) with targets y, from new weights unless `warm_start`.
+
+        `sample_weight` (n,) weighs rows. `eval_set`, a pair (X, y), is evaluated after every epoch
+        and gives `validation_loss_curve_`; with `early_stopping` it takes the place of the
+        rows that would be held out. Raises `ValueError` as scikit-learn does.
+        """
+        return self._fit(X, y, sample_weight, eval_set=eval_set)
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        eval_set: Any = None,
+        incremental: bool = False,
+    ) -> Self:
+        hidden = self._hidden()
+        is_first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        origin, X = X, on_host(X)
+        y, sample_weight = on_host(y), on_host(sample_weight)
+        X, y = self._validate(X, y, reset=is_first)
+        sample_weight = self._weights(sample_weight, X, y)
+        backend = choose_backend(origin, self.backend, self.device)
+        self._random_state = check_random_state(self.random_state)
+        if not is_on_device(y):
+            y = self._encode(y, incremental=incremental)
+        else:
+            y = self._encode_on_device(y, incremental=incremental)
+        asked = self._plan(hidden, inputs=X.shape[1])
+        if is_first:
+            self._initialize(asked, self._dtype(X))
+        elif self._vector().shape[-1] != asked.model.size:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes}: the fitted network is another; "
+                "fit with warm_start=False to begin anew"
+            )
+        self._model = asked.model
+        self.backend_ = f"{backend.name} on {backend.device_name}"
+        if self.solver == "lbfgs" and self.optimizer is None:
+            self._fit_lbfgs(asked, self._split(X, y, backend), sample_weight, backend)
+        else:
+            task = self._task(X, y, sample_weight, eval_set, backend, incremental=incremental)
+            fit_stochastic(self, asked, task, backend, incremental=incremental)
+        if not np.isfinite(self._parameters).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        return self
+
+    def _hidden(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        hidden = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        if any(size <= 0 for size in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        return [int(size) for size in hidden]
+
+    def _plan(self, hidden: list[int], *, inputs: int) -> Plan:
+        return plan(
+            self, hidden, inputs=inputs, outputs=self.n_outputs_, output=self._output_of_network()
+        )
+
+    def _dtype(self, X: Any) -> str:
+        """The parameters' dtype: that asked for, or X's where it is floating."""
+        if self.dtype != "auto":
+            return PRECISIONS[self.dtype]
+        return "float32" if str(X.dtype).endswith("float32") else "float64"
+
+    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        """X as a floating-point matrix, and y, as scikit-learn checks them."""
+        if is_on_device(X):
+            return self._validate_on_device(X, reset=reset), y
+        dtypes = (np.float64, np.float32) if self.dtype == "auto" else (PRECISIONS[self.dtype],)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=[np.dtype(dtype) for dtype in dtypes],
+            reset=reset,
+            **self._how_to_validate_y,
+        )
+        return X, y
+
+    def _validate_on_device(self, X: Array, *, reset: bool) -> Array:
+        backend = choose_backend(X, self.backend, self.device)
+        name = type(self).__name__
+        if X.ndim != 2:
+            raise ValueError(
+                f"Expected 2D array, got {X.ndim}D array instead. Reshape your data either using "
+                "array.reshape(-1, 1) or array.reshape(1, -1)."
+            )
+        if 0 in X.shape:
+            raise ValueError(
+                f"Found array with shape {tuple(X.shape)}: at least one row is required."
+            )
+        if not reset and X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {name} is expecting {self.n_features_in_} "
+                "features as input."
+            )
+        with backend.activate():
+            xp, rows = backend.xp, adopted(X, backend)
+            if not xp.isdtype(rows.dtype, ("real floating", "integral", "bool")):
+                raise ValueError(f"elements of type {rows.dtype}: {name} takes real numbers")
+            dtype = self._dtype(rows) if reset else str(self._parameters.dtype)
+            rows = xp.astype(rows, getattr(xp, dtype), copy=False)
+            if not bool(xp.all(xp.isfinite(rows))):
+                raise ValueError(f"Input X contains NaN or infinity. {name} does not accept these.")
+        if reset:
+            self.n_features_in_ = int(X.shape[1])
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        return rows
+
+    def _weights(self, sample_weight: Any, X: Any, y: Any) -> np.ndarray | None:
+        """A weight for each row, on the host; None where all are 1."""
+        if sample_weight is None:
+            return None
+        sample_weight = to_host(sample_weight)
+        if is_on_device(X):
+            rows = np.empty((X.shape[0], 1), self._dtype(X))
+            return np.asarray(_check_sample_weight(sample_weight, rows))
+        return np.asarray(_check_sample_weight(sample_weight, X))
+
+    def _initialize(self, asked: Plan, dtype: str) -> None:
+        """New weights, and nothing learned yet."""
+        members = self.n_members
+        if asked.initializer:
+            drawn = self._random_state.randint(2**31 - 1, size=members)
+            seeds = [int(seed) for seed in drawn]
+            vector = asked.model.initialize(
+                seeds if members > 1 else seeds[0], dtype="float64", **asked.initializer
+            )
+        else:
+            vector = conventions.initial_parameters(
+                asked.model, self.activation, self._random_state, members=members
+            )
+        self._model = asked.model
+        self._optimizer_state: dict[str, np.ndarray] | None = None
+        self.n_layers_ = len(asked.model.layer_sizes)
+        self.out_activation_ = OUT_ACTIVATIONS[asked.model.output]
+        self.n_iter_ = self.t_ = 0
+        self._set_parameters(np.asarray(vector).astype(dtype))
+        self._best_parameters = self._parameters.copy()
+        self._no_improvement_count: Any = 0
+        self._best_losses: Any = np.inf
+        self._best_scores: Any = -np.inf
+        self._rate: Any = np.asarray(self.learning_rate_init, np.float64)
+        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+            self.__dict__.pop(name, None)
+        self.validation_loss_curve_: list[float] | None = None
+        if self.solver != "lbfgs" or self.optimizer is not None:
+            self.loss_curve_: list[float] = []
+            self.best_loss_: float | None = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
+
+    def _set_parameters(self, vector: np.ndarray) -> None:
+        """Take a flat vector (P,) or (E, P), and show it as `coefs_` and `intercepts_`."""
+        self._parameters = np.ascontiguousarray(vector)
+        self._show()
+
+    def _show(self) -> None:
+        layers = self._model.layers(self._parameters, xp=np)
+        self.coefs_ = [W for W, _ in layers]
+        self.intercepts_ = [b for _, b in layers]
+        self._views = [*self.coefs_, *self.intercepts_]
+
+    def _vector(self) -> np.ndarray:
+        """The flat vector, with what was put into `coefs_` and `intercepts_` by others."""
+        given = [*self.coefs_, *self.intercepts_]
+        if any(one is not view for one, view in zip(given, self._views, strict=True)):
+            for one, view in zip(given, self._views, strict=True):
+                if one is not view:
+                    view[...] = one
+            self._show()
+        return self._parameters
+
+    def _split(self, X: Any, y: Any, backend: Backend) -> Split:
+        """Rows and targets as the engine takes them."""
+        if scipy.sparse.issparse(X):
+            is_small = X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE
+            X = X.toarray() if is_small else SparseRows(X.tocsr())
+        elif is_on_device(X):
+            X = adopted(X, backend)
+        if is_on_device(y):
+            y = adopted(y, backend)
+        elif not isinstance(X, (np.ndarray, SparseRows)):
+            y = backend.asarray(y)
+        return Split(X, y)
+
+    def _task(
+        self,
+        X: Any,
+        y: Any,
+        weights: np.ndarray | None,
+        eval_set: Any,
+        backend: Backend,
+        *,
+        incremental: bool,
+    ) -> Task:
+        """What to train on, and what to hold out."""
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        held: tuple[Any, Any, np.ndarray | None] | None = None
+        if eval_set is not None:
+            held = self._validated_eval_set(eval_set)
+        elif self.early_stopping:
+            X, y, weights, held = self._hold_out(X, y, weights, backend)
+        train = self._split(X, y, backend)
+        if held is None:
+            return Task(train, weights, None, None)
+        X_held, y_held, weights_held = held
+        if self.validation_loss_curve_ is None:
+            self.validation_loss_curve_ = []
+        if self.validation_scores_ is None:
+            self.validation_scores_ = []
+        validation = self._split(X_held, y_held, backend)
+        targets = self._decode(to_host(y_held))
+
+        def score(vector: np.ndarray) -> float:
+            outputs = self._outputs_of(vector, validation.X, backend)
+            if not isinstance(outputs, np.ndarray):
+                outputs = backend.to_numpy(outputs)
+            predicted = self._predicted(outputs)
+            if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+                return float("nan")
+            return float(self._metric(targets, predicted, sample_weight=weights_held))
+
+        return Task(train, weights, validation, score)
+
+    def _hold_out(
+        self, X: Any, y: Any, weights: np.ndarray | None, backend: Backend
+    ) -> tuple[Any, Any, np.ndarray | None, tuple[Any, Any, np.ndarray | None]]:
+        """A part of the rows to validate on, as scikit-learn draws it."""
+        numbers = np.arange(X.shape[0])
+        stratify = to_host(y) if self._stratifies else None
+        kept, held = train_test_split(
+            numbers,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+
+        def rows(array: Any, chosen: np.ndarray) -> Any:
+            if is_on_device(array):
+                array = adopted(array, backend)
+                with backend.activate():
+                    return backend.xp.take(array, backend.asarray(chosen), axis=0)
+            return None if array is None else array[chosen]
+
+        return (
+            rows(X, kept),
+            rows(y, kept),
+            rows(weights, kept),
+            (rows(X, held), rows(y, held), rows(weights, held)),
+        )
+
+    def _validated_eval_set(self, eval_set: Any) -> tuple[Any, Any, None]:
+        try:
+            X, y = eval_set
+        except (TypeError, ValueError):
+            raise ValueError("eval_set: give a pair, (X, y)") from None
+        X, y = self._validate(on_host(X), on_host(y), reset=False)
+        return X, self._encode_known(to_host(y)), None
+
+    def _fit_lbfgs(
+        self, asked: Plan, split: Split, weights: np.ndarray | None, backend: Backend
+    ) -> None:
+        for name in ("dropout", "input_dropout", "mixup", "time_limit", "callbacks"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: solver='lbfgs' has no mini-batches; use adam"
+                )
+        if self.normalization == "batch":
+            raise ValueError("normalization='batch': solver='lbfgs' has no batches; use 'layer'")
+        vectors = self._vector().reshape(-1, asked.model.size)
+        found = [
+            minimize(
+                asked.model,
+                asked.objective,
+                split,
+                weights,
+                vector,
+                backend=backend,
+                max_iter=asked.epochs,
+                max_fun=self.max_fun,
+                tol=self.tol,
+                verbose=bool(self.verbose),
+            )
+            for vector in vectors
+        ]
+        self._set_parameters(
+            np.stack([vector for vector, _, _ in found]).reshape(self._parameters.shape)
+        )
+        self.loss_ = float(np.mean([loss for _, loss, _ in found]))
+        self.n_iter_ = max(count for _, _, count in found)
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            say(text)
+
+    def _outputs(self, X: Any) -> tuple[Array, Backend]:
+        """Ŷ (n, outputs) of rows as they were given: on the host if they were, else on the device
+        of the backend."""
+        check_is_fitted(self)
+        backend = choose_backend(X, self.backend, self.device)
+        if is_on_device(X):
+            rows = self._validate_on_device(X, reset=False)
+        else:
+            rows = validate_data(self, on_host(X), accept_sparse=["csr", "csc"], reset=False)
+            if scipy.sparse.issparse(rows):
+                rows = SparseRows(rows.tocsr().astype(self._parameters.dtype))
+            else:
+                # Of bytes the engine would make 0 to 1.
+                rows = rows.astype(self._parameters.dtype, copy=False)
+        return self._outputs_of(self._vector(), rows, backend), backend
+
+    def _outputs_of(self, vector: np.ndarray, rows: Any, backend: Backend) -> Array:
+        if isinstance(rows, (np.ndarray, SparseRows)):
+            return predict(self._model, vector, rows, backend=backend)
+        return predict_on_device(self._model, vector, rows, backend=backend)
+
+    def save(self, path: Any) -> None:
+        """Write the fitted estimator to one safetensors file, without pickle; see `load`.
+
+        Callbacks and a `random_state` that is no number are not kept.
+        """
+        check_is_fitted(self)
+        saving.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """The estimator that `save` wrote, to predict with or to go on training, on any machine.
+
+        Raises `InputError` for a file that is not whole, or of another class.
+        """
+        estimator: Self = saving.load(cls, path)
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that was learned, on the host, once: the views are made anew."""
+        state = dict(super().__getstate__())
+        if "_views" in state:
+            self._vector()
+            for name in ("_views", "coefs_", "intercepts_"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_parameters"):
+            self._show()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
+
+
+OUT_ACTIVATIONS = {
+    "softmax": "softmax",
+    "sigmoid": "logistic",
+    "identity": "identity",
+    "exp": "exp",
+}
+"""scikit-learn's names of what is made of the last layer."""

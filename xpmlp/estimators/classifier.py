@@ -1,0 +1,273 @@
+"""MLPClassifier: classes, several labels at once, and their probabilities."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import column_or_1d
+
+from xpmlp.backends import Backend
+from xpmlp.estimators.arrays import adopted, choose_backend, is_foreign, like, to_host
+from xpmlp.estimators.base import BaseMLP, assign, has_batches
+from xpmlp.estimators.parameters import OF_CLASSIFIER
+from xpmlp.typing import Array
+
+MULTILABEL = "multilabel-indicator"
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """A multilayer perceptron that tells classes apart; scikit-learn's, on xpmlp's engines.
+
+    The parameters from `hidden_layer_sizes` to `max_fun` are those of
+    `sklearn.neural_network.MLPClassifier`, with the same meaning and default; from the same
+    `random_state` it starts from the same weights and sees the same batches. Beyond them:
+
+    backend, device    what computes: `auto` takes a GPU where one works, else NumPy; or a name
+    dtype              `auto` for that of X (float32 or else float64), or one by name
+    optimizer          in the solver's place one of `xpmlp.optimizers.OPTIMIZERS`
+    weight_decay       decoupled; None for the optimizer's usual one
+    schedule           of the learning rate, one of `xpmlp.schedules.SCHEDULES`, over `max_iter`
+    warm_up            epochs over which the rate first rises
+    clip_norm          the longest a gradient may be; 0 for no limit
+    average            `ema` or `swa` of the weights
+    class_weight       `balanced`, or a weight for each class by its label
+    label_smoothing    share of each target that goes to all classes alike
+    mixup              a of the Beta(a, a) distribution that rows are mixed by
+    dropout, input_dropout     share of hidden units, of inputs, that is left out
+    normalization      `batch` or `layer`
+    residual           whether hidden layers add what came in
+    n_members          so many networks are trained at once, and their probabilities averaged
+    time_limit         seconds after which training ends
+    callbacks          functions of the estimator, called after every epoch, or `xpmlp.Observer`s
+    recipe             a recipe to start from, by name or file; what is left at its default here is
+                       the recipe's. Or a dictionary of a recipe's settings
+    threads            CPU threads; 0 finds the best number
+
+    Attributes are those of the original, with `validation_loss_curve_` and `backend_`. With members
+    each of `coefs_` and `intercepts_` has a leading axis, and curves are means.
+
+    Source of the conventions: scikit-learn; of the algebra: lecture 11.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **BaseMLP._parameter_constraints,
+        **OF_CLASSIFIER,
+    }
+    _how_to_validate_y: dict[str, Any] = {}  # noqa: RUF012
+    _metric = staticmethod(accuracy_score)
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: str = "auto",
+        device: str | None = None,
+        dtype: str = "auto",
+        optimizer: str | None = None,
+        weight_decay: float | None = None,
+        schedule: str = "constant",
+        warm_up: float = 0.0,
+        clip_norm: float = 0.0,
+        average: str = "none",
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        normalization: str = "none",
+        residual: bool = False,
+        n_members: int = 1,
+        time_limit: float | None = None,
+        callbacks: Any = None,
+        recipe: Any = None,
+        threads: int = 0,
+    ) -> None:
+        assign(self, locals())
+
+    @available_if(has_batches)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train on these rows once, from where the last call left off.
+
+        `classes`, all there will be, are needed in the first call.
+        """
+        y = to_host(y)
+        if _check_partial_fit_first_call(self, classes):
+            self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def _learn_classes(self, y: Any) -> None:
+        labels = LabelBinarizer().fit(y)
+        self.classes_ = labels.classes_
+        self._y_type = labels.y_type_
+        is_multiclass = self._y_type == "multiclass"
+        is_many = is_multiclass or self._y_type == MULTILABEL
+        self.n_outputs_ = len(self.classes_) if is_many else 1
+
+    def _output_of_network(self) -> str:
+        return "softmax" if self._y_type == "multiclass" else "sigmoid"
+
+    def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
+        """Class numbers (n,), or answers (n, K), of labels as they were given."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._learn_classes(y)
+        else:
+            self._check_classes(unique_labels(y))
+        return self._encode_known(y)
+
+    def _check_classes(self, found: np.ndarray) -> None:
+        if self.warm_start:
+            if set(found) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {found}"
+                )
+        elif len(np.setdiff1d(found, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {found}."
+            )
+
+    def _encode_known(self, y: Any) -> np.ndarray:
+        if self._y_type == MULTILABEL:
+            y = y.toarray() if hasattr(y, "toarray") else y
+            return np.asarray(y, np.float64)
+        y = column_or_1d(y)
+        unknown = np.setdiff1d(np.unique(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"labels {unknown}: the classes learned are {self.classes_}")
+        return np.searchsorted(self.classes_, y).astype(np.int64)
+
+    def _encode_on_device(self, y: Array, *, incremental: bool) -> Array:
+        """The same of labels on a device, where they stay."""
+        if y.ndim == 2:
+            return self._encode(to_host(y), incremental=incremental)
+        backend = choose_backend(y, self.backend, self.device)
+        with backend.activate():
+            values, numbers = backend.xp.unique_inverse(adopted(y, backend))
+        found = backend.to_numpy(values)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._learn_classes(found)
+            if len(found) > 2 and self._y_type != "multiclass":
+                raise ValueError(f"Unknown label type: {type_of_target(found)}")
+        else:
+            self._check_classes(found)
+        with backend.activate():
+            places = backend.asarray(np.searchsorted(self.classes_, found).astype(np.int64))
+            return backend.xp.take(places, backend.xp.reshape(numbers, (-1,)))
+
+    def _weights(self, sample_weight: Any, X: Any, y: Any) -> np.ndarray | None:
+        weights = super()._weights(sample_weight, X, y)
+        if self.class_weight is None:
+            return weights
+        by_class = compute_sample_weight(self.class_weight, to_host(y))
+        return np.asarray(by_class if weights is None else weights * by_class)
+
+    @property
+    def _stratifies(self) -> bool:
+        return self.n_outputs_ == 1
+
+    def _decode(self, encoded: np.ndarray) -> np.ndarray:
+        """Labels from class numbers, or answers."""
+        if self._y_type == MULTILABEL:
+            return encoded.astype(int)
+        return np.asarray(self.classes_[encoded])
+
+    def _predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """Labels from Ŷ, on the host."""
+        if self._y_type == "multiclass":
+            return np.asarray(self.classes_[outputs.argmax(axis=1)])
+        if self._y_type == MULTILABEL:
+            return (outputs > 0.5).astype(int)
+        is_second = (outputs[:, 0] > 0.5).astype(np.int64)
+        return np.asarray(self.classes_[np.minimum(is_second, len(self.classes_) - 1)])
+
+    def predict(self, X: Any) -> Any:
+        """The class of each row (n,), or the answers (n, K) where rows have several labels."""
+        outputs, backend = self._outputs(X)
+        if isinstance(outputs, np.ndarray):
+            labels = self._predicted(outputs)
+            return like(labels, X, backend) if _is_numeric(labels) else labels
+        if not _is_numeric(self.classes_):  # no device has strings
+            return self._predicted(backend.to_numpy(outputs))
+        with backend.activate():
+            return like(self._predicted_on_device(outputs, backend), X, backend)
+
+    def _predicted_on_device(self, outputs: Array, backend: Backend) -> Array:
+        xp = backend.xp
+        if self._y_type == MULTILABEL:
+            return xp.astype(outputs > 0.5, xp.int64)
+        if self._y_type == "multiclass":
+            numbers = xp.argmax(outputs, axis=1)
+        else:
+            numbers = xp.astype(outputs[:, 0] > 0.5, xp.int64)
+            if len(self.classes_) == 1:
+                numbers = xp.zeros_like(numbers)
+        return xp.take(backend.asarray(self.classes_), numbers)
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class, in the order of `classes_`, (n, K)."""
+        outputs, backend = self._outputs(X)
+        if self.n_outputs_ > 1:
+            return like(outputs, X, backend)
+        if isinstance(outputs, np.ndarray):
+            return like(np.concatenate([1.0 - outputs, outputs], axis=1), X, backend)
+        with backend.activate():
+            return like(backend.xp.concat([1.0 - outputs, outputs], axis=1), X, backend)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        if is_foreign(probabilities):
+            return choose_backend(probabilities, "auto", None).xp.log(probabilities)
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows (or their weight) whose labels are all right."""
+        if not (is_foreign(X) or is_foreign(y)):
+            return float(super().score(X, y, sample_weight))
+        predicted = to_host(self.predict(X))
+        return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _is_numeric(labels: np.ndarray) -> bool:
+    return labels.dtype.kind in "buif"

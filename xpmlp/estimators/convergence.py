@@ -1,0 +1,155 @@
+"""When scikit-learn's MLP has learned enough, heard after every epoch: its loss curve, its
+validation scores, its stop, and its adaptive learning rate.
+
+Members are watched each for itself: one that has learned enough is kept as it was then, and the
+run ends when all have.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from xpmlp.training import Observer, StopTraining, Training
+
+SLOWEST, SLOWER = 1e-6, 5.0
+"""An adaptive learning rate is divided by the second until it is below the first."""
+
+
+class Convergence(Observer):
+    """Keeps an estimator's record up to date and ends its run.
+
+    `score` gives the validation score of flat parameters on the host, None without validation;
+    `stops_early` is whether it counts in place of the training loss. `rows` are those trained on.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        rows: int,
+        score: Callable[[np.ndarray], float] | None,
+        stops_early: bool,
+        is_planned: bool,
+    ) -> None:
+        self.estimator = estimator
+        self.has_converged = False
+        self.kept: np.ndarray | None = None
+        self._rows = rows
+        self._score = score
+        self._stops_early = stops_early
+        self._is_planned = is_planned
+        self._done: np.ndarray | None = None
+
+    def on_epoch(self, training: Training, /) -> None:
+        estimator = self.estimator
+        losses = self._loss_of_epoch(training)
+        if self._done is None:
+            self._done = np.zeros(losses.shape, bool)
+        estimator.n_iter_ += 1
+        estimator.t_ += self._rows
+        estimator.loss_ = float(losses.mean())
+        estimator.loss_curve_.append(estimator.loss_)
+        if training.history.validation_losses:
+            found = training.history.validation_losses[-1]
+            estimator.validation_loss_curve_.append(float(found.mean()))
+        counts = self._count(training, losses)
+        if not self._is_planned or self._stops_early:
+            self._stop(training, counts > estimator.n_iter_no_change)
+
+    def _loss_of_epoch(self, training: Training) -> np.ndarray:
+        """The mean over rows: a smaller last batch counts less."""
+        steps, batch = training.steps_per_epoch, training.batch_size
+        rows = np.full(steps, float(batch))
+        rows[-1] = min(batch, training.row_count - batch * (steps - 1))
+        losses = np.asarray(training.history.losses[-steps:], np.float64)
+        mean: np.ndarray = np.asarray(np.tensordot(rows, losses, axes=1) / rows.sum())
+        return mean
+
+    def _count(self, training: Training, losses: np.ndarray) -> np.ndarray:
+        """For how many epochs in a row each member has not got better by `tol`."""
+        estimator, tol = self.estimator, self.estimator.tol
+        counts = np.broadcast_to(estimator._no_improvement_count, losses.shape)
+        if self._score is None or not self._stops_early:
+            best = np.broadcast_to(estimator._best_losses, losses.shape)
+            counts = np.where(losses > best - tol, counts + 1, 0)
+            estimator._best_losses = np.fmin(losses, best)
+            if not self._stops_early:
+                estimator.best_loss_ = float(estimator._best_losses.mean())
+        if self._score is not None:
+            vectors = training.backend.to_numpy(training.parameters)
+            vectors = vectors.reshape(-1, vectors.shape[-1])
+            scores = np.array([self._score(vector) for vector in vectors]).reshape(losses.shape)
+            best = np.broadcast_to(estimator._best_scores, losses.shape)
+            is_better = scores > best
+            if self._stops_early:
+                counts = np.where(scores < best + tol, counts + 1, 0)
+            estimator._best_scores = np.where(is_better, scores, best)
+            estimator._best_parameters = np.where(
+                is_better.reshape(-1, 1),
+                vectors,
+                estimator._best_parameters.reshape(vectors.shape),
+            ).reshape(estimator._best_parameters.shape)
+            estimator.validation_scores_.append(float(scores.mean()))
+            estimator.best_validation_score_ = float(estimator._best_scores.mean())
+        estimator._no_improvement_count = counts
+        return counts
+
+    def _stop(self, training: Training, is_stuck: np.ndarray) -> None:
+        """End the run where all are stuck, or let the stuck ones go on more slowly."""
+        estimator = self.estimator
+        assert self._done is not None
+        is_stuck = is_stuck & ~self._done
+        if not is_stuck.any():
+            return
+        said = (
+            f"{'Validation score' if self._stops_early else 'Training loss'} did not improve more "
+            f"than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
+        )
+        if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
+            rates = np.broadcast_to(estimator._rate, is_stuck.shape)
+            is_slow = rates <= SLOWEST
+            goes_on = is_stuck & ~is_slow
+            if goes_on.any():
+                estimator._rate = np.where(goes_on, rates / SLOWER, rates)
+                set_rate(training, estimator._rate)
+                estimator._no_improvement_count = np.where(
+                    goes_on, 0, estimator._no_improvement_count
+                )
+                estimator._say(f"{said} Setting learning rate to {estimator._rate.min():f}")
+            is_stuck = is_stuck & is_slow
+            said += " Learning rate too small."
+        if is_stuck.any():
+            vectors = training.backend.to_numpy(training.parameters)
+            if self.kept is None:
+                self.kept = vectors
+            self.kept = np.where(is_stuck[..., None], vectors, self.kept)
+            self._done = self._done | is_stuck
+        if self._done.all():
+            estimator._say(f"{said} Stopping.")
+            self.has_converged = True
+            raise StopTraining
+
+
+def set_rate(training: Training, rates: np.ndarray) -> None:
+    """Go on with another learning rate, or with one for each member."""
+    state = training.state
+    dtype = training.backend.to_numpy(state.learning_rate).dtype
+    rates = rates[:, None] if rates.ndim else rates
+    with training.backend.activate():
+        sent = training.backend.asarray(rates.astype(dtype))
+        if sent.shape != state.learning_rate.shape:
+            sent = sent + 0.0 * state.learning_rate
+        training.state = state._replace(learning_rate=sent)
+
+
+class Callbacks(Observer):
+    """Calls each function with the estimator after every epoch; `StopTraining` ends the run."""
+
+    def __init__(self, estimator: Any, functions: list[Callable[[Any], object]]) -> None:
+        self._estimator = estimator
+        self._functions = functions
+
+    def on_epoch(self, training: Training, /) -> None:
+        for function in self._functions:
+            function(self._estimator)

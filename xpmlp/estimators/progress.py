@@ -1,0 +1,67 @@
+"""What `verbose` shows: a bar on a terminal, else a line for each epoch as scikit-learn has it."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from xpmlp.training import Observer, Training
+
+
+def progress(estimator: Any) -> list[Observer]:
+    """What is to be shown of a fit, if anything."""
+    if not estimator.verbose:
+        return []
+    is_bar = sys.stdout.isatty() and int(estimator.verbose) == 1
+    return [Bar(estimator)] if is_bar else [Lines(estimator)]
+
+
+def say(text: str) -> None:
+    """A line on standard output, where scikit-learn prints its own."""
+    sys.stdout.write(text + "\n")
+
+
+class Lines(Observer):
+    """A line for each epoch, in scikit-learn's words."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def on_epoch(self, training: Training, /) -> None:
+        estimator = self._estimator
+        say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        if estimator.validation_scores_:
+            say(f"Validation score: {estimator.validation_scores_[-1]:f}")
+
+
+class Bar(Observer):
+    """Epochs done, the loss, the validation score, the time left if all of them are needed."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+        self._bar = Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=Console(file=sys.stdout),
+        )
+        self._task = self._bar.add_task("", total=None, measures="")
+
+    def on_start(self, training: Training, /) -> None:
+        self._bar.update(self._task, total=training.epochs)
+        self._bar.start()
+
+    def on_epoch(self, training: Training, /) -> None:
+        measures = f"loss {self._estimator.loss_:.4f}"
+        if self._estimator.validation_scores_:
+            measures += f"  validation {self._estimator.validation_scores_[-1]:.4f}"
+        self._bar.update(self._task, completed=training.epoch, measures=measures)
+
+    def on_end(self, _: Training, /) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back; also for a run that ends without its end."""
+        self._bar.stop()

@@ -1,0 +1,170 @@
+"""Mini-batch training of an estimator: scikit-learn's batches, seen by xpmlp's engine."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.data import Split
+from xpmlp.errors import Diverged
+from xpmlp.estimators import conventions
+from xpmlp.estimators.convergence import Callbacks, Convergence
+from xpmlp.estimators.parameters import Plan
+from xpmlp.estimators.progress import progress
+from xpmlp.training import Control, Observer, Training
+
+OPTIMIZER = "optimizer."
+"""What the names of an optimizer's arrays in a snapshot begin with."""
+
+
+class Task(NamedTuple):
+    """What a fit trains on: rows with their weights, and what it is scored on meanwhile.
+
+    `score` gives the validation score of flat parameters on the host, as scikit-learn reckons it.
+    """
+
+    train: Split
+    weights: np.ndarray | None
+    validation: Split | None
+    score: Callable[[np.ndarray], float] | None
+
+
+def fit_stochastic(
+    estimator: Any, plan: Plan, task: Task, backend: Backend, *, incremental: bool
+) -> None:
+    """Train from the estimator's parameters, and leave in it what was found and on the way."""
+    rows = task.train.labels.shape[0]
+    batch_size = _batch_size(plan.batch_size, rows)
+    random = estimator._random_state
+    descent = plan.descent
+    goes_on = incremental and estimator._optimizer_state is not None
+    if not goes_on:
+        estimator._rate = np.asarray(descent.learning_rate, np.float64)
+    if estimator.solver == "sgd" and estimator.optimizer is None:
+        if estimator.learning_rate == "invscaling":
+            schedule = conventions.inverse_scaling(
+                estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=not goes_on
+            )
+            descent = dataclasses.replace(descent, schedule=schedule)
+        elif estimator.learning_rate == "adaptive" and not estimator._rate.ndim:
+            descent = dataclasses.replace(descent, learning_rate=float(estimator._rate))
+    members = estimator._parameters.shape[:-1]
+    needs_seed = plan.objective.has_noise or bool(plan.objective.mixup)
+    # Drawn only where it is used: scikit-learn's own numbers follow.
+    seed = int(random.randint(2**31 - 1 - 4096)) if needs_seed else 0
+    vector = estimator._parameters[..., : plan.model.size]
+    precision = estimator.dtype if estimator.dtype in PRECISIONS else None
+    training = Training.begin(
+        plan.model,
+        task.train,
+        parameters=vector,
+        objective=plan.objective,
+        descent=descent,
+        control=Control(validation=task.validation, time_limit=estimator.time_limit or math.inf),
+        backend=backend,
+        epochs=1 if incremental else plan.epochs,
+        batch_size=batch_size,
+        seed=[seed + member for member in range(members[0])] if members else seed,
+        shuffle=False,
+        drop_last=plan.drop_last and batch_size <= rows,
+        orders=_orders(rows, random if estimator.shuffle else None),
+        sample_weights=task.weights,
+        threads=estimator.threads,
+        precision=precision,
+    )
+    if goes_on:
+        training.load_state(
+            {OPTIMIZER + name: array for name, array in estimator._optimizer_state.items()}
+        )
+    convergence = Convergence(
+        estimator,
+        rows=rows,
+        score=task.score,
+        stops_early=estimator.early_stopping,
+        is_planned=plan.is_planned,
+    )
+    estimator.n_iter_ = 0
+    _run(training, estimator, [convergence, *_observers(estimator, training)])
+    _take(estimator, training, convergence)
+    is_unfinished = not convergence.has_converged and estimator.n_iter_ == plan.epochs
+    if is_unfinished and not incremental and not plan.is_planned:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({plan.epochs}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+
+def _batch_size(asked: int | None, rows: int) -> int:
+    if asked is None:
+        return min(200, rows)
+    if asked > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=6,
+        )
+    return min(int(asked), rows)
+
+
+def _orders(rows: int, random: np.random.RandomState | None) -> Callable[[int], np.ndarray]:
+    """The order of rows in each epoch, drawn as scikit-learn draws it: from the one before."""
+    chosen = np.arange(rows)
+    epochs = 0
+
+    def order(epoch: int) -> np.ndarray:
+        nonlocal chosen, epochs
+        while random is not None and epochs <= epoch:
+            drawn = np.arange(rows)
+            random.shuffle(drawn)
+            chosen, epochs = chosen[drawn], epochs + 1
+        return chosen
+
+    return order
+
+
+def _observers(estimator: Any, training: Training) -> list[Observer]:
+    given = estimator.callbacks or []
+    given = [given] if callable(given) or isinstance(given, Observer) else list(given)
+    observers = [one for one in given if isinstance(one, Observer)]
+    functions = [one for one in given if not isinstance(one, Observer)]
+    return [
+        *progress(estimator),
+        *([Callbacks(estimator, functions)] if functions else []),
+        *observers,
+    ]
+
+
+def _run(training: Training, estimator: Any, observers: list[Observer]) -> None:
+    try:
+        training.run(observers)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=6)
+    except Diverged as error:
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values "
+            f"and need to be preprocessed: {error}"
+        ) from error
+
+
+def _take(estimator: Any, training: Training, convergence: Convergence) -> None:
+    """What the run has come to."""
+    vector = training.backend.to_numpy(training.parameters)
+    if convergence.kept is not None:
+        # A member that had learned enough is what it was then.
+        assert convergence._done is not None
+        vector = np.where(convergence._done[..., None], convergence.kept, vector)
+    if estimator.early_stopping:
+        vector = estimator._best_parameters
+    estimator._set_parameters(vector)
+    state = training.snapshot().state
+    estimator._optimizer_state = {
+        name.removeprefix(OPTIMIZER): array
+        for name, array in state.items()
+        if name.startswith(OPTIMIZER)
+    }

@@ -1,0 +1,65 @@
+"""Named arrays in one safetensors file, with metadata and a digest; no pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from xpmlp.errors import InputError
+from xpmlp.files import refuse_special_file, write_atomically
+
+METADATA = "xpmlp"
+"""The one metadata key of our safetensors files: several would be written in any order."""
+
+DIGEST = "sha256"
+"""The metadata that tells whether the tensors are those that were written."""
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]
+) -> None:
+    """Write arrays and what belongs to them, which JSON must be able to hold, whole or not."""
+    # Not ascontiguousarray, which gives a scalar an axis.
+    contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    text = {METADATA: json.dumps({**metadata, DIGEST: _digest(contiguous)}, sort_keys=True)}
+    write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the metadata that `save_tensors` wrote.
+
+    Raises `InputError` for a file that cannot be read, is not whole or is not ours.
+    """
+    refuse_special_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(METADATA)
+            if text is None:
+                raise InputError(f"{path}: not a file of xpmlp (no metadata); train again")
+            metadata = json.loads(text)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; train again") from error
+    except InputError:
+        raise
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"{path}: its metadata are no table; train again")
+    if metadata.get(DIGEST) != _digest(tensors):
+        raise InputError(f"{path}: its content is not what was written (SHA-256); train again")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the tensors' names and bytes: safetensors itself does not notice a flipped bit."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].tobytes())
+    return digest.hexdigest()
