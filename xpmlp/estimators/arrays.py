@@ -104,3 +104,10 @@ def like(array: Array, X: Any, backend: Backend) -> Array:
     if is_on_device(X) and backend.device_name.startswith("cuda"):
         return xp.from_dlpack(array)
     return xp.asarray(backend.to_numpy(array), device=device)
+
+
+def namespace_of(X: Any) -> str:
+    """Whose array this is, and on which device, in words; `numpy` for all that becomes NumPy's."""
+    if not is_foreign(X):
+        return "numpy"
+    return f"{array_api_compat.array_namespace(X).__name__} on {array_api_compat.device(X)}"

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -13,12 +14,21 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import SparseRows, Split
 from xpmlp.estimators import conventions, saving
-from xpmlp.estimators.arrays import adopted, choose_backend, is_on_device, on_host, to_host
+from xpmlp.estimators.arrays import (
+    adopted,
+    choose_backend,
+    is_foreign,
+    is_on_device,
+    like,
+    namespace_of,
+    on_host,
+    to_host,
+)
 from xpmlp.estimators.lbfgs import minimize
+from xpmlp.estimators.learned import Labels, Learned
 from xpmlp.estimators.parameters import BEYOND, ORIGINAL, Plan, plan
 from xpmlp.estimators.progress import say
 from xpmlp.estimators.stochastic import Task, fit_stochastic
-from xpmlp.network import MLP
 from xpmlp.training import predict
 from xpmlp.training.evaluation import predict_on_device
 from xpmlp.typing import Array
@@ -53,10 +63,10 @@ class BaseMLP(BaseEstimator):
 
     _parameter_constraints: dict[str, list[Any]] = {**ORIGINAL, **BEYOND}  # noqa: RUF012
 
-    # What only the stochastic solvers leave; each set by the first fit.
-    _parameters: np.ndarray
-    _model: MLP
+    _learned: Learned
+    _labels: Labels
     n_features_in_: int
+    n_outputs_: int
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
@@ -80,7 +90,9 @@ class BaseMLP(BaseEstimator):
         hidden = self._hidden()
         is_first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         origin, X = X, on_host(X)
-        y, sample_weight = on_host(y), on_host(sample_weight)
+        y, sample_weight = on_host(y), to_host(sample_weight)
+        if not is_on_device(X):
+            y = to_host(y)
         X, y = self._validate(X, y, reset=is_first)
         sample_weight = self._weights(sample_weight, X, y)
         backend = choose_backend(origin, self.backend, self.device)
@@ -97,19 +109,28 @@ class BaseMLP(BaseEstimator):
                 f"hidden_layer_sizes={self.hidden_layer_sizes}: the fitted network is another; "
                 "fit with warm_start=False to begin anew"
             )
-        self._model = asked.model
+        self._learned.model = asked.model
+        self._learned.fitted_on = namespace_of(origin)
         self.backend_ = f"{backend.name} on {backend.device_name}"
         if self.solver == "lbfgs" and self.optimizer is None:
             self._fit_lbfgs(asked, self._split(X, y, backend), sample_weight, backend)
         else:
             task = self._task(X, y, sample_weight, eval_set, backend, incremental=incremental)
             fit_stochastic(self, asked, task, backend, incremental=incremental)
-        if not np.isfinite(self._parameters).all():
+        if not np.isfinite(self._learned.parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
+        if get_config()["array_api_dispatch"] and self._has_classes_on_device(origin):
+            self.classes_ = like(self._labels.classes, origin, backend)
         return self
+
+    def _has_classes_on_device(self, X: Any) -> bool:
+        """Whether scikit-learn wants `classes_` to be of the library of X."""
+        return (
+            is_foreign(X) and hasattr(self, "_labels") and self._labels.classes.dtype.kind in "buif"
+        )
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -167,7 +188,7 @@ class BaseMLP(BaseEstimator):
             xp, rows = backend.xp, adopted(X, backend)
             if not xp.isdtype(rows.dtype, ("real floating", "integral", "bool")):
                 raise ValueError(f"elements of type {rows.dtype}: {name} takes real numbers")
-            dtype = self._dtype(rows) if reset else str(self._parameters.dtype)
+            dtype = self._dtype(rows) if reset else str(self._learned.parameters.dtype)
             rows = xp.astype(rows, getattr(xp, dtype), copy=False)
             if not bool(xp.all(xp.isfinite(rows))):
                 raise ValueError(f"Input X contains NaN or infinity. {name} does not accept these.")
@@ -181,7 +202,6 @@ class BaseMLP(BaseEstimator):
         """A weight for each row, on the host; None where all are 1."""
         if sample_weight is None:
             return None
-        sample_weight = to_host(sample_weight)
         if is_on_device(X):
             rows = np.empty((X.shape[0], 1), self._dtype(X))
             return np.asarray(_check_sample_weight(sample_weight, rows))
@@ -200,17 +220,13 @@ class BaseMLP(BaseEstimator):
             vector = conventions.initial_parameters(
                 asked.model, self.activation, self._random_state, members=members
             )
-        self._model = asked.model
-        self._optimizer_state: dict[str, np.ndarray] | None = None
         self.n_layers_ = len(asked.model.layer_sizes)
         self.out_activation_ = OUT_ACTIVATIONS[asked.model.output]
         self.n_iter_ = self.t_ = 0
-        self._set_parameters(np.asarray(vector).astype(dtype))
-        self._best_parameters = self._parameters.copy()
-        self._no_improvement_count: Any = 0
-        self._best_losses: Any = np.inf
-        self._best_scores: Any = -np.inf
-        self._rate: Any = np.asarray(self.learning_rate_init, np.float64)
+        self._learned = Learned.nothing(
+            asked.model, np.asarray(vector).astype(dtype), rate=self.learning_rate_init
+        )
+        self.coefs_, self.intercepts_ = self._learned.show()
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
         self.validation_loss_curve_: list[float] | None = None
@@ -222,24 +238,18 @@ class BaseMLP(BaseEstimator):
 
     def _set_parameters(self, vector: np.ndarray) -> None:
         """Take a flat vector (P,) or (E, P), and show it as `coefs_` and `intercepts_`."""
-        self._parameters = np.ascontiguousarray(vector)
-        self._show()
-
-    def _show(self) -> None:
-        layers = self._model.layers(self._parameters, xp=np)
-        self.coefs_ = [W for W, _ in layers]
-        self.intercepts_ = [b for _, b in layers]
-        self._views = [*self.coefs_, *self.intercepts_]
+        self._learned.parameters = np.ascontiguousarray(vector)
+        self.coefs_, self.intercepts_ = self._learned.show()
 
     def _vector(self) -> np.ndarray:
         """The flat vector, with what was put into `coefs_` and `intercepts_` by others."""
-        given = [*self.coefs_, *self.intercepts_]
-        if any(one is not view for one, view in zip(given, self._views, strict=True)):
-            for one, view in zip(given, self._views, strict=True):
+        given, views = [*self.coefs_, *self.intercepts_], self._learned.views
+        if any(one is not view for one, view in zip(given, views, strict=True)):
+            for one, view in zip(given, views, strict=True):
                 if one is not view:
                     view[...] = one
-            self._show()
-        return self._parameters
+            self.coefs_, self.intercepts_ = self._learned.show()
+        return self._learned.parameters
 
     def _split(self, X: Any, y: Any, backend: Backend) -> Split:
         """Rows and targets as the engine takes them."""
@@ -361,7 +371,7 @@ class BaseMLP(BaseEstimator):
             for vector in vectors
         ]
         self._set_parameters(
-            np.stack([vector for vector, _, _ in found]).reshape(self._parameters.shape)
+            np.stack([vector for vector, _, _ in found]).reshape(self._learned.parameters.shape)
         )
         self.loss_ = float(np.mean([loss for _, loss, _ in found]))
         self.n_iter_ = max(count for _, _, count in found)
@@ -370,26 +380,33 @@ class BaseMLP(BaseEstimator):
         if self.verbose:
             say(text)
 
-    def _outputs(self, X: Any) -> tuple[Array, Backend]:
+    def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Ŷ (n, outputs) of rows as they were given: on the host if they were, else on the device
         of the backend."""
         check_is_fitted(self)
+        fitted_on = self._learned.fitted_on
+        if get_config()["array_api_dispatch"] and fitted_on not in ("", namespace_of(X)):
+            raise ValueError(
+                f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace "
+                f"and the same device as those passed to fit(): {namespace_of(X)} in place of "
+                f"{fitted_on}. Convert them, or set array_api_dispatch=False to have it done."
+            )
         backend = choose_backend(X, self.backend, self.device)
         if is_on_device(X):
             rows = self._validate_on_device(X, reset=False)
         else:
             rows = validate_data(self, on_host(X), accept_sparse=["csr", "csc"], reset=False)
             if scipy.sparse.issparse(rows):
-                rows = SparseRows(rows.tocsr().astype(self._parameters.dtype))
+                rows = SparseRows(rows.tocsr().astype(self._learned.parameters.dtype))
             else:
                 # Of bytes the engine would make 0 to 1.
-                rows = rows.astype(self._parameters.dtype, copy=False)
+                rows = rows.astype(self._learned.parameters.dtype, copy=False)
         return self._outputs_of(self._vector(), rows, backend), backend
 
     def _outputs_of(self, vector: np.ndarray, rows: Any, backend: Backend) -> Array:
         if isinstance(rows, (np.ndarray, SparseRows)):
-            return predict(self._model, vector, rows, backend=backend)
-        return predict_on_device(self._model, vector, rows, backend=backend)
+            return predict(self._learned.model, vector, rows, backend=backend)
+        return predict_on_device(self._learned.model, vector, rows, backend=backend)
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle; see `load`.
@@ -411,16 +428,17 @@ class BaseMLP(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         """All that was learned, on the host, once: the views are made anew."""
         state = dict(super().__getstate__())
-        if "_views" in state:
+        if "_learned" in state:
             self._vector()
-            for name in ("_views", "coefs_", "intercepts_"):
-                del state[name]
+            del state["coefs_"], state["intercepts_"]
+            if "classes_" in state:
+                state["classes_"] = self._labels.classes
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if hasattr(self, "_parameters"):
-            self._show()
+        if hasattr(self, "_learned"):
+            self.coefs_, self.intercepts_ = self._learned.show()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -2,10 +2,10 @@
 
 from typing import Any, Self
 
+import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -18,10 +18,9 @@ from sklearn.utils.validation import column_or_1d
 from xpmlp.backends import Backend
 from xpmlp.estimators.arrays import adopted, choose_backend, is_foreign, like, to_host
 from xpmlp.estimators.base import BaseMLP, assign, has_batches
+from xpmlp.estimators.learned import MULTILABEL, Labels
 from xpmlp.estimators.parameters import OF_CLASSIFIER
 from xpmlp.typing import Array
-
-MULTILABEL = "multilabel-indicator"
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -128,48 +127,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _learn_classes(self, y: Any) -> None:
-        labels = LabelBinarizer().fit(y)
-        self.classes_ = labels.classes_
-        self._y_type = labels.y_type_
-        is_multiclass = self._y_type == "multiclass"
-        is_many = is_multiclass or self._y_type == MULTILABEL
-        self.n_outputs_ = len(self.classes_) if is_many else 1
+        self._labels = Labels.of(y)
+        self.classes_ = self._labels.classes
+        self.n_outputs_ = self._labels.outputs
 
     def _output_of_network(self) -> str:
-        return "softmax" if self._y_type == "multiclass" else "sigmoid"
+        return self._labels.output
 
     def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
         """Class numbers (n,), or answers (n, K), of labels as they were given."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._learn_classes(y)
-        else:
+        if self._keeps_classes(incremental):
             self._check_classes(unique_labels(y))
-        return self._encode_known(y)
-
-    def _check_classes(self, found: np.ndarray) -> None:
-        if self.warm_start:
-            if set(found) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous "
-                    f"call to fit. Previously got {self.classes_}, `y` has {found}"
-                )
-        elif len(np.setdiff1d(found, self.classes_, assume_unique=True)):
-            raise ValueError(
-                "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {found}."
-            )
-
-    def _encode_known(self, y: Any) -> np.ndarray:
-        if self._y_type == MULTILABEL:
-            y = y.toarray() if hasattr(y, "toarray") else y
-            return np.asarray(y, np.float64)
-        y = column_or_1d(y)
-        unknown = np.setdiff1d(np.unique(y), self.classes_)
-        if len(unknown):
-            raise ValueError(f"labels {unknown}: the classes learned are {self.classes_}")
-        return np.searchsorted(self.classes_, y).astype(np.int64)
+        else:
+            self._learn_classes(y)
+        return self._labels.encode(y)
 
     def _encode_on_device(self, y: Array, *, incremental: bool) -> Array:
         """The same of labels on a device, where they stay."""
@@ -179,15 +152,39 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         with backend.activate():
             values, numbers = backend.xp.unique_inverse(adopted(y, backend))
         found = backend.to_numpy(values)
-        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._learn_classes(found)
-            if len(found) > 2 and self._y_type != "multiclass":
-                raise ValueError(f"Unknown label type: {type_of_target(found)}")
-        else:
+        if self._keeps_classes(incremental):
             self._check_classes(found)
+        elif type_of_target(found).startswith("continuous"):
+            raise ValueError(
+                f"Unknown label type: {type_of_target(found)}. Classes are no numbers."
+            )
+        else:
+            # Each once: what kind of target they are they say only together.
+            self._learn_classes(found)
         with backend.activate():
-            places = backend.asarray(np.searchsorted(self.classes_, found).astype(np.int64))
+            places = backend.asarray(np.searchsorted(self._labels.classes, found).astype(np.int64))
             return backend.xp.take(places, backend.xp.reshape(numbers, (-1,)))
+
+    def _encode_known(self, y: Any) -> np.ndarray:
+        return self._labels.encode(y)
+
+    def _keeps_classes(self, incremental: bool) -> bool:
+        return hasattr(self, "classes_") and (self.warm_start or incremental)
+
+    def _check_classes(self, found: np.ndarray) -> None:
+        """Refuse classes that were not there before."""
+        classes = self._labels.classes
+        if self.warm_start:
+            if set(found) != set(classes):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {classes}, `y` has {found}"
+                )
+        elif len(np.setdiff1d(found, classes, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. "
+                f"'y' has {found}."
+            )
 
     def _weights(self, sample_weight: Any, X: Any, y: Any) -> np.ndarray | None:
         weights = super()._weights(sample_weight, X, y)
@@ -201,60 +198,52 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self.n_outputs_ == 1
 
     def _decode(self, encoded: np.ndarray) -> np.ndarray:
-        """Labels from class numbers, or answers."""
-        if self._y_type == MULTILABEL:
-            return encoded.astype(int)
-        return np.asarray(self.classes_[encoded])
+        return self._labels.decode(encoded)
 
-    def _predicted(self, outputs: np.ndarray) -> np.ndarray:
-        """Labels from Ŷ, on the host."""
-        if self._y_type == "multiclass":
-            return np.asarray(self.classes_[outputs.argmax(axis=1)])
-        if self._y_type == MULTILABEL:
-            return (outputs > 0.5).astype(int)
-        is_second = (outputs[:, 0] > 0.5).astype(np.int64)
-        return np.asarray(self.classes_[np.minimum(is_second, len(self.classes_) - 1)])
+    def _predicted(self, Y_hat: np.ndarray) -> np.ndarray:
+        return self._labels.predicted(Y_hat)
 
     def predict(self, X: Any) -> Any:
         """The class of each row (n,), or the answers (n, K) where rows have several labels."""
-        outputs, backend = self._outputs(X)
-        if isinstance(outputs, np.ndarray):
-            labels = self._predicted(outputs)
-            return like(labels, X, backend) if _is_numeric(labels) else labels
-        if not _is_numeric(self.classes_):  # no device has strings
-            return self._predicted(backend.to_numpy(outputs))
+        Y_hat, backend = self._outputs(X, "predict")
+        is_numeric = self._labels.classes.dtype.kind in "buif"
+        if isinstance(Y_hat, np.ndarray) or not is_numeric:  # no device has strings
+            labels = self._labels.predicted(
+                Y_hat if isinstance(Y_hat, np.ndarray) else backend.to_numpy(Y_hat)
+            )
+            return like(labels, X, backend) if is_numeric else labels
         with backend.activate():
-            return like(self._predicted_on_device(outputs, backend), X, backend)
+            return like(self._predicted_on_device(Y_hat, backend), X, backend)
 
-    def _predicted_on_device(self, outputs: Array, backend: Backend) -> Array:
-        xp = backend.xp
-        if self._y_type == MULTILABEL:
-            return xp.astype(outputs > 0.5, xp.int64)
-        if self._y_type == "multiclass":
-            numbers = xp.argmax(outputs, axis=1)
+    def _predicted_on_device(self, Y_hat: Array, backend: Backend) -> Array:
+        xp, labels = backend.xp, self._labels
+        if labels.kind == MULTILABEL:
+            return xp.astype(Y_hat > 0.5, xp.int64)
+        if labels.kind == "multiclass":
+            numbers = xp.argmax(Y_hat, axis=1)
         else:
-            numbers = xp.astype(outputs[:, 0] > 0.5, xp.int64)
-            if len(self.classes_) == 1:
-                numbers = xp.zeros_like(numbers)
-        return xp.take(backend.asarray(self.classes_), numbers)
+            numbers = xp.astype(Y_hat[:, 0] > 0.5, xp.int64) * (len(labels.classes) - 1)
+        return xp.take(backend.asarray(labels.classes), numbers)
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class, in the order of `classes_`, (n, K)."""
-        outputs, backend = self._outputs(X)
-        if self.n_outputs_ > 1:
-            return like(outputs, X, backend)
-        if isinstance(outputs, np.ndarray):
-            return like(np.concatenate([1.0 - outputs, outputs], axis=1), X, backend)
-        with backend.activate():
-            return like(backend.xp.concat([1.0 - outputs, outputs], axis=1), X, backend)
+        return self._probabilities(X, "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Any:
         """The logarithm of `predict_proba`."""
-        probabilities = self.predict_proba(X)
+        probabilities = self._probabilities(X, "predict_log_proba")
         if is_foreign(probabilities):
-            return choose_backend(probabilities, "auto", None).xp.log(probabilities)
+            return array_api_compat.array_namespace(probabilities).log(probabilities)
         with np.errstate(divide="ignore"):
             return np.log(probabilities)
+
+    def _probabilities(self, X: Any, method: str) -> Array:
+        Y_hat, backend = self._outputs(X, method)
+        if self.n_outputs_ > 1:
+            return like(Y_hat, X, backend)
+        xp = np if isinstance(Y_hat, np.ndarray) else backend.xp
+        with backend.activate():
+            return like(xp.concat([1.0 - Y_hat, Y_hat], axis=1), X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows (or their weight) whose labels are all right."""
@@ -267,7 +256,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _is_numeric(labels: np.ndarray) -> bool:
-    return labels.dtype.kind in "buif"

@@ -69,30 +69,30 @@ class Convergence(Observer):
     def _count(self, training: Training, losses: np.ndarray) -> np.ndarray:
         """For how many epochs in a row each member has not got better by `tol`."""
         estimator, tol = self.estimator, self.estimator.tol
-        counts = np.broadcast_to(estimator._no_improvement_count, losses.shape)
+        counts = np.broadcast_to(estimator._learned.no_improvement_count, losses.shape)
         if self._score is None or not self._stops_early:
-            best = np.broadcast_to(estimator._best_losses, losses.shape)
+            best = np.broadcast_to(estimator._learned.best_losses, losses.shape)
             counts = np.where(losses > best - tol, counts + 1, 0)
-            estimator._best_losses = np.fmin(losses, best)
+            estimator._learned.best_losses = np.fmin(losses, best)
             if not self._stops_early:
-                estimator.best_loss_ = float(estimator._best_losses.mean())
+                estimator.best_loss_ = float(estimator._learned.best_losses.mean())
         if self._score is not None:
             vectors = training.backend.to_numpy(training.parameters)
             vectors = vectors.reshape(-1, vectors.shape[-1])
             scores = np.array([self._score(vector) for vector in vectors]).reshape(losses.shape)
-            best = np.broadcast_to(estimator._best_scores, losses.shape)
+            best = np.broadcast_to(estimator._learned.best_scores, losses.shape)
             is_better = scores > best
             if self._stops_early:
                 counts = np.where(scores < best + tol, counts + 1, 0)
-            estimator._best_scores = np.where(is_better, scores, best)
-            estimator._best_parameters = np.where(
+            estimator._learned.best_scores = np.where(is_better, scores, best)
+            estimator._learned.best_parameters = np.where(
                 is_better.reshape(-1, 1),
                 vectors,
-                estimator._best_parameters.reshape(vectors.shape),
-            ).reshape(estimator._best_parameters.shape)
+                estimator._learned.best_parameters.reshape(vectors.shape),
+            ).reshape(estimator._learned.best_parameters.shape)
             estimator.validation_scores_.append(float(scores.mean()))
-            estimator.best_validation_score_ = float(estimator._best_scores.mean())
-        estimator._no_improvement_count = counts
+            estimator.best_validation_score_ = float(estimator._learned.best_scores.mean())
+        estimator._learned.no_improvement_count = counts
         return counts
 
     def _stop(self, training: Training, is_stuck: np.ndarray) -> None:
@@ -107,16 +107,16 @@ class Convergence(Observer):
             f"than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
         )
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
-            rates = np.broadcast_to(estimator._rate, is_stuck.shape)
+            rates = np.broadcast_to(estimator._learned.rate, is_stuck.shape)
             is_slow = rates <= SLOWEST
             goes_on = is_stuck & ~is_slow
             if goes_on.any():
-                estimator._rate = np.where(goes_on, rates / SLOWER, rates)
-                set_rate(training, estimator._rate)
-                estimator._no_improvement_count = np.where(
-                    goes_on, 0, estimator._no_improvement_count
+                estimator._learned.rate = np.where(goes_on, rates / SLOWER, rates)
+                set_rate(training, estimator._learned.rate)
+                estimator._learned.no_improvement_count = np.where(
+                    goes_on, 0, estimator._learned.no_improvement_count
                 )
-                estimator._say(f"{said} Setting learning rate to {estimator._rate.min():f}")
+                estimator._say(f"{said} Setting learning rate to {estimator._learned.rate.min():f}")
             is_stuck = is_stuck & is_slow
             said += " Learning rate too small."
         if is_stuck.any():

@@ -9,8 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from xpmlp.backends import Backend
 from xpmlp.backends.base import Function
-from xpmlp.data import Split
+from xpmlp.data import SparseRows, Split
 from xpmlp.network import MLP, Objective
+from xpmlp.training.evaluation import rows_of
 from xpmlp.typing import Array, Namespace
 
 ROWS_AT_ONCE = 16_384
@@ -114,13 +115,12 @@ class _Evaluation:
             return self._sent[number]
         backend, rows = self._backend, self._blocks[number]
         parts = [
-            backend.asarray(part) if isinstance(part, np.ndarray) else part
-            for part in (self._split.X[rows], self._split.labels[rows])
+            rows_of(part, rows, backend=backend) for part in (self._split.X, self._split.labels)
         ]
         if (weights := self._weights[number]) is not None:
             parts.append(backend.asarray(weights))
         found = (self._classes, self._scale, *parts)
-        if isinstance(self._split.X, np.ndarray) or not hasattr(self._split.X, "take"):
+        if not isinstance(self._split.X, SparseRows):
             self._sent[number] = found
         return found
 

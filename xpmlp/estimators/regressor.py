@@ -126,7 +126,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X: Any) -> Any:
         """The numbers of each row, (n,) or (n, K)."""
-        outputs, backend = self._outputs(X)
+        outputs, backend = self._outputs(X, "predict")
         return like(outputs[:, 0] if self.n_outputs_ == 1 else outputs, X, backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

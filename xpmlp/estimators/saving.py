@@ -6,46 +6,51 @@ from typing import Any
 import numpy as np
 
 from xpmlp.errors import InputError
+from xpmlp.estimators.learned import Labels, Learned
 from xpmlp.network import MLP
 from xpmlp.tensors import load_tensors, save_tensors
 
-TRANSIENT = ("_views", "coefs_", "intercepts_", "_random_state", "_model", "_optimizer_state")
+TRANSIENT = ("coefs_", "intercepts_", "_random_state", "_learned", "_labels")
 """What a fitted estimator has that is made anew, or saved in a way of its own."""
 
-OPTIMIZER, FITTED = "optimizer.", "fitted."
+LEARNED, OPTIMIZER = "learned.", "optimizer."
 """What the names of tensors begin with."""
+
+ARRAYS = (
+    "parameters", "best_parameters", "rate", "no_improvement_count", "best_losses", "best_scores"
+)  # fmt: skip
 
 ARCHITECTURE = ("layer_sizes", "hidden", "output", "normalization", "residual")
 
 
 def save(estimator: Any, path: str | Path) -> None:
     """Write all that predictions and further training need."""
-    parameters = estimator.get_params(deep=False)
     estimator._vector()
-    tensors, fitted = dict[str, np.ndarray](), dict[str, Any]()
-    for name, value in vars(estimator).items():
-        if name in parameters or name in TRANSIENT:
-            continue
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-            tensors[FITTED + name] = value
-        else:
-            fitted[name] = _to_json(value)
-    for name, array in (estimator._optimizer_state or {}).items():
+    learned, parameters = estimator._learned, estimator.get_params(deep=False)
+    tensors = {LEARNED + name: np.asarray(getattr(learned, name)) for name in ARRAYS}
+    for name, array in (learned.optimizer or {}).items():
         tensors[OPTIMIZER + name] = array
+    # What is None was left out, or cannot be kept.
     kept = {
         name: _to_json(value)
         for name, value in parameters.items()
         if name != "callbacks" and not isinstance(value, np.random.RandomState)
     }
-    architecture = {name: getattr(estimator._model, name) for name in ARCHITECTURE}
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in parameters and name not in TRANSIENT
+    }
+    if labels := getattr(estimator, "_labels", None):
+        fitted |= {"classes_": labels.classes, "kind_of_target": labels.kind}
     save_tensors(
         Path(path),
         tensors,
         {
             "estimator": type(estimator).__name__,
             "parameters": kept,
-            "fitted": fitted,
-            "model": architecture,
+            "fitted": {name: _to_json(value) for name, value in fitted.items()},
+            "model": {name: getattr(learned.model, name) for name in ARCHITECTURE},
         },
     )
 
@@ -60,19 +65,22 @@ def load(cls: type, path: str | Path) -> Any:
     try:
         parameters = {key: _from_json(value) for key, value in metadata["parameters"].items()}
         estimator = cls(**parameters)
-        for key, value in metadata["fitted"].items():
-            setattr(estimator, key, _from_json(value))
-        for key, array in tensors.items():
-            if key.startswith(FITTED):
-                setattr(estimator, key.removeprefix(FITTED), array)
-        found = {
+        fitted = {key: _from_json(value) for key, value in metadata["fitted"].items()}
+        if "kind_of_target" in fitted:
+            estimator._labels = Labels(fitted["classes_"], fitted.pop("kind_of_target"))
+        for key, value in fitted.items():
+            setattr(estimator, key, value)
+        model = MLP(**metadata["model"])
+        learned = Learned.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
+        for key in ARRAYS:
+            setattr(learned, key, tensors[LEARNED + key])
+        learned.optimizer = {
             key.removeprefix(OPTIMIZER): array
             for key, array in tensors.items()
             if key.startswith(OPTIMIZER)
-        }
-        estimator._optimizer_state = found or None
-        estimator._model = MLP(**metadata["model"])
-        estimator._show()
+        } or None
+        estimator._learned = learned
+        estimator.coefs_, estimator.intercepts_ = learned.show()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: no whole estimator ({error}); fit and save it again") from error
     return estimator

@@ -42,22 +42,22 @@ def fit_stochastic(
     batch_size = _batch_size(plan.batch_size, rows)
     random = estimator._random_state
     descent = plan.descent
-    goes_on = incremental and estimator._optimizer_state is not None
+    goes_on = incremental and estimator._learned.optimizer is not None
     if not goes_on:
-        estimator._rate = np.asarray(descent.learning_rate, np.float64)
+        estimator._learned.rate = np.asarray(descent.learning_rate, np.float64)
     if estimator.solver == "sgd" and estimator.optimizer is None:
         if estimator.learning_rate == "invscaling":
             schedule = conventions.inverse_scaling(
                 estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=not goes_on
             )
             descent = dataclasses.replace(descent, schedule=schedule)
-        elif estimator.learning_rate == "adaptive" and not estimator._rate.ndim:
-            descent = dataclasses.replace(descent, learning_rate=float(estimator._rate))
-    members = estimator._parameters.shape[:-1]
+        elif estimator.learning_rate == "adaptive" and not estimator._learned.rate.ndim:
+            descent = dataclasses.replace(descent, learning_rate=float(estimator._learned.rate))
+    members = estimator._learned.parameters.shape[:-1]
     needs_seed = plan.objective.has_noise or bool(plan.objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
     seed = int(random.randint(2**31 - 1 - 4096)) if needs_seed else 0
-    vector = estimator._parameters[..., : plan.model.size]
+    vector = estimator._learned.parameters[..., : plan.model.size]
     precision = estimator.dtype if estimator.dtype in PRECISIONS else None
     training = Training.begin(
         plan.model,
@@ -79,7 +79,7 @@ def fit_stochastic(
     )
     if goes_on:
         training.load_state(
-            {OPTIMIZER + name: array for name, array in estimator._optimizer_state.items()}
+            {OPTIMIZER + name: array for name, array in estimator._learned.optimizer.items()}
         )
     convergence = Convergence(
         estimator,
@@ -160,10 +160,10 @@ def _take(estimator: Any, training: Training, convergence: Convergence) -> None:
         assert convergence._done is not None
         vector = np.where(convergence._done[..., None], convergence.kept, vector)
     if estimator.early_stopping:
-        vector = estimator._best_parameters
+        vector = estimator._learned.best_parameters
     estimator._set_parameters(vector)
     state = training.snapshot().state
-    estimator._optimizer_state = {
+    estimator._learned.optimizer = {
         name.removeprefix(OPTIMIZER): array
         for name, array in state.items()
         if name.startswith(OPTIMIZER)

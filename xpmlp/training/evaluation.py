@@ -63,7 +63,7 @@ def evaluate(
             backend.asarray(inverse(variance(targets, backend=backend)).astype(dtype)),
         )
         for rows in _blocks(count, backend):
-            X, labels = (_sent(part[rows], backend) for part in (split.X, targets))
+            X, labels = (rows_of(part, rows, backend=backend) for part in (split.X, targets))
             found = measure(fixed, (X, labels))
             J, hits, *agreed = (backend.to_numpy(array) for array in found)
             loss += J.astype(np.float64) * labels.shape[0]
@@ -134,11 +134,11 @@ def _predicted(model: MLP, parameters: Array, X: Array, backend: Backend) -> Ite
     fixed = (_on_device(parameters, backend),)
     count = X.shape[0]
     if count <= backend.rows_at_once:
-        yield from probabilities(fixed, (_sent(X[:count], backend),))
+        yield from probabilities(fixed, (rows_of(X, slice(count), backend=backend),))
         return
     with _threads(model, backend, count):
         for rows in _blocks(count, backend):
-            yield from probabilities(fixed, (_sent(X[rows], backend),))
+            yield from probabilities(fixed, (rows_of(X, rows, backend=backend),))
 
 
 def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
@@ -193,9 +193,11 @@ def _threads(model: MLP, backend: Backend, count: int) -> contextlib.AbstractCon
     return backend.threads(backend.spare_threads(model.products(min(count, backend.rows_at_once))))
 
 
-def _sent(array: Array, backend: Backend) -> Array:
-    """An array of the host on the device; one that is there already as it is."""
-    return backend.asarray(array) if isinstance(array, np.ndarray) else array
+def rows_of(array: Array, rows: slice, *, backend: Backend) -> Array:
+    """Some rows of an array on the device; those of the host's are sent there."""
+    if isinstance(array, (np.ndarray, SparseRows)):
+        return backend.asarray(array[rows])
+    return array[rows, ...]
 
 
 def _on_device(parameters: Array, backend: Backend) -> Array:

@@ -1,0 +1,106 @@
+"""What a fit has found, on the host, behind an estimator's public attributes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import column_or_1d
+
+from xpmlp.network import MLP
+
+MULTILABEL = "multilabel-indicator"
+
+
+@dataclass
+class Learned:
+    """The network, its flat parameters (P,) or (E, P), and where their training stands.
+
+    `optimizer` has the arrays of the update rule by name; `rate` is the learning rate, or one for
+    each member; the best losses, scores and parameters are those seen so far, as are the epochs
+    without a better one. `fitted_on` says whose arrays were fitted, where scikit-learn dispatches.
+    """
+
+    model: MLP
+    parameters: np.ndarray
+    best_parameters: np.ndarray
+    rate: np.ndarray
+    no_improvement_count: np.ndarray
+    best_losses: np.ndarray
+    best_scores: np.ndarray
+    optimizer: dict[str, np.ndarray] | None = None
+    fitted_on: str = ""
+    views: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def nothing(cls, model: MLP, parameters: np.ndarray, *, rate: float) -> "Learned":
+        """What is known before the first epoch."""
+        members = parameters.shape[:-1]
+        return cls(
+            model,
+            parameters,
+            best_parameters=parameters.copy(),
+            rate=np.full(members, rate),
+            no_improvement_count=np.zeros(members, np.int64),
+            best_losses=np.full(members, np.inf),
+            best_scores=np.full(members, -np.inf),
+        )
+
+    def show(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """All W and all b as views of the parameters."""
+        layers = self.model.layers(self.parameters, xp=np)
+        weights, biases = [W for W, _ in layers], [b for _, b in layers]
+        self.views = [*weights, *biases]
+        return weights, biases
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: without the views, whose numbers would be there twice."""
+        return {**vars(self), "views": [], "fitted_on": ""}
+
+
+@dataclass
+class Labels:
+    """The classes that a classifier tells apart, in order, and what kind of answer it gives."""
+
+    classes: np.ndarray
+    kind: str
+
+    @classmethod
+    def of(cls, y: Any) -> "Labels":
+        """Those of labels as they were given; `ValueError` for what are none."""
+        found = LabelBinarizer().fit(y)
+        return cls(found.classes_, found.y_type_)
+
+    @property
+    def output(self) -> str:
+        """The network's output, of `xpmlp.network.OUTPUTS`."""
+        return "softmax" if self.kind == "multiclass" else "sigmoid"
+
+    @property
+    def outputs(self) -> int:
+        """How wide it is: two classes are one answer of yes or no."""
+        return len(self.classes) if self.kind in ("multiclass", MULTILABEL) else 1
+
+    def encode(self, y: Any) -> np.ndarray:
+        """Class numbers (n,), or answers (n, K)."""
+        if self.kind == MULTILABEL:
+            y = y.toarray() if hasattr(y, "toarray") else y
+            return np.asarray(y, np.float64)
+        y = column_or_1d(y)
+        unknown = np.setdiff1d(np.unique(y), self.classes)
+        if len(unknown):
+            raise ValueError(f"labels {unknown}: the classes learned are {self.classes}")
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
+        """Labels from what `encode` gave."""
+        return encoded.astype(int) if self.kind == MULTILABEL else self.classes[encoded]
+
+    def predicted(self, Y_hat: np.ndarray) -> np.ndarray:
+        """Labels from predictions (n, K)."""
+        if self.kind == MULTILABEL:
+            return (Y_hat > 0.5).astype(int)
+        if self.kind == "multiclass":
+            return self.classes[Y_hat.argmax(axis=1)]
+        is_second = (Y_hat[:, 0] > 0.5).astype(np.int64)
+        return self.classes[np.minimum(is_second, len(self.classes) - 1)]
