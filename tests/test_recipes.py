@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES
+from xpmlp.algebra import ACTIVATIONS, LOSSES, NUMBERS
 from xpmlp.backends import BACKENDS, select_backend
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, NORMALIZATIONS, OUTPUTS
@@ -54,6 +54,7 @@ SETTINGS_OF = {
     ("loss", "squared_error"): {},
     ("loss", "huber"): {"huber_delta": above_0},
     ("loss", "quantile"): {"quantile": inside},
+    ("loss", "poisson"): {},
 }  # fmt: skip
 """What each choice can be told besides, written down a second time: the schema infers it."""
 

@@ -1,6 +1,6 @@
 """What MLPClassifier and MLPRegressor have in common: fit, their fitted state, and predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -86,7 +86,10 @@ class BaseMLP(BaseEstimator):
         *,
         eval_set: Any = None,
         incremental: bool = False,
+        rows: np.ndarray | None = None,
+        seeds: Sequence[Any] | None = None,
     ) -> Self:
+        """`rows` (E, n) and `seeds` are each member's own, where they have any."""
         hidden = self._hidden()
         is_first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         origin, X = X, on_host(X)
@@ -103,7 +106,7 @@ class BaseMLP(BaseEstimator):
             y = self._encode_on_device(y, incremental=incremental)
         asked = self._plan(hidden, inputs=X.shape[1])
         if is_first:
-            self._initialize(asked, self._dtype(X))
+            self._initialize(asked, self._dtype(X), seeds)
         elif self._vector().shape[-1] != asked.model.size:
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes}: the fitted network is another; "
@@ -116,6 +119,7 @@ class BaseMLP(BaseEstimator):
             self._fit_lbfgs(asked, self._split(X, y, backend), sample_weight, backend)
         else:
             task = self._task(X, y, sample_weight, eval_set, backend, incremental=incremental)
+            task = task._replace(rows=rows)
             fit_stochastic(self, asked, task, backend, incremental=incremental)
         if not np.isfinite(self._learned.parameters).all():
             raise ValueError(
@@ -207,15 +211,25 @@ class BaseMLP(BaseEstimator):
             return np.asarray(_check_sample_weight(sample_weight, rows))
         return np.asarray(_check_sample_weight(sample_weight, X))
 
-    def _initialize(self, asked: Plan, dtype: str) -> None:
+    def _initialize(self, asked: Plan, dtype: str, seeds: Sequence[Any] | None) -> None:
         """New weights, and nothing learned yet."""
         members = self.n_members
+        vector: Any
         if asked.initializer:
             drawn = self._random_state.randint(2**31 - 1, size=members)
-            seeds = [int(seed) for seed in drawn]
+            numbers = [int(number) for number in drawn]
             vector = asked.model.initialize(
-                seeds if members > 1 else seeds[0], dtype="float64", **asked.initializer
+                numbers if members > 1 else numbers[0], dtype="float64", **asked.initializer
             )
+        elif seeds is not None:
+            randoms = [check_random_state(seed) for seed in seeds]
+            vector = np.stack(
+                [
+                    conventions.initial_parameters(asked.model, self.activation, random)
+                    for random in randoms
+                ]
+            )
+            self._random_state = randoms[0]
         else:
             vector = conventions.initial_parameters(
                 asked.model, self.activation, self._random_state, members=members

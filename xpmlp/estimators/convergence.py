@@ -21,6 +21,8 @@ class Convergence(Observer):
 
     `score` gives the validation score of flat parameters on the host, None without validation;
     `stops_early` is whether it counts in place of the training loss. `rows` are those trained on.
+    Of each member, `losses` has one an epoch, `epochs` how many it learned in, and `kept` what it
+    was when it was done.
     """
 
     def __init__(
@@ -39,13 +41,15 @@ class Convergence(Observer):
         self._score = score
         self._stops_early = stops_early
         self._is_planned = is_planned
-        self._done: np.ndarray | None = None
+        self.is_done = np.zeros(estimator._learned.parameters.shape[:-1], bool)
+        self.epochs = np.zeros(self.is_done.shape, np.int64)
+        self.losses: list[np.ndarray] = []
 
     def on_epoch(self, training: Training, /) -> None:
         estimator = self.estimator
         losses = self._loss_of_epoch(training)
-        if self._done is None:
-            self._done = np.zeros(losses.shape, bool)
+        self.losses.append(losses)
+        self.epochs = np.where(self.is_done, self.epochs, estimator.n_iter_ + 1)
         estimator.n_iter_ += 1
         estimator.t_ += self._rows
         estimator.loss_ = float(losses.mean())
@@ -98,8 +102,7 @@ class Convergence(Observer):
     def _stop(self, training: Training, is_stuck: np.ndarray) -> None:
         """End the run where all are stuck, or let the stuck ones go on more slowly."""
         estimator = self.estimator
-        assert self._done is not None
-        is_stuck = is_stuck & ~self._done
+        is_stuck = is_stuck & ~self.is_done
         if not is_stuck.any():
             return
         said = (
@@ -124,8 +127,8 @@ class Convergence(Observer):
             if self.kept is None:
                 self.kept = vectors
             self.kept = np.where(is_stuck[..., None], vectors, self.kept)
-            self._done = self._done | is_stuck
-        if self._done.all():
+            self.is_done = self.is_done | is_stuck
+        if self.is_done.all():
             estimator._say(f"{said} Stopping.")
             self.has_converged = True
             raise StopTraining

@@ -18,7 +18,9 @@ class Learned:
 
     `optimizer` has the arrays of the update rule by name; `rate` is the learning rate, or one for
     each member; the best losses, scores and parameters are those seen so far, as are the epochs
-    without a better one. `fitted_on` says whose arrays were fitted, where scikit-learn dispatches.
+    without a better one. Of the last fit, `member_losses` (epochs, E) and `member_epochs`
+    (E,) are each member's, or of the one network. `fitted_on` says whose arrays were fitted, where
+    scikit-learn dispatches.
     """
 
     model: MLP
@@ -30,6 +32,8 @@ class Learned:
     best_scores: np.ndarray
     optimizer: dict[str, np.ndarray] | None = None
     fitted_on: str = ""
+    member_losses: np.ndarray | None = None
+    member_epochs: np.ndarray | None = None
     views: list[np.ndarray] = field(default_factory=list)
 
     @classmethod

@@ -102,7 +102,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return targets
 
     def _encode_known(self, y: Any) -> np.ndarray:
-        return np.asarray(y).reshape(len(y), -1)
+        y = np.asarray(y)
+        return y.astype(np.result_type(y, np.float32), copy=False).reshape(len(y), -1)
 
     def _encode_on_device(self, y: Array, *, incremental: bool) -> Array:
         """The same of targets on a device, where they stay."""

@@ -26,34 +26,37 @@ class Task(NamedTuple):
     """What a fit trains on: rows with their weights, and what it is scored on meanwhile.
 
     `score` gives the validation score of flat parameters on the host, as scikit-learn reckons it.
+    `rows` (E, n) are the numbers of those that each member trains on, by default all.
     """
 
     train: Split
     weights: np.ndarray | None
     validation: Split | None
     score: Callable[[np.ndarray], float] | None
+    rows: np.ndarray | None = None
 
 
 def fit_stochastic(
     estimator: Any, plan: Plan, task: Task, backend: Backend, *, incremental: bool
 ) -> None:
     """Train from the estimator's parameters, and leave in it what was found and on the way."""
-    rows = task.train.labels.shape[0]
+    rows = int(task.train.labels.shape[0] if task.rows is None else task.rows.shape[-1])
     batch_size = _batch_size(plan.batch_size, rows)
     random = estimator._random_state
     descent = plan.descent
     goes_on = incremental and estimator._learned.optimizer is not None
+    members = estimator._learned.parameters.shape[:-1]
     if not goes_on:
-        estimator._learned.rate = np.asarray(descent.learning_rate, np.float64)
+        estimator._learned.rate = np.full(members, descent.learning_rate)
     if estimator.solver == "sgd" and estimator.optimizer is None:
         if estimator.learning_rate == "invscaling":
             schedule = conventions.inverse_scaling(
                 estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=not goes_on
             )
             descent = dataclasses.replace(descent, schedule=schedule)
-        elif estimator.learning_rate == "adaptive" and not estimator._learned.rate.ndim:
-            descent = dataclasses.replace(descent, learning_rate=float(estimator._learned.rate))
-    members = estimator._learned.parameters.shape[:-1]
+        elif estimator.learning_rate == "adaptive":
+            rates = estimator._learned.rate.tolist()
+            descent = dataclasses.replace(descent, learning_rate=rates)
     needs_seed = plan.objective.has_noise or bool(plan.objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
     seed = int(random.randint(2**31 - 1 - 4096)) if needs_seed else 0
@@ -73,6 +76,7 @@ def fit_stochastic(
         shuffle=False,
         drop_last=plan.drop_last and batch_size <= rows,
         orders=_orders(rows, random if estimator.shuffle else None),
+        rows=task.rows,
         sample_weights=task.weights,
         threads=estimator.threads,
         precision=precision,
@@ -154,11 +158,12 @@ def _run(training: Training, estimator: Any, observers: list[Observer]) -> None:
 
 def _take(estimator: Any, training: Training, convergence: Convergence) -> None:
     """What the run has come to."""
+    estimator._learned.member_losses = np.asarray(convergence.losses)
+    estimator._learned.member_epochs = convergence.epochs
     vector = training.backend.to_numpy(training.parameters)
     if convergence.kept is not None:
         # A member that had learned enough is what it was then.
-        assert convergence._done is not None
-        vector = np.where(convergence._done[..., None], convergence.kept, vector)
+        vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     if estimator.early_stopping:
         vector = estimator._learned.best_parameters
     estimator._set_parameters(vector)

@@ -1,0 +1,105 @@
+"""Cross-validation of an estimator, every fold with every seed a member of one run."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv
+from sklearn.utils import _safe_indexing, check_random_state
+
+from xpmlp.errors import InputError
+from xpmlp.estimators.base import BaseMLP
+
+
+def cross_validate_members(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    cv: Any = None,
+    seeds: Sequence[int] | None = None,
+    return_estimator: bool = False,
+) -> dict[str, Any]:
+    """Train an `MLPClassifier` or `MLPRegressor` on all folds at once, and score each fold.
+
+    `cv` is what scikit-learn's `cross_validate` takes, `seeds` the random states that each fold is
+    trained with, by default the estimator's own alone. All networks are members of one run, so on
+    a GPU they cost about as much as one. Each starts from the weights that its seed gives alone,
+    and sees its fold's rows in the order that the first seed gives; each stops for itself.
+
+    Returns `test_score` (folds, seeds), `fit_time` of the whole run in seconds, and with
+    `return_estimator` the fitted `estimator`s, folds of seeds. Raises `InputError` for another
+    estimator, for a solver without mini-batches, early stopping or several members, and for folds
+    whose training rows differ by more than one: members train on equally many, so a fold with one
+    more leaves its last one out.
+
+        found = cross_validate_members(MLPClassifier(max_iter=20), X, y, cv=5, seeds=range(3))
+        found["test_score"].mean(axis=1)
+    """
+    if not isinstance(estimator, BaseMLP):
+        raise InputError(f"{type(estimator).__name__}: give an MLPClassifier or an MLPRegressor")
+    for name, wrong in (("early_stopping", True), ("warm_start", True)):
+        if getattr(estimator, name) == wrong:
+            raise InputError(f"{name}={wrong}: members share one run; leave it out")
+    if estimator.n_members != 1:
+        raise InputError(f"n_members={estimator.n_members}: folds and seeds are the members")
+    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+        raise InputError("solver=lbfgs: has no mini-batches to share; use sgd or adam")
+    chosen = [estimator.random_state] if seeds is None else list(seeds)
+    folds = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    lengths = {len(train) for train, _ in folds}
+    if max(lengths) - min(lengths) > 1:
+        raise InputError(
+            f"folds that train on {min(lengths):,} to {max(lengths):,} rows: members train on "
+            "equally many; give a cv whose folds are alike, such as KFold"
+        )
+    rows = np.stack([train[: min(lengths)] for train, _ in folds])
+
+    together = clone(estimator).set_params(n_members=len(folds) * len(chosen))
+    began = time.perf_counter()
+    together._fit(
+        X, y, None, rows=np.repeat(rows, len(chosen), axis=0), seeds=[*chosen] * len(folds)
+    )
+    seconds = time.perf_counter() - began
+    apart = [
+        [
+            _alone(together, estimator, fold * len(chosen) + number, seed)
+            for number, seed in enumerate(chosen)
+        ]
+        for fold in range(len(folds))
+    ]
+    scores = [
+        [one.score(_safe_indexing(X, test), _safe_indexing(y, test)) for one in row]
+        for row, (_, test) in zip(apart, folds, strict=True)
+    ]
+    found: dict[str, Any] = {"test_score": np.array(scores), "fit_time": seconds}
+    return {**found, "estimator": apart} if return_estimator else found
+
+
+def _alone(together: Any, estimator: Any, member: int, seed: Any) -> Any:
+    """One of the members as an estimator of its own."""
+    one = clone(estimator).set_params(random_state=seed)
+    for name, value in vars(together).items():
+        if name not in one.get_params(deep=False) and name not in ("coefs_", "intercepts_"):
+            setattr(one, name, value)
+    learned = together._learned
+    one._learned = dataclasses.replace(
+        learned,
+        parameters=np.ascontiguousarray(learned.parameters[member]),
+        best_parameters=learned.best_parameters[member],
+        rate=learned.rate[member],
+        no_improvement_count=learned.no_improvement_count[member],
+        best_losses=learned.best_losses[member],
+        best_scores=learned.best_scores[member],
+        optimizer=None,
+    )
+    one.coefs_, one.intercepts_ = one._learned.show()
+    one._random_state = check_random_state(seed)
+    one.n_iter_ = int(learned.member_epochs[member])
+    one.loss_curve_ = [float(loss) for loss in learned.member_losses[: one.n_iter_, member]]
+    one.loss_ = one.loss_curve_[-1]
+    one.best_loss_ = min(one.loss_curve_)
+    return one
