@@ -157,7 +157,14 @@ class BaseMLP(BaseEstimator):
     def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
         """X as a floating-point matrix, and y, as scikit-learn checks them."""
         if is_on_device(X):
-            return self._validate_on_device(X, reset=reset), y
+            rows = self._validate_on_device(X, reset=reset)
+            y = y if is_foreign(y) else np.asarray(y)
+            if y.ndim == 0 or y.shape[0] != X.shape[0]:
+                raise ValueError(
+                    "Found input variables with inconsistent numbers of samples: "
+                    f"[{X.shape[0]}, {y.shape[0] if y.ndim else 'none'}]"
+                )
+            return rows, y
         dtypes = (np.float64, np.float32) if self.dtype == "auto" else (PRECISIONS[self.dtype],)
         X, y = validate_data(
             self,

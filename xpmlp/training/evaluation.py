@@ -197,7 +197,8 @@ def rows_of(array: Array, rows: slice, *, backend: Backend) -> Array:
     """Some rows of an array on the device; those of the host's are sent there."""
     if isinstance(array, (np.ndarray, SparseRows)):
         return backend.asarray(array[rows])
-    return array[rows, ...]
+    # The standard has no slice beyond the end.
+    return array[slice(rows.start, min(rows.stop, array.shape[0])), ...]
 
 
 def _on_device(parameters: Array, backend: Backend) -> Array:

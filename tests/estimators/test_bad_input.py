@@ -1,0 +1,141 @@
+"""Bad input is refused as scikit-learn refuses it: the same kind of error, the same substance."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.neural_network
+from sklearn.datasets import load_iris
+
+import xpmlp
+
+X, Y = load_iris(return_X_y=True)
+BAD = X.copy()
+BAD[3, 1] = np.nan
+
+
+def refusal(module, action, kind="MLPClassifier", **settings):
+    """What an action on an estimator raises."""
+    estimator = getattr(module, kind)(**{"max_iter": 2, **settings})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(Exception) as caught:  # noqa: PT011 (which one is compared)
+            action(estimator)
+    return caught.value
+
+
+def fitted(estimator):
+    return estimator.fit(X, Y)
+
+
+ACTIONS = {
+    "NaN": lambda one: one.fit(BAD, Y),
+    "infinity": lambda one: one.fit(np.where(np.isnan(BAD), np.inf, BAD), Y),
+    "NaN to predict": lambda one: fitted(one).predict(BAD),
+    "too few features": lambda one: fitted(one).predict(X[:, :3]),
+    "not fitted": lambda one: one.predict(X),
+    "lengths that differ": lambda one: one.fit(X, Y[:-1]),
+    "one dimension": lambda one: one.fit(X[:, 0], Y),
+    "no rows": lambda one: one.fit(X[:0], Y[:0]),
+    "complex numbers": lambda one: one.fit(X + 1j, Y),
+    "text": lambda one: one.fit(np.array([["a", "b"]] * 150), Y),
+    "no y": lambda one: one.fit(X, None),
+    "weights of another length": lambda one: one.fit(X, Y, sample_weight=np.ones(3)),
+    "partial_fit with early stopping": lambda one: one.set_params(early_stopping=True).partial_fit(
+        X, Y, classes=[0, 1, 2]
+    ),
+    "partial_fit with L-BFGS": lambda one: one.set_params(solver="lbfgs").partial_fit(X, Y),
+    "partial_fit without classes": lambda one: one.partial_fit(X, Y),
+    "a new class": lambda one: one.partial_fit(X, Y, classes=[0, 1, 2]).partial_fit(X, Y + 1),
+    "other classes for a warm start": lambda one: fitted(one.set_params(warm_start=True)).fit(
+        X, Y + 1
+    ),
+    "numbers for classes": lambda one: one.fit(X, X[:, 0] + 0.123),
+    "no units": lambda one: one.set_params(hidden_layer_sizes=(4, 0)).fit(X, Y),
+    "too few to validate": lambda one: one.set_params(early_stopping=True).fit(X[:4], Y[-4:]),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_scikit_learn_refuses_is_refused_in_its_words(action):
+    theirs, ours = (refusal(module, ACTIONS[action]) for module in (sklearn.neural_network, xpmlp))
+    assert isinstance(ours, type(theirs))
+    assert str(ours) == str(theirs) or set(words(theirs)) <= set(words(ours)), str(ours)
+
+
+def words(error):
+    return re.findall(r"\w{3,}", str(error))
+
+
+PARAMETERS = {
+    "alpha": -1.0, "solver": "newton", "activation": "step", "learning_rate_init": 0.0,
+    "momentum": 1.5, "max_iter": 0, "batch_size": 0, "tol": -1.0, "validation_fraction": 1.0,
+    "learning_rate": "fast", "beta_1": 1.0, "epsilon": 0.0, "n_iter_no_change": 0,
+    "shuffle": "yes", "hidden_layer_sizes": "wide", "power_t": -0.5, "random_state": "seed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_parameters_out_of_range(name, kind):
+    theirs, ours = (
+        refusal(module, fitted, kind, **{name: PARAMETERS[name]})
+        for module in (sklearn.neural_network, xpmlp)
+    )
+    assert type(ours) is type(theirs)
+    if name not in ("activation", "solver"):  # more are allowed here
+        assert str(ours) == str(theirs)
+    assert f"'{name}' parameter of {kind}" in str(ours)
+    assert str(PARAMETERS[name]) in str(ours)
+
+
+def test_a_run_that_explodes():
+    def explode(one):
+        with np.errstate(all="ignore"):
+            one.fit(X * 1e200, X[:, :2] * 1e200)
+
+    settings = {"solver": "sgd", "learning_rate_init": 1e10}
+    theirs, ours = (
+        refusal(module, explode, "MLPRegressor", **settings)
+        for module in (sklearn.neural_network, xpmlp)
+    )
+    assert type(theirs) is type(ours) is ValueError
+    assert str(ours).startswith(str(theirs).removesuffix("."))
+    assert "learning rate" in str(ours)
+
+
+def test_one_class_is_no_error():
+    ours, theirs = (
+        module.MLPClassifier(max_iter=300, tol=1.0, random_state=0).fit(X, np.full(150, "one"))
+        for module in (xpmlp, sklearn.neural_network)
+    )
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+
+
+def test_warnings_are_scikit_learns():
+    for module in (sklearn.neural_network, xpmlp):
+        with pytest.warns(UserWarning, match="A column-vector y was passed"):
+            module.MLPClassifier(max_iter=300, tol=1.0).fit(X, Y[:, None])
+        with pytest.warns(UserWarning, match="`batch_size` less than 1 or larger than"):
+            module.MLPClassifier(max_iter=300, tol=1.0, batch_size=151).fit(X, Y)
+
+
+REFUSED = {
+    "recipe": ({"recipe": "no-such"}, "recipe 'no-such' is unknown"),
+    "recipe's widths": ({"recipe": {"layer_sizes": [4, 3]}}, "layer_sizes is the estimator's own"),
+    "recipe's setting": ({"recipe": {"epohcs": 3}}, "did you mean epochs"),
+    "setting of another": ({"recipe": {"rho": 0.5}, "optimizer": "adamw"}, "rho=0.5"),
+    "dropout with L-BFGS": ({"solver": "lbfgs", "dropout": 0.5}, "dropout=0.5"),
+    "eval_set": ({}, "eval_set: give a pair"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_only_ours_have_is_refused_in_one_line(case):
+    settings, message = REFUSED[case]
+    estimator = xpmlp.MLPClassifier(max_iter=2, **settings)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        estimator.fit(X, Y, eval_set=X if case == "eval_set" else None)
+    assert "\n" not in str(caught.value)
