@@ -387,19 +387,17 @@ class BaseMLP(BaseEstimator):
                 max_iter=asked.epochs,
                 max_fun=self.max_fun,
                 tol=self.tol,
-                verbose=bool(self.verbose),
             )
             for vector in vectors
         ]
         self._set_parameters(
             np.stack([vector for vector, _, _ in found]).reshape(self._learned.parameters.shape)
         )
+        for number, (_, loss, count) in enumerate(found, start=1):
+            of = f" of member {number}" if self.n_members > 1 else ""
+            say(self, f"L-BFGS{of}: {count} iterations, loss = {loss:.8f}")
         self.loss_ = float(np.mean([loss for _, loss, _ in found]))
         self.n_iter_ = max(count for _, _, count in found)
-
-    def _say(self, text: str) -> None:
-        if self.verbose:
-            say(text)
 
     def _outputs(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Ŷ (n, outputs) of rows as they were given: on the host if they were, else on the device

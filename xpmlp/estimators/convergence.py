@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xpmlp.estimators.progress import say
 from xpmlp.training import Observer, StopTraining, Training
 
 SLOWEST, SLOWER = 1e-6, 5.0
@@ -57,7 +58,10 @@ class Convergence(Observer):
         if training.history.validation_losses:
             found = training.history.validation_losses[-1]
             estimator.validation_loss_curve_.append(float(found.mean()))
+        say(estimator, f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         counts = self._count(training, losses)
+        if self._score is not None:
+            say(estimator, f"Validation score: {estimator.validation_scores_[-1]:f}")
         if not self._is_planned or self._stops_early:
             self._stop(training, counts > estimator.n_iter_no_change)
 
@@ -119,7 +123,7 @@ class Convergence(Observer):
                 estimator._learned.no_improvement_count = np.where(
                     goes_on, 0, estimator._learned.no_improvement_count
                 )
-                estimator._say(f"{said} Setting learning rate to {estimator._learned.rate.min():f}")
+                say(estimator, f"{said} Setting learning rate to {estimator._learned.rate.min():f}")
             is_stuck = is_stuck & is_slow
             said += " Learning rate too small."
         if is_stuck.any():
@@ -129,7 +133,7 @@ class Convergence(Observer):
             self.kept = np.where(is_stuck[..., None], vectors, self.kept)
             self.is_done = self.is_done | is_stuck
         if self.is_done.all():
-            estimator._say(f"{said} Stopping.")
+            say(estimator, f"{said} Stopping.")
             self.has_converged = True
             raise StopTraining
 

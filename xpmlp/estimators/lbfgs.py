@@ -29,7 +29,6 @@ def minimize(
     max_iter: int,
     max_fun: int,
     tol: float,
-    verbose: bool,
 ) -> tuple[np.ndarray, float, int]:
     """The parameters found from `vector` (P,), their loss, and the number of iterations.
 
@@ -57,10 +56,6 @@ def minimize(
             ConvergenceWarning,
             stacklevel=6,
         )
-    if verbose:
-        from xpmlp.estimators.progress import say
-
-        say(f"L-BFGS: {found.nit} iterations, {found.nfev} evaluations, loss = {found.fun:.8f}")
     return found.x.astype(vector.dtype), float(found.fun), min(int(found.nit), max_iter)
 
 

@@ -1,4 +1,4 @@
-"""What `verbose` shows: a bar on a terminal, else a line for each epoch as scikit-learn has it."""
+"""What `verbose` shows: a bar on a terminal, else lines as scikit-learn has them."""
 
 import sys
 from typing import Any
@@ -9,30 +9,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from xpmlp.training import Observer, Training
 
 
-def progress(estimator: Any) -> list[Observer]:
-    """What is to be shown of a fit, if anything."""
-    if not estimator.verbose:
-        return []
-    is_bar = sys.stdout.isatty() and int(estimator.verbose) == 1
-    return [Bar(estimator)] if is_bar else [Lines(estimator)]
+def shows_bar(estimator: Any) -> bool:
+    """Whether `verbose` asks for a bar and there is a terminal for it; 2 asks for lines."""
+    return bool(estimator.verbose) and int(estimator.verbose) == 1 and sys.stdout.isatty()
 
 
-def say(text: str) -> None:
-    """A line on standard output, where scikit-learn prints its own."""
-    sys.stdout.write(text + "\n")
-
-
-class Lines(Observer):
-    """A line for each epoch, in scikit-learn's words."""
-
-    def __init__(self, estimator: Any) -> None:
-        self._estimator = estimator
-
-    def on_epoch(self, training: Training, /) -> None:
-        estimator = self._estimator
-        say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        if estimator.validation_scores_:
-            say(f"Validation score: {estimator.validation_scores_[-1]:f}")
+def say(estimator: Any, text: str) -> None:
+    """A line on standard output, where scikit-learn prints its own, if any is asked for."""
+    if estimator.verbose and not shows_bar(estimator):
+        sys.stdout.write(text + "\n")
 
 
 class Bar(Observer):

@@ -15,7 +15,7 @@ from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
 from xpmlp.estimators.convergence import Callbacks, Convergence
 from xpmlp.estimators.parameters import Plan
-from xpmlp.estimators.progress import progress
+from xpmlp.estimators.progress import Bar, shows_bar
 from xpmlp.training import Control, Observer, Training
 
 OPTIMIZER = "optimizer."
@@ -138,7 +138,7 @@ def _observers(estimator: Any, training: Training) -> list[Observer]:
     observers = [one for one in given if isinstance(one, Observer)]
     functions = [one for one in given if not isinstance(one, Observer)]
     return [
-        *progress(estimator),
+        *([Bar(estimator)] if shows_bar(estimator) else []),
         *([Callbacks(estimator, functions)] if functions else []),
         *observers,
     ]

@@ -1,0 +1,165 @@
+"""What the estimators have beyond scikit-learn's."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import KFold, cross_validate
+from sklearn.utils import compute_sample_weight
+
+from xpmlp import InputError, MLPClassifier, MLPRegressor, Observer, StopTraining
+from xpmlp.model_selection import cross_validate_members
+from xpmlp.optimizers import OPTIMIZERS
+from xpmlp.schedules import SCHEDULES
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+SETTINGS = {"hidden_layer_sizes": (6,), "max_iter": 6, "random_state": 0}
+
+
+def test_eval_set_gives_a_curve_and_changes_nothing():
+    plain = MLPClassifier(**SETTINGS).fit(X[::2], Y[::2])
+    watched = MLPClassifier(**SETTINGS).fit(X[::2], Y[::2], eval_set=(X[1::2], Y[1::2]))
+    np.testing.assert_array_equal(watched.coefs_[0], plain.coefs_[0])
+    assert plain.validation_loss_curve_ is None
+    probability = watched.predict_proba(X[1::2])[np.arange(75), Y[1::2]]
+    assert len(watched.validation_loss_curve_) == 6
+    assert watched.validation_loss_curve_[-1] == pytest.approx(-np.log(probability).mean())
+    assert watched.validation_scores_[-1] == watched.score(X[1::2], Y[1::2])
+
+
+def test_eval_set_is_what_early_stopping_looks_at():
+    settings = {**SETTINGS, "max_iter": 300, "early_stopping": True, "n_iter_no_change": 2}
+    found = MLPClassifier(**settings).fit(X, Y, eval_set=(X[:10], Y[:10]))
+    assert found.n_iter_ < 300
+    assert found.score(X[:10], Y[:10]) == found.best_validation_score_
+    assert found.t_ == found.n_iter_ * 150  # none were held out
+
+
+def test_callbacks_hear_of_every_epoch_and_may_end_the_fit():
+    heard = []
+
+    def callback(estimator):
+        heard.append((estimator.n_iter_, estimator.loss_, len(estimator.loss_curve_)))
+        if estimator.n_iter_ == 3:
+            raise StopTraining
+
+    class Counter(Observer):
+        epochs = 0
+
+        def on_epoch(self, training, /):
+            self.epochs += 1
+
+    counter = Counter()
+    found = MLPClassifier(**SETTINGS, callbacks=[callback, counter]).fit(X, Y)
+    assert [number for number, *_ in heard] == [1, 2, 3] == [length for *_, length in heard]
+    assert found.n_iter_ == counter.epochs == 3
+    assert MLPClassifier(**SETTINGS, callbacks=callback).fit(X, Y).n_iter_ == 3
+
+
+def test_a_time_limit_ends_a_fit():
+    found = MLPClassifier(hidden_layer_sizes=(6,), max_iter=10**6, tol=0.0, time_limit=0.2)
+    found.set_params(n_iter_no_change=10**6).fit(X, Y)
+    assert 1 < found.n_iter_ < 10**6
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0, 2: 0.5}])
+def test_class_weights_are_weights_of_rows(class_weight):
+    rows = np.r_[0:50, 50:70, 100:140]
+    by_row = compute_sample_weight(class_weight, Y[rows])
+    expected = MLPClassifier(**SETTINGS).fit(X[rows], Y[rows], sample_weight=by_row)
+    found = MLPClassifier(**SETTINGS, class_weight=class_weight).fit(X[rows], Y[rows])
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_learns(optimizer):
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 60, "random_state": 1, "batch_size": 16}
+    rate = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02}.get(optimizer, 0.005)
+    found = MLPClassifier(optimizer=optimizer, learning_rate_init=rate, **settings).fit(X, Y)
+    assert found.score(X, Y) > 0.9
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, "plateau"])
+def test_every_schedule_is_laid_out_over_the_epochs(schedule, recwarn):
+    found = MLPClassifier(**SETTINGS, schedule=schedule, batch_size=50).fit(X, Y)
+    assert found.n_iter_ == 6
+    unfinished = [one for one in recwarn if "hasn't converged" in str(one.message)]
+    assert bool(unfinished) == (schedule in ("constant", "plateau"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dropout": 0.2, "input_dropout": 0.1}, {"normalization": "batch", "batch_size": 40},
+        {"normalization": "layer"}, {"hidden_layer_sizes": (6, 6), "residual": True},
+        {"mixup": 0.2}, {"label_smoothing": 0.1}, {"average": "ema"}, {"average": "swa"},
+        {"clip_norm": 0.1}, {"warm_up": 2.0}, {"optimizer": "adamw", "weight_decay": 0.1},
+        {"activation": "gelu"}, {"dtype": "float32"}, {"threads": 1}, {"recipe": {"l1": 0.01}},
+    ],
+)  # fmt: skip
+def test_every_setting_has_its_effect_and_repeats(settings):
+    plain = MLPClassifier(**SETTINGS).fit(X, Y)
+    one, other = (MLPClassifier(**{**SETTINGS, **settings}).fit(X, Y) for _ in range(2))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    is_same = np.array_equal(one.predict_proba(X), plain.predict_proba(X))
+    assert is_same == (settings == {"threads": 1})
+    assert np.isfinite(one.loss_)
+
+
+def test_members_are_an_ensemble():
+    alone = MLPClassifier(**SETTINGS).fit(X, Y)
+    found = MLPClassifier(**SETTINGS, n_members=3).fit(X, Y)
+    assert found.coefs_[0].shape == (3, 4, 6)
+    members = [
+        [W[number] for W in found.coefs_] + [b[number] for b in found.intercepts_]
+        for number in range(3)
+    ]
+    probabilities = []
+    for member in members:
+        alone.coefs_, alone.intercepts_ = member[:2], member[2:]
+        probabilities.append(alone.predict_proba(X))
+    np.testing.assert_allclose(found.predict_proba(X), np.mean(probabilities, axis=0), rtol=1e-9)
+    assert found.loss_curve_ == pytest.approx(found._learned.member_losses.mean(axis=1))
+
+
+def test_a_shipped_recipe_is_where_to_start():
+    digits, labels = load_digits(return_X_y=True)
+    digits = (digits / 16.0).astype(np.float32)
+    found = MLPClassifier(recipe="modern", max_iter=8, random_state=0).fit(digits, labels)
+    assert found.n_iter_ == 8
+    assert found._learned.model.normalization == "batch"
+    assert found.score(digits, labels) > 0.95
+    smaller = MLPClassifier(recipe="modern", max_iter=2, hidden_layer_sizes=(9,))
+    assert smaller.fit(digits, labels).coefs_[0].shape == (64, 9)
+
+
+def test_verbose_says_what_scikit_learn_says(capsys):
+    MLPClassifier(**{**SETTINGS, "max_iter": 300}, verbose=True, tol=1.0).fit(X, Y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Iteration 1, loss = ")
+    assert lines[-1].startswith("Training loss did not improve more than tol=1.000000")
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_folds_and_seeds_as_members_are_what_each_is_alone(kind):
+    settings = {**SETTINGS, "max_iter": 30, "n_iter_no_change": 2, "tol": 0.05}
+    estimator = kind(**settings, solver="sgd", learning_rate="adaptive", learning_rate_init=0.05)
+    cv = KFold(5, shuffle=True, random_state=0)
+    found = cross_validate_members(estimator, X, Y, cv=cv, seeds=[0, 7], return_estimator=True)
+    assert found["test_score"].shape == (5, 2)
+    alone = cross_validate(estimator, X, Y, cv=cv, return_estimator=True)
+    np.testing.assert_allclose(found["test_score"][:, 0], alone["test_score"], rtol=1e-9)
+    for one, expected in zip(found["estimator"], alone["estimator"], strict=True):
+        assert one[0].n_iter_ == expected.n_iter_
+        np.testing.assert_allclose(one[0].coefs_[0], expected.coefs_[0], rtol=1e-6)
+        np.testing.assert_allclose(one[0].loss_curve_, expected.loss_curve_, rtol=1e-9)
+    assert len({tuple(one.coefs_[0].ravel()) for row in found["estimator"] for one in row}) == 10
+
+
+@pytest.mark.parametrize(
+    "settings", [{"early_stopping": True}, {"solver": "lbfgs"}, {"n_members": 2}]
+)
+def test_what_folds_cannot_share_is_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        cross_validate_members(MLPClassifier(**settings), X, Y)
