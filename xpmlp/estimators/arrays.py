@@ -5,6 +5,7 @@ input. Arrays on a device stay there: their rows never come to the host, and wha
 of the same library on the same device.
 """
 
+import functools
 from typing import Any
 
 import array_api_compat
@@ -13,6 +14,12 @@ import numpy as np
 from xpmlp.backends import Backend, select_backend
 from xpmlp.errors import BackendUnavailable
 from xpmlp.typing import Array
+
+
+@functools.cache
+def opened(name: str, device: str | None) -> Backend:
+    """The backend of this name, opened once: what it compiles for predictions is kept by it."""
+    return select_backend(name, device)
 
 
 def is_foreign(X: Any) -> bool:
@@ -54,13 +61,13 @@ def choose_backend(X: Any, name: str, device: str | None) -> Backend:
     computes with them if it can, since it is the fastest, else the library whose they are.
     """
     if not is_on_device(X):
-        return select_backend(name, device)
+        return opened(name, device)
     own = own_backend(X)
     if name not in ("auto", own.name):
-        return select_backend(name, device or own.device_name)
+        return opened(name, device or own.device_name)
     if own.device_name.startswith("cuda") and name == "auto":
         try:
-            return select_backend("cupy", own.device_name)
+            return opened("cupy", own.device_name)
         except BackendUnavailable:
             pass
     return own
@@ -70,11 +77,11 @@ def own_backend(X: Array) -> Backend:
     """The backend of the library and the device that an array is of."""
     device = array_api_compat.device(X)
     if array_api_compat.is_cupy_array(X):
-        return select_backend("cupy", f"cuda:{device.id}")
+        return opened("cupy", f"cuda:{device.id}")
     if array_api_compat.is_torch_array(X):
-        return select_backend("torch", str(device))
+        return opened("torch", str(device))
     if array_api_compat.is_jax_array(X):
-        return select_backend("jax", "cpu" if device.platform == "cpu" else f"cuda:{device.id}")
+        return opened("jax", "cpu" if device.platform == "cpu" else f"cuda:{device.id}")
     xp = array_api_compat.array_namespace(X)
     return Backend(xp.__name__, xp, device, device_name=str(device))
 

@@ -108,6 +108,10 @@ OF_OPTIMIZER = {
 """Parameters that an optimizer takes, if it has them."""
 
 
+LECTURE = Recipe()
+"""The recipe whose settings are taken where neither parameters nor a recipe give any."""
+
+
 class Plan(NamedTuple):
     """What an estimator's parameters ask for, of data of a given width.
 
@@ -148,7 +152,7 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
             raise InputError(f"recipe: {name} is the estimator's own; leave it out")
         base.pop(name, None)
     settings = {**base, **_settings(estimator, given, base, own), **own}
-    checked = Recipe().replace(
+    checked = LECTURE.replace(
         {**settings, "layer_sizes": [inputs, *hidden, outputs], "output": output}
     )
     objective = checked.objective()

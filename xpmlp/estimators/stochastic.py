@@ -22,6 +22,10 @@ OPTIMIZER = "optimizer."
 """What the names of an optimizer's arrays in a snapshot begin with."""
 
 
+FEW = 40
+"""Steps up to which a run is sooner done than compiled, as most calls of `partial_fit` are."""
+
+
 class Task(NamedTuple):
     """What a fit trains on: rows with their weights, and what it is scored on meanwhile.
 
@@ -62,6 +66,11 @@ def fit_stochastic(
     seed = int(random.randint(2**31 - 1 - 4096)) if needs_seed else 0
     vector = estimator._learned.parameters[..., : plan.model.size]
     precision = estimator.dtype if estimator.dtype in PRECISIONS else None
+    epochs = 1 if incremental else plan.epochs
+    is_short = epochs * -(-rows // batch_size) < FEW
+    threads = estimator.threads
+    if is_short and not threads:
+        threads = backend.spare_threads(plan.model.products(batch_size))
     training = Training.begin(
         plan.model,
         task.train,
@@ -70,7 +79,7 @@ def fit_stochastic(
         descent=descent,
         control=Control(validation=task.validation, time_limit=estimator.time_limit or math.inf),
         backend=backend,
-        epochs=1 if incremental else plan.epochs,
+        epochs=epochs,
         batch_size=batch_size,
         seed=[seed + member for member in range(members[0])] if members else seed,
         shuffle=False,
@@ -78,8 +87,9 @@ def fit_stochastic(
         orders=_orders(rows, random if estimator.shuffle else None),
         rows=task.rows,
         sample_weights=task.weights,
-        threads=estimator.threads,
+        threads=threads,
         precision=precision,
+        compile="off" if is_short else "auto",
     )
     if goes_on:
         training.load_state(
