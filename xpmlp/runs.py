@@ -445,6 +445,7 @@ def begin_training(
             batch_size=recipe.batch_size,
             seed=recipe.seeds,
             shuffle=recipe.shuffle,
+            drop_last=recipe.drop_last,
             threads=recipe.threads,
             precision=recipe.dtype,
             compile=recipe.compile,

@@ -189,6 +189,7 @@ class Recipe(BaseModel):
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 64
     shuffle: bool = False
+    drop_last: bool = True
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "sgd"
     momentum: float | None = None
     beta1: float | None = None
