@@ -14,11 +14,12 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, score = capsys.readouterr().out.splitlines()
+    assert float(score) > 0.9
     for line, said in (
         (first, r"([\d.]+)% of the test set after 2811 steps on \w+"),
         (second, r"([\d.]+)% of the rows held out"),

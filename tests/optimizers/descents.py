@@ -1,18 +1,25 @@
 """Descents that the tests of update rules follow, rule by rule."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from xpmlp.backends import Backend
-from xpmlp.optimizers import OPTIMIZERS, Optimizer
+from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, velocity_descent
 
-RULES = [name for name in OPTIMIZERS if name != "adamw"]
-"""The rules, each once: AdamW's is Adam's."""
+RULES: dict[str, Callable[..., Optimizer]] = {
+    **{name: make for name, make in OPTIMIZERS.items() if name != "adamw"},
+    "velocity_descent": velocity_descent,
+    "velocity_descent ahead": partial(velocity_descent, nesterov=True),
+    "adam_outer_epsilon": adam_outer_epsilon,
+}
+"""The rules, each once: AdamW's is Adam's. The last are those that recipes do not know."""
 
 RATES = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "rmsprop": 0.003, "adam": 0.01,
-         "lion": 0.003}  # fmt: skip
+         "lion": 0.003, "velocity_descent": 0.02, "velocity_descent ahead": 0.02,
+         "adam_outer_epsilon": 0.01}  # fmt: skip
 """A learning rate for each rule with which 100 steps come some way and stay stable."""
 
 Gradient = Callable[[np.ndarray, int], np.ndarray]

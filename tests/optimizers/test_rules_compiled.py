@@ -7,7 +7,7 @@ import pytest
 
 from tests.optimizers.descents import RATES, RULES
 from xpmlp.compiler import Interpreter, leaves, record
-from xpmlp.optimizers import OPTIMIZERS, Optimizer, average, clip_by_norm, clip_by_value, decay
+from xpmlp.optimizers import Optimizer, average, clip_by_norm, clip_by_value, decay
 
 
 def make_step(optimizer: Optimizer) -> Any:
@@ -35,7 +35,7 @@ def make_step(optimizer: Optimizer) -> Any:
 def test_programs_have_the_bits_of_the_eager_rules(name: str, dtype: str, rates: str) -> None:
     random = np.random.default_rng(3)
     shape = {"()": (), "(1,)": (1,), "(E, 1)": (2, 1), "(P,)": (50,), "(E, P)": (2, 50)}[rates]
-    optimizer = OPTIMIZERS[name]()
+    optimizer = RULES[name]()
 
     def given(array: Any) -> np.ndarray:
         return np.array(array, dtype)

@@ -9,7 +9,7 @@ import pytest
 from tests.optimizers.descents import RATES, RULES, descend, valley
 from xpmlp import InputError
 from xpmlp.backends import Backend
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, adam, lion, rmsprop, sgd
+from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, adam, adam_outer_epsilon, lion, rmsprop, sgd, velocity_descent
 from xpmlp.optimizers.adaptive import one_minus_power
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
@@ -90,8 +90,8 @@ def test_lion_is_the_papers_algorithm_2(options: dict[str, float]) -> None:
 @pytest.mark.parametrize("name", RULES)
 def test_backends_agree(name: str, dtype: str, backend: Backend) -> None:
     start, gradient = valley()
-    found = descend(OPTIMIZERS[name](), start, gradient, RATES[name], dtype=dtype, backend=backend)
-    expected = descend(OPTIMIZERS[name](), start, gradient, RATES[name], dtype=dtype)
+    found = descend(RULES[name](), start, gradient, RATES[name], dtype=dtype, backend=backend)
+    expected = descend(RULES[name](), start, gradient, RATES[name], dtype=dtype)
     assert found.dtype == dtype
     atol = TOLERANCE[dtype] * abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=atol)
@@ -101,9 +101,9 @@ def test_backends_agree(name: str, dtype: str, backend: Backend) -> None:
 def test_members_learn_at_their_own_rates_as_if_alone(name: str, backend: Backend) -> None:
     start, gradient = valley()
     starts, rates = np.stack([start, -start, start]), RATES[name] * np.array([1.0, 0.5, 0.25])
-    together = descend(OPTIMIZERS[name](), starts, gradient, rates[:, None], backend=backend)
+    together = descend(RULES[name](), starts, gradient, rates[:, None], backend=backend)
     for member, rate in enumerate(rates):
-        alone = descend(OPTIMIZERS[name](), starts[member], gradient, rate, backend=backend)
+        alone = descend(RULES[name](), starts[member], gradient, rate, backend=backend)
         np.testing.assert_allclose(together[:, member], alone, rtol=0.0, atol=1e-13)
 
 
@@ -121,7 +121,7 @@ def test_parameters_may_have_rates_of_their_own(name: str, shape: str, backend: 
 
     def way(start: np.ndarray, rate: Any, which: Any, using: Backend | None) -> np.ndarray:
         return descend(
-            OPTIMIZERS[name](), start, lambda p, t: gradients[t][which], rate, steps=20,
+            RULES[name](), start, lambda p, t: gradients[t][which], rate, steps=20,
             backend=using,
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ def test_states_are_arrays_like_the_parameters(
 ) -> None:
     """Of their dtype and on their device: `strict` refuses to mix either."""
     parameters = backend.asarray(np.ones((*members, 5)), "float32")
-    state = OPTIMIZERS[name]().init(parameters, xp=backend.xp)
+    state = RULES[name]().init(parameters, xp=backend.xp)
     assert isinstance(state, tuple)
     for field, array in state._asdict().items():
         assert array.dtype == parameters.dtype
@@ -173,7 +173,7 @@ def test_adam_counts_until_nothing_depends_on_it() -> None:
 def test_a_parameter_without_gradients_stays_where_it_is() -> None:
     start, gradient = valley()
     for name in RULES:
-        way = descend(OPTIMIZERS[name](), start, gradient, RATES[name], dtype="float32")
+        way = descend(RULES[name](), start, gradient, RATES[name], dtype="float32")
         np.testing.assert_array_equal(way[:, 7], np.float32(start[7]))
 
 
@@ -188,7 +188,7 @@ def test_hyperparameters_are_keywords_of_their_own_names() -> None:
         "adamw": ["beta1", "beta2", "epsilon"],
         "lion": ["beta1", "beta2"],
     }
-    for make in OPTIMIZERS.values():
+    for make in (*OPTIMIZERS.values(), velocity_descent, adam_outer_epsilon):
         for parameter in inspect.signature(make).parameters.values():
             assert parameter.kind is parameter.KEYWORD_ONLY
     assert WEIGHT_DECAY.keys() <= OPTIMIZERS.keys()
@@ -209,13 +209,13 @@ def test_shares_that_are_none_are_refused(name: str, option: str, value: Any) ->
 
 
 @pytest.mark.parametrize("value", [0.0, -1e-8, float("nan"), float("inf"), "1", False])
-@pytest.mark.parametrize("make", [adam, rmsprop])
+@pytest.mark.parametrize("make", [adam, adam_outer_epsilon, rmsprop])
 def test_an_epsilon_that_is_none_is_refused(make: Any, value: Any) -> None:
     with pytest.raises(InputError, match=f"epsilon={value}: give a finite number above 0"):
         make(epsilon=value)
 
 
-@pytest.mark.parametrize("make", [adam, rmsprop])
+@pytest.mark.parametrize("make", [adam, adam_outer_epsilon, rmsprop])
 def test_an_epsilon_that_the_precision_cannot_hold_is_refused(make: Any) -> None:
     optimizer = make(epsilon=1e-40)
     optimizer.init(np.ones(3), xp=np)
