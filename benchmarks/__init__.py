@@ -11,6 +11,7 @@ competitors/             who takes part, one file a library
 timing.py                the answer checked first, then turns in rounds
 training.py, inference.py, threads.py, scaling.py
                          what is asked: tasks for timing.py, and what varies
+estimators.py            MLPClassifier beside scikit-learn's
 processes.py             whole processes; launch.py and one_epoch.py are what it runs
 machine.py               the machine, its cores, and how to keep them busy
 record.py, tables.py, charts.py

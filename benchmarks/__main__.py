@@ -5,6 +5,7 @@
     threads     the default number of CPU threads beside fixed ones (--busy: on a busy machine)
     processes   from process start to a trained model: seconds and peak memory
     scaling     a step's cost against width, depth, batch and members
+    estimators  MLPClassifier beside scikit-learn's: fit, partial_fit, predict
     charts      draw the README's pictures from records
     all         everything but the charts, each in a process of its own
 
@@ -65,7 +66,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each competitor")
     parser.add_argument(
         "--threads", type=int, metavar="N",
-        help="cores to use (1; threads and processes: as users find it)",
+        help="cores to use (1; threads, processes, estimators: as users find it)",
     )  # fmt: skip
     return parser
 
@@ -78,7 +79,7 @@ def run_part(options: argparse.Namespace) -> int:
     if options.part == "threads":
         for name in VARIABLES:
             os.environ.pop(name, None)
-    elif options.part != "processes" or options.threads:
+    elif options.part not in ("processes", "estimators") or options.threads:
         pin(options.threads or 1)
     failed = []
     for stem, record, text in PARTS[options.part](options):
@@ -105,7 +106,9 @@ def named(stem: str, options: argparse.Namespace) -> str:
 
 
 def contests(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The record itself, or the points of its sweeps: whatever has rows."""
+    """The record itself, its contests, or the points of its sweeps: whatever has rows."""
+    if "contests" in record:
+        return list(record["contests"])
     if "sweeps" in record:
         return [point for sweep in record["sweeps"] for point in sweep["points"]]
     return [record]
@@ -198,12 +201,27 @@ def scaling(options: argparse.Namespace) -> Found:
     return [("scaling", record, "\n".join(lines))]
 
 
+def estimators(options: argparse.Namespace) -> Found:
+    from benchmarks.estimators import WORKS, measure_estimators, shortened
+    from benchmarks.tables import machine_lines, pinned
+
+    record = measure_estimators(
+        device=options.device,
+        rounds=options.rounds or (2 if options.quick else 7),
+        threads=options.threads,
+        works=[shortened(work) for work in WORKS] if options.quick else WORKS,
+    )
+    lines = [*machine_lines(record["machine"]), f"threads: {pinned(record['threads'])}"]
+    return [("estimators" + "-one-core" * (options.threads == 1), record, "\n".join(lines))]
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "training": training,
     "inference": inference,
     "threads": threads,
     "processes": processes,
     "scaling": scaling,
+    "estimators": estimators,
 }
 
 
@@ -235,8 +253,9 @@ def plan(device: str, *, quick: bool, cores: int) -> list[list[str]]:
         parts.append(["training", "--network", "deep", *every_core])
     if device == "cuda":
         parts.append(["training", "--network", "huge", *every_core])
-    parts += [["inference"], ["processes"], ["scaling"]]
+    parts += [["inference"], ["processes"], ["scaling"], ["estimators"]]
     if device == "cpu":
+        parts.append(["estimators", "--threads", "1"])
         parts += [["threads"], ["threads", "--busy"]]
         if not quick:
             parts.insert(4, ["inference", *every_core])

@@ -337,6 +337,14 @@ def scale() -> dict[str, Any]:
     return {"passed": is_sound(points, ("xpmlp cupy", "cuda")), **record}
 
 
+def fit_estimators() -> dict[str, Any]:
+    """MLPClassifier on the GPU beside scikit-learn's on all cores of the CPU."""
+    from benchmarks.estimators import measure_estimators
+
+    record = measure_estimators(device="cuda", rounds=5, threads=None)
+    return {"passed": is_sound(record["contests"], ("xpmlp cupy", "cuda")), **record}
+
+
 def is_sound(contests: Sequence[Mapping[str, Any]], needed: tuple[str, str]) -> bool:
     """Whether nobody was wrong or failed, and the competitor needed was timed in all contests."""
     return all(
@@ -365,6 +373,13 @@ def figures(record: Mapping[str, Mapping[str, Any]]) -> list[str]:
         }
         if sweep["quantity"] == "members" and {1, 32} <= medians.keys():
             found.append(f"32 members: {medians[32] / medians[1]:.2f} times the time of one")
+    for contest in record.get("estimators", {}).get("contests", ()):
+        found += [
+            f"{contest['work']['name']}, {row['precision']}: "
+            f"{row['speed']:.1f} times scikit-learn's speed on the CPU"
+            for row in contest["rows"]
+            if row["name"] == "xpmlp cupy" and row["speed"]
+        ]
     return found
 
 
@@ -379,6 +394,7 @@ PARTS: dict[str, Part] = {
     "inference": infer,
     "processes": start_processes,
     "scaling": scale,
+    "estimators": fit_estimators,
 }
 """In the order they run: what is right first, what takes longest last."""
 

@@ -17,6 +17,9 @@ LIBRARIES = (
     "cupy-cuda13x", "array-api-compat", "threadpoolctl",
 )  # fmt: skip
 
+KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS")
+"""Those by which a BLAS is told to take this processor for another."""
+
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """The environment variables by which users limit threads."""
 
@@ -38,7 +41,10 @@ def limited(threads: int | None) -> Iterator[dict[str, Any]]:
             if threads is not None:
                 stack.enter_context(threadpoolctl.threadpool_limits(threads))
             pinned["blas"] = [
-                {key: pool.get(key) for key in ("internal_api", "version", "num_threads")}
+                {
+                    key: pool.get(key)
+                    for key in ("internal_api", "version", "architecture", "num_threads")
+                }
                 for pool in threadpoolctl.threadpool_info()
             ]
         if torch := sys.modules.get("torch"):
@@ -51,7 +57,8 @@ def limited(threads: int | None) -> Iterator[dict[str, Any]]:
             pinned["jax"] = "its CPU pool has a thread for each schedulable core"
             pinned["jax_float32_precision"] = "highest"
         pinned["schedulable_cores"] = len(schedulable_cores())
-        pinned["environment"] = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        named = (*VARIABLES, *KERNELS)
+        pinned["environment"] = {name: os.environ[name] for name in named if name in os.environ}
         yield pinned
 
 

@@ -57,7 +57,9 @@ def pinned(threads: dict[str, Any]) -> str:
     blas = threads["blas"]
     if not isinstance(blas, str):
         pools = [
-            f"{pool['internal_api']} {pool['version']}: {pool['num_threads']}" for pool in blas
+            f"{pool['internal_api']} {pool['version']} {pool.get('architecture') or ''}: "
+            f"{pool['num_threads']}"
+            for pool in blas
         ]
         blas = ", ".join(dict.fromkeys(pools))
     asked = threads["requested"]

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from xpmlp.data import load_idx_directory, write_idx
+from xpmlp.tensors import load_tensors, save_tensors
 
 
 @pytest.fixture
@@ -216,6 +217,25 @@ def test_predict_with_members_asks_the_committee(command, trained_members: Path)
     found = json.loads(command("predict", trained_members, "rows.npy", "--json").out)
     expected = probabilities(trained_members, X).mean(axis=0)
     np.testing.assert_allclose([one["probabilities"] for one in found], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["identity", "exp"])
+def test_predict_says_numbers(command, copy: Path, output: str) -> None:
+    tensors, about = load_tensors(copy / "model.safetensors")
+    save_tensors(copy / "model.safetensors", tensors, {**about, "output": output})
+    X = np.random.default_rng(3).integers(0, 256, (2, 16), dtype=np.uint8)
+    np.save("rows.npy", X)
+    A = 1 / (1 + np.exp(-(X / 255 @ tensors["W1"] + tensors["b1"])))
+    L = A @ tensors["W2"] + tensors["b2"]
+    expected = np.exp(L) if output == "exp" else L
+    found = json.loads(command("predict", copy, "rows.npy", "--json").out)
+    assert [list(one) for one in found] == [["input", "row", "values"]] * 2
+    np.testing.assert_allclose([one["values"] for one in found], expected, rtol=1e-4)
+    header, *rows = command("predict", copy, "rows.npy").out.splitlines()
+    assert header.split() == ["input", *(f"Y({number})" for number in range(10))]
+    np.testing.assert_allclose(
+        [list(map(float, row.split()[1:])) for row in rows], expected, atol=1e-4
+    )
 
 
 def test_predict_says_all_or_nothing(refused, trained: Path, pictures, tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def test_labels_that_do_not_fit(labels: np.ndarray, says: str) -> None:
     assert says in refusal(check_split, IMAGES, labels, where="here", layer_sizes=(12, 8, 3))
 
 
+@pytest.mark.parametrize("output", ["identity", "exp"])
+def test_numbers_may_be_a_vector(output: str) -> None:
+    _, targets = check_split(IMAGES, LABELS, where="here", layer_sizes=(12, 1), output=output)
+    np.testing.assert_array_equal(targets, LABELS[:, None].astype(float))
+
+
+@pytest.mark.parametrize("number", [-0.5, np.nan, np.inf])
+def test_numbers_that_are_no_counts(number: float) -> None:
+    Y = np.array([0.0, 1.5, number, 2.0, -3.0])
+    message = refusal(check_split, IMAGES, Y, where="a", layer_sizes=(12, 1), output="exp")
+    assert f"targets {number:g} in row 2, expected finite numbers of 0 or more" in message
+
+
 def test_labels_that_int64_cannot_hold() -> None:
     labels = np.array([0, 0, 0, 2**63, 0], np.uint64)
     assert "label 9223372036854775808 in row 3" in refusal(

@@ -85,7 +85,7 @@ def test_parameters_out_of_range(name, kind):
     )
     assert type(ours) is type(theirs)
     if name not in ("activation", "solver"):  # more are allowed here
-        assert str(ours) == str(theirs)
+        assert sorted(words(ours)) == sorted(words(theirs))  # sets of options have no order
     assert f"'{name}' parameter of {kind}" in str(ours)
     assert str(PARAMETERS[name]) in str(ours)
 

@@ -9,7 +9,16 @@ import pytest
 from tests.optimizers.descents import RATES, RULES, descend, valley
 from xpmlp import InputError
 from xpmlp.backends import Backend
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, adam, adam_outer_epsilon, lion, rmsprop, sgd, velocity_descent
+from xpmlp.optimizers import (
+    OPTIMIZERS,
+    WEIGHT_DECAY,
+    adam,
+    adam_outer_epsilon,
+    lion,
+    rmsprop,
+    sgd,
+    velocity_descent,
+)
 from xpmlp.optimizers.adaptive import one_minus_power
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}

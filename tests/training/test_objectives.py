@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import mean_poisson_deviance
 
 from xpmlp import (
     MLP,
@@ -19,6 +20,7 @@ from xpmlp import (
     predict,
     train,
 )
+from xpmlp.algebra import NUMBERS
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
@@ -227,21 +229,58 @@ def test_numbers_are_learned_and_scored_by_r_squared(
     assert run.history.accuracy[-1] > 0.5
 
 
-def test_the_training_score_of_numbers_is_r_squared_too() -> None:
-    split, model = regression(), MLP((6, 5, 2), output="identity")
+def counts() -> Split:
+    random = np.random.default_rng(4)
+    X = random.normal(size=(200, 6))
+    means = np.exp(np.stack([0.5 + X[:, 0], 1.0 + 0.5 * X[:, 1] - X[:, 2]], axis=1))
+    return Split(X, random.poisson(means))
+
+
+def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
+    split, model = counts(), MLP((6, 8, 2), hidden="tanh", output="exp")
+    descent = Descent(OPTIMIZERS["adam"](), 0.03)
+    given = Split(split.X, split.labels.astype(float))
+    run = fit(model, given, descent=descent, epochs=40, backend=backend)
+    found = evaluate(model, run.parameters, given, backend=backend)
+    Y_hat = predict(model, run.parameters, split.X, backend=backend)
+    assert (Y_hat > 0.0).all()
+    np.testing.assert_allclose(found.accuracy, r_squared(split.labels, Y_hat), rtol=1e-10)
+    assert found.accuracy > 0.8
+    deviances = [mean_poisson_deviance(split.labels[:, k], Y_hat[:, k]) for k in range(2)]
+    np.testing.assert_allclose(found.loss, sum(deviances) / 2, rtol=1e-10)
+    assert run.history.accuracy[-1] > 0.5
+    assert run.history.loss[-25:].mean() < run.history.loss[:25].mean() / 2
+
+
+@pytest.mark.parametrize("labels", [[0.0, -1.0], [np.nan, 1.0], [1.0, np.inf]])
+def test_what_is_no_count_is_refused(labels: list[float]) -> None:
+    split = Split(np.ones((2, 6)), np.array(labels)[:, None])
+    row = int(np.isinf(labels[1]) or labels[0] == 0.0)
+    message = f"targets {labels[row]:g} in row {row}, expected finite numbers of 0 or more; mend"
+    with pytest.raises(InputError, match=message):
+        fit(MLP((6, 1), output="exp"), split)
+
+
+@pytest.mark.parametrize("output", NUMBERS)
+def test_the_training_score_of_numbers_is_r_squared_too(output: str) -> None:
+    split, model = counts(), MLP((6, 5, 2), output=output)
+    split = Split(split.X, split.labels.astype(float))
     run = fit(model, split, epochs=1, batch_size=200, shuffle=False)
-    L = model.forward(model.initialize(0, dtype="float64"), split.X).L
-    np.testing.assert_allclose(run.history.accuracy, [r_squared(split.labels, L)], rtol=1e-12)
+    Y_hat = model.predictions(model.initialize(0, dtype="float64"), split.X)
+    np.testing.assert_allclose(run.history.accuracy, [r_squared(split.labels, Y_hat)], rtol=1e-12)
 
 
-def test_a_committee_of_numbers_is_their_mean() -> None:
-    split, model = regression(), MLP((6, 5, 2), output="identity")
+@pytest.mark.parametrize("output", NUMBERS)
+def test_a_committee_of_numbers_is_their_mean(output: str) -> None:
+    split, model = counts(), MLP((6, 5, 2), output=output)
+    split = Split(split.X, split.labels.astype(float))
     parameters = model.initialize([0, 1, 2], dtype="float64")
     found = evaluate(model, parameters, split)
-    L = model.forward(parameters, split.X).L
+    Y_hat = model.predictions(parameters, split.X)
     assert found.committee is not None
-    np.testing.assert_allclose(found.committee, r_squared(split.labels, L.mean(axis=0)))
-    np.testing.assert_allclose(found.accuracy, [r_squared(split.labels, one) for one in L])
+    np.testing.assert_allclose(found.committee, r_squared(split.labels, Y_hat.mean(axis=0)))
+    np.testing.assert_allclose(found.accuracy, [r_squared(split.labels, one) for one in Y_hat])
+    np.testing.assert_array_equal(predict(model, parameters, split.X), Y_hat.mean(axis=0))
 
 
 def test_a_quantile_is_found() -> None:

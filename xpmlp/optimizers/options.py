@@ -21,7 +21,9 @@ def share(**given: float) -> list[float]:
 def at_most_one(**given: float) -> list[float]:
     """Numbers from 0 up to and including 1, as `share` gives them back."""
     for name, value in given.items():
-        check_range(name, value, least=0.0, below=math.nextafter(1.0, 2.0))
+        check_range(name, value, least=0.0, below=math.inf)
+        if value > 1.0:
+            raise InputError(f"{name}={value}: give a finite number at least 0 and at most 1")
     return [float(value) for value in given.values()]
 
 
