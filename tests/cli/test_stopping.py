@@ -16,7 +16,8 @@ from safetensors.numpy import load_file, save_file
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import write_idx
-from xpmlp.runs import RunDirectory, _save_tensors
+from xpmlp.runs import RunDirectory
+from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Training
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -398,7 +399,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, cha
     path = Path("r/checkpoint.safetensors")
     tensors, metadata = load_tensors(path)
     tensors[name] = np.zeros(1) if change is None else change(tensors[name])
-    _save_tensors(path, tensors, metadata)  # with a digest that is right
+    save_tensors(path, tensors, metadata)  # with a digest that is right
     said = command("train", "--resume", "r", "--epochs", "9")
     assert said.status == 2
     assert len(said.err.splitlines()) == 1
@@ -409,7 +410,7 @@ def test_a_model_of_no_parameters_is_refused(command, tiny, change) -> None:
     assert command(*tiny, "--out", "r", "--quiet").status == 0
     path = Path("r/model.safetensors")
     tensors, metadata = load_tensors(path)
-    _save_tensors(path, {name: change(A) for name, A in tensors.items()}, metadata)
+    save_tensors(path, {name: change(A) for name, A in tensors.items()}, metadata)
     said = command("evaluate", "r")
     assert said.status == 2
     assert "model.safetensors" in said.err
