@@ -127,9 +127,18 @@ REFUSED = {
     "recipe's widths": ({"recipe": {"layer_sizes": [4, 3]}}, "layer_sizes is the estimator's own"),
     "recipe's setting": ({"recipe": {"epohcs": 3}}, "did you mean epochs"),
     "setting of another": ({"recipe": {"rho": 0.5}, "optimizer": "adamw"}, "rho=0.5"),
+    "two schedules": (
+        {"solver": "sgd", "learning_rate": "adaptive", "schedule": "cosine"},
+        "learning_rate=adaptive and schedule=cosine: choose one",
+    ),
     "dropout with L-BFGS": ({"solver": "lbfgs", "dropout": 0.5}, "dropout=0.5"),
     "eval_set": ({}, "eval_set: give a pair"),
 }
+
+
+def test_a_schedule_needs_an_end():
+    with pytest.raises(ValueError, match="nobody knows how many epochs"):
+        xpmlp.MLPClassifier(schedule="cosine").partial_fit(X, Y, classes=[0, 1, 2])
 
 
 @pytest.mark.parametrize("case", REFUSED)

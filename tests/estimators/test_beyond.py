@@ -57,6 +57,14 @@ def test_callbacks_hear_of_every_epoch_and_may_end_the_fit():
     assert MLPClassifier(**SETTINGS, callbacks=callback).fit(X, Y).n_iter_ == 3
 
 
+def test_a_callback_predicts_with_what_is_learned_so_far():
+    seen = []
+    fitted = MLPClassifier(**SETTINGS, callbacks=lambda one: seen.append(one.predict_proba(X)))
+    fitted.fit(X, Y)
+    np.testing.assert_array_equal(seen[-1], fitted.predict_proba(X))
+    assert not np.array_equal(seen[0], seen[1])
+
+
 def test_a_time_limit_ends_a_fit():
     found = MLPClassifier(hidden_layer_sizes=(6,), max_iter=10**6, tol=0.0, time_limit=0.2)
     found.set_params(n_iter_no_change=10**6).fit(X, Y)

@@ -12,6 +12,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from xpmlp import InputError, MLPClassifier, MLPRegressor
+from xpmlp.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -127,6 +128,30 @@ def test_files_of_another_kind(tmp_path):
 
     save_file({"a": np.ones(3)}, path)
     with pytest.raises(InputError, match="not a file of xpmlp"):
+        MLPClassifier.load(path)
+
+
+CHANGES = {
+    "NaN": lambda T, _: T["learned.parameters"].fill(np.nan),
+    "another length": lambda T, _: T.update({"learned.parameters": np.ones(3)}),
+    "a part missing": lambda T, _: T.pop("learned.rate"),
+    "an unknown parameter": lambda _, M: M["parameters"].update(evil=3),
+    "a method replaced": lambda _, M: M["fitted"].update(predict="x"),
+    "a list for a table": lambda _, M: M.update(fitted=[1]),
+    "fewer classes": lambda _, M: M["fitted"].update(classes_={"array": [1], "dtype": "<i8"}),
+    "other features": lambda _, M: M["fitted"].update(n_features_in_=9),
+    "a huge network": lambda _, M: M["model"].update(layer_sizes=[4, 10**9, 3]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_parts_that_do_not_fit_together(change, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fitted().save(path)
+    tensors, metadata = load_tensors(path)
+    CHANGES[change](tensors, metadata)
+    save_tensors(path, tensors, metadata)  # with a digest that is right
+    with pytest.raises(InputError, match="no whole estimator"):
         MLPClassifier.load(path)
 
 

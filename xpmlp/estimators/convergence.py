@@ -151,12 +151,16 @@ def set_rate(training: Training, rates: np.ndarray) -> None:
 
 
 class Callbacks(Observer):
-    """Calls each function with the estimator after every epoch; `StopTraining` ends the run."""
+    """Calls each function with the estimator after every epoch; `StopTraining` ends the run.
+
+    The estimator predicts with the parameters of that moment.
+    """
 
     def __init__(self, estimator: Any, functions: list[Callable[[Any], object]]) -> None:
         self._estimator = estimator
         self._functions = functions
 
     def on_epoch(self, training: Training, /) -> None:
+        self._estimator._set_parameters(training.backend.to_numpy(training.parameters))
         for function in self._functions:
             function(self._estimator)

@@ -135,6 +135,10 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
 
     Raises `InputError` where parameters contradict each other.
     """
+    if estimator.learning_rate != "constant" and estimator.schedule != "constant":
+        raise InputError(
+            f"learning_rate={estimator.learning_rate} and schedule={estimator.schedule}: choose one"
+        )
     given = _given(estimator)
     recipe = estimator.recipe
     base: dict[str, Any] = {}

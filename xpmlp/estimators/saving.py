@@ -69,6 +69,8 @@ def load(cls: type, path: str | Path) -> Any:
         if "kind_of_target" in fitted:
             estimator._labels = Labels(fitted["classes_"], fitted.pop("kind_of_target"))
         for key, value in fitted.items():
+            if not key.isidentifier() or hasattr(cls, key):
+                raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(**metadata["model"])
         learned = Learned.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
@@ -79,11 +81,24 @@ def load(cls: type, path: str | Path) -> Any:
             for key, array in tensors.items()
             if key.startswith(OPTIMIZER)
         } or None
+        _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: no whole estimator ({error}); fit and save it again") from error
     return estimator
+
+
+def _check(estimator: Any, learned: Learned) -> None:
+    """Refuse, as `ValueError`, parts that do not fit together."""
+    inputs, *_, outputs = learned.model.layer_sizes
+    if learned.parameters.shape[-1] != learned.model.size or learned.parameters.ndim > 2:
+        raise ValueError(f"parameters of shape {learned.parameters.shape} for {learned.model}")
+    if not np.isfinite(learned.parameters).all():
+        raise ValueError("parameters that are NaN or infinite")
+    labels = getattr(estimator, "_labels", None)
+    if estimator.n_features_in_ != inputs or (labels is not None and labels.outputs != outputs):
+        raise ValueError(f"features or classes that are not those of {learned.model}")
 
 
 def _to_json(value: Any) -> Any:

@@ -46,6 +46,11 @@ def fit_stochastic(
     """Train from the estimator's parameters, and leave in it what was found and on the way."""
     rows = int(task.train.labels.shape[0] if task.rows is None else task.rows.shape[-1])
     batch_size = _batch_size(plan.batch_size, rows)
+    if incremental and plan.is_planned:
+        raise ValueError(
+            "partial_fit with a schedule or a named recipe: nobody knows how many epochs will be; "
+            "leave it out, or call fit"
+        )
     random = estimator._random_state
     descent = plan.descent
     goes_on = incremental and estimator._learned.optimizer is not None
