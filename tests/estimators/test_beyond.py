@@ -115,6 +115,13 @@ def test_every_setting_has_its_effect_and_repeats(settings):
     assert np.isfinite(one.loss_)
 
 
+def test_repeated_partial_fits_drop_other_units():
+    fitted = MLPClassifier((40,), random_state=0, dropout=0.5, learning_rate_init=1e-12)
+    for _ in range(4):
+        fitted.partial_fit(X, Y, classes=[0, 1, 2])
+    assert len(set(np.round(fitted.loss_curve_, 6))) == 4  # the weights hardly change
+
+
 def test_members_are_an_ensemble():
     alone = MLPClassifier(**SETTINGS).fit(X, Y)
     found = MLPClassifier(**SETTINGS, n_members=3).fit(X, Y)

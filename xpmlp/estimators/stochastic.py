@@ -68,7 +68,8 @@ def fit_stochastic(
             descent = dataclasses.replace(descent, learning_rate=rates)
     needs_seed = plan.objective.has_noise or bool(plan.objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
-    seed = int(random.randint(2**31 - 1 - 4096)) if needs_seed else 0
+    # What was seen before counts, too: calls of `partial_fit` draw alike, but drop other units.
+    seed = int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0
     vector = estimator._learned.parameters[..., : plan.model.size]
     precision = estimator.dtype if estimator.dtype in PRECISIONS else None
     epochs = 1 if incremental else plan.epochs
