@@ -38,13 +38,15 @@ def test_scikit_learns_own_checks(estimator, check):
 
 ARRAY_CHECKS = """
 import sys, warnings
+from importlib.util import find_spec
 warnings.simplefilter("ignore")
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from xpmlp import MLPClassifier, MLPRegressor
 done = []
 for estimator in (MLPClassifier(max_iter=20), MLPRegressor(max_iter=20)):
     for one, check in estimator_checks_generator(estimator, mark=None):
-        if "array_api" in str(check) and "strict" in str(check):
+        is_possible = find_spec("torch") or "torch" not in str(check)
+        if is_possible and "array_api" in str(check) and "strict" in str(check):
             check(one)
             done.append(check)
 print(len(done))
