@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 
 from xpmlp.errors import InputError
+from xpmlp.estimators.arrays import taken, to_host
 from xpmlp.estimators.base import BaseMLP
 
 
@@ -21,14 +22,16 @@ def cross_validate_members(
     *,
     cv: Any = None,
     seeds: Sequence[int] | None = None,
+    sample_weight: Any = None,
     return_estimator: bool = False,
 ) -> dict[str, Any]:
     """Train an `MLPClassifier` or `MLPRegressor` on all folds at once, and score each fold.
 
     `cv` is what scikit-learn's `cross_validate` takes, `seeds` the random states that each fold is
-    trained with, by default the estimator's own alone. All networks are members of one run, so on
-    a GPU they cost about as much as one. Each starts from the weights that its seed gives alone,
-    and sees its fold's rows in the order that the first seed gives; each stops for itself.
+    trained with, by default the estimator's own alone; `sample_weight` (n,) weighs rows in training
+    and in scores. All networks are members of one run, so on a GPU they cost about as much as one.
+    Each is what it would be alone, from its weights to its end, but for `mixup`, whose shares are
+    the first seed's.
 
     Returns `test_score` (folds, seeds), `fit_time` of the whole run in seconds, and with
     `return_estimator` the fitted `estimator`s, folds of seeds. Raises `InputError` for another
@@ -49,7 +52,12 @@ def cross_validate_members(
     if estimator.solver == "lbfgs" and estimator.optimizer is None:
         raise InputError("solver=lbfgs: has no mini-batches to share; use sgd or adam")
     chosen = [estimator.random_state] if seeds is None else list(seeds)
-    folds = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
+    if not chosen:
+        raise InputError("seeds=[]: give one at least, or leave it out")
+    targets, weights = to_host(y), to_host(sample_weight)
+    count = targets.shape[0] if hasattr(targets, "shape") else len(targets)
+    splitter = check_cv(cv, targets, classifier=is_classifier(estimator))
+    folds = list(splitter.split(np.empty((count, 0)), targets))
     lengths = {len(train) for train, _ in folds}
     if max(lengths) - min(lengths) > 1:
         raise InputError(
@@ -61,7 +69,11 @@ def cross_validate_members(
     together = clone(estimator).set_params(n_members=len(folds) * len(chosen))
     began = time.perf_counter()
     together._fit(
-        X, y, None, rows=np.repeat(rows, len(chosen), axis=0), seeds=[*chosen] * len(folds)
+        X,
+        y,
+        weights,
+        rows=np.repeat(rows, len(chosen), axis=0),
+        seeds=[*chosen] * len(folds),
     )
     seconds = time.perf_counter() - began
     apart = [
@@ -71,10 +83,10 @@ def cross_validate_members(
         ]
         for fold in range(len(folds))
     ]
-    scores = [
-        [one.score(_safe_indexing(X, test), _safe_indexing(y, test)) for one in row]
-        for row, (_, test) in zip(apart, folds, strict=True)
-    ]
+    scores = []
+    for row, (_, test) in zip(apart, folds, strict=True):
+        held = [None if part is None else taken(part, test) for part in (X, targets, weights)]
+        scores.append([one.score(*held) for one in row])
     found: dict[str, Any] = {"test_score": np.array(scores), "fit_time": seconds}
     return {**found, "estimator": apart} if return_estimator else found
 

@@ -17,7 +17,7 @@ METADATA = "xpmlp"
 """The one metadata key of our safetensors files: several would be written in any order."""
 
 DIGEST = "sha256"
-"""The metadata that tells whether the tensors are those that were written."""
+"""The metadata that tells whether all the rest is what was written."""
 
 
 def save_tensors(
@@ -26,7 +26,8 @@ def save_tensors(
     """Write arrays and what belongs to them, which JSON must be able to hold, whole or not."""
     # Not ascontiguousarray, which gives a scalar an axis.
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    text = {METADATA: json.dumps({**metadata, DIGEST: _digest(contiguous)}, sort_keys=True)}
+    digest = _digest(contiguous, metadata)
+    text = {METADATA: json.dumps({**metadata, DIGEST: digest}, sort_keys=True)}
     write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
 
 
@@ -52,14 +53,16 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: its metadata are no table; train again")
-    if metadata.get(DIGEST) != _digest(tensors):
+    if metadata.pop(DIGEST, None) != _digest(tensors, metadata):
         raise InputError(f"{path}: its content is not what was written (SHA-256); train again")
     return tensors, metadata
 
 
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the tensors' names and bytes: safetensors itself does not notice a flipped bit."""
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
+    """SHA-256 of the metadata and of the tensors' names, types and bytes: safetensors itself does
+    not notice a flipped bit."""
+    described = {name: (array.dtype.str, array.shape) for name, array in tensors.items()}
+    digest = hashlib.sha256(json.dumps([metadata, described], sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode() + tensors[name].tobytes())
+        digest.update(tensors[name].tobytes())
     return digest.hexdigest()

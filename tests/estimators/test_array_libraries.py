@@ -1,5 +1,7 @@
 """Arrays of any library in, arrays of the same library and device out."""
 
+import importlib
+
 import array_api_compat
 import array_api_strict
 import numpy as np
@@ -9,6 +11,7 @@ from sklearn.datasets import load_iris, make_multilabel_classification
 from tests.conftest import gpu_backend
 from xpmlp import MLPClassifier, MLPRegressor
 from xpmlp.backends import Backend
+from xpmlp.model_selection import cross_validate_members
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -125,6 +128,42 @@ def test_rows_on_a_device_never_come_to_the_host(monkeypatch):
     assert max(map(np.prod, copied)) < many.size / 10
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_weights_of_rows_on_a_device(to_library, kind):
+    weights = np.linspace(0.0, 2.0, 150)
+    expected = kind(**SETTINGS).fit(X, Y, weights)
+    for given in (weights, to_library(weights)):
+        found = kind(**SETTINGS).fit(to_library(X), to_library(Y), given)
+        np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-5, atol=1e-6)
+
+
+def test_classes_on_a_device(to_library):
+    classes, settings = np.arange(3), {**SETTINGS, "class_weight": {0: 1.0, 1: 2.0, 2: 3.0}}
+    expected = MLPClassifier(**settings).partial_fit(X, Y, classes=classes)
+    found = MLPClassifier(**settings).partial_fit(
+        to_library(X), to_library(Y), classes=to_library(classes)
+    )
+    np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-6)
+
+
+def test_folds_of_rows_on_a_device(to_library):
+    estimator = MLPClassifier(**SETTINGS)
+    expected = cross_validate_members(estimator, X, Y, cv=3)
+    found = cross_validate_members(estimator, to_library(X), to_library(Y), cv=3)
+    np.testing.assert_array_equal(found["test_score"], expected["test_score"])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_numbers_that_numpy_has_no_type_for(library, request):
+    request.getfixturevalue(library)
+    xp = importlib.import_module({"torch": "torch", "jax": "jax.numpy"}[library])
+    found = MLPClassifier(**SETTINGS).fit(xp.asarray(X, dtype=xp.bfloat16), Y)
+    rounded = np.asarray(xp.asarray(xp.asarray(X, dtype=xp.bfloat16), dtype=xp.float32))
+    expected = MLPClassifier(**SETTINGS).fit(rounded, Y)
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+
+
 def test_bad_arrays_on_a_device():
     device = array_api_strict.Device("device1")
     rows, y = (array_api_strict.asarray(one, device=device) for one in (X, Y))
@@ -139,3 +178,5 @@ def test_bad_arrays_on_a_device():
         estimator.predict(rows[:, :3])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         estimator.fit(rows, y[:149])
+    with pytest.raises(ValueError, match="Input y contains numbers below 0"):
+        MLPRegressor("poisson").fit(rows, -rows[:, 0])

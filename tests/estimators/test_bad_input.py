@@ -31,6 +31,7 @@ def fitted(estimator):
 
 ACTIONS = {
     "NaN": lambda one: one.fit(BAD, Y),
+    "half a unit": lambda one: one.set_params(hidden_layer_sizes=(4.5,)).fit(X, Y),
     "infinity": lambda one: one.fit(np.where(np.isnan(BAD), np.inf, BAD), Y),
     "NaN to predict": lambda one: fitted(one).predict(BAD),
     "too few features": lambda one: fitted(one).predict(X[:, :3]),
@@ -131,9 +132,63 @@ REFUSED = {
         {"solver": "sgd", "learning_rate": "adaptive", "schedule": "cosine"},
         "learning_rate=adaptive and schedule=cosine: choose one",
     ),
-    "dropout with L-BFGS": ({"solver": "lbfgs", "dropout": 0.5}, "dropout=0.5"),
     "eval_set": ({}, "eval_set: give a pair"),
 }
+OF_STEPS = {
+    "dropout": 0.5, "mixup": 0.5, "schedule": "cosine", "warm_up": 3.0, "clip_norm": 0.01,
+    "average": "ema", "weight_decay": 0.5, "normalization": "batch", "time_limit": 3.0,
+    "recipe": "modern",
+}  # fmt: skip
+"""What only runs that take steps can do."""
+
+
+@pytest.mark.parametrize("name", OF_STEPS)
+def test_l_bfgs_refuses_what_needs_steps(name):
+    estimator = xpmlp.MLPClassifier((4,), solver="lbfgs", **{name: OF_STEPS[name]})
+    with pytest.raises(ValueError, match="solver='lbfgs'") as caught:
+        estimator.fit(X, Y)
+    assert name == "recipe" or name in str(caught.value)
+    assert not hasattr(estimator, "loss_")
+
+
+def test_l_bfgs_refuses_an_eval_set():
+    with pytest.raises(ValueError, match="eval_set: solver='lbfgs'"):
+        xpmlp.MLPClassifier(solver="lbfgs").fit(X, Y, eval_set=(X, Y))
+
+
+WRONG_WEIGHTS = {
+    "one row": (np.ones((1, 5)), r"coefs_\[0\] of shape \(1, 5\): the layer's is \(4, 5\)"),
+    "a number": (3.0, r"coefs_\[0\] of shape \(\): the layer's is"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_WEIGHTS)
+def test_weights_put_in_by_hand_have_the_layers_shape(case):
+    wrong, message = WRONG_WEIGHTS[case]
+    estimator = xpmlp.MLPClassifier((5,), max_iter=300, tol=1.0).fit(X, Y)
+    estimator.coefs_[0] = wrong
+    with pytest.raises(ValueError, match=message):
+        estimator.predict(X)
+    estimator.coefs_ = []
+    with pytest.raises(ValueError, match="coefs_ has 0 arrays: give 2"):
+        estimator.predict(X)
+
+
+OTHER_NETWORKS = {
+    "n_members": ({"n_members": 2}, Y, "n_members=2: the fitted network has 1"),
+    "widths": ({"hidden_layer_sizes": (4,)}, Y, r"hidden_layer_sizes=\(4,\): .* has \(5,\)"),
+    "outputs": ({}, np.c_[Y, Y], "outputs of y=2: the fitted network has 1"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_NETWORKS)
+def test_a_warm_start_goes_on_with_the_same_network(case):
+    settings, y, message = OTHER_NETWORKS[case]
+    estimator = xpmlp.MLPRegressor(
+        hidden_layer_sizes=(5,), max_iter=300, tol=1.0, warm_start=True
+    ).fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        estimator.set_params(**settings).fit(X, y)
 
 
 def test_a_schedule_needs_an_end():

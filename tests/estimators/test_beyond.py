@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.utils import compute_sample_weight
@@ -69,6 +70,15 @@ def test_a_time_limit_ends_a_fit():
     found = MLPClassifier(hidden_layer_sizes=(6,), max_iter=10**6, tol=0.0, time_limit=0.2)
     found.set_params(n_iter_no_change=10**6).fit(X, Y)
     assert 1 < found.n_iter_ < 10**6
+
+
+def test_a_stop_in_the_last_epoch_is_no_failure_to_converge(recwarn):
+    def stop(estimator):
+        if estimator.n_iter_ == 3:
+            raise StopTraining
+
+    MLPClassifier((6,), max_iter=3, callbacks=stop).fit(X, Y)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 5.0, 2: 0.5}])
@@ -156,20 +166,46 @@ def test_verbose_says_what_scikit_learn_says(capsys):
     assert lines[-1].startswith("Training loss did not improve more than tol=1.000000")
 
 
+STOPPED = {"solver": "sgd", "max_iter": 30, "n_iter_no_change": 2, "tol": 0.05}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**STOPPED, "learning_rate": "adaptive", "learning_rate_init": 0.05},
+        {"dropout": 0.2, "batch_size": 16},
+        {"alpha": 0.5, "batch_size": 32, "optimizer": "adamw"},
+    ],
+)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
-def test_folds_and_seeds_as_members_are_what_each_is_alone(kind):
-    settings = {**SETTINGS, "max_iter": 30, "n_iter_no_change": 2, "tol": 0.05}
-    estimator = kind(**settings, solver="sgd", learning_rate="adaptive", learning_rate_init=0.05)
+def test_folds_and_seeds_as_members_are_what_each_is_alone(kind, settings):
+    estimator = kind(**{**SETTINGS, **settings})
     cv = KFold(5, shuffle=True, random_state=0)
     found = cross_validate_members(estimator, X, Y, cv=cv, seeds=[0, 7], return_estimator=True)
-    assert found["test_score"].shape == (5, 2)
-    alone = cross_validate(estimator, X, Y, cv=cv, return_estimator=True)
-    np.testing.assert_allclose(found["test_score"][:, 0], alone["test_score"], rtol=1e-9)
-    for one, expected in zip(found["estimator"], alone["estimator"], strict=True):
-        assert one[0].n_iter_ == expected.n_iter_
-        np.testing.assert_allclose(one[0].coefs_[0], expected.coefs_[0], rtol=1e-6)
-        np.testing.assert_allclose(one[0].loss_curve_, expected.loss_curve_, rtol=1e-9)
-    assert len({tuple(one.coefs_[0].ravel()) for row in found["estimator"] for one in row}) == 10
+    for place, seed in enumerate([0, 7]):
+        alone = cross_validate(
+            estimator.set_params(random_state=seed), X, Y, cv=cv, return_estimator=True
+        )
+        np.testing.assert_allclose(found["test_score"][:, place], alone["test_score"], rtol=1e-9)
+        for row, expected in zip(found["estimator"], alone["estimator"], strict=True):
+            assert row[place].n_iter_ == expected.n_iter_
+            np.testing.assert_allclose(row[place].coefs_[0], expected.coefs_[0], rtol=1e-6)
+            np.testing.assert_allclose(row[place].loss_curve_, expected.loss_curve_, rtol=1e-9)
+
+
+def test_weights_in_folds_are_those_of_each_folds_rows():
+    rows, weights = np.r_[0:50, 50:70, 100:140], np.linspace(0.0, 2.0, 110)
+    estimator = MLPClassifier(**SETTINGS, class_weight="balanced", batch_size=16)
+    cv = KFold(5, shuffle=True, random_state=1)
+    found = cross_validate_members(
+        estimator, X[rows], Y[rows], cv=cv, sample_weight=weights, return_estimator=True
+    )
+    for (train, test), [fold], [score] in zip(
+        cv.split(rows), found["estimator"], found["test_score"], strict=True
+    ):
+        alone = clone(estimator).fit(X[rows][train], Y[rows][train], weights[train])
+        np.testing.assert_allclose(fold.coefs_[0], alone.coefs_[0], rtol=1e-6)
+        assert score == alone.score(X[rows][test], Y[rows][test], weights[test])
 
 
 @pytest.mark.parametrize(
@@ -178,3 +214,8 @@ def test_folds_and_seeds_as_members_are_what_each_is_alone(kind):
 def test_what_folds_cannot_share_is_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         cross_validate_members(MLPClassifier(**settings), X, Y)
+
+
+def test_folds_need_a_seed():
+    with pytest.raises(InputError, match=r"seeds=\[\]: give one at least"):
+        cross_validate_members(MLPClassifier(), X, Y, seeds=[])

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from xpmlp import InputError, MLPClassifier, MLPRegressor
+from xpmlp import BackendUnavailable, InputError, MLPClassifier, MLPRegressor
+from xpmlp.estimators import arrays
+from xpmlp.estimators.arrays import opened
 from xpmlp.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -119,6 +121,25 @@ def test_files_that_are_not_whole(tmp_path):
         MLPClassifier.load(tmp_path / "none")
 
 
+def test_no_flipped_bit_changes_what_is_loaded(tmp_path):
+    path, original = tmp_path / "model.safetensors", fitted()
+    original.save(path)
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 17):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            found = MLPClassifier.load(path)
+        except InputError:
+            refused += 1
+            continue
+        # A digit of a number that is behind the last one that counts.
+        assert found.loss_curve_ == original.loss_curve_
+        assert found.get_params() == original.get_params()
+        np.testing.assert_array_equal(found.predict_proba(X), original.predict_proba(X))
+    assert refused > 0.9 * len(content) / 17
+
+
 def test_files_of_another_kind(tmp_path):
     path = tmp_path / "model.safetensors"
     fitted(MLPRegressor).save(path)
@@ -153,6 +174,23 @@ def test_parts_that_do_not_fit_together(change, tmp_path):
     save_tensors(path, tensors, metadata)  # with a digest that is right
     with pytest.raises(InputError, match="no whole estimator"):
         MLPClassifier.load(path)
+
+
+def test_a_network_predicts_where_its_backend_is_missing(monkeypatch):
+    one = fitted(backend="numpy")
+    expected = one.predict_proba(X)
+
+    def missing(name, device):
+        if name == "cupy":
+            raise BackendUnavailable("cupy", "there is no GPU", "use another")
+        return opened(name, device)
+
+    monkeypatch.setattr(arrays, "opened", missing)
+    with pytest.warns(UserWarning, match="backend='cupy' cannot be had here .*predicting with"):
+        found = one.set_params(backend="cupy").predict_proba(X)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(BackendUnavailable):
+        one.fit(X, Y)
 
 
 def test_what_was_not_fitted_is_not_saved(tmp_path):

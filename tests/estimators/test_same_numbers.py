@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sklearn.neural_network
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 
@@ -216,6 +217,28 @@ def test_coefs_that_were_changed_are_those_used(warm_start):
         if warm_start:
             quietly(estimator.fit, X, y)
     assert_same(theirs, ours, X)
+
+
+def test_lists_and_arrays_that_were_put_in_are_read_again():
+    X, found = multiclass()[0], []
+    for estimator in fit_both(multiclass, max_iter=3):
+        weights, mine = estimator.coefs_, np.ones_like(estimator.coefs_[0])
+        weights[0] = mine
+        estimator.predict(X)
+        mine *= 0.5
+        found.append(estimator.predict_proba(X))
+        weights[1] = weights[1] * 0.0
+        found.append(estimator.predict_proba(X))
+    np.testing.assert_allclose(found[2:], found[:2], rtol=1e-9)
+
+
+def test_sparse_answers_are_predicted_sparse():
+    X, y = multilabel()
+    both = pair(multilabel, max_iter=3)
+    found = [quietly(one.fit, X, scipy.sparse.csr_array(y)).predict(X) for one in both]
+    assert type(found[0]) is type(found[1])
+    np.testing.assert_array_equal(*(one.toarray() for one in found))
+    assert both[0].score(X, y) == both[1].score(X, y)
 
 
 def test_a_loss_that_is_clipped():

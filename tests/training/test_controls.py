@@ -1,5 +1,6 @@
 """When a run is looked at and when it ends: validation, stopping, the best, time; and going on."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -340,28 +341,43 @@ def test_the_better_of_two_is_each_member_s_own() -> None:
 # Time
 
 
-def test_a_run_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by a second whenever it is looked at: a tick takes one."""
-    clock = iter(float(second) for second in range(10_000))
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a second whenever it is looked at: a tick takes one and more."""
+    clock = itertools.count(0.0)
     monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: next(clock))
-    run = begin(control=Control(time_limit=3.0), batch_size=1, epochs=9)
-    run.run()
-    assert run.seconds == 3.0
-    assert run.ended == "the time limit of 3 s is reached"
+
+
+@pytest.mark.usefixtures("slow_clock")
+def test_a_run_ends_when_its_time_is_over() -> None:
+    run = begin(control=Control(time_limit=9.0), batch_size=1, epochs=9).run()
+    assert run.ended == "the time limit of 9 s is reached"
     assert 0 < run.iteration < 9 * 96
     assert len(run.history.loss) == run.iteration
 
 
-def test_time_counts_on_in_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(float(second) for second in range(10_000))
-    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: next(clock))
-    stopped = begin(control=Control(time_limit=3.0), epochs=9).run([StopAt(2)])
-    assert stopped.seconds == 2.0
-    again = begin(control=Control(time_limit=3.0), epochs=9)
+@pytest.mark.usefixtures("slow_clock")
+def test_time_counts_on_in_a_run_that_goes_on() -> None:
+    whole = begin(control=Control(time_limit=9.0), epochs=9).run()
+    stopped = begin(control=Control(time_limit=9.0), epochs=9).run([StopAt(2)])
+    again = begin(control=Control(time_limit=9.0), epochs=9)
     again.restore(stopped.snapshot())
     again.run()
-    assert again.seconds == 3.0
     assert again.ended
+    assert again.iteration - stopped.iteration < whole.iteration
+
+
+def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: now)
+
+    class Slow(Observer):
+        def on_epoch(self, training: Training, /) -> None:
+            nonlocal now
+            now += 1.0
+
+    run = begin(control=Control(time_limit=2.5), epochs=9).run([Slow()])
+    assert (run.epoch, run.seconds) == (3, 0.0)
 
 
 def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+from sklearn.utils import _safe_indexing
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.errors import BackendUnavailable
@@ -39,11 +40,15 @@ def is_on_device(X: Any) -> bool:
 
 
 def on_host(X: Any) -> Any:
-    """An array of another library on the host as NumPy's, sharing its memory; all else as it is."""
+    """An array of another library on the host as NumPy's, sharing its memory where NumPy has its
+    type; all else as it is."""
     if not is_foreign(X) or is_on_device(X):
         return X
     if array_api_compat.is_torch_array(X):
         X = X.detach()
+    if "bfloat16" in str(X.dtype):  # NumPy has none; all of its numbers are float32's, too
+        xp = array_api_compat.array_namespace(X)
+        X = xp.astype(X, xp.float32)
     return np.from_dlpack(X)
 
 
@@ -97,6 +102,15 @@ def adopted(X: Array, backend: Backend) -> Array:
     if backend.device_name.startswith("cuda"):
         return backend.xp.from_dlpack(X)
     return backend.asarray(to_host(X))
+
+
+def taken(array: Any, rows: np.ndarray) -> Any:
+    """Some rows of what was given, by number, where it lies."""
+    if not is_on_device(array):
+        return _safe_indexing(on_host(array), rows)
+    xp = array_api_compat.array_namespace(array)
+    numbers = xp.asarray(rows, device=array_api_compat.device(array))
+    return xp.take(array, numbers, axis=0)
 
 
 def like(array: Array, X: Any, backend: Backend) -> Array:

@@ -1,6 +1,8 @@
 """What MLPClassifier and MLPRegressor have in common: fit, their fitted state, and predictions."""
 
+import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import SparseRows, Split
+from xpmlp.errors import BackendUnavailable
 from xpmlp.estimators import conventions, saving
 from xpmlp.estimators.arrays import (
     adopted,
@@ -22,13 +25,15 @@ from xpmlp.estimators.arrays import (
     like,
     namespace_of,
     on_host,
+    taken,
     to_host,
 )
-from xpmlp.estimators.lbfgs import minimize
+from xpmlp.estimators.lbfgs import check_whole, minimize
 from xpmlp.estimators.learned import Labels, Learned
 from xpmlp.estimators.parameters import BEYOND, ORIGINAL, Plan, plan
 from xpmlp.estimators.progress import say
 from xpmlp.estimators.stochastic import Task, fit_stochastic
+from xpmlp.network import MLP
 from xpmlp.training import predict
 from xpmlp.training.evaluation import predict_on_device
 from xpmlp.typing import Array
@@ -89,7 +94,8 @@ class BaseMLP(BaseEstimator):
         rows: np.ndarray | None = None,
         seeds: Sequence[Any] | None = None,
     ) -> Self:
-        """`rows` (E, n) and `seeds` are each member's own, where they have any."""
+        """`rows` (E, n) and `seeds` are each member's own, where they have any: then each is what
+        it is alone."""
         hidden = self._hidden()
         is_first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         origin, X = X, on_host(X)
@@ -97,29 +103,28 @@ class BaseMLP(BaseEstimator):
         if not is_on_device(X):
             y = to_host(y)
         X, y = self._validate(X, y, reset=is_first)
-        sample_weight = self._weights(sample_weight, X, y)
+        sample_weight = self._weights(sample_weight, X, y, rows)
         backend = choose_backend(origin, self.backend, self.device)
-        self._random_state = check_random_state(self.random_state)
+        randoms = [check_random_state(seed) for seed in seeds or [self.random_state]]
+        self._random_state = randoms[0]
         if not is_on_device(y):
             y = self._encode(y, incremental=incremental)
         else:
             y = self._encode_on_device(y, incremental=incremental)
         asked = self._plan(hidden, inputs=X.shape[1])
         if is_first:
-            self._initialize(asked, self._dtype(X), seeds)
-        elif self._vector().shape[-1] != asked.model.size:
-            raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes}: the fitted network is another; "
-                "fit with warm_start=False to begin anew"
-            )
+            self._initialize(asked, self._dtype(X), randoms)
+        else:
+            self._check_that_it_goes_on(asked.model)
         self._learned.model = asked.model
         self._learned.fitted_on = namespace_of(origin)
         self.backend_ = f"{backend.name} on {backend.device_name}"
         if self.solver == "lbfgs" and self.optimizer is None:
+            check_whole(asked, eval_set)
             self._fit_lbfgs(asked, self._split(X, y, backend), sample_weight, backend)
         else:
             task = self._task(X, y, sample_weight, eval_set, backend, incremental=incremental)
-            task = task._replace(rows=rows)
+            task = task._replace(rows=rows, randoms=randoms)
             fit_stochastic(self, asked, task, backend, incremental=incremental)
         if not np.isfinite(self._learned.parameters).all():
             raise ValueError(
@@ -141,7 +146,30 @@ class BaseMLP(BaseEstimator):
         hidden = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         if any(size <= 0 for size in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if not all(isinstance(size, Integral) for size in hidden):
+            wrong = next(size for size in hidden if not isinstance(size, Integral))
+            raise TypeError(
+                f"hidden_layer_sizes={sizes}: {type(wrong).__name__!r} object cannot be "
+                "interpreted as an integer; give whole numbers"
+            )
         return [int(size) for size in hidden]
+
+    def _check_that_it_goes_on(self, model: MLP) -> None:
+        """Refuse to go on with another network than that which was fitted."""
+        vector, fitted = self._vector(), self._learned.model
+        members = len(vector) if vector.ndim > 1 else 1
+        for name, asked, has in (
+            ("outputs of y", model.layer_sizes[-1], fitted.layer_sizes[-1]),
+            ("n_members", self.n_members, members),
+            ("hidden_layer_sizes", model.layer_sizes[1:-1], fitted.layer_sizes[1:-1]),
+            ("normalization", model.normalization, fitted.normalization),
+            ("residual", model.residual, fitted.residual),
+        ):
+            if asked != has:
+                raise ValueError(
+                    f"{name}={asked}: the fitted network has {has}; fit with warm_start=False to "
+                    "begin anew"
+                )
 
     def _plan(self, hidden: list[int], *, inputs: int) -> Plan:
         return plan(
@@ -209,8 +237,11 @@ class BaseMLP(BaseEstimator):
                 del self.feature_names_in_
         return rows
 
-    def _weights(self, sample_weight: Any, X: Any, y: Any) -> np.ndarray | None:
-        """A weight for each row, on the host; None where all are 1."""
+    def _weights(
+        self, sample_weight: Any, X: Any, y: Any, rows: np.ndarray | None
+    ) -> np.ndarray | None:
+        """A weight for each row (n,), or for each member's (E, n), on the host; None where all
+        are 1. `rows` (E, n) are those that each member trains on, by default all."""
         if sample_weight is None:
             return None
         if is_on_device(X):
@@ -218,29 +249,26 @@ class BaseMLP(BaseEstimator):
             return np.asarray(_check_sample_weight(sample_weight, rows))
         return np.asarray(_check_sample_weight(sample_weight, X))
 
-    def _initialize(self, asked: Plan, dtype: str, seeds: Sequence[Any] | None) -> None:
-        """New weights, and nothing learned yet."""
+    def _initialize(
+        self, asked: Plan, dtype: str, randoms: Sequence[np.random.RandomState]
+    ) -> None:
+        """New weights, drawn from one source for all or from each member's own, and nothing
+        learned yet."""
         members = self.n_members
         vector: Any
         if asked.initializer:
-            drawn = self._random_state.randint(2**31 - 1, size=members)
-            numbers = [int(number) for number in drawn]
+            per_member = members // len(randoms)
+            numbers = [int(one.randint(2**31 - 1)) for one in randoms for _ in range(per_member)]
             vector = asked.model.initialize(
                 numbers if members > 1 else numbers[0], dtype="float64", **asked.initializer
             )
-        elif seeds is not None:
-            randoms = [check_random_state(seed) for seed in seeds]
-            vector = np.stack(
-                [
-                    conventions.initial_parameters(asked.model, self.activation, random)
-                    for random in randoms
-                ]
-            )
-            self._random_state = randoms[0]
         else:
-            vector = conventions.initial_parameters(
-                asked.model, self.activation, self._random_state, members=members
-            )
+            drawn = [
+                conventions.initial_parameters(asked.model, self.activation, one)
+                for one in randoms
+                for _ in range(members // len(randoms))
+            ]
+            vector = np.stack(drawn) if members > 1 else drawn[0]
         self.n_layers_ = len(asked.model.layer_sizes)
         self.out_activation_ = OUT_ACTIVATIONS[asked.model.output]
         self.n_iter_ = self.t_ = 0
@@ -264,12 +292,20 @@ class BaseMLP(BaseEstimator):
 
     def _vector(self) -> np.ndarray:
         """The flat vector, with what was put into `coefs_` and `intercepts_` by others."""
-        given, views = [*self.coefs_, *self.intercepts_], self._learned.views
-        if any(one is not view for one, view in zip(given, views, strict=True)):
-            for one, view in zip(given, views, strict=True):
-                if one is not view:
-                    view[...] = one
-            self.coefs_, self.intercepts_ = self._learned.show()
+        for name, views in (
+            ("coefs_", self._learned.weights), ("intercepts_", self._learned.biases)
+        ):  # fmt: skip
+            given = getattr(self, name)
+            if len(given) != len(views):
+                raise ValueError(f"{name} has {len(given)} arrays: give {len(views)}, one a layer")
+            for number, (one, view) in enumerate(zip(given, views, strict=True)):
+                if one is view:
+                    continue
+                if np.shape(one) != view.shape:
+                    raise ValueError(
+                        f"{name}[{number}] of shape {np.shape(one)}: the layer's is {view.shape}"
+                    )
+                view[...] = one
         return self._learned.parameters
 
     def _split(self, X: Any, y: Any, backend: Backend) -> Split:
@@ -302,7 +338,7 @@ class BaseMLP(BaseEstimator):
         if eval_set is not None:
             held = self._validated_eval_set(eval_set)
         elif self.early_stopping:
-            X, y, weights, held = self._hold_out(X, y, weights, backend)
+            X, y, weights, held = self._hold_out(X, y, weights)
         train = self._split(X, y, backend)
         if held is None:
             return Task(train, weights, None, None)
@@ -326,7 +362,7 @@ class BaseMLP(BaseEstimator):
         return Task(train, weights, validation, score)
 
     def _hold_out(
-        self, X: Any, y: Any, weights: np.ndarray | None, backend: Backend
+        self, X: Any, y: Any, weights: np.ndarray | None
     ) -> tuple[Any, Any, np.ndarray | None, tuple[Any, Any, np.ndarray | None]]:
         """A part of the rows to validate on, as scikit-learn draws it."""
         numbers = np.arange(X.shape[0])
@@ -344,11 +380,7 @@ class BaseMLP(BaseEstimator):
             )
 
         def rows(array: Any, chosen: np.ndarray) -> Any:
-            if is_on_device(array):
-                array = adopted(array, backend)
-                with backend.activate():
-                    return backend.xp.take(array, backend.asarray(chosen), axis=0)
-            return None if array is None else array[chosen]
+            return None if array is None else taken(array, chosen)
 
         return (
             rows(X, kept),
@@ -368,13 +400,11 @@ class BaseMLP(BaseEstimator):
     def _fit_lbfgs(
         self, asked: Plan, split: Split, weights: np.ndarray | None, backend: Backend
     ) -> None:
-        for name in ("dropout", "input_dropout", "mixup", "time_limit", "callbacks"):
+        for name in ("time_limit", "callbacks"):
             if getattr(self, name):
                 raise ValueError(
-                    f"{name}={getattr(self, name)}: solver='lbfgs' has no mini-batches; use adam"
+                    f"{name}={getattr(self, name)}: solver='lbfgs' has no epochs; use adam"
                 )
-        if self.normalization == "batch":
-            raise ValueError("normalization='batch': solver='lbfgs' has no batches; use 'layer'")
         vectors = self._vector().reshape(-1, asked.model.size)
         found = [
             minimize(
@@ -410,7 +440,7 @@ class BaseMLP(BaseEstimator):
                 f"and the same device as those passed to fit(): {namespace_of(X)} in place of "
                 f"{fitted_on}. Convert them, or set array_api_dispatch=False to have it done."
             )
-        backend = choose_backend(X, self.backend, self.device)
+        backend = self._backend_to_predict(X)
         if is_on_device(X):
             rows = self._validate_on_device(X, reset=False)
         else:
@@ -421,6 +451,19 @@ class BaseMLP(BaseEstimator):
                 # Of bytes the engine would make 0 to 1.
                 rows = rows.astype(self._learned.parameters.dtype, copy=False)
         return self._outputs_of(self._vector(), rows, backend), backend
+
+    def _backend_to_predict(self, X: Any) -> Backend:
+        """What it is fitted with, or, where that is missing, what there is: any predicts alike."""
+        try:
+            return choose_backend(X, self.backend, self.device)
+        except BackendUnavailable as error:
+            backend = choose_backend(X, "auto", None)
+            warnings.warn(
+                f"backend={self.backend!r} cannot be had here ({error}); predicting with "
+                f"{backend.name}. set_params(backend='auto', device=None) makes it so",
+                stacklevel=4,
+            )
+            return backend
 
     def _outputs_of(self, vector: np.ndarray, rows: Any, backend: Backend) -> Array:
         if isinstance(rows, (np.ndarray, SparseRows)):

@@ -121,7 +121,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         `classes`, all there will be, are needed in the first call.
         """
-        y = to_host(y)
+        y, classes = to_host(y), to_host(classes)
         if _check_partial_fit_first_call(self, classes):
             self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, incremental=True)
@@ -186,11 +186,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {found}."
             )
 
-    def _weights(self, sample_weight: Any, X: Any, y: Any) -> np.ndarray | None:
-        weights = super()._weights(sample_weight, X, y)
+    def _weights(
+        self, sample_weight: Any, X: Any, y: Any, rows: np.ndarray | None
+    ) -> np.ndarray | None:
+        weights, y = super()._weights(sample_weight, X, y, rows), to_host(y)
         if self.class_weight is None:
             return weights
-        by_class = compute_sample_weight(self.class_weight, to_host(y))
+        if rows is None or self.class_weight != "balanced":
+            by_class = compute_sample_weight(self.class_weight, y)
+        else:
+            by_class = np.stack(
+                [compute_sample_weight("balanced", y, indices=train) for train in rows]
+            )
         return np.asarray(by_class if weights is None else weights * by_class)
 
     @property
@@ -200,7 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _decode(self, encoded: np.ndarray) -> np.ndarray:
         return self._labels.decode(encoded)
 
-    def _predicted(self, Y_hat: np.ndarray) -> np.ndarray:
+    def _predicted(self, Y_hat: np.ndarray) -> Any:
         return self._labels.predicted(Y_hat)
 
     def predict(self, X: Any) -> Any:
@@ -211,7 +218,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             labels = self._labels.predicted(
                 Y_hat if isinstance(Y_hat, np.ndarray) else backend.to_numpy(Y_hat)
             )
-            return like(labels, X, backend) if is_numeric else labels
+            is_array = is_numeric and isinstance(labels, np.ndarray)
+            return like(labels, X, backend) if is_array else labels
         with backend.activate():
             return like(self._predicted_on_device(Y_hat, backend), X, backend)
 

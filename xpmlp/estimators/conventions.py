@@ -84,31 +84,27 @@ LOSSES: dict[str, Loss] = {
 
 
 def initial_parameters(
-    model: MLP, activation: str, random_state: np.random.RandomState, *, members: int = 1
+    model: MLP, activation: str, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """scikit-learn's initial weights as a flat float64 vector (size,), or (E, size) for members.
+    """scikit-learn's initial weights as a flat float64 vector (size,).
 
     Layer by layer, W and then b are uniform within √(6/(l_in + l_out)), or √(2/(l_in + l_out)) for
-    the logistic function; members are drawn one after another. Gammas and variances are 1, betas
-    and means 0, and draw nothing.
+    the logistic function. Gammas and variances are 1, betas and means 0, and draw nothing.
 
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward
     neural networks", equation 16; scikit-learn draws biases alike.
     """
     factor = 2.0 if activation in ("logistic", "sigmoid") else 6.0
 
-    def vector() -> np.ndarray:
-        parts = dict[str, np.ndarray]()
-        for name, shape in model.shapes.items():
-            if name[0] == "W":
-                bound = np.sqrt(factor / sum(shape))
-            if name[0] == "W" or name.rstrip("0123456789") == "b":
-                parts[name] = random_state.uniform(-bound, bound, shape)
-            else:
-                parts[name] = np.full(shape, float(name.startswith(("gamma", "variance"))))
-        return model.flatten(parts)
-
-    return vector() if members == 1 else np.stack([vector() for _ in range(members)])
+    parts = dict[str, np.ndarray]()
+    for name, shape in model.shapes.items():
+        if name[0] == "W":
+            bound = np.sqrt(factor / sum(shape))
+        if name[0] == "W" or name.rstrip("0123456789") == "b":
+            parts[name] = random_state.uniform(-bound, bound, shape)
+        else:
+            parts[name] = np.full(shape, float(name.startswith(("gamma", "variance"))))
+    return model.flatten(parts)
 
 
 def inverse_scaling(

@@ -10,7 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from xpmlp.backends import Backend
 from xpmlp.backends.base import Function
 from xpmlp.data import SparseRows, Split
+from xpmlp.errors import InputError
+from xpmlp.estimators.parameters import Plan
 from xpmlp.network import MLP, Objective
+from xpmlp.training import Descent
 from xpmlp.training.evaluation import rows_of
 from xpmlp.typing import Array, Namespace
 
@@ -57,6 +60,31 @@ def minimize(
             stacklevel=6,
         )
     return found.x.astype(vector.dtype), float(found.fun), min(int(found.nit), max_iter)
+
+
+def check_whole(plan: Plan, eval_set: object) -> None:
+    """Refuse, as `InputError`, what only steps and epochs can do."""
+    descent, model, usual = plan.descent, plan.model, Descent()
+    asked = {
+        "eval_set": eval_set is not None,
+        "dropout": plan.objective.has_noise,
+        "mixup": bool(plan.objective.mixup),
+        "normalization='batch'": model.normalization == "batch",
+        "schedule": descent.schedule.name != usual.schedule.name or bool(descent.plateau),
+        **{
+            name: getattr(descent, name) != getattr(usual, name)
+            for name in (
+                "warm_up", "bias_rate", "weight_decay", "clip_norm", "clip_value", "max_norm",
+                "average",
+            )
+        },
+    }  # fmt: skip
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise InputError(
+                f"{name}: solver='lbfgs' takes all rows at once, in no steps or epochs; "
+                "leave it out, or use solver='adam'"
+            )
 
 
 class _Evaluation:

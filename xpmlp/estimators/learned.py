@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import column_or_1d
 
@@ -34,7 +35,8 @@ class Learned:
     fitted_on: str = ""
     member_losses: np.ndarray | None = None
     member_epochs: np.ndarray | None = None
-    views: list[np.ndarray] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)
+    biases: list[np.ndarray] = field(default_factory=list)
 
     @classmethod
     def nothing(cls, model: MLP, parameters: np.ndarray, *, rate: float) -> "Learned":
@@ -51,29 +53,30 @@ class Learned:
         )
 
     def show(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """All W and all b as views of the parameters."""
+        """All W and all b as views of the parameters, in lists that others may change."""
         layers = self.model.layers(self.parameters, xp=np)
-        weights, biases = [W for W, _ in layers], [b for _, b in layers]
-        self.views = [*weights, *biases]
-        return weights, biases
+        self.weights, self.biases = [W for W, _ in layers], [b for _, b in layers]
+        return [*self.weights], [*self.biases]
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the views, whose numbers would be there twice."""
-        return {**vars(self), "views": [], "fitted_on": ""}
+        return {**vars(self), "weights": [], "biases": [], "fitted_on": ""}
 
 
 @dataclass
 class Labels:
-    """The classes that a classifier tells apart, in order, and what kind of answer it gives."""
+    """The classes that a classifier tells apart, in order, and what kind of answer it gives:
+    sparse, where several labels a row were given so."""
 
     classes: np.ndarray
     kind: str
+    is_sparse: bool = False
 
     @classmethod
     def of(cls, y: Any) -> "Labels":
         """Those of labels as they were given; `ValueError` for what are none."""
         found = LabelBinarizer().fit(y)
-        return cls(found.classes_, found.y_type_)
+        return cls(found.classes_, found.y_type_, found.sparse_input_)
 
     @property
     def output(self) -> str:
@@ -100,10 +103,11 @@ class Labels:
         """Labels from what `encode` gave."""
         return encoded.astype(int) if self.kind == MULTILABEL else self.classes[encoded]
 
-    def predicted(self, Y_hat: np.ndarray) -> np.ndarray:
+    def predicted(self, Y_hat: np.ndarray) -> Any:
         """Labels from predictions (n, K)."""
         if self.kind == MULTILABEL:
-            return (Y_hat > 0.5).astype(int)
+            answers = (Y_hat > 0.5).astype(int)
+            return scipy.sparse.csr_matrix(answers) if self.is_sparse else answers
         if self.kind == "multiclass":
             return self.classes[Y_hat.argmax(axis=1)]
         is_second = (Y_hat[:, 0] > 0.5).astype(np.int64)

@@ -115,6 +115,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 targets = xp.astype(targets, xp.float32)
             if not bool(xp.all(xp.isfinite(targets))):
                 raise ValueError("Input y contains NaN or infinity.")
+            if self.loss == "poisson" and bool(xp.any(targets < 0)):
+                raise ValueError("Input y contains numbers below 0, which loss='poisson' has none.")
         self.n_outputs_ = int(targets.shape[1])
         return targets
 

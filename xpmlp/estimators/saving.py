@@ -42,7 +42,7 @@ def save(estimator: Any, path: str | Path) -> None:
         if name not in parameters and name not in TRANSIENT
     }
     if labels := getattr(estimator, "_labels", None):
-        fitted |= {"classes_": labels.classes, "kind_of_target": labels.kind}
+        fitted |= {"classes_": labels.classes, "kind_of_target": [labels.kind, labels.is_sparse]}
     save_tensors(
         Path(path),
         tensors,
@@ -67,7 +67,7 @@ def load(cls: type, path: str | Path) -> Any:
         estimator = cls(**parameters)
         fitted = {key: _from_json(value) for key, value in metadata["fitted"].items()}
         if "kind_of_target" in fitted:
-            estimator._labels = Labels(fitted["classes_"], fitted.pop("kind_of_target"))
+            estimator._labels = Labels(fitted["classes_"], *fitted.pop("kind_of_target"))
         for key, value in fitted.items():
             if not key.isidentifier() or hasattr(cls, key):
                 raise ValueError(f"{key!r} is nothing that a fit finds")

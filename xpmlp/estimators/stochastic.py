@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,8 @@ class Task(NamedTuple):
     """What a fit trains on: rows with their weights, and what it is scored on meanwhile.
 
     `score` gives the validation score of flat parameters on the host, as scikit-learn reckons it.
-    `rows` (E, n) are the numbers of those that each member trains on, by default all.
+    `rows` (E, n) are the numbers of those that each member trains on, by default all; `randoms`
+    draw their orders, one for all members or each one's own.
     """
 
     train: Split
@@ -38,6 +39,7 @@ class Task(NamedTuple):
     validation: Split | None
     score: Callable[[np.ndarray], float] | None
     rows: np.ndarray | None = None
+    randoms: Sequence[np.random.RandomState] = ()
 
 
 def fit_stochastic(
@@ -51,7 +53,6 @@ def fit_stochastic(
             "partial_fit with a schedule or a named recipe: nobody knows how many epochs will be; "
             "leave it out, or call fit"
         )
-    random = estimator._random_state
     descent = plan.descent
     goes_on = incremental and estimator._learned.optimizer is not None
     members = estimator._learned.parameters.shape[:-1]
@@ -69,7 +70,10 @@ def fit_stochastic(
     needs_seed = plan.objective.has_noise or bool(plan.objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
     # What was seen before counts, too: calls of `partial_fit` draw alike, but drop other units.
-    seed = int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0
+    seeds = [
+        int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0
+        for random in task.randoms
+    ]
     vector = estimator._learned.parameters[..., : plan.model.size]
     precision = estimator.dtype if estimator.dtype in PRECISIONS else None
     epochs = 1 if incremental else plan.epochs
@@ -87,10 +91,10 @@ def fit_stochastic(
         backend=backend,
         epochs=epochs,
         batch_size=batch_size,
-        seed=[seed + member for member in range(members[0])] if members else seed,
+        seed=seeds,
         shuffle=False,
         drop_last=plan.drop_last and batch_size <= rows,
-        orders=_orders(rows, random if estimator.shuffle else None),
+        orders=_orders(rows, task.randoms if estimator.shuffle else []),
         rows=task.rows,
         sample_weights=task.weights,
         threads=threads,
@@ -111,7 +115,8 @@ def fit_stochastic(
     estimator.n_iter_ = 0
     _run(training, estimator, [convergence, *_observers(estimator, training)])
     _take(estimator, training, convergence)
-    is_unfinished = not convergence.has_converged and estimator.n_iter_ == plan.epochs
+    has_ended = convergence.has_converged or training.was_stopped or training.ended
+    is_unfinished = not has_ended and estimator.n_iter_ == plan.epochs
     if is_unfinished and not incremental and not plan.is_planned:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({plan.epochs}) reached and the "
@@ -132,20 +137,27 @@ def _batch_size(asked: int | None, rows: int) -> int:
     return min(int(asked), rows)
 
 
-def _orders(rows: int, random: np.random.RandomState | None) -> Callable[[int], np.ndarray]:
-    """The order of rows in each epoch, drawn as scikit-learn draws it: from the one before."""
-    chosen = np.arange(rows)
+def _orders(rows: int, randoms: Sequence[np.random.RandomState]) -> Callable[[int], np.ndarray]:
+    """The order of rows in each epoch, (n,) or one for each source of chance (E, n), drawn as
+    scikit-learn draws it: from the one before. Without chance it is always the same."""
+    chosen = [np.arange(rows)] * max(1, len(randoms))
     epochs = 0
 
     def order(epoch: int) -> np.ndarray:
         nonlocal chosen, epochs
-        while random is not None and epochs <= epoch:
-            drawn = np.arange(rows)
-            random.shuffle(drawn)
-            chosen, epochs = chosen[drawn], epochs + 1
-        return chosen
+        while randoms and epochs <= epoch:
+            shuffled = [_shuffled(rows, random) for random in randoms]
+            chosen = [one[by] for one, by in zip(chosen, shuffled, strict=True)]
+            epochs += 1
+        return np.stack(chosen) if len(chosen) > 1 else chosen[0]
 
     return order
+
+
+def _shuffled(rows: int, random: np.random.RandomState) -> np.ndarray:
+    drawn = np.arange(rows)
+    random.shuffle(drawn)
+    return drawn
 
 
 def _observers(estimator: Any, training: Training) -> list[Observer]:

@@ -110,15 +110,21 @@ def fixed_data(
 
 
 def row_weights(
-    split: Split, objective: Objective, given: np.ndarray | None, *, output: str, dtype: str
+    split: Split,
+    objective: Objective,
+    given: np.ndarray | None,
+    *,
+    members: tuple[int, ...],
+    output: str,
+    dtype: str,
 ) -> np.ndarray | None:
-    """A weight for each row: its own times its class's; None if all are 1."""
-    weights = None
+    """A weight for each row, (n,) or (E, n): its own times its class's; None if all are 1."""
+    weights, count = None, int(split.labels.shape[0])
     if given is not None:
         weights = np.asarray(given, np.float64)
-        if weights.shape != (len(split.labels),) or not (weights >= 0).all():
+        if weights.shape not in ((count,), (*members, count)) or not (weights >= 0).all():
             raise InputError(
-                f"sample weights of shape {weights.shape} for {len(split.labels):,} rows: "
+                f"sample weights of shape {weights.shape} for {count:,} rows: "
                 "give one for each, 0 or more"
             )
         if not np.isfinite(weights).all():

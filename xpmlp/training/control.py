@@ -23,7 +23,8 @@ class Control:
     monitor      what of it counts: the validation `loss` or `accuracy`
     patience     evaluations without a better one after which the run ends; 0 for never
     keep_best    the run ends with the parameters that were best; each member with its own
-    time_limit   seconds of training after which the run ends
+    time_limit   seconds after which the run ends, with all that is done between steps; of a run
+                 that goes on, those of its earlier steps count, too
     lets_members_diverge   a member whose loss is no number any more does not end the run of the
                  others; the run ends when all are so
 

@@ -72,17 +72,22 @@ def batch_weights(
     """The weights of the rows of an epoch, by which the mean over N rows of a batch becomes what
     the objective asks for, and the scale of its penalties in each step; None where all are 1.
 
-    `chosen` (n,) or (E, n) are whole batches of rows, whose own weights are `weights`; of the last
-    batch only `left_over` rows are meant, if that is not 0: the others weigh nothing.
+    `chosen` (n,) or (E, n) are whole batches of rows, and `weights` those of all rows, which (E, n)
+    gives each member its own; of the last batch only `left_over` rows are meant, if that is not 0:
+    the others weigh nothing.
     """
     is_scaled = objective.divides_by_weight and objective.has_penalty
     if weights is None and not left_over and not is_scaled:
         return None, None
-    shape = (*chosen.shape[:-1], -1, batch_size)
-    own = np.ones(chosen.shape[-1:]) if weights is None else weights[chosen].astype(np.float64)
+    if weights is None:
+        own = np.ones(chosen.shape[-1:])
+    elif weights.ndim == 1:
+        own = weights[chosen].astype(np.float64)
+    else:
+        own = np.take_along_axis(weights, np.atleast_2d(chosen), axis=1).astype(np.float64)
     if left_over:
         own[..., left_over - batch_size :] = 0.0
-    batches = own.reshape(shape if weights is not None else shape[-2:])
+    batches = own.reshape((*own.shape[:-1], -1, batch_size))
     if objective.divides_by_weight:
         divisors = batches.sum(axis=-1)
     else:

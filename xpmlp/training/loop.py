@@ -89,7 +89,8 @@ class Training:
     """A run of training: what to do, and how far it has come.
 
     Created by `begin`, put back to a snapshot by `restore`, moved on by `run`, looked at by
-    observers. `ended` says why a run ended before its last epoch, empty if it did not.
+    observers. `ended` says why a run ended before its last epoch, empty if it did not;
+    `was_stopped` whether an observer ended it.
     """
 
     model: MLP
@@ -117,6 +118,7 @@ class Training:
     ended: str = ""
     history: History = field(default_factory=History)
     best: Best | None = None
+    was_stopped: bool = False
     last_good: Snapshot = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,15 +158,16 @@ class Training:
     ) -> "Training":
         """A run that has not started; it trains a copy of the given parameters.
 
-        `parameters` is (P,) or (E, P), with the running statistics behind or without; the order
-        of rows comes from the first seed, or for each epoch from `orders`, each member's dropout
-        from its own. Rows left over after the last full batch wait for another order, or are a
-        smaller batch with `drop_last=False`. `rows` (E, n) are the numbers of the rows that each
-        member trains on, by default all. Rows and labels that lie on the backend's device already
-        are taken as they are: who gives them has checked them. `threads` CPU threads
-        compute; 0 lets the backend find the best number. `precision` is one of
-        `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of `auto`
-        (where it works), `require` and `off`.
+        `parameters` is (P,) or (E, P), with the running statistics behind or without; the order of
+        rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
+        `rows`, one for each member (E, n); each member's dropout comes from its own seed. Rows left
+        over after the last full batch wait for another order, or are a smaller batch with
+        `drop_last=False`. `rows` (E, n) are the numbers of the rows that each member trains on, by
+        default all, and `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on
+        the backend's device already are taken as they are: who gives them has checked them.
+        `threads` CPU threads compute; 0 lets the backend find the best number. `precision` is one
+        of `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of
+        `auto` (where it works), `require` and `off`.
         """
         objective, descent = objective or Objective(), descent or Descent()
         control = control or Control()
@@ -225,7 +228,14 @@ class Training:
             drop_last=drop_last,
             orders=orders,
             rows=rows,
-            weights=row_weights(split, objective, sample_weights, output=model.output, dtype=dtype),
+            weights=row_weights(
+                split,
+                objective,
+                sample_weights,
+                members=members,
+                output=model.output,
+                dtype=dtype,
+            ),
             threads=Threads(threads, may_change=False),
             engine=engine,
             fixed=fixed,
@@ -356,11 +366,12 @@ class Training:
         else:
             chosen = order(self.row_count, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
         # Whole batches of one shape: the last one is filled up with rows that weigh nothing.
-        chosen = np.resize(chosen, steps * self.batch_size)
+        chosen = np.take(chosen, np.arange(steps * self.batch_size) % self.row_count, axis=-1)
         dtype = dtype_name(self.state.parameters)
         shares = factors = averaging = None
         if a := self.objective.mixup:
-            shares = generator(self.seed, MIXUP, self.epoch).beta(a, a, len(chosen)).astype(dtype)
+            drawn = generator(self.seed, MIXUP, self.epoch).beta(a, a, chosen.shape[-1:])
+            shares = drawn.astype(dtype)
         total = self.epochs * steps
         if not self.descent.is_constant:
             factors = self.descent.factors(
@@ -375,7 +386,7 @@ class Training:
                 first, steps, total=total, steps_per_epoch=steps
             ).astype(dtype)
         if self.rows is not None:
-            chosen = self.rows[:, chosen]
+            chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
         weights, penalties = batch_weights(
             chosen,
             self.weights,
@@ -414,7 +425,7 @@ class Training:
                 self._tell(observers, "on_start")
                 self._run_epochs(observers)
             except StopTraining:
-                pass
+                self.was_stopped = True
             except Diverged:
                 self.restore(self.last_good)
                 raise
@@ -428,20 +439,24 @@ class Training:
     def _run_epochs(self, observers: Sequence[Observer]) -> None:
         pace = Pace()
         rows = self.feed()
-        self._look_whether_it_is_over()
+        self._look_whether_it_is_over(after=self.seconds)
+        began = time.perf_counter() - self.seconds
         # An epoch whose steps are all done is finished, too, where a run ends at the last of them.
         while not self._is_over or self.step == self.steps_per_epoch:
             epoch = self.epoch_inputs()
             with contextlib.closing(rows.epoch(epoch, done=self.step)) as segments:
                 for segment in segments:
                     self.state = self.state._replace(offset=segment.offset)
-                    self._run_segment(segment, pace, observers)
+                    self._run_segment(segment, pace, observers, began=began)
                     if self.ended and self.step < self.steps_per_epoch:
                         return
-            self._finish_epoch(epoch)
+            self._finish_epoch(epoch, began=began)
             self._tell(observers, "on_epoch")
+            self._look_whether_it_is_over(after=time.perf_counter() - began)
 
-    def _run_segment(self, segment: Segment, pace: Pace, observers: Sequence[Observer]) -> None:
+    def _run_segment(
+        self, segment: Segment, pace: Pace, observers: Sequence[Observer], *, began: float
+    ) -> None:
         """Steps on rows that are on the device, with a look at them after every tick."""
         backend, last = self.backend, self.step + segment.steps
         started = time.perf_counter()
@@ -466,7 +481,7 @@ class Training:
             pace.measure(count, self._count_seconds(since=started))
             if self.control.validate_every and self.iteration % self.control.validate_every == 0:
                 self._validate()
-            self._look_whether_it_is_over()
+            self._look_whether_it_is_over(after=time.perf_counter() - began)
             self._tell(observers, "on_tick")
             started = time.perf_counter()
             if self.threads.may_change and pace.asks_for_threads:
@@ -477,13 +492,13 @@ class Training:
         products = self.model.products(self.batch_size)
         self.threads = self.backend.choose_threads(products, self.engine.precision)
 
-    def _finish_epoch(self, epoch: Epoch) -> None:
+    def _finish_epoch(self, epoch: Epoch, *, began: float) -> None:
         self.history.accuracies.append(self.correct / epoch.counted)
         self.correct = np.zeros_like(self.correct)
         self.epoch, self.step = self.epoch + 1, 0
         if self.control.validation is not None and not self.control.validate_every:
             self._validate()
-        self._look_whether_it_is_over()
+        self._look_whether_it_is_over(after=time.perf_counter() - began)
         snapshot = self.snapshot()
         if not (snapshot.finite or self.control.lets_members_diverge):
             raise Diverged(self._divergence("a parameter is not finite", self.iteration))
@@ -510,7 +525,8 @@ class Training:
             best = self.best or Best(cost, kept)
             self.best = best.or_better(cost, kept)
 
-    def _look_whether_it_is_over(self) -> None:
+    def _look_whether_it_is_over(self, *, after: float) -> None:
+        """`after` so many seconds."""
         control, history = self.control, self.history
         evaluations = zip(history.validation_losses, history.validation_accuracies, strict=True)
         if control.patience and control.has_run_dry(
@@ -519,7 +535,7 @@ class Training:
             self.ended = (
                 f"no better validation {control.monitor} in the last {control.patience} evaluations"
             )
-        elif self.seconds >= control.time_limit:
+        elif after >= control.time_limit:
             self.ended = f"the time limit of {control.time_limit:g} s is reached"
 
     def _check(self, losses: np.ndarray) -> None:
