@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import write_idx
-from xpmlp.runs import RunDirectory
+from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Training
 
@@ -98,7 +98,7 @@ def test_a_run_stopped_before_its_first_tick_can_go_on(
         patch.setattr("xpmlp.cli.train.Interruption", Off)
         with pytest.raises(ConnectionError):
             command(*slow, "--out", first.path)
-    assert first.load_checkpoint().epoch == 0
+    assert load_checkpoint(first)[0].epoch == 0
     assert command("train", "--resume", first.path).status == 0
     assert_same_run(unbroken, first.path)
 
@@ -113,9 +113,9 @@ def test_more_epochs_give_what_a_longer_run_gives(command, tiny, trained: Path, 
 
 def test_resume_counts_the_seconds_of_both_parts(command, trained: Path) -> None:
     shutil.copytree(trained, "r")
-    before = RunDirectory(Path("r")).load_checkpoint().seconds
+    before = load_checkpoint(RunDirectory(Path("r")))[0].seconds
     command("train", "--resume", "r", "--epochs", "3", "--quiet")
-    assert RunDirectory(Path("r")).load_checkpoint().seconds > before > 0
+    assert load_checkpoint(RunDirectory(Path("r")))[0].seconds > before > 0
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,56 @@ def test_resume_refuses_data_with_another_number_of_rows(
     write_idx(data / "train-images-idx3-ubyte", np.zeros((50, 4, 4), np.uint8))
     write_idx(data / "train-labels-idx1-ubyte", np.zeros(50, np.uint8))
     line = refused("train", "--resume", "r", "--epochs", "5")
+    assert f"other content of {data}" in line
+    line = refused("train", "--resume", "r", "--epochs", "5", "--force")
     assert str(data) in line
     assert "other rows" in line
+
+
+def test_resume_tells_what_was_changed_and_can_be_forced(
+    command, refused, tiny, make_data, tmp_path: Path
+) -> None:
+    data = make_data(tmp_path / "changing")
+    command(*tiny, "--data", data, "--out", "r")
+    config = RunDirectory(Path("r")).config
+    config.write_text(config.read_text().replace("learning_rate = 0.03", "learning_rate = 0.01"))
+    make_data(tmp_path / "changing", seed=1)
+    line = refused("train", "--resume", "r", "--epochs", "5")
+    assert "r: not as the run began: learning_rate 0.03 -> 0.01, other content of" in line
+    assert "--force" in line
+    assert load_checkpoint(RunDirectory(Path("r")))[0].epoch == 2
+    assert command("train", "--resume", "r", "--epochs", "3", "--force").status == 0
+    assert load_checkpoint(RunDirectory(Path("r")))[1].settings["learning_rate"] == 0.01
+    # From now on it is a run with these.
+    assert command("train", "--resume", "r", "--epochs", "4").status == 0
+    forced = ("--epochs", "5", "--learning-rate", "0.02", "--force")
+    assert command("train", "--resume", "r", *forced).status == 0
+    assert RunDirectory(Path("r")).recipe.learning_rate == 0.02
+
+
+@pytest.mark.parametrize(
+    ("every", "said"), [("0", "give 1 or more steps"), ("often", "--checkpoint-every often")]
+)
+def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: str) -> None:
+    assert said in refused(*tiny, "--checkpoint-every", every)
+
+
+def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", 1.0)
+
+    class Off(Interruption):
+        def on_tick(self, training: Training, /) -> None:
+            if training.iteration == 60:
+                raise ConnectionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpmlp.cli.train.Interruption", Off)
+        with pytest.raises(ConnectionError):
+            command(*slow, "--checkpoint-every", "30", "--out", "r")
+    stopped = load_checkpoint(RunDirectory(tmp_path / "r"))[0]
+    assert (stopped.epoch, stopped.step) == (0, 60)
+    assert command("train", "--resume", "r").status == 0
+    assert_same_run(unbroken, tmp_path / "r")
 
 
 # Signals
@@ -204,7 +252,7 @@ def test_a_signal_ends_the_run_after_all_is_saved(
     assert "Traceback" not in said
 
     run = RunDirectory(tmp_path / "r")
-    checkpoint = run.load_checkpoint()
+    checkpoint = load_checkpoint(run)[0]
     assert len(run.load_history().losses) == checkpoint.epoch * 25 + checkpoint.step
     np.testing.assert_array_equal(run.load_model().parameters, checkpoint.parameters)
     epochs = checkpoint.epoch + 1
@@ -271,7 +319,7 @@ def test_a_run_that_diverges_says_where_and_keeps_the_last_good_state(
         assert part in said.err
     run = RunDirectory(tmp_path / "r")
     assert np.isfinite(run.load_model().parameters).all()
-    assert np.isfinite(run.load_checkpoint().parameters).all()
+    assert np.isfinite(load_checkpoint(run)[0].parameters).all()
     assert command("evaluate", "r").status == 0
 
 
@@ -314,7 +362,7 @@ def test_training_goes_on_when_nobody_reads_its_progress(tiny, tmp_path: Path) -
     process.stdout.close()
     assert process.wait(timeout=60) == 0
     assert "Run saved in r" in out
-    assert RunDirectory(tmp_path / "r").load_checkpoint().epoch == 40
+    assert load_checkpoint(RunDirectory(tmp_path / "r"))[0].epoch == 40
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

@@ -29,13 +29,14 @@ from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
 from xpmlp.optimizers import OPTIMIZERS, Optimizer
-from xpmlp.runs import RunDirectory
+from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
 from xpmlp.training.feeding import Epoch, feed
 
 MODEL = MLP((6, 5, 3))
 STEPS = 12
+ORIGIN = Origin({}, data="", versions={})
 
 
 def rows(count: int = 96, seed: int = 0) -> Split:
@@ -504,9 +505,9 @@ def test_also_when_they_do_so_one_after_another(monkeypatch: pytest.MonkeyPatch)
 def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     whole, stopped = diverging([1e300, 0.1]).run(), diverging([1e300, 0.1]).run([StopAt(20)])
     directory = RunDirectory(tmp_path)
-    directory.save_checkpoint(stopped.snapshot())
+    save_checkpoint(directory, stopped.snapshot(), ORIGIN)
     again = diverging([1e300, 0.1])
-    again.restore(directory.load_checkpoint())
+    again.restore(load_checkpoint(directory)[0])
     again.run()
     np.testing.assert_array_equal(again.parameters, whole.parameters)
     np.testing.assert_array_equal(again.history.loss, whole.history.loss)
@@ -647,9 +648,9 @@ def test_a_run_goes_on_to_the_same_bits(
         stopped = make(backend).run([StopAt(iteration)])
         assert stopped.iteration == iteration
         directory = RunDirectory(tmp_path)
-        directory.save_checkpoint(stopped.snapshot())
+        save_checkpoint(directory, stopped.snapshot(), ORIGIN)
         again = make(backend)
-        again.restore(directory.load_checkpoint())
+        again.restore(load_checkpoint(directory)[0])
         again.run()
         assert_same(again, whole)
 
@@ -660,9 +661,9 @@ def test_a_run_goes_on_twice(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     for iteration in (3, 14, 15, 29):
         run.run([StopAt(iteration)])
-        directory.save_checkpoint(run.snapshot())
+        save_checkpoint(directory, run.snapshot(), ORIGIN)
         run = plateaued(backend)
-        run.restore(directory.load_checkpoint())
+        run.restore(load_checkpoint(directory)[0])
     assert_same(run.run(), whole)
 
 

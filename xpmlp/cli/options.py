@@ -36,7 +36,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, *, option: str = "--time-limit") -> float:
     """`90`, `90s`, `10m` or `1.5h` in seconds; `InputError` for what is none of these."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     try:
@@ -44,5 +44,5 @@ def seconds(text: str) -> float:
     except ValueError:
         found = math.nan
     if not 0.0 < found < math.inf:
-        raise InputError(f"--time-limit {text}: give a time above 0, such as 60s, 10m or 1h")
+        raise InputError(f"{option} {text}: give a time above 0, such as 60s, 10m or 1h")
     return found

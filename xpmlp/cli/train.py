@@ -1,9 +1,10 @@
 """`xpmlp train`."""
 
 import contextlib
+import math
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -25,7 +26,14 @@ from xpmlp.data import Dataset, load_data
 from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_training
-from xpmlp.runs import Checkpoints, RunDirectory, begin_training
+from xpmlp.runs import (
+    MAY_DIFFER,
+    Checkpoints,
+    Origin,
+    RunDirectory,
+    begin_training,
+    load_checkpoint,
+)
 from xpmlp.training import Observer, Training, evaluate
 from xpmlp.training.profile import profile as profile_steps
 
@@ -66,6 +74,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on though settings, data or versions are other ones."),
+    ] = False,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="Save the state after so many steps (500) or so long (30s), too.")
+    ] = "60s",
     profile: Annotated[
         bool,
         typer.Option("--profile", help="First show where a step's time goes (us, GFLOP/s)."),
@@ -96,16 +111,35 @@ def train(
         "time_limit": None if time_limit is None else seconds(time_limit),
     }
     options = {name: value for name, value in options.items() if value is not None}
+    way = Way(*_steps_or_seconds(checkpoint_every), is_profiled=profile, quiet=quiet)
     if resume is None:
-        planned = load_recipe(recipe, settings or [], options)
-        _begin(planned, out, name=Path(recipe).stem, is_profiled=profile, quiet=quiet)
-    elif recipe == "lecture" and not (out or settings) and options.keys() <= MAY_DIFFER:
-        _go_on(RunDirectory.existing(resume), options, is_profiled=profile, quiet=quiet)
+        _begin(load_recipe(recipe, settings or [], options), out, name=Path(recipe).stem, way=way)
+    elif recipe == "lecture" and not (out or settings) and (force or options.keys() <= MAY_DIFFER):
+        _go_on(RunDirectory.existing(resume), options, force=force, way=way)
     else:
         raise InputError(
-            f"--resume {resume}: goes on as the run began; "
-            "only --epochs and --time-limit may differ"
+            f"--resume {resume}: goes on as the run began; only --epochs and --time-limit may "
+            "differ, or any option with --force"
         )
+
+
+class Way(NamedTuple):
+    """How a run is carried out: a checkpoint every so many steps (0: none) or seconds, and what is
+    shown."""
+
+    every_steps: int
+    every_seconds: float
+    is_profiled: bool
+    quiet: bool
+
+
+def _steps_or_seconds(text: str) -> tuple[int, float]:
+    """`500` steps, or a duration; the other is without an end."""
+    if not text.isdecimal():
+        return 0, seconds(text, option="--checkpoint-every")
+    if not 1 <= int(text) < 1 << 62:
+        raise InputError(f"--checkpoint-every {text}: give 1 or more steps, or a time such as 30s")
+    return int(text), math.inf
 
 
 def _threads(given: str | None) -> object:
@@ -118,26 +152,20 @@ def _threads(given: str | None) -> object:
         return given
 
 
-MAY_DIFFER = {"epochs", "time_limit"}
-"""What a run that is gone on with can be told anew."""
-
-
-def _begin(recipe: Recipe, out: Path | None, *, name: str, is_profiled: bool, quiet: bool) -> None:
+def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
     """A new run. Whatever can be refused is refused before its directory is made."""
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
     training = begin_training(recipe, dataset, backend)
     run = RunDirectory.new(recipe, name=name) if out is None else RunDirectory.create(out, recipe)
-    _carry_out(run, training, dataset, is_profiled=is_profiled, quiet=quiet)
+    _carry_out(run, training, dataset, Origin.of(recipe, dataset, backend), way=way)
 
 
-def _go_on(
-    run: RunDirectory, options: dict[str, object], *, is_profiled: bool, quiet: bool
-) -> None:
-    """A run that was stopped, from its last checkpoint."""
+def _go_on(run: RunDirectory, options: dict[str, object], *, force: bool, way: Way) -> None:
+    """A run that was stopped, from its last checkpoint; `force` takes other settings, too."""
     recipe = run.recipe.replace(options)
-    snapshot = run.load_checkpoint()
+    snapshot, before = load_checkpoint(run)
     if snapshot.epoch >= recipe.epochs and run.has_results_of(snapshot.epoch):
         raise InputError(
             f"{run.path}: its {snapshot.epoch} epochs are done; ask for more with --epochs"
@@ -145,26 +173,33 @@ def _go_on(
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     backend.reason = f"{backend.name} on {backend.device_name}: as the run began"
+    now = Origin.of(recipe, dataset, backend)
+    if (differences := before.differences(now)) and not force:
+        raise InputError(
+            f"{run.path}: not as the run began: {', '.join(differences)}; put that back, or go on "
+            "all the same with --force"
+        )
     training = begin_training(recipe, dataset, backend)
     training.restore(snapshot)
     if len(snapshot.history.losses) != training.iteration:
         raise InputError(f"{recipe.data}: has other rows than when {run.path} began; train again")
     run.save_recipe(recipe)
-    _carry_out(run, training, dataset, is_profiled=is_profiled, quiet=quiet)
+    _carry_out(run, training, dataset, now, way=way)
 
 
 def _carry_out(
-    run: RunDirectory, training: Training, dataset: Dataset, *, is_profiled: bool, quiet: bool
+    run: RunDirectory, training: Training, dataset: Dataset, origin: Origin, *, way: Way
 ) -> None:
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
-    observers: list[Observer] = [Checkpoints(run), interruption]
+    checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
+    observers: list[Observer] = [checkpoints, interruption]
     with interruption, contextlib.ExitStack() as stack:
-        if not quiet:
+        if not way.quiet:
             _introduce(training)
-        if is_profiled:
+        if way.is_profiled:
             show(profile_steps(training), training)
-        if not quiet:
+        if not way.quiet:
             if errors.is_terminal:
                 bar = ProgressBar()
                 stack.callback(bar.stop)
@@ -174,6 +209,7 @@ def _carry_out(
         try:
             training.run(observers)
         except Diverged as error:
+            checkpoints.on_end(training)
             _save(run, training, dataset)
             raise Diverged(f"{error} in {run.path}") from error
         summary = _save(run, training, dataset)
@@ -182,7 +218,7 @@ def _carry_out(
             f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
             f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
         )
-    elif not quiet:
+    elif not way.quiet:
         if training.ended:
             say(f"Ended in epoch {min(training.epoch + 1, training.epochs)}: {training.ended}")
         _conclude(run, summary, how=training.engine.how)

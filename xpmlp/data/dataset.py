@@ -1,5 +1,7 @@
 """A data set: rows and labels, to train and to test, checked before anything learns from them."""
 
+import functools
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -46,6 +48,15 @@ class Dataset:
     test: Split
     image_shape: tuple[int, ...]
     where: str
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the four arrays: their types, shapes and bytes."""
+        digest = hashlib.sha256()
+        for array in (*self.train, *self.test):
+            digest.update(f"{array.dtype.str} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""

@@ -11,12 +11,10 @@ training.png             the lecture's two panels (drawn by xpmlp.reports)
 
 import contextlib
 import csv
-import dataclasses
 import io
 import itertools
 import json
 import shlex
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,17 +23,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import xpmlp
-from xpmlp.backends import DTYPES, PRECISIONS, Backend
-from xpmlp.data import Dataset, hold_out
+from xpmlp.backends import DTYPES
 from xpmlp.errors import InputError
-from xpmlp.files import refuse_special_file, write_atomically
+from xpmlp.files import write_atomically
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.runs.npz import read_npz
 from xpmlp.tensors import load_tensors, save_tensors
-from xpmlp.training import Best, Evaluation, History, Observer, Snapshot, Training
-
-STATE, BEST = "state.", "best."
-"""What the names of a checkpoint's tensors begin with."""
+from xpmlp.training import Evaluation, History, Training
 
 
 class TrainedModel(NamedTuple):
@@ -104,6 +99,10 @@ class RunDirectory:
         return self.path / "config.toml"
 
     @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
     def plot(self) -> Path:
         return self.path / "training.png"
 
@@ -115,38 +114,6 @@ class RunDirectory:
     def save_recipe(self, recipe: Recipe) -> None:
         """Write config.toml."""
         write_atomically(self.config, lambda file: file.write_text(recipe.to_toml(), "utf-8"))
-
-    def save_checkpoint(self, snapshot: Snapshot) -> None:
-        """Write where the run stands, for `load_checkpoint`."""
-        best = {} if snapshot.best is None else snapshot.best._asdict()
-        tensors = {
-            "correct": snapshot.correct,
-            "loss": snapshot.history.loss,
-            "accuracy": snapshot.history.accuracy,
-            **snapshot.history.validation,
-            **{f"{STATE}{name}": array for name, array in snapshot.state.items()},
-            **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
-        }
-        metadata = {"epoch": snapshot.epoch, "step": snapshot.step, "seconds": snapshot.seconds}
-        save_tensors(self.path / "checkpoint.safetensors", tensors, metadata)
-
-    def load_checkpoint(self) -> Snapshot:
-        """Where the run stood when it was last saved; `InputError` if that cannot be read."""
-        path = self.path / "checkpoint.safetensors"
-        tensors, metadata = load_tensors(path)
-        try:
-            best = _with_prefix(BEST, tensors)
-            return Snapshot(
-                state=_with_prefix(STATE, tensors),
-                epoch=int(metadata["epoch"]),
-                step=int(metadata["step"]),
-                correct=tensors["correct"],
-                history=_history(tensors),
-                seconds=float(metadata["seconds"]),
-                best=Best(**best) if best else None,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: no checkpoint ({_fault(error)}); train again") from error
 
     def save_results(
         self, training: Training, test: Evaluation, *, image_shape: tuple[int, ...]
@@ -270,7 +237,7 @@ class RunDirectory:
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: no model ({_fault(error)}); train again") from error
+            raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
         return TrainedModel(model, parameters, image_shape)
@@ -281,19 +248,10 @@ class RunDirectory:
         arrays = read_npz(path)
         if missing := {"loss", "accuracy"} - set(arrays):
             raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
-        return _history(arrays)
+        return history_of(arrays)
 
 
-def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors whose names begin so, under what is left of their names."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def _history(arrays: Mapping[str, np.ndarray]) -> History:
+def history_of(arrays: Mapping[str, np.ndarray]) -> History:
     """The series of a run, from the names that they are saved by."""
     none = np.empty(0)
     return History(
@@ -305,96 +263,7 @@ def _history(arrays: Mapping[str, np.ndarray]) -> History:
     )
 
 
-class Checkpoints(Observer):
-    """Saves where a run stands before its first step, after every epoch and at its end."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
-
-    def on_start(self, training: Training, /) -> None:
-        self.run.save_checkpoint(training.snapshot())
-
-    def on_epoch(self, training: Training, /) -> None:
-        self.run.save_checkpoint(training.last_good)
-
-    def on_end(self, training: Training, /) -> None:
-        if training.step:
-            self.run.save_checkpoint(training.snapshot())
-
-
-def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
-    """The flat parameters in an .npz with W1 B1 W2 B2 ..., the lecture's names; float64.
-
-    Shapes are compared before anything is read. Raises `InputError` for a file or an array
-    that does not fit.
-    """
-    names = {name.upper(): name for name in model.shapes}
-    leading = () if members == 1 else (members,)
-    wanted = {names[key].upper(): (*leading, *model.shapes[names[key]]) for key in names}
-    arrays = read_npz(path, shapes=wanted)
-    parts = {names[key]: arrays[key] for key in wanted}
-    for key, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: {key} holds NaN or infinity; give finite weights")
-    return model.flatten({name: np.asarray(part, np.float64) for name, part in parts.items()})
-
-
-def read_npz(
-    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> dict[str, np.ndarray]:
-    """The real-valued arrays of an .npz file by name, without unpickling anything.
-
-    With `shapes`, exactly these names are read, and each shape is compared with the header's
-    before the array is allocated; without, an array may be as large as the file says it is.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    refuse_special_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            names = list(entries) if shapes is None else list(shapes)
-            for name in names:
-                if name not in entries:
-                    raise InputError(f"{path}: no {name}; it has {', '.join(entries) or 'nothing'}")
-                with archive.open(entries[name]) as file:
-                    arrays[name] = _read_npy(file, archive.getinfo(entries[name]), name, shapes)
-    except InputError as error:
-        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); give an .npz file"
-        ) from error
-    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: no whole .npz file ({said}); save it again") from error
-    return arrays
-
-
-def _read_npy(
-    file: Any, info: zipfile.ZipInfo, name: str, shapes: Mapping[str, tuple[int, ...]] | None
-) -> np.ndarray:
-    version = np.lib.format.read_magic(file)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran_order, dtype = read_header(file)
-    if dtype.kind not in "fiu":
-        raise InputError(f"{name} has elements of type {dtype}; give real numbers")
-    if shapes is not None and shape != shapes[name]:
-        raise InputError(f"{name} has shape {shape}, the network takes {shapes[name]}")
-    promised = file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if info.file_size != promised:
-        raise InputError(
-            f"{name} has {info.file_size:,} bytes, its header promises {promised:,}; save it again"
-        )
-    content = file.read()
-    array = np.frombuffer(content, dtype=dtype)
-    return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
-
-
-def _fault(error: Exception) -> str:
+def fault(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -406,47 +275,3 @@ def _making(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: cannot be made ({error.strerror}); give another --out"
         ) from error
-
-
-def begin_training(
-    recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
-) -> Training:
-    """The run that a recipe describes, before its first step."""
-    model, split, validation = recipe.model, dataset.train, None
-    if recipe.validation:
-        seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
-        split, validation = hold_out(split, recipe.validation, seed=seed)
-    with backend.activate():
-        dtype = PRECISIONS[recipe.dtype]
-        if recipe.initial_weights:
-            path = Path(recipe.initial_weights)
-            host = load_initial_weights(path, model, members=recipe.members)
-            parameters = backend.asarray(host, dtype)
-        else:
-            parameters = model.initialize(
-                recipe.seeds,
-                initializer=recipe.initializer,
-                scale=recipe.initial_scale,
-                zero_output=recipe.zero_output,
-                backend=backend,
-                dtype=dtype,
-            )
-        return Training.begin(
-            model,
-            split,
-            parameters=parameters,
-            objective=recipe.objective(split.labels),
-            descent=recipe.descent,
-            control=dataclasses.replace(
-                recipe.control(validation), lets_members_diverge=lets_members_diverge
-            ),
-            backend=backend,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            seed=recipe.seeds,
-            shuffle=recipe.shuffle,
-            drop_last=recipe.drop_last,
-            threads=recipe.threads,
-            precision=recipe.dtype,
-            compile=recipe.compile,
-        )

@@ -1,0 +1,88 @@
+"""The run directory: what is saved is loaded, and nothing damaged is believed."""
+
+import io
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xpmlp import MLP
+from xpmlp.backends import Backend
+from xpmlp.data import Dataset, dataset_of
+from xpmlp.errors import InputError
+from xpmlp.recipes import Recipe
+from xpmlp.runs import RunDirectory, begin_training
+from xpmlp.training import evaluate
+
+MODEL = MLP((3, 2))
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    random = np.random.default_rng(0)
+    X, labels = random.integers(0, 256, (60, 3, 2), dtype=np.uint8), random.integers(0, 4, 60)
+    return dataset_of("made", train=(X[:40], labels[:40]), test=(X[40:], labels[40:]))
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe(layer_sizes=[6, 5, 4], batch_size=8, epochs=2, backend="numpy").replace(changes)
+
+
+# Directories
+
+
+def test_runs_that_begin_together_get_a_number_each(tmp_path: Path) -> None:
+    def new(_: int) -> Path:
+        return RunDirectory.new(recipe(), name="a", parent=tmp_path / "runs").path
+
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(new, range(32)))
+    assert {path.name for path in paths} == {f"a-{number}" for number in range(1, 33)}
+    assert all(RunDirectory.existing(path).recipe == recipe() for path in paths)
+
+
+def test_a_place_with_other_files_can_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    run = RunDirectory.create(tmp_path, recipe())
+    assert run.recipe == recipe()
+    with pytest.raises(InputError, match="holds a run already"):
+        RunDirectory.create(tmp_path, recipe())
+
+
+def test_a_run_that_cannot_be_begun_leaves_only_what_was_there(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("no space")
+
+    monkeypatch.setattr("xpmlp.runs.directory.write_atomically", refuse)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    for name in ("mine", "new"):
+        with pytest.raises(InputError, match="no space"):
+            RunDirectory.create(tmp_path / name, recipe())
+    assert (tmp_path / "mine/notes.txt").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+
+
+# Round trips
+
+
+def test_model_and_history_come_back_as_they_were(
+    tmp_path: Path, dataset: Dataset, backend: Backend
+) -> None:
+    training = begin_training(recipe(), dataset, backend).run()
+    run = RunDirectory.create(tmp_path / "r", recipe())
+    test = evaluate(training.model, training.parameters, dataset.test, backend=backend)
+    summary = run.save_results(training, test, image_shape=dataset.image_shape)
+    model, parameters, image_shape = run.load_model()
+    assert model == training.model
+    np.testing.assert_array_equal(parameters, training.snapshot().parameters)
+    assert image_shape == (3, 2)
+    np.testing.assert_array_equal(run.load_history().loss, training.history.loss)
+    np.testing.assert_array_equal(run.load_history().accuracy, training.history.accuracy)
+    assert summary["backend"] == backend.name
+    assert summary["steps"] == 10
