@@ -54,7 +54,7 @@ class Interpreter:
             np.empty(buffer.size if buffer.holds not in program.data else 0, buffer.dtype)
             for buffer in self.layout.buffers
         ]
-        self.state = [self._array(value) for value in program.state]
+        self.state = [self.array(value) for value in program.state]
         self.metrics = [np.empty(0)] * len(program.metrics)
         self.calls: list[Call] = []
         self._calls_of: list[list[Call]] = [[] for _ in program.operations]
@@ -105,18 +105,17 @@ class Interpreter:
             if operations[index].function not in VIEWS:
                 self._calls_of[index] = self._calls(operations[index])
         copies: list[Call] = [
-            partial(np.copyto, self._array(old), self._array(new))
-            for new, old in self.layout.copies
+            partial(np.copyto, self.array(old), self.array(new)) for new, old in self.layout.copies
         ]
         bound: list[Call] = []
         for index, calls in enumerate((*self._calls_of, copies)):
             if index in self.marks:
                 bound.append(self.marks[index])
             bound += calls
-        self.metrics = [self._array(value) for value in self.program.metrics]
+        self.metrics = [self.array(value) for value in self.program.metrics]
         self.calls = bound
 
-    def _array(self, value: Value) -> np.ndarray:
+    def array(self, value: Value) -> np.ndarray:
         """The array that stands for a value, a view of its buffer."""
         base = self.program.base(value)
         if base in self.program.data:
@@ -135,12 +134,12 @@ class Interpreter:
         return [
             np.asarray(operand.value, operation.computes)
             if isinstance(operand, Scalar)
-            else self._array(operand)
+            else self.array(operand)
             for operand in operation.operands
         ]
 
     def _calls(self, operation: Operation) -> list[Call]:
-        name, out = operation.function, self._array(operation.result)
+        name, out = operation.function, self.array(operation.result)
         given = self._operands(operation)
         if name == "where":
             return self._where_calls(operation, out)
@@ -222,7 +221,7 @@ class Interpreter:
         for part in operation.values:
             stop = start + part.shape[axis]
             target = out[(*[slice(None)] * axis, slice(start, stop))]
-            source = self._array(part)
+            source = self.array(part)
             if not _same(source, target):
                 calls.append(partial(np.copyto, target, source))
             start = stop

@@ -117,9 +117,10 @@ class Engine:
             except Exception as error:  # whatever a replay dies of
                 self._give_up(error)
                 state = kept
-        return self._run_eagerly(state, data, count)
+        return self.run_eagerly(state, data, count)
 
-    def _run_eagerly(self, state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+    def run_eagerly(self, state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
+        """`count` steps, none of them compiled."""
         if self._eager is None:
             self._eager = self.backend.eager(self._make_step, precision=self.precision)
         return self._eager(state, data, count)
@@ -141,7 +142,7 @@ class Engine:
         found, found_metrics = runner(self._copy(state), data, steps)
         # Copied, since the runner's arrays may be its own.
         found = self._copy(found)
-        expected, metrics = self._run_eagerly(self._copy(state), data, steps)
+        expected, metrics = self.run_eagerly(self._copy(state), data, steps)
         if difference := self._difference(found_metrics, metrics):
             raise NotCompiled(f"its {difference} from the steps run one by one")
         differing, same = [], set()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
-from xpmlp.backends.base import Threads
+from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import one_of
 from xpmlp.compiler import rebuild
 from xpmlp.data import Split, order
@@ -27,8 +28,11 @@ from xpmlp.training.evaluation import checked, evaluate
 from xpmlp.training.feeding import Epoch, Feed, Segment, batch_weights, feed
 from xpmlp.training.history import History
 from xpmlp.training.pace import Pace
+from xpmlp.training.replay import first_fault
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.typing import Array, Namespace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,14 @@ class Observer:
 
     def on_end(self, training: "Training", /) -> None:
         """After the last step, also where an observer has stopped the run."""
+
+
+class _NoNumber(Exception):
+    """What was found to be none, and after which iteration."""
+
+    def __init__(self, found: str, iteration: int) -> None:
+        super().__init__(found)
+        self.found, self.iteration = found, iteration
 
 
 @dataclass
@@ -307,6 +319,11 @@ class Training:
         )
 
     @property
+    def step_maker(self) -> StepMaker:
+        """What makes the step of this run for a library's namespace."""
+        return functools.partial(make_step, self.model, self.objective, self.descent)
+
+    @property
     def row_count(self) -> int:
         """Rows that a network trains on."""
         return int(self.split.labels.shape[0]) if self.rows is None else self.rows.shape[-1]
@@ -426,9 +443,9 @@ class Training:
                 self._run_epochs(observers)
             except StopTraining:
                 self.was_stopped = True
-            except Diverged:
+            except _NoNumber as wrong:
                 self.restore(self.last_good)
-                raise
+                raise Diverged(self._divergence(wrong, self._fault_at(wrong.iteration))) from None
             self._tell(observers, "on_end")
         return self
 
@@ -501,7 +518,7 @@ class Training:
         self._look_whether_it_is_over(after=time.perf_counter() - began)
         snapshot = self.snapshot()
         if not (snapshot.finite or self.control.lets_members_diverge):
-            raise Diverged(self._divergence("a parameter is not finite", self.iteration))
+            raise _NoNumber("a parameter is not finite", self.iteration)
         self.last_good = snapshot
 
     def _validate(self) -> None:
@@ -545,16 +562,44 @@ class Training:
             found = f"the loss became {losses[tuple(first)]}"
             if len(first) > 1:
                 found += f" in member {first[1] + 1}"
-            raise Diverged(self._divergence(found, self.iteration + int(first[0]) + 1))
+            raise _NoNumber(found, self.iteration + int(first[0]) + 1)
 
-    def _divergence(self, found: str, iteration: int) -> str:
-        epoch, step = divmod(iteration - 1, self.steps_per_epoch)
+    def _fault_at(self, iteration: int) -> str:
+        """What became no number in a step of the present epoch, or in the one before it, whose
+        loss was still one; in words, empty if unknown.
+
+        The steps up to there are taken again, one by one; the run then stands where it did.
+        """
+        try:
+            return self._replay(iteration - 1) or self._replay(iteration)
+        except Exception as error:  # it only explains another error
+            log.info("the step that went wrong could not be replayed: %s", error)
+            return ""
+        finally:
+            self.restore(self.last_good)
+
+    def _replay(self, iteration: int) -> str:
+        """Take the steps to this one, and look at it; "" where it is not ahead in this epoch."""
+        with contextlib.closing(self.feed().epoch(self.epoch_inputs(), done=self.step)) as segments:
+            for segment in segments:
+                state = self.state._replace(offset=segment.offset)
+                before = min(iteration - 1 - self.iteration, segment.steps)
+                if before > 0:
+                    state, _ = self.engine.run_eagerly(state, segment.data, before)
+                    self.state, self.step = state, self.step + before
+                if 0 <= before < segment.steps:
+                    return first_fault(self.step_maker, state, segment.data, backend=self.backend)
+        return ""
+
+    def _divergence(self, wrong: "_NoNumber", fault: str) -> str:
+        epoch, step = divmod(wrong.iteration - 1, self.steps_per_epoch)
         rates = np.unique(self.descent.learning_rate)
         rate = ", ".join(f"{rate:g}" for rate in rates)
         return (
-            f"{found} at iteration {iteration} (epoch {epoch + 1}, step {step + 1}) with "
-            f"learning rate {rate}: try a smaller one, such as {rates.min() / 10:g}; "
-            f"the state after {self.last_good.epoch} epochs is kept"
+            f"{wrong.found} at iteration {wrong.iteration} (epoch {epoch + 1}, step {step + 1})"
+            f"{f', first in {fault},' if fault else ''} with learning rate {rate}: try a smaller "
+            f"one, such as {rates.min() / 10:g}; the state after {self.last_good.epoch} epochs is "
+            "kept"
         )
 
     def _count_seconds(self, *, since: float) -> float:

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 from xpmlp.algebra import (
     ACTIVATIONS,
     LOSSES,
+    batch_norm,
+    batch_norm_backward,
     dense,
     dense_backward,
     dense_backward_parameters,
+    layer_norm,
+    layer_norm_backward,
     one_hot,
     running,
 )
@@ -58,6 +62,8 @@ def phases_of(program: Program) -> list[Phase]:
             "activation": 1 + place,
             "backward": last - place,
             "backward activation": last - 1 - place,
+            "norm": 1 + place,
+            "backward norm": last - 1 - place,
         }.get(kind.counted)
         phases.append(Phase(layer, kind.name))
     return phases
@@ -70,6 +76,10 @@ def _kinds() -> dict[str, Kind]:
         dense: Kind("forward product + bias", "forward"),
         dense_backward: Kind("backward dW, db, dA", "backward"),
         dense_backward_parameters: Kind("backward dW, db", "backward"),
+        batch_norm: Kind("batch norm", "norm"),
+        layer_norm: Kind("layer norm", "norm"),
+        batch_norm_backward: Kind("backward batch norm", "backward norm"),
+        layer_norm_backward: Kind("backward layer norm", "backward norm"),
         score: Kind("count right answers"),
         running: Kind("running statistics"),
     }

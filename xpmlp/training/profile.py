@@ -5,7 +5,6 @@ asked to say when it comes from one phase to the next.
 """
 
 import contextlib
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from xpmlp.training.feeding import Segment
 from xpmlp.training.loop import Training
 from xpmlp.training.pace import tick_length
 from xpmlp.training.phases import Phase, phases_of
-from xpmlp.training.step import make_step
 from xpmlp.typing import Namespace
 
 Clock = Callable[[], float]
@@ -118,7 +116,7 @@ def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
 def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     backend, precision = training.backend, training.engine.precision
     state = training.state._replace(offset=segment.offset)
-    maker = functools.partial(make_step, training.model, training.objective, training.descent)
+    maker = training.step_maker
     engine = Engine(backend, maker, precision=precision, compile=training.engine.mode)
     engine.start(state, segment.data, steps=segment.steps)
 

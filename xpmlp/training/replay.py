@@ -1,0 +1,82 @@
+"""Where the numbers of a step went wrong: it is traced and run once more, looking at every result.
+
+No step looks at its numbers while it trains; this is done afterwards, from the last good state.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.backends.base import StepMaker
+from xpmlp.compiler import Interpreter, Program, leaves, rebuild, record
+from xpmlp.compiler.program import Value
+from xpmlp.training.phases import Phase, phases_of
+
+QUANTITIES = {
+    "forward product + bias": "Z{layer} = A{before} W{layer} + b{layer}",
+    "backward dW, db, dA": "dW{layer}, db{layer} or dA{before}",
+    "backward dW, db": "dW{layer} or db{layer}",
+    "backward dL": "dL",
+    "update": "the new parameters",
+}
+"""What a phase computes, in the lecture's notation; another phase is called by its own name."""
+
+
+def first_fault(make_step: StepMaker, state: Any, data: Any, *, backend: Backend) -> str:
+    """What in this step is no number first, of that which makes its loss or parameters none, with
+    its layer, in words; empty if all are numbers.
+
+    The step is run by NumPy on copies. A result that overflows on the way to one that does not is
+    not meant.
+    """
+    state, data = (_on_host(nest, backend) for nest in (state, data))
+    program = record(make_step, state, data)
+    bad = _not_finite(program, state, data)
+    for value in (*program.metrics, *program.new_state):
+        if value in bad:
+            return _origin(program, value, bad)
+    return ""
+
+
+def _not_finite(program: Program, state: Any, data: Any) -> set[Value]:
+    """The values of a program of which some element is no number, once run from this state."""
+    bad = set[Value]()
+
+    def look(value: Value, array: np.ndarray) -> None:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad.add(value)
+
+    for value, array in zip(program.inputs, [*leaves(state), *leaves(data)], strict=True):
+        look(value, array)
+    marks = {
+        number: functools.partial(lambda one: look(one, interpreter.array(one)), operation.result)
+        for number, operation in enumerate(program.operations, start=1)
+    }
+    interpreter = Interpreter(program, marks=marks)
+    with np.errstate(all="ignore"):
+        interpreter.run(state, data, 1)
+    return bad
+
+
+def _origin(program: Program, value: Value, bad: set[Value]) -> str:
+    """Where it comes from that a value is no number: back to what had only numbers to work with."""
+    while (maker := program.makers.get(value)) is not None:
+        causes = [operand for operand in maker.values if operand in bad]
+        if not causes:
+            phase = phases_of(program)[program.operations.index(maker)]
+            return _worded(phase)
+        value = causes[0]
+    return "the parameters that it began with" if value in program.state else "its rows"
+
+
+def _worded(phase: Phase) -> str:
+    layer = phase.layer or 0
+    quantity = QUANTITIES.get(phase.name, phase.name).format(layer=layer, before=layer - 1)
+    return f"{quantity} of layer {layer}" if layer else quantity
+
+
+def _on_host(nest: Any, backend: Backend) -> Any:
+    """A nest of arrays with copies on the host in their places."""
+    return rebuild(nest, iter([backend.to_numpy(leaf) for leaf in leaves(nest)]))
