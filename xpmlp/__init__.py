@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from xpmlp.backends import Backend, select_backend
     from xpmlp.data import Dataset, Split, load_idx_directory, load_mnist
-    from xpmlp.errors import BackendUnavailable, Diverged, InputError, XpmlpError
+    from xpmlp.errors import BackendUnavailable, DeviceLost, Diverged, InputError, XpmlpError
     from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
     from xpmlp.training import (
@@ -39,6 +39,7 @@ __all__ = [
     "Control",
     "Dataset",
     "Descent",
+    "DeviceLost",
     "Diverged",
     "InputError",
     "MLPClassifier",
@@ -64,7 +65,7 @@ _HOMES = {
     "xpmlp.backends": ("Backend", "select_backend"),
     "xpmlp.data": ("Dataset", "Split", "load_idx_directory", "load_mnist"),
     "xpmlp.estimators": ("MLPClassifier", "MLPRegressor"),
-    "xpmlp.errors": ("BackendUnavailable", "Diverged", "InputError", "XpmlpError"),
+    "xpmlp.errors": ("BackendUnavailable", "DeviceLost", "Diverged", "InputError", "XpmlpError"),
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.training": (
         "Control", "Descent", "Observer", "Plateau", "StopTraining", "Training",

@@ -35,6 +35,12 @@ class NotCompiled(XpmlpError, RuntimeError):
     exit_status = 3
 
 
+class DeviceLost(XpmlpError, RuntimeError):
+    """The GPU can do nothing any more in this process; the state before it is kept."""
+
+    exit_status = 4
+
+
 class Diverged(XpmlpError, ArithmeticError):
     """The loss became NaN or infinite; the state before it is kept."""
 

@@ -1,6 +1,7 @@
 """What every backend does, written for any library that follows the Array API standard."""
 
 import contextlib
+import gc
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -132,6 +133,10 @@ class Backend:
     def free_memory(self) -> int | None:
         """Bytes that rows may fill on the device; None where they lie in the host's memory."""
         return None
+
+    def reclaim(self) -> None:
+        """Give back what memory nobody uses any more."""
+        gc.collect()
 
     def gatherer(self, sources: Sequence[Any], *, rows: int) -> Gatherer:
         """What sends blocks of rows to the device; here, each when it is asked for, in new memory.

@@ -23,7 +23,7 @@ from xpmlp.cli.options import (
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
 from xpmlp.data import Dataset, load_data
-from xpmlp.errors import Diverged, InputError
+from xpmlp.errors import DeviceLost, Diverged, InputError
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_training
 from xpmlp.runs import (
@@ -209,9 +209,13 @@ def _carry_out(
         try:
             training.run(observers)
         except Diverged as error:
-            checkpoints.on_end(training)
+            checkpoints.save(training.last_good)
             _save(run, training, dataset)
             raise Diverged(f"{error} in {run.path}") from error
+        except DeviceLost as error:
+            checkpoints.save(training.last_good)
+            again = f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
+            raise DeviceLost(f"{error} in {run.path}; {again}") from error
         summary = _save(run, training, dataset)
     if training.epoch < training.epochs and not training.ended:
         complain(

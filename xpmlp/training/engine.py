@@ -14,6 +14,7 @@ import numpy as np
 
 from xpmlp.backends import Backend
 from xpmlp.backends.base import PRECISIONS, Runner, StepMaker, StepMetrics
+from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.compiler.program import leaves, rebuild
 from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import Array
@@ -87,7 +88,7 @@ class Engine:
 
         `steps` is how many the data has rows for from here on. Done once, however often it is
         asked for; the state is not changed. Raises `NotCompiled` where `compile="require"` and
-        it fails.
+        it fails, and the error itself for too little memory or a lost GPU.
         """
         if self._is_started:
             return
@@ -103,6 +104,8 @@ class Engine:
             if self.backend.proves:
                 self._prove(runner, state, data, min(PROOF, steps))
         except Exception as error:  # a compiler may fail in any way it likes
+            if is_lost(error) or is_out_of_memory(error):
+                raise
             self._give_up(error)
             return
         self._compiled = runner
@@ -115,6 +118,8 @@ class Engine:
             try:
                 return self._compiled(state, data, count)
             except Exception as error:  # whatever a replay dies of
+                if is_lost(error) or is_out_of_memory(error):
+                    raise
                 self._give_up(error)
                 state = kept
         return self.run_eagerly(state, data, count)

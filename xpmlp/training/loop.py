@@ -14,10 +14,11 @@ import numpy as np
 
 from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
+from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.checks import one_of
 from xpmlp.compiler import rebuild
 from xpmlp.data import Split, order
-from xpmlp.errors import Diverged, InputError
+from xpmlp.errors import DeviceLost, Diverged, InputError
 from xpmlp.network import MLP, Objective, member_seeds
 from xpmlp.randomness import MIXUP, generator
 from xpmlp.training.beginning import dtype_name, first_state, fixed_data, row_weights
@@ -88,6 +89,13 @@ class Observer:
         """After the last step, also where an observer has stopped the run."""
 
 
+BYTES_OF_A_UNIT = 16
+"""What a step needs of memory, about, for each row of a batch and unit: A, Z, dA and dZ."""
+
+BLOCKS = 8
+"""How many parts the rows come in, about, where memory was too short for all."""
+
+
 class _NoNumber(Exception):
     """What was found to be none, and after which iteration."""
 
@@ -102,7 +110,8 @@ class Training:
 
     Created by `begin`, put back to a snapshot by `restore`, moved on by `run`, looked at by
     observers. `ended` says why a run ended before its last epoch, empty if it did not;
-    `was_stopped` whether an observer ended it.
+    `was_stopped` whether an observer ended it. Where memory was short, `parts` are those that a
+    batch is taken in, and `in_blocks` says whether rows come in blocks.
     """
 
     model: MLP
@@ -128,6 +137,8 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     ended: str = ""
+    parts: int = 1
+    in_blocks: bool = False
     history: History = field(default_factory=History)
     best: Best | None = None
     was_stopped: bool = False
@@ -217,13 +228,12 @@ class Training:
             state = first_state(
                 model, parameters, objective=objective, descent=descent, backend=backend
             )
-        engine = Engine(
-            backend,
+        engine = _engine(
             functools.partial(make_step, model, objective, descent),
+            model,
+            backend,
             precision=precision or dtype,
             compile=compile,
-            probe=functools.partial(_fast_enough_to_see, backend=backend),
-            parts=functools.partial(_parts, model, xp=backend.xp),
         )
         is_number = model.predicts_numbers
         run = cls(
@@ -321,7 +331,9 @@ class Training:
     @property
     def step_maker(self) -> StepMaker:
         """What makes the step of this run for a library's namespace."""
-        return functools.partial(make_step, self.model, self.objective, self.descent)
+        return functools.partial(
+            make_step, self.model, self.objective, self.descent, parts=self.parts
+        )
 
     @property
     def row_count(self) -> int:
@@ -367,12 +379,14 @@ class Training:
 
     def feed(self) -> Feed:
         """Where the steps of this run get their rows from."""
+        less = {"limit": self.split.X.nbytes // BLOCKS} if self.in_blocks else {}
         return feed(
             self.split,
             batch_size=self.batch_size,
             fixed=self.fixed,
             backend=self.backend,
             has_orders=self.rows is not None,
+            **less,
         )
 
     def epoch_inputs(self) -> Epoch:
@@ -440,7 +454,8 @@ class Training:
         with self.backend.activate():
             try:
                 self._tell(observers, "on_start")
-                self._run_epochs(observers)
+                while not self._try_epochs(observers):
+                    pass
             except StopTraining:
                 self.was_stopped = True
             except _NoNumber as wrong:
@@ -448,6 +463,55 @@ class Training:
                 raise Diverged(self._divergence(wrong, self._fault_at(wrong.iteration))) from None
             self._tell(observers, "on_end")
         return self
+
+    def _try_epochs(self, observers: Sequence[Observer]) -> bool:
+        """Train to the end, or as far as memory goes; False where less of it may do.
+
+        The run then stands at its last good state again. Raises `DeviceLost` for a GPU that is.
+        """
+        try:
+            self._run_epochs(observers)
+        except Exception as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            if is_lost(error):
+                raise DeviceLost(
+                    f"{self.backend.name} on {self.backend.device_name} was lost in epoch "
+                    f"{self.epoch + 1}, step {self.step + 1} ({said}); the state after "
+                    f"{self.last_good.epoch} epochs is kept"
+                ) from error
+            if not (is_out_of_memory(error) and self._takes_less_memory()):
+                raise
+        else:
+            return True
+        # Out here the error is gone, and with it what its frames held.
+        ways = [f"each batch in {self.parts} parts"] if self.parts > 1 else []
+        how = " and ".join([*(["rows in blocks"] if self.in_blocks else []), *ways])
+        log.warning(
+            "%s on %s is out of memory (%s): epoch %d begins again with %s",
+            self.backend.name, self.backend.device_name, said, self.last_good.epoch + 1, how,
+        )  # fmt: skip
+        mode, precision = self.engine.mode, self.engine.precision
+        del self.engine
+        self.backend.reclaim()
+        self.engine = _engine(
+            self.step_maker, self.model, self.backend, precision=precision, compile=mode
+        )
+        self.restore(self.last_good)
+        return False
+
+    def _takes_less_memory(self) -> bool:
+        """Take rows in blocks, or batches in twice as many parts; False where neither is left."""
+        X, units = self.split.X, self.correct.size * sum(self.model.layer_sizes)
+        is_sent = isinstance(X, np.ndarray) and self.backend.device_name != "cpu"
+        can_stream = is_sent and self.rows is None and not self.in_blocks
+        can_split = self.parts < self.batch_size and self.model.normalization != "batch"
+        if can_stream and (X.nbytes > self.batch_size * units * BYTES_OF_A_UNIT or not can_split):
+            self.in_blocks = True
+        elif can_split:
+            self.parts = min(2 * self.parts, self.batch_size)
+        else:
+            return False
+        return True
 
     @property
     def _is_over(self) -> bool:
@@ -651,6 +715,20 @@ def _with_kept(state: TrainingState, arrays: Mapping[str, Array]) -> TrainingSta
 
 FAST = 0.01
 """The learning rate, at least, of steps that are compared: slower, they may change too little."""
+
+
+def _engine(
+    step_maker: StepMaker, model: MLP, backend: Backend, *, precision: str, compile: str
+) -> Engine:
+    """What executes the steps of a run."""
+    return Engine(
+        backend,
+        step_maker,
+        precision=precision,
+        compile=compile,
+        probe=functools.partial(_fast_enough_to_see, backend=backend),
+        parts=functools.partial(_parts, model, xp=backend.xp),
+    )
 
 
 def _fast_enough_to_see(

@@ -5,12 +5,15 @@ so a backend may run it as it is, jit it or capture it. What a run has no use fo
 and data, and costs nothing.
 """
 
+import functools
+import itertools
 from typing import Any, NamedTuple
 
 from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
 from xpmlp.network import MLP, Noise, Objective
+from xpmlp.network.mlp import Pass
 from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
 from xpmlp.training.descent import Descent
 from xpmlp.typing import Array, Namespace
@@ -73,9 +76,13 @@ def make_step(
     objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
     descent: Descent = Descent(),  # noqa: B008
     *,
+    parts: int = 1,
     xp: Namespace,
 ) -> Step:
     """The training step of a network: (state, data) -> (state, metrics).
+
+    A batch may be taken in `parts`, whose gradients are added up: the same mathematics in less
+    memory.
 
     Source: lecture 11, the body of "for b_idx in range(n_batch)".
     """
@@ -106,10 +113,12 @@ def make_step(
                 objective.dropout if data.hidden_rate is None else data.hidden_rate,
             )
 
-        J, gradients, L, statistics = model.forward_backward(
+        J, gradients, L, statistics = forward_backward(
+            model,
             parameters,
             X,
             Y,
+            parts=parts,
             objective=objective,
             weights=weights,
             penalty_scale=scale,
@@ -155,6 +164,45 @@ def make_step(
         )
 
     return step
+
+
+def forward_backward(
+    model: MLP,
+    parameters: Array,
+    X: Array,
+    Y: Array,
+    *,
+    parts: int,
+    weights: Array | None,
+    noise: Noise | None,
+    xp: Namespace,
+    **settings: Any,
+) -> Pass:
+    """What `MLP.forward_backward` gives of a batch, of all rows at once or part by part.
+
+    A loss is a mean over rows, so that of the batch is the parts' mean, each weighing as many rows
+    as it has. Not for batch normalisation, which needs the whole batch.
+    """
+    learn = functools.partial(model.forward_backward, parameters, xp=xp, **settings)
+    if parts == 1:
+        return learn(X=X, Y=Y, weights=weights, noise=noise)
+    count = X.shape[-2]
+    bounds = [part * count // parts for part in range(parts + 1)]
+    found: list[Pass] = []
+    for start, stop in itertools.pairwise(bounds):
+        rows = slice(start, stop)
+        one = learn(
+            X=X[..., rows, :],
+            Y=Y[..., rows, :],
+            weights=None if weights is None else weights[..., rows],
+            noise=None if noise is None else noise._replace(positions=noise.positions[rows]),
+        )
+        share = (stop - start) / count
+        J, gradients = one.J * share, one.gradients * share
+        if found:
+            J, gradients = found[-1].J + J, found[-1].gradients + gradients
+        found.append(one._replace(J=J, gradients=gradients))
+    return found[-1]._replace(L=xp.concat([one.L for one in found], axis=-2))
 
 
 def inputs(rows: Array, *, dtype: Any, xp: Namespace) -> Array:

@@ -103,6 +103,12 @@ class CuPyBackend(Backend):
         with self.activate():
             cupy.cuda.get_current_stream().synchronize()
 
+    def reclaim(self) -> None:
+        """Give back to the GPU what CuPy keeps for what comes."""
+        super().reclaim()
+        with self.activate():
+            self.xp.get_default_memory_pool().free_all_blocks()
+
     def free_memory(self) -> int:
         """The bytes of the GPU's memory that are free, or that CuPy keeps for what comes."""
         import cupy

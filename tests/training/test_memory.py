@@ -1,0 +1,189 @@
+"""Runs that are short of memory go on with less of it; those whose GPU is gone keep their state."""
+
+import logging
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpmlp import MLP, Descent, DeviceLost, Objective, Observer, Split, Training, select_backend
+from xpmlp.backends.failures import is_lost, is_out_of_memory
+from xpmlp.optimizers import adam
+from xpmlp.training.feeding import Resident
+
+ROWS, BATCH = 96, 12
+
+
+MODEL = MLP((6, 5, 3))
+
+
+def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Training:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, rows)
+    if model.predicts_numbers:
+        labels = labels.astype(np.float64)[:, None]
+    split = Split(random.random((rows, 6)), labels)
+    settings = {"members": 1, "backend": select_backend("numpy"), **settings}
+    members = settings.pop("members")
+    seeds = list(range(members)) if members > 1 else 0
+    return Training.begin(
+        model, split, parameters=model.initialize(seeds, dtype="float64"), epochs=3,
+        batch_size=BATCH, seed=seeds, shuffle=True, **settings,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def at_most(monkeypatch: pytest.MonkeyPatch):
+    """Steps that are given more rows at once are out of memory."""
+
+    def limit(rows: int) -> None:
+        enough = MLP.forward_backward
+
+        def forward_backward(self: MLP, parameters: Any, *, X: Any, **settings: Any) -> Any:
+            if X.shape[-2] > rows:
+                raise MemoryError(f"no room for {X.shape[-2]} rows")
+            return enough(self, parameters, X=X, **settings)
+
+        monkeypatch.setattr(MLP, "forward_backward", forward_backward)
+
+    return limit
+
+
+SETTINGS = {
+    "plain": {},
+    "penalties": {"objective": Objective(l2=0.1, l1=0.01)},
+    "dropout": {"objective": Objective(dropout=0.3, input_dropout=0.1)},
+    "mixup": {"objective": Objective(mixup=0.4)},
+    "weights": {"sample_weights": np.linspace(0.0, 2.0, ROWS)},
+    "divided by weights": {
+        "objective": Objective(divides_by_weight=True, l2=0.1),
+        "sample_weights": np.linspace(0.0, 2.0, ROWS),
+    },
+    "adam": {"descent": Descent(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)},
+    "members": {"members": 3},
+    "layer normalisation": {"model": MLP((6, 5, 5, 3), normalization="layer", residual=True)},
+    "a smaller last batch": {"rows": 100, "drop_last": False},
+    "numbers": {"model": MLP((6, 5, 1), output="identity")},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("compile", ["auto", "off"])
+def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, compile: str) -> None:
+    expected = begin(**SETTINGS[name], compile=compile).run()
+    at_most(5)
+    training = begin(**SETTINGS[name], compile=compile)
+    with caplog.at_level(logging.WARNING, "xpmlp"):
+        training.run()
+    assert training.parts == 4
+    assert [record.getMessage() for record in caplog.records] == [
+        f"numpy on cpu is out of memory (no room for {rows} rows): epoch 1 begins again with "
+        f"each batch in {parts} parts"
+        for rows, parts in ((12, 2), (6, 4))
+    ]
+    np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
+    np.testing.assert_allclose(training.history.accuracy, expected.history.accuracy, rtol=1e-9)
+    np.testing.assert_allclose(
+        training.snapshot().parameters, expected.snapshot().parameters, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None:
+    expected = begin(compile="off").run()
+
+    class Shrink(Observer):
+        def on_epoch(self, training: Training, /) -> None:
+            if training.epoch == 2:
+                at_most(6)
+
+    training = begin(compile="off").run([Shrink()])
+    assert "epoch 3 begins again with each batch in 2 parts" in caplog.text
+    assert len(training.history.losses) == len(expected.history.losses)
+    np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
+
+
+def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
+    at_most(5)
+    model = MLP((6, 5, 3), normalization="batch")
+    training = begin(model=model)
+    with pytest.raises(MemoryError, match="no room for 12 rows"):
+        training.run()
+    at_most(0)
+    with pytest.raises(MemoryError, match="no room for 1 rows"):
+        begin().run()
+
+
+def test_rows_that_do_not_fit_come_in_blocks(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    expected = begin(rows=4000).run()
+    send = Resident.__init__
+
+    def refuse(self: Resident, split: Split, **settings: Any) -> None:
+        if len(split.X) > 1000:
+            raise MemoryError("no room for the rows")
+        send(self, split, **settings)
+
+    monkeypatch.setattr(Resident, "__init__", refuse)
+    backend = select_backend("numpy")
+    backend.device_name = "cuda:0"  # rows are sent there, as far as the run knows
+    training = begin(rows=4000, backend=backend).run()
+    assert training.in_blocks
+    assert training.parts == 1
+    assert "epoch 1 begins again with rows in blocks" in caplog.text
+    np.testing.assert_array_equal(training.history.loss, expected.history.loss)
+
+
+class Lost(Exception):
+    """As CuPy words it."""
+
+    def __str__(self) -> str:
+        return "cudaErrorIllegalAddress: an illegal memory access was encountered"
+
+
+@pytest.mark.parametrize("compile", ["auto", "off"])
+def test_a_gpu_that_is_gone_keeps_the_state_before(monkeypatch, compile: str) -> None:
+    training = begin(compile=compile)
+    kept: list[np.ndarray] = []
+
+    def fail(*_: Any) -> None:
+        raise Lost
+
+    class Unplug(Observer):
+        def on_epoch(self, training: Training, /) -> None:
+            if training.epoch == 2:
+                kept.append(training.last_good.parameters)
+                monkeypatch.setattr(training.engine, "_compiled", fail)
+                monkeypatch.setattr(training.engine, "run_eagerly", fail)
+                if compile == "off":
+                    monkeypatch.setattr(training.engine, "_compiled", None)
+
+    message = "numpy on cpu was lost in epoch 3, step 1 (cudaErrorIllegalAddress"
+    with pytest.raises(DeviceLost, match=re.escape(message)) as caught:
+        training.run([Unplug()])
+    assert "the state after 2 epochs is kept" in str(caught.value)
+    assert training.last_good.epoch == 2
+    np.testing.assert_array_equal(training.last_good.parameters, kept[0])
+
+
+class OutOfMemoryError(RuntimeError):
+    """PyTorch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "lost"),
+    [
+        (MemoryError(), True, False),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True, False),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying"), True, False),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), True, False),
+        (Lost(), False, True),
+        (RuntimeError("CUDA error: unspecified launch failure"), False, True),
+        (RuntimeError("CUDA_ERROR_ECC_UNCORRECTABLE"), False, True),
+        (RuntimeError("shapes do not match"), False, False),
+        (OSError("unspecified launch failure of a spacecraft"), False, False),
+        (KeyboardInterrupt(), False, False),
+    ],
+)
+def test_what_an_error_means(error: BaseException, memory: bool, lost: bool) -> None:
+    assert is_out_of_memory(error) == memory
+    assert is_lost(error) == lost
