@@ -18,23 +18,35 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+            dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix
         )
-        os.close(handle)
-        temporary = Path(name)
         try:
-            write(temporary)
-            _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+            os.close(handle)
+            write(Path(name))
+            _sync(name)
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.unlink(name)
             raise
-        _sync(path.parent)
+        _sync_directory(path.parent)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); free or change the place"
         ) from error
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a writer of `path` left that was killed before it could put it in its place."""
+    with contextlib.suppress(OSError):
+        for one in path.parent.iterdir():
+            if one.name.startswith(_temporary_prefix(path)):
+                one.unlink()
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}."
 
 
 def refuse_special_file(path: Path) -> None:
@@ -47,15 +59,18 @@ def refuse_special_file(path: Path) -> None:
         raise InputError(f"{path}: not a regular file; give the path of a file")
 
 
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows cannot open a directory, and need not
-        return
+def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # some file systems cannot sync a directory
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the disk know a name; the file itself is there already, whatever comes of this."""
+    with contextlib.suppress(OSError):  # some systems cannot open a directory, some not sync it
+        _sync(path)
 
 
 def _umask() -> int:

@@ -28,7 +28,14 @@ def save_tensors(
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     digest = _digest(contiguous, metadata)
     text = {METADATA: json.dumps({**metadata, DIGEST: digest}, sort_keys=True)}
-    write_atomically(path, lambda file: save_file(contiguous, file, metadata=text))
+
+    def write(file: Path) -> None:
+        try:
+            save_file(contiguous, file, metadata=text)
+        except SafetensorError as error:  # the system's errors, too, in words of its own
+            raise OSError(" ".join(str(error).split())) from error
+
+    write_atomically(path, write)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -24,6 +24,7 @@ from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import DeviceLost, Diverged, InputError
+from xpmlp.files import remove_unfinished
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_training
 from xpmlp.runs import (
@@ -164,6 +165,7 @@ def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
 
 def _go_on(run: RunDirectory, options: dict[str, object], *, force: bool, way: Way) -> None:
     """A run that was stopped, from its last checkpoint; `force` takes other settings, too."""
+    remove_unfinished(run.checkpoint)
     recipe = run.recipe.replace(options)
     snapshot, before = load_checkpoint(run)
     if snapshot.epoch >= recipe.epochs and run.has_results_of(snapshot.epoch):
