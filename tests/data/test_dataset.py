@@ -14,6 +14,7 @@ from xpmlp.data import (
     dataset,
     dataset_of,
     load_idx_directory,
+    mapped,
     order,
     write_idx,
 )
@@ -261,25 +262,25 @@ def test_a_digest_tells_contents_apart() -> None:
 def test_a_digest_is_the_same_however_the_content_lies_in_memory(tmp_path: Path) -> None:
     wide = IMAGES.astype(np.float32)
     np.save(tmp_path / "X.npy", wide)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    assert len({digest_of(X, test=wide) for X in (wide, wide.astype(">f4"), mapped)}) == 1
+    held = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert len({digest_of(X, test=wide) for X in (wide, wide.astype(">f4"), held)}) == 1
 
 
 def test_a_large_mapped_array_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "SAMPLED", 100)
+    monkeypatch.setattr(mapped, "LARGE", 100)
     monkeypatch.setattr(dataset, "SAMPLE", 24)
     monkeypatch.setattr(dataset, "SAMPLES", 3)
-    mapped = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (90, 12))
+    content = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (90, 12))
 
     def digest() -> str:
-        split = dataset.Split(mapped, np.zeros(90, np.int64))
+        split = check_split(content, np.zeros(90, np.int64), where="here")
         return dataset.Dataset("any", split, split, (12,), "here").digest
 
     before = digest()
-    mapped[10] = 1  # Read are rows 0, 1, 44, 45, 88 and 89.
+    content[10] = 1  # Read are rows 0, 1, 44, 45, 88 and 89.
     assert digest() == before
     for row in (0, 1, 44, 45, 88, 89):
-        mapped[row] += 1
+        content[row] += 1
         assert digest() != before
-        mapped[row] -= 1
+        content[row] -= 1
     assert digest() == before
