@@ -16,7 +16,6 @@ import io
 import itertools
 import json
 import shlex
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,9 @@ import numpy as np
 import xpmlp
 from xpmlp.backends import DTYPES, PRECISIONS, Backend
 from xpmlp.data import Dataset, hold_out
+from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
-from xpmlp.files import refuse_special_file, write_atomically
+from xpmlp.files import write_atomically
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
@@ -337,61 +337,6 @@ def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {key} holds NaN or infinity; give finite weights")
     return model.flatten({name: np.asarray(part, np.float64) for name, part in parts.items()})
-
-
-def read_npz(
-    path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> dict[str, np.ndarray]:
-    """The real-valued arrays of an .npz file by name, without unpickling anything.
-
-    With `shapes`, exactly these names are read, and each shape is compared with the header's
-    before the array is allocated; without, an array may be as large as the file says it is.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    refuse_special_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            names = list(entries) if shapes is None else list(shapes)
-            for name in names:
-                if name not in entries:
-                    raise InputError(f"{path}: no {name}; it has {', '.join(entries) or 'nothing'}")
-                with archive.open(entries[name]) as file:
-                    arrays[name] = _read_npy(file, archive.getinfo(entries[name]), name, shapes)
-    except InputError as error:
-        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); give an .npz file"
-        ) from error
-    except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: no whole .npz file ({said}); save it again") from error
-    return arrays
-
-
-def _read_npy(
-    file: Any, info: zipfile.ZipInfo, name: str, shapes: Mapping[str, tuple[int, ...]] | None
-) -> np.ndarray:
-    version = np.lib.format.read_magic(file)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran_order, dtype = read_header(file)
-    if dtype.kind not in "fiu":
-        raise InputError(f"{name} has elements of type {dtype}; give real numbers")
-    if shapes is not None and shape != shapes[name]:
-        raise InputError(f"{name} has shape {shape}, the network takes {shapes[name]}")
-    promised = file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if info.file_size != promised:
-        raise InputError(
-            f"{name} has {info.file_size:,} bytes, its header promises {promised:,}; save it again"
-        )
-    content = file.read()
-    array = np.frombuffer(content, dtype=dtype)
-    return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)
 
 
 def _fault(error: Exception) -> str:

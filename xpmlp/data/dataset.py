@@ -28,6 +28,9 @@ FILE_NAME = re.compile(
 SAMPLES, SAMPLE = 1024, 64 << 10
 """How many samples the digest of a large mapped array is made of, and the bytes of each."""
 
+TEST_SHARE, FEWEST = 0.1, 10
+"""The share of rows that becomes the test set where there is none, and how many rows that takes."""
+
 HOST_ROWS = (np.ndarray, SparseRows, MappedRows)
 """What the rows of a `Split` can be that do not lie on a backend's device."""
 
@@ -297,12 +300,14 @@ def dataset_of(
 ) -> Dataset:
     """Make a data set of two pairs: images (n, ...) and labels (n,).
 
-    `where` starts the messages (default: the name). Raises `InputError` as `check_split` does, and
-    if the images of the two parts differ in shape.
+    `where` starts the messages (default: the name). Labels may also be targets, numbers (n,) or
+    (n, K). Raises `InputError` as `check_split` does, and if the images of the two parts differ in
+    shape.
     """
     where = name if where is None else where
-    train_split = check_split(*train, where=f"{where} (train)")
-    test_split = check_split(*test, where=f"{where} (test)")
+    output = "identity" if _are_targets(train[1]) else "softmax"
+    train_split = check_split(*train, where=f"{where} (train)", output=output)
+    test_split = check_split(*test, where=f"{where} (test)", output=output)
     image_shape, other = train[0].shape[1:], test[0].shape[1:]
     if image_shape != other:
         raise InputError(
@@ -310,6 +315,28 @@ def dataset_of(
             "give both in one shape"
         )
     return Dataset(name, train_split, test_split, image_shape, where)
+
+
+def dataset_held_out(
+    name: str, X: np.ndarray, labels: np.ndarray, *, where: str | None = None
+) -> Dataset:
+    """The same of one pair, of whose rows a tenth becomes the test set, always the same ones."""
+    where = name if where is None else where
+    output = "identity" if _are_targets(labels) else "softmax"
+    split = check_split(X, labels, where=where, output=output)
+    if len(labels) < FEWEST:
+        raise InputError(
+            f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give {FEWEST} "
+            "or more, or a test set of your own"
+        )
+    train, test = hold_out(split, TEST_SHARE, seed=0)
+    return Dataset(name, train, test, X.shape[1:], where)
+
+
+def _are_targets(labels: np.ndarray) -> bool:
+    """Whether they are numbers or distributions: the network's output decides later what it takes
+    of those."""
+    return labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
 
 
 def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
