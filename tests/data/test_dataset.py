@@ -11,8 +11,10 @@ import pytest
 from xpmlp.data import (
     check_rows,
     check_split,
+    dataset,
     dataset_of,
     load_idx_directory,
+    mapped,
     order,
     write_idx,
 )
@@ -234,3 +236,51 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 def test_order_stays_the_same_from_version_to_version() -> None:
     """A resumed run must see the batches that the interrupted one would have seen."""
     assert order(8, seed=0, epoch=0, shuffle=True).tolist() == [4, 0, 7, 3, 5, 2, 1, 6]
+
+
+def digest_of(
+    X: np.ndarray = IMAGES, labels: np.ndarray = LABELS, test: np.ndarray = IMAGES
+) -> str:
+    return dataset_of("any", train=(X, labels), test=(test, LABELS)).digest
+
+
+def test_a_digest_tells_contents_apart() -> None:
+    changed = IMAGES.copy()
+    changed[-1, -1, -1] ^= 1
+    found = {
+        digest_of(),
+        digest_of(changed),
+        digest_of(test=changed),
+        digest_of(IMAGES.astype(np.int8), test=IMAGES),
+        digest_of(IMAGES[:, :2], test=IMAGES[:, :2]),
+        digest_of(labels=LABELS[[1, 0, 2, 3, 4]]),
+    }
+    assert len(found) == 6
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in found)
+
+
+def test_a_digest_is_the_same_however_the_content_lies_in_memory(tmp_path: Path) -> None:
+    wide = IMAGES.astype(np.float32)
+    np.save(tmp_path / "X.npy", wide)
+    held = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert len({digest_of(X, test=wide) for X in (wide, wide.astype(">f4"), held)}) == 1
+
+
+def test_a_large_mapped_array_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "LARGE", 100)
+    monkeypatch.setattr(dataset, "SAMPLE", 24)
+    monkeypatch.setattr(dataset, "SAMPLES", 3)
+    content = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (90, 12))
+
+    def digest() -> str:
+        split = check_split(content, np.zeros(90, np.int64), where="here")
+        return dataset.Dataset("any", split, split, (12,), "here").digest
+
+    before = digest()
+    content[10] = 1  # Read are rows 0, 1, 44, 45, 88 and 89.
+    assert digest() == before
+    for row in (0, 1, 44, 45, 88, 89):
+        content[row] += 1
+        assert digest() != before
+        content[row] -= 1
+    assert digest() == before

@@ -2,8 +2,10 @@
 
 import contextlib
 import gc
+import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -139,19 +141,30 @@ class Backend:
         gc.collect()
 
     def gatherer(self, sources: Sequence[Any], *, rows: int) -> Gatherer:
-        """What sends blocks of rows to the device; here, each when it is asked for, in new memory.
+        """What sends blocks of rows to the device; here, each in new memory.
 
-        A block has `rows` rows, however few are wanted: what is compiled for one serves all.
+        A block has `rows` rows, however few are wanted: what is compiled for one serves all. A
+        thread gathers the next one from the host's arrays, or from a file, while one is used.
         """
 
+        def gathered(block: np.ndarray) -> list[np.ndarray]:
+            whole = []
+            for source in sources:
+                host = np.zeros((rows, *source.shape[1:]), source.dtype)
+                source.take(block, axis=0, out=host[: len(block)], mode="clip")
+                whole.append(host)
+            return whole
+
         def gather(blocks: Iterable[np.ndarray]) -> Generator[tuple[Array, ...], None, None]:
-            for block in blocks:
-                whole = []
-                for source in sources:
-                    host = np.zeros((rows, *source.shape[1:]), source.dtype)
-                    source.take(block, axis=0, out=host[: len(block)], mode="clip")
-                    whole.append(self.asarray(host))
-                yield tuple(whole)
+            with ThreadPoolExecutor(1, "xpmlp-blocks") as thread:
+                todo = iter(blocks)
+                pending = [thread.submit(gathered, block) for block in itertools.islice(todo, 1)]
+                while pending:
+                    whole = pending.pop().result()
+                    pending += [
+                        thread.submit(gathered, block) for block in itertools.islice(todo, 1)
+                    ]
+                    yield tuple([self.asarray(host) for host in whole])
 
         return gather
 

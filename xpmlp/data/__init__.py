@@ -5,6 +5,8 @@
     dataset_of, check_split           the same from arrays of one's own
     hold_out                          rows to train on, and a share to validate on
     SparseRows                        rows of a sparse matrix, dense when they are read
+    MappedRows                        rows of a large file, read when they are needed
+    HOST_ROWS                         what X can be that does not lie on a device
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: pictures and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -14,6 +16,7 @@ Everything refused is an `InputError` of one line, raised before memory is spent
 """
 
 from xpmlp.data.dataset import (
+    HOST_ROWS,
     Dataset,
     Split,
     check_rows,
@@ -25,13 +28,16 @@ from xpmlp.data.dataset import (
 )
 from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
+from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.sources import MNIST, load_data
 from xpmlp.data.sparse import SparseRows
 
 __all__ = [
+    "HOST_ROWS",
     "MNIST",
     "Dataset",
+    "MappedRows",
     "SparseRows",
     "Split",
     "check_rows",

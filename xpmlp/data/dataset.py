@@ -4,7 +4,7 @@ import functools
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 
 from xpmlp.algebra import NUMBERS
 from xpmlp.data.idx import read_idx
+from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.sparse import SparseRows
 from xpmlp.errors import InputError
@@ -24,12 +25,22 @@ FILE_NAME = re.compile(
 )
 """MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
+SAMPLES, SAMPLE = 1024, 64 << 10
+"""How many samples the digest of a large mapped array is made of, and the bytes of each."""
+
+TEST_SHARE, FEWEST = 0.1, 10
+"""The share of rows that becomes the test set where there is none, and how many rows that takes."""
+
+HOST_ROWS = (np.ndarray, SparseRows, MappedRows)
+"""What the rows of a `Split` can be that do not lie on a backend's device."""
+
 
 class Split(NamedTuple):
     """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1.
 
     Or targets (n, K): a distribution over the classes, K answers from 0 to 1, or K numbers.
-    Arrays of NumPy; X may also be `SparseRows`, and both may lie on a backend's device.
+    Arrays of NumPy; X may also be `SparseRows` or `MappedRows`, and both may lie on a backend's
+    device.
     """
 
     X: Any
@@ -51,12 +62,19 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of the four arrays: their types, shapes and bytes."""
-        digest = hashlib.sha256()
+        """SHA-256, in hexadecimal, of the content: type, shape and bytes of the four arrays.
+
+        The bytes are little-endian on every machine. Of an array mapped from a file that has more
+        than 1 GiB (`MappedRows`), only 1,024 evenly spaced blocks of 64 KiB are read: enough to
+        tell two files apart, not to notice a change of some rows. Computed when first asked for.
+        """
+        found = hashlib.sha256()
         for array in (*self.train, *self.test):
-            digest.update(f"{array.dtype.str} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+            found.update(f"{array.dtype.name} {array.shape};".encode())
+            for block in _blocks(array):
+                little = block.dtype.newbyteorder("<")
+                found.update(np.ascontiguousarray(block, dtype=little).data)
+        return found.hexdigest()
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
@@ -73,7 +91,20 @@ class Dataset:
         return Dataset(self.name, train, test, self.image_shape, self.where)
 
 
-Rows = TypeVar("Rows", np.ndarray, SparseRows)
+def _blocks(array: Any) -> Iterator[np.ndarray]:
+    """The rows that `Dataset.digest` reads, in blocks of 1 MiB or, where it samples, of 64 KiB."""
+    row = max(1, array.nbytes // len(array))
+    if isinstance(array, MappedRows):
+        rows = -(-SAMPLE // row)
+        starts = np.linspace(0, len(array) - rows, SAMPLES, dtype=np.int64).tolist()
+    else:
+        rows = max(1, (1 << 20) // row)
+        starts = range(0, len(array), rows)
+    for start in starts:
+        yield array[start : start + rows]
+
+
+Rows = TypeVar("Rows", np.ndarray, SparseRows, MappedRows)
 
 
 def check_rows(
@@ -101,6 +132,7 @@ def check_rows(
         )
     rows = X
     if isinstance(X, np.ndarray):
+        check_layout(X, where=where)
         rows = X.reshape(len(X), -1).astype(X.dtype.newbyteorder("="), copy=False)
     values = rows.shape[1]
     if layer_sizes is not None and values != layer_sizes[0]:
@@ -110,15 +142,27 @@ def check_rows(
             f"{where}: {image} {values:,} values, the network takes {layer_sizes[0]:,}: "
             f"{_remedy(values, *layer_sizes[1:])} or give other data"
         )
-    if isinstance(rows, np.ndarray) and rows.dtype.kind == "f" and not _is_surely_finite(rows):
-        finite = np.isfinite(rows)
-        if not finite.all():
-            raise InputError(
-                f"{where}: NaN or infinite values: {finite.size - np.count_nonzero(finite):,} of "
-                f"{finite.size:,}, the first in row {finite.all(axis=1).argmin():,}; "
-                "remove or replace them"
-            )
+    if isinstance(rows, np.ndarray) and rows.dtype.kind == "f":
+        _check_finite(rows, where=where)
     return rows
+
+
+def _check_finite(rows: np.ndarray, *, where: str) -> None:
+    """Refuse NaN and infinity; a block at a time, because all may be more than memory holds."""
+    bad, first = 0, 0
+    block = max(1, (16 << 20) // (rows.shape[1] * rows.itemsize))
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        if not _is_surely_finite(part):
+            finite = np.isfinite(part)
+            if not bad:
+                first = start + int(finite.all(axis=1).argmin())
+            bad += finite.size - np.count_nonzero(finite)
+    if bad:
+        raise InputError(
+            f"{where}: NaN or infinite values: {bad:,} of {rows.size:,}, the first in row "
+            f"{first:,}; remove or replace them"
+        )
 
 
 def _is_surely_finite(rows: np.ndarray) -> bool:
@@ -147,9 +191,10 @@ def check_split(
     Identity: numbers, (n,) or (n, K); exp: such as are not below 0. Raises `InputError` for another
     number of labels than of rows and for labels that are none of these or, given `layer_sizes`,
     that the network's last width has no place for; the message names the first of them and its
-    row, counted from 0.
+    row, counted from 0. A large array in a file stays there, as `MappedRows`.
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
+    rows = mapped(rows, where=where)
     if len(labels) != len(rows):
         raise InputError(
             f"{where}: {len(rows):,} rows and {len(labels):,} labels; give one label per row"
@@ -236,7 +281,9 @@ def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
     is_held = np.zeros(count, bool)
     is_held[chosen[places.astype(np.int64)]] = True
     parts = [np.flatnonzero(~is_held), np.flatnonzero(is_held)]
-    left, held = (Split(split.X[rows], split.labels[rows]) for rows in parts)
+    X = mapped(split.X, where="rows to hold out of")
+    choose = X.select if isinstance(X, MappedRows) else X.__getitem__
+    left, held = (Split(choose(rows), split.labels[rows]) for rows in parts)
     return left, held
 
 
@@ -253,12 +300,14 @@ def dataset_of(
 ) -> Dataset:
     """Make a data set of two pairs: images (n, ...) and labels (n,).
 
-    `where` starts the messages (default: the name). Raises `InputError` as `check_split` does, and
-    if the images of the two parts differ in shape.
+    `where` starts the messages (default: the name). Labels may also be targets, numbers (n,) or
+    (n, K). Raises `InputError` as `check_split` does, and if the images of the two parts differ in
+    shape.
     """
     where = name if where is None else where
-    train_split = check_split(*train, where=f"{where} (train)")
-    test_split = check_split(*test, where=f"{where} (test)")
+    output = "identity" if _are_targets(train[1]) else "softmax"
+    train_split = check_split(*train, where=f"{where} (train)", output=output)
+    test_split = check_split(*test, where=f"{where} (test)", output=output)
     image_shape, other = train[0].shape[1:], test[0].shape[1:]
     if image_shape != other:
         raise InputError(
@@ -266,6 +315,28 @@ def dataset_of(
             "give both in one shape"
         )
     return Dataset(name, train_split, test_split, image_shape, where)
+
+
+def dataset_held_out(
+    name: str, X: np.ndarray, labels: np.ndarray, *, where: str | None = None
+) -> Dataset:
+    """The same of one pair, of whose rows a tenth becomes the test set, always the same ones."""
+    where = name if where is None else where
+    output = "identity" if _are_targets(labels) else "softmax"
+    split = check_split(X, labels, where=where, output=output)
+    if len(labels) < FEWEST:
+        raise InputError(
+            f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give {FEWEST} "
+            "or more, or a test set of your own"
+        )
+    train, test = hold_out(split, TEST_SHARE, seed=0)
+    return Dataset(name, train, test, X.shape[1:], where)
+
+
+def _are_targets(labels: np.ndarray) -> bool:
+    """Whether they are numbers or distributions: the network's output decides later what it takes
+    of those."""
+    return labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
 
 
 def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
@@ -329,8 +400,16 @@ def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
     )
 
 
-def order(n: int, *, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
-    """The order (n,), int64, in which an epoch takes its n rows: a function of (seed, epoch)."""
+def order(
+    n: int, *, seed: int, epoch: int, shuffle: bool, blocks: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The order (n,), int64, in which an epoch takes its n rows: a function of (seed, epoch).
+
+    With `blocks`, as `MappedRows` has them, rows are shuffled by blocks.
+    """
     if not shuffle:
         return np.arange(n, dtype=np.int64)
-    return generator(seed, ORDER, epoch).permutation(np.arange(n, dtype=np.int64))
+    random = generator(seed, ORDER, epoch)
+    if blocks is not None:
+        return order_by_blocks(n, blocks, random)
+    return random.permutation(np.arange(n, dtype=np.int64))

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from xpmlp.data.npy import DEFLATE_RATIO
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
@@ -24,8 +25,6 @@ MAX_RANK = 64
 """NumPy's limit; the format itself goes to 255."""
 
 CHUNK = 1 << 20
-DEFLATE_RATIO = 1032
-"""Deflate's best, 258 bytes from two bits: zlib's technical notes, "Maximum Compression Factor"."""
 
 
 def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from xpmlp.data.dataset import check_rows
+from xpmlp.data.npy import held, map_npy
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
@@ -102,21 +103,5 @@ def read_rows(path: FilePath) -> np.ndarray:
     Raises `InputError` for other files, pickled objects, a header that promises more than the file
     holds (before memory is taken), and whatever `check_rows` refuses.
     """
-    name = shown(path)
-    with opened(path) as file:
-        magic = file.read(6)
-    if magic != b"\x93NUMPY":
-        raise InputError(
-            f"{name}: starts with {magic.hex(' ') or 'nothing'}, an .npy file with "
-            "93 4e 55 4d 50 59; write it with numpy.save"
-        )
-    try:
-        # Mapped, so that the system compares the claimed size with the file's.
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        rows = np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
-    except Exception as error:  # The header is a Python literal: any failure of its parser.
-        cause = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{name}: not a whole .npy file of numbers ({cause}); write it with numpy.save"
-        ) from error
-    return check_rows(rows[None] if rows.ndim == 1 else rows, where=name)
+    rows = held(map_npy(path))
+    return check_rows(rows[None] if rows.ndim == 1 else rows, where=shown(path))

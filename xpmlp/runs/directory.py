@@ -24,11 +24,11 @@ import numpy as np
 
 import xpmlp
 from xpmlp.backends import DTYPES
+from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe, load_recipe
-from xpmlp.runs.npz import read_npz
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Training
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
-from xpmlp.data import SparseRows, Split, check_rows, check_split
+from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.step import inputs, score
@@ -78,7 +78,7 @@ def evaluate(
 
 def checked(split: Split, model: MLP, *, where: str) -> Split:
     """Rows and labels that this network takes, or `InputError`; those on a device as they are."""
-    if not isinstance(split.X, (np.ndarray, SparseRows)):
+    if not isinstance(split.X, HOST_ROWS):
         return split
     return check_split(*split, where=where, layer_sizes=model.layer_sizes, output=model.output)
 
@@ -195,7 +195,7 @@ def _threads(model: MLP, backend: Backend, count: int) -> contextlib.AbstractCon
 
 def rows_of(array: Array, rows: slice, *, backend: Backend) -> Array:
     """Some rows of an array on the device; those of the host's are sent there."""
-    if isinstance(array, (np.ndarray, SparseRows)):
+    if isinstance(array, HOST_ROWS):
         return backend.asarray(array[rows])
     # The standard has no slice beyond the end.
     return array[slice(rows.start, min(rows.stop, array.shape[0])), ...]

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from xpmlp.backends import Backend
-from xpmlp.data import SparseRows, Split
+from xpmlp.data import HOST_ROWS, MappedRows, SparseRows, Split
 from xpmlp.errors import InputError
 from xpmlp.network import Objective
 from xpmlp.training.step import TrainingData
@@ -24,6 +24,9 @@ SHARE = 0.6
 
 BLOCK = 256 * 2**20
 """Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
+
+MAPPED_BLOCK = 64 * 2**20
+"""The same of rows in a file: up to three such blocks are in memory at once."""
 
 
 BY_ROW, BY_STEP = ("weights", "shares"), ("penalties", "factors", "averaging")
@@ -140,12 +143,18 @@ def feed(
     """
     if limit is None and (free := backend.free_memory()) is not None:
         limit = int(SHARE * free)
-    if not isinstance(split.X, (np.ndarray, SparseRows)):
+    if not isinstance(split.X, HOST_ROWS):
         return Resident(split, batch_size=batch_size, fixed=fixed, backend=backend)
     sources = [split.X, split.labels]
     total = sum(source.nbytes for source in sources)
     if isinstance(split.X, SparseRows):
         limit = min(block, total if limit is None else limit)
+    elif isinstance(split.X, MappedRows):
+        # To lie on the device they are put together there, for a moment twice.
+        if limit is not None and 2 * total <= limit:
+            return Resident(split, batch_size=batch_size, fixed=fixed, backend=backend)
+        block = min(block, MAPPED_BLOCK)
+        limit = min(2 * block, total if limit is None else limit)
     elif limit is None or total <= limit:
         return Resident(split, batch_size=batch_size, fixed=fixed, backend=backend)
     if has_orders:
@@ -172,9 +181,12 @@ class Resident:
     ) -> None:
         self._batch_size = batch_size
         self._backend = backend
+        X, labels = split
+        if isinstance(X, MappedRows):
+            X = backend.xp.concat([backend.asarray(piece) for piece in X.pieces()], axis=0)
         X, labels = (
             backend.asarray(source) if isinstance(source, np.ndarray) else source
-            for source in split
+            for source in (X, labels)
         )
         self._data = fixed._replace(X=X, labels=labels)
 
@@ -199,7 +211,7 @@ class Streamed:
 
     def __init__(
         self,
-        sources: list[np.ndarray | SparseRows],
+        sources: list[np.ndarray | SparseRows | MappedRows],
         *,
         batch_size: int,
         fixed: TrainingData,

@@ -17,7 +17,7 @@ from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.checks import one_of
 from xpmlp.compiler import rebuild
-from xpmlp.data import Split, order
+from xpmlp.data import MappedRows, Split, order
 from xpmlp.errors import DeviceLost, Diverged, InputError
 from xpmlp.network import MLP, Objective, member_seeds
 from xpmlp.randomness import MIXUP, generator
@@ -395,9 +395,19 @@ class Training:
         if self.orders is not None:
             chosen = self.orders(self.epoch)
         else:
-            chosen = order(self.row_count, seed=self.seed, epoch=self.epoch, shuffle=self.shuffle)
+            is_mapped = isinstance(self.split.X, MappedRows) and self.rows is None
+            chosen = order(
+                self.row_count,
+                seed=self.seed,
+                epoch=self.epoch,
+                shuffle=self.shuffle,
+                blocks=self.split.X.blocks if is_mapped else None,
+            )
         # Whole batches of one shape: the last one is filled up with rows that weigh nothing.
-        chosen = np.take(chosen, np.arange(steps * self.batch_size) % self.row_count, axis=-1)
+        wanted = steps * self.batch_size
+        if wanted > self.row_count:
+            chosen = np.take(chosen, np.arange(wanted) % self.row_count, axis=-1)
+        chosen = chosen[..., :wanted]
         dtype = dtype_name(self.state.parameters)
         shares = factors = averaging = None
         if a := self.objective.mixup:

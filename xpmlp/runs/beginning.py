@@ -1,0 +1,75 @@
+"""The run that a recipe describes, before its first step."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.data import Dataset, hold_out
+from xpmlp.errors import InputError
+from xpmlp.network import MLP
+from xpmlp.recipes import Recipe
+from xpmlp.data.npy import read_npz
+from xpmlp.training import Training
+
+
+def begin_training(
+    recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
+) -> Training:
+    """The run that a recipe describes, before its first step."""
+    model, split, validation = recipe.model, dataset.train, None
+    if recipe.validation:
+        seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
+        split, validation = hold_out(split, recipe.validation, seed=seed)
+    with backend.activate():
+        dtype = PRECISIONS[recipe.dtype]
+        if recipe.initial_weights:
+            path = Path(recipe.initial_weights)
+            host = load_initial_weights(path, model, members=recipe.members)
+            parameters = backend.asarray(host, dtype)
+        else:
+            parameters = model.initialize(
+                recipe.seeds,
+                initializer=recipe.initializer,
+                scale=recipe.initial_scale,
+                zero_output=recipe.zero_output,
+                backend=backend,
+                dtype=dtype,
+            )
+        return Training.begin(
+            model,
+            split,
+            parameters=parameters,
+            objective=recipe.objective(split.labels),
+            descent=recipe.descent,
+            control=dataclasses.replace(
+                recipe.control(validation), lets_members_diverge=lets_members_diverge
+            ),
+            backend=backend,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            seed=recipe.seeds,
+            shuffle=recipe.shuffle,
+            drop_last=recipe.drop_last,
+            threads=recipe.threads,
+            precision=recipe.dtype,
+            compile=recipe.compile,
+        )
+
+
+def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
+    """The flat parameters in an .npz with W1 B1 W2 B2 ..., the lecture's names; float64.
+
+    Shapes are compared before anything is read. Raises `InputError` for a file or an array
+    that does not fit.
+    """
+    names = {name.upper(): name for name in model.shapes}
+    leading = () if members == 1 else (members,)
+    wanted = {names[key].upper(): (*leading, *model.shapes[names[key]]) for key in names}
+    arrays = read_npz(path, shapes=wanted)
+    parts = {names[key]: arrays[key] for key in wanted}
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {key} holds NaN or infinity; give finite weights")
+    return model.flatten({name: np.asarray(part, np.float64) for name, part in parts.items()})

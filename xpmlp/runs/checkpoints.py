@@ -1,0 +1,218 @@
+"""Where a run stands, on the disk: written so that no moment to be killed in loses more than what
+came after the last one, and read only by the run that it is of.
+
+A checkpoint is one safetensors file with a digest of its content. The one before stays in its place
+until the new one is whole.
+"""
+
+import importlib.metadata
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+import xpmlp
+from xpmlp.backends import Backend
+from xpmlp.data import Dataset
+from xpmlp.errors import InputError
+from xpmlp.recipes import Recipe
+from xpmlp.runs.directory import RunDirectory, fault, history_of
+from xpmlp.tensors import load_tensors, save_tensors
+from xpmlp.training import Best, Observer, Snapshot, Training
+
+STATE, BEST = "state.", "best."
+"""What the names of a checkpoint's tensors begin with."""
+
+SHARE = 0.02
+"""The part of a run's time that checkpoints may take: one that would take more has to wait."""
+
+MAY_DIFFER = frozenset({"epochs", "time_limit"})
+"""Settings that a run which is gone on with can be given anew."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the numbers of a run follow from: going on with another would be another run.
+
+    `settings` are those of its recipe, `data` the SHA-256 of its data set, `versions` those of
+    the libraries that compute.
+    """
+
+    settings: dict[str, Any]
+    data: str
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, recipe: Recipe, dataset: Dataset, backend: Backend) -> "Origin":
+        """That of a run with this recipe, every setting resolved."""
+        settings = recipe.model_dump(mode="json", exclude=set(MAY_DIFFER))
+        versions = {"xpmlp": xpmlp.__version__, "numpy": np.__version__}
+        for name in PACKAGES.get(backend.name, ()):
+            try:
+                versions[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return cls(settings, dataset.digest, versions)
+
+    def differences(self, now: "Origin") -> list[str]:
+        """What is another now, in words."""
+        return [
+            *_changes(self.settings, now.settings),
+            *([f"other content of {now.settings['data']}"] if self.data != now.data else []),
+            *_changes(self.versions, now.versions),
+        ]
+
+
+PACKAGES = {
+    "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+    "jax": ("jax", "jaxlib"),
+    "torch": ("torch",),
+}
+"""Whose versions the numbers of a backend depend on, besides NumPy's."""
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    names = [*before, *(name for name in now if name not in before)]
+    return [
+        f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> None:
+    """Write where a run stands, for `load_checkpoint`."""
+    best = {} if snapshot.best is None else snapshot.best._asdict()
+    tensors = {
+        "correct": snapshot.correct,
+        "loss": snapshot.history.loss,
+        "accuracy": snapshot.history.accuracy,
+        **snapshot.history.validation,
+        **{f"{STATE}{name}": array for name, array in snapshot.state.items()},
+        **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
+    }
+    metadata = {
+        "epoch": snapshot.epoch,
+        "step": snapshot.step,
+        "seconds": snapshot.seconds,
+        "settings": origin.settings,
+        "data": origin.data,
+        "versions": origin.versions,
+    }
+    save_tensors(run.checkpoint, tensors, metadata)
+
+
+def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
+    """Where a run stood when it was last saved; `InputError` if that cannot be read."""
+    tensors, metadata = load_tensors(run.checkpoint)
+    try:
+        best = _with_prefix(BEST, tensors)
+        snapshot = Snapshot(
+            state=_with_prefix(STATE, tensors),
+            epoch=int(metadata["epoch"]),
+            step=int(metadata["step"]),
+            correct=tensors["correct"],
+            history=history_of(tensors),
+            seconds=float(metadata["seconds"]),
+            best=Best(**best) if best else None,
+        )
+        origin = Origin(
+            dict(metadata["settings"]), str(metadata["data"]), dict(metadata["versions"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        said = fault(error)
+        raise InputError(f"{run.checkpoint}: no checkpoint ({said}); train again") from error
+    return snapshot, origin
+
+
+def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors whose names begin so, under what is left of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+class Clock(Protocol):
+    """Seconds from some moment on."""
+
+    def __call__(self) -> float: ...
+
+
+class Checkpoints(Observer):
+    """Saves where a run stands: before its first step, after every epoch, every so many steps or
+    seconds, and at its end.
+
+    One that would take more than `SHARE` of the time since the last waits for the next occasion,
+    and one whose parameters are no numbers is not written. Where the disk refuses, training goes
+    on, with one warning, and the next occasion tries again; the last one's refusal is an
+    `InputError`.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        origin: Origin,
+        *,
+        every: int = 0,
+        seconds: float = 60.0,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.run = run
+        self.origin = origin
+        self.every = every
+        self.seconds = seconds
+        self._clock = clock
+        self._written = self._cost = 0.0
+        self._saved: tuple[int, int] | None = None
+        self._is_refused = False
+
+    def on_start(self, training: Training, /) -> None:
+        self.save(training.snapshot())
+
+    def on_tick(self, training: Training, /) -> None:
+        if training.step == training.steps_per_epoch:
+            return  # the epoch's own comes next
+        is_asked = bool(self.every) and training.iteration % self.every == 0
+        if self._may_write and (is_asked or self._clock() - self._written >= self.seconds):
+            self._try(training.snapshot())
+
+    def on_epoch(self, training: Training, /) -> None:
+        if self._may_write:
+            self._try(training.last_good)
+
+    def on_end(self, training: Training, /) -> None:
+        if self._saved != (training.epoch, training.step):
+            self.save(training.snapshot())
+
+    @property
+    def _may_write(self) -> bool:
+        return self._clock() - self._written >= self._cost * (1.0 / SHARE - 1.0)
+
+    def _try(self, snapshot: Snapshot) -> None:
+        try:
+            self.save(snapshot)
+        except InputError as error:
+            if not self._is_refused:
+                log.warning("%s; training goes on, and tries again to save", error)
+            self._is_refused = True
+        else:
+            self._is_refused = False
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write this state, if it is one to go on from; `InputError` if the disk refuses."""
+        if not snapshot.finite:
+            return
+        began = self._clock()
+        try:
+            save_checkpoint(self.run, snapshot, self.origin)
+            self._saved = (snapshot.epoch, snapshot.step)
+        finally:
+            self._written = self._clock()
+            self._cost = self._written - began
