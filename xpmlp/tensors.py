@@ -26,7 +26,7 @@ def save_tensors(
     """Write arrays and what belongs to them, which JSON must be able to hold, whole or not."""
     # Not ascontiguousarray, which gives a scalar an axis.
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    digest = _digest(contiguous, metadata)
+    digest = digest_of(contiguous, metadata)
     text = {METADATA: json.dumps({**metadata, DIGEST: digest}, sort_keys=True)}
 
     def write(file: Path) -> None:
@@ -60,12 +60,12 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: its metadata are no table; train again")
-    if metadata.pop(DIGEST, None) != _digest(tensors, metadata):
+    if metadata.pop(DIGEST, None) != digest_of(tensors, metadata):
         raise InputError(f"{path}: its content is not what was written (SHA-256); train again")
     return tensors, metadata
 
 
-def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
+def digest_of(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
     """SHA-256 of the metadata and of the tensors' names, types and bytes: safetensors itself does
     not notice a flipped bit."""
     described = {name: (array.dtype.str, array.shape) for name, array in tensors.items()}

@@ -1,15 +1,10 @@
 """The run directory: what is saved is loaded, and nothing damaged is believed."""
 
-import io
-import tracemalloc
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from xpmlp import MLP
 from xpmlp.backends import Backend

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xpmlp import MLP
-from xpmlp.errors import InputError
 from xpmlp.data.npy import read_npz
+from xpmlp.errors import InputError
 from xpmlp.runs import load_initial_weights
 
 MODEL = MLP((3, 2))

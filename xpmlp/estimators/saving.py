@@ -84,7 +84,7 @@ def load(cls: type, path: str | Path) -> Any:
         _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: no whole estimator ({error}); fit and save it again") from error
     return estimator
 

@@ -1,9 +1,9 @@
 """Runs of training as directories: begun from a recipe, saved on the way, gone on with.
 
-    begin_training                  the run that a recipe describes
-    RunDirectory                    where it leaves its recipe, model, history and summary
-    Checkpoints                     an observer that saves where it stands
-    load_checkpoint, Origin         where it stood, and what it began with
+begin_training                  the run that a recipe describes
+RunDirectory                    where it leaves its recipe, model, history and summary
+Checkpoints                     an observer that saves where it stands
+load_checkpoint, Origin         where it stood, and what it began with
 """
 
 from xpmlp.runs.beginning import begin_training, load_initial_weights

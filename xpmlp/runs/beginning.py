@@ -7,10 +7,10 @@ import numpy as np
 
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import Dataset, hold_out
+from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe
-from xpmlp.data.npy import read_npz
 from xpmlp.training import Training
 
 

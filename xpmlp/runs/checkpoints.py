@@ -124,7 +124,7 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
         origin = Origin(
             dict(metadata["settings"]), str(metadata["data"]), dict(metadata["versions"])
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         said = fault(error)
         raise InputError(f"{run.checkpoint}: no checkpoint ({said}); train again") from error
     return snapshot, origin

@@ -236,7 +236,7 @@ class RunDirectory:
                 raise InputError(f"{parameters.dtype} {parameters.shape} are no parameters")
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
