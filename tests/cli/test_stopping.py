@@ -1,6 +1,7 @@
 """Runs that do not reach their end: signals, --resume, divergence, readers that leave."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -208,7 +209,7 @@ def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: s
 
 
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", 1.0)
+    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
 
     class Off(Interruption):
         def on_tick(self, training: Training, /) -> None:
