@@ -54,7 +54,11 @@ def fetch(
 
     def refuse_downgrade(response: requests.Response, **_: object) -> None:
         if target := response.headers.get("location"):
-            check(urljoin(response.url, target))
+            try:
+                check(urljoin(response.url, target))
+            except InputError:
+                response.close()
+                raise
 
     def download(url: str, target: str, _: object) -> None:
         """What pooch calls, with the path of a temporary file."""

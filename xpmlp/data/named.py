@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xpmlp.data.dataset import Dataset, Split, load_idx_directory
+from xpmlp.data.dataset import FILE_NAME, Dataset, Split, load_idx_directory
 from xpmlp.data.fetching import File, fetch
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
@@ -151,11 +151,8 @@ def _is_whole(directory: Path) -> bool:
         names = [entry.name for entry in directory.iterdir()]
     except OSError:
         return False
-    parts = (("train-images",), ("train-labels",), ("t10k-images", "test-images"))
-    return all(
-        any(key in name and "idx" in name for name in names for key in keys)
-        for keys in (*parts, ("t10k-labels", "test-labels"))
-    )
+    found = [match for name in names if (match := FILE_NAME.fullmatch(name))]
+    return len({(match["part"] == "train", match["kind"]) for match in found}) == 4
 
 
 def _fill(directory: Path, wanted: Named, fetch: Callable[..., Path]) -> None:

@@ -13,6 +13,9 @@ from xpmlp.errors import InputError
 
 MNIST = "mnist"
 
+DATA_NAMES = (MNIST, *NAMED)
+"""Names that are no paths."""
+
 
 def load_data(source: str) -> Dataset:
     """The data set of that name, or in the file or directory at that path.
@@ -28,12 +31,12 @@ def load_data(source: str) -> Dataset:
         return load_named(source)
     path = Path(source)
     try:
-        if path.is_dir():
-            return _load_directory(path, source)
-        exists = path.exists()
+        is_directory, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{shown(source)}: {cause}; give {_choices()}") from error
+    if is_directory:
+        return _load_directory(path, source)
     if exists and path.suffix == ".npz":
         return load_npz(source)
     if exists and path.suffix in SUFFIXES:
@@ -43,7 +46,10 @@ def load_data(source: str) -> Dataset:
 
 
 def _load_directory(path: Path, source: str) -> Dataset:
-    names = [entry.name for entry in path.iterdir()]
+    try:
+        names = [entry.name for entry in path.iterdir()]
+    except OSError as error:
+        raise InputError(f"{shown(source)}: {error.strerror}; give {_choices()}") from error
     kinds = {
         "IDX files": (load_idx_directory, any("-idx" in name or ".idx" in name for name in names)),
         ".npy files": (
@@ -70,6 +76,6 @@ def _load_directory(path: Path, source: str) -> Dataset:
 
 def _choices() -> str:
     return (
-        f"{MNIST}, {', '.join(NAMED)}, a directory of IDX, .npy, table or picture files, or a "
+        f"{', '.join(DATA_NAMES)}, a directory of IDX, .npy, table or picture files, or a "
         "file .npz, .csv or .parquet"
     )

@@ -37,9 +37,10 @@ class Table(NamedTuple):
 def load_table(path: FilePath, name: str | None = None) -> Dataset:
     """Load one `.csv` or `.parquet` file; a tenth of its rows becomes the test set.
 
-    Every column but the labels' is a value of X: a number, taken as it is (a Parquet file of
-    bytes alone has pixels). Text labels become class numbers in sorted order. Raises `InputError` for missing values, with their row, and
-    whatever else is no table of numbers.
+    Every column but the labels' is a value of X: a number, taken as it is, but that a Parquet file
+    of uint8 alone has pixels from 0 to 255. Text labels become class numbers in sorted order.
+    Raises `InputError` for missing values, with their row, and whatever else is no table of
+    numbers.
     """
     table = _read(path)
     where = _shown_with_label(path, table)
