@@ -32,6 +32,13 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
             f"{name}: a picture is read as (rows, columns), the network takes shape "
             f"{tuple(image_shape)}; give its rows as an .npy file"
         )
+    grey = read_grey(path)
+    return _fit(grey, _background(grey), (image_shape[0], image_shape[1]))
+
+
+def read_grey(path: FilePath) -> np.ndarray:
+    """The same picture in its own size, (rows, columns) uint8, light on dark."""
+    name = shown(path)
     with opened(path) as file:
         try:
             grey = _decode(file, name)
@@ -46,11 +53,14 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
             raise InputError(
                 f"{name}: not a picture that Pillow can read ({cause}); give a whole PNG file"
             ) from error
+    background = _background(grey)
+    return 255 - grey if background >= LIGHT else grey
+
+
+def _background(grey: np.ndarray) -> int:
+    """The median of the border."""
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    background = int(np.median(border))
-    if background >= LIGHT:
-        grey, background = 255 - grey, 255 - background
-    return _fit(grey, background, (image_shape[0], image_shape[1]))
+    return int(np.median(border))
 
 
 def _decode(file: BinaryIO, name: str) -> np.ndarray:
