@@ -1,5 +1,6 @@
 """Pictures and arrays given to a trained network, made to look like its training data."""
 
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from xpmlp.data.dataset import check_rows
 from xpmlp.data.npy import held, map_npy
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
+
+PIXELS_PER_BYTE = 1032
+"""What a byte of a picture can hold at most: a pixel of a byte, at deflate's best. A header that
+promises more is no picture's, or that of one made to fill the memory."""
 
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
@@ -70,9 +75,16 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image: Image.Image = Image.open(file)
+        # From memory, where reading as much as a header asks for takes no more than there is.
+        content = file.read()
+        image: Image.Image = Image.open(io.BytesIO(content))
         if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
             raise InputError(f"{name}: an EPS file is a program; give a PNG file")
+        if image.width * image.height > PIXELS_PER_BYTE * len(content):
+            raise InputError(
+                f"{name}: {image.width:,} x {image.height:,} pixels promised by {len(content):,} "
+                f"bytes, at most {PIXELS_PER_BYTE:,} a byte are believed; give a whole PNG file"
+            )
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise InputError(f"{name}: a floating-point picture; save it with 8 or 16 bits")
