@@ -184,8 +184,11 @@ def _collect(
     if not done:
         raise InputError(f"{where}: no rows; give a table with rows")
     X = np.concatenate(blocks)
-    if X.dtype == np.float64 and (X.astype(np.float32) == X).all():
-        X = X.astype(np.float32)  # Nothing is lost, and half the memory won.
+    if X.dtype == np.float64:
+        with np.errstate(all="ignore"):  # of numbers that float32 has not
+            narrow = X.astype(np.float32)
+        if (narrow == X).all():
+            X = narrow  # Nothing is lost, and half the memory won.
     return Table(X, np.concatenate(labels), columns, label)
 
 
