@@ -12,6 +12,7 @@ parser; the exit status is 1 if anything was found.
 
 import argparse
 import contextlib
+import copy
 import gzip
 import io
 import json
@@ -302,11 +303,11 @@ def spoil(table: dict[str, Any], chance: random.Random) -> None:
     if way == 0:
         table.pop(name, None)
     elif way == 1:
-        table[chance.choice(("x", "", "__class__"))] = chance.choice(VALUES)
+        table[chance.choice(("x", "", "__class__"))] = copy.deepcopy(chance.choice(VALUES))
     elif isinstance(table.get(name), list) and table[name]:
-        table[name][chance.randrange(len(table[name]))] = chance.choice(VALUES)
+        table[name][chance.randrange(len(table[name]))] = copy.deepcopy(chance.choice(VALUES))
     else:
-        table[name] = chance.choice(VALUES)
+        table[name] = copy.deepcopy(chance.choice(VALUES))
 
 
 if __name__ == "__main__":
