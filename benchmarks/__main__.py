@@ -6,6 +6,7 @@
     processes   from process start to a trained model: seconds and peak memory
     scaling     a step's cost against width, depth, batch and members
     estimators  MLPClassifier beside scikit-learn's: fit, partial_fit, predict
+    checkpoints what they cost, and how long a run takes to go on from one
     charts      draw the README's pictures from records
     all         everything but the charts, each in a process of its own
 
@@ -79,7 +80,7 @@ def run_part(options: argparse.Namespace) -> int:
     if options.part == "threads":
         for name in VARIABLES:
             os.environ.pop(name, None)
-    elif options.part not in ("processes", "estimators") or options.threads:
+    elif options.part not in ("processes", "estimators", "checkpoints") or options.threads:
         pin(options.threads or 1)
     failed = []
     for stem, record, text in PARTS[options.part](options):
@@ -215,6 +216,15 @@ def estimators(options: argparse.Namespace) -> Found:
     return [("estimators" + "-one-core" * (options.threads == 1), record, "\n".join(lines))]
 
 
+def checkpoints(options: argparse.Namespace) -> Found:
+    from benchmarks.checkpoints import checkpoint_table, measure_checkpoints
+    from benchmarks.tables import machine_lines
+
+    record = measure_checkpoints(rounds=options.rounds or (2 if options.quick else 9))
+    lines = [*machine_lines(record["machine"]), "", checkpoint_table(record)]
+    return [("checkpoints", record, "\n".join(lines))]
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "training": training,
     "inference": inference,
@@ -222,6 +232,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Found]] = {
     "processes": processes,
     "scaling": scaling,
     "estimators": estimators,
+    "checkpoints": checkpoints,
 }
 
 
@@ -255,7 +266,7 @@ def plan(device: str, *, quick: bool, cores: int) -> list[list[str]]:
         parts.append(["training", "--network", "huge", *every_core])
     parts += [["inference"], ["processes"], ["scaling"], ["estimators"]]
     if device == "cpu":
-        parts.append(["estimators", "--threads", "1"])
+        parts += [["estimators", "--threads", "1"], ["checkpoints"]]
         parts += [["threads"], ["threads", "--busy"]]
         if not quick:
             parts.insert(4, ["inference", *every_core])

@@ -12,7 +12,21 @@ import xpmlp
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "xpmlp").rglob("*.py"))
-OPTIONAL = ("cupy", "jax", "torch", "sklearn", "matplotlib", "mpi4py", "onnx", "pydantic", "typer")
+OPTIONAL = (
+    "cupy",
+    "jax",
+    "torch",
+    "sklearn",
+    "matplotlib",
+    "mpi4py",
+    "onnx",
+    "pydantic",
+    "typer",
+    "pyarrow",
+    "pooch",
+    "requests",
+    "PIL",
+)
 
 
 def test_the_public_names_are_these() -> None:

@@ -122,7 +122,7 @@ def test_records_are_named_after_what_is_not_the_default() -> None:
 def test_all_is_every_part_and_the_quick_form_is_less() -> None:
     full, quick = plan("cpu", quick=False, cores=2), plan("cpu", quick=True, cores=2)
     assert {part for part, *_ in full} == {
-        "training", "inference", "threads", "processes", "scaling", "estimators",
+        "training", "inference", "threads", "processes", "scaling", "estimators", "checkpoints",
     }  # fmt: skip
     assert all(part in full for part in quick)
     assert len(quick) < len(full)

@@ -1,6 +1,7 @@
 """Runs that do not reach their end: signals, --resume, divergence, readers that leave."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -208,7 +209,7 @@ def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: s
 
 
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", 1.0)
+    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
 
     class Off(Interruption):
         def on_tick(self, training: Training, /) -> None:
@@ -337,6 +338,32 @@ def test_a_run_that_diverges_late_keeps_the_epochs_before(
     assert "nan at iteration 51 (epoch 3, step 1)" in said.err
     assert "the state after 2 epochs is kept in r" in said.err
     assert_same_run(trained, Path("r"))
+
+
+# Devices that leave
+
+
+def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
+    command, slow, unbroken: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def unplugged(*_: object) -> None:
+        raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
+
+    class Unplug(Interruption):
+        def on_epoch(self, training: Training, /) -> None:
+            if training.epoch == 2:
+                monkeypatch.setattr(training.engine, "run", unplugged)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xpmlp.cli.train.Interruption", Unplug)
+        said = command(*slow, "--out", "r")
+    assert said.status == 4
+    *_, last = said.err.splitlines()
+    assert "numpy on cpu was lost in epoch 3, step 1 (cudaErrorIllegalAddress" in last
+    assert last.endswith("the state after 2 epochs is kept in r; go on with xpmlp train --resume r")
+    assert load_checkpoint(RunDirectory(tmp_path / "r"))[0].epoch == 2
+    assert command("train", "--resume", "r").status == 0
+    assert_same_run(unbroken, tmp_path / "r")
 
 
 # Readers that leave

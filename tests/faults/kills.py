@@ -10,6 +10,7 @@ training and writing; what kills it is SIGKILL, after a time drawn from 0 to tha
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    checkpoints.SHARE = 1.0  # a checkpoint at every occasion, whatever it costs
+    checkpoints.SHARE = math.inf  # a checkpoint at every occasion, whatever it costs
     chance = random.Random(asked.seed)  # noqa: S311
     total = 0
     with tempfile.TemporaryDirectory(prefix="kills") as folder, contextlib.chdir(folder):

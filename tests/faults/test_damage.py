@@ -7,7 +7,18 @@ import pytest
 
 from xpmlp.errors import InputError
 
-NAMES = ("idx", "idx.gz", "npz", "dataset.npz", "checkpoint", "model", "config", "image")
+NAMES = (
+    "idx",
+    "idx.gz",
+    "npz",
+    "dataset.npz",
+    "csv",
+    "parquet",
+    "checkpoint",
+    "model",
+    "config",
+    "image",
+)
 INPUTS = 600
 
 
@@ -41,5 +52,5 @@ def test_every_byte_and_every_end(name: str, way: str, tmp_path: Path) -> None:
             lines = []
             assert parser.same is None or parser.same(found)
             # Of a text, fewer lines may be whole; what counts its bytes may not.
-            assert way == "flipped" or name in ("config", "image"), place
+            assert way == "flipped" or name in ("config", "csv", "image"), place
         assert len(lines) <= 1

@@ -24,7 +24,10 @@ DeviceOption = Annotated[
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", help="mnist, or a directory with its four IDX files, plain or .gz."),
+    typer.Option(
+        "--data",
+        help="mnist, fashion-mnist, kmnist, emnist-balanced, or a file or directory of data.",
+    ),
 ]
 HiddenOption = Annotated[
     str | None, typer.Option("--hidden", help="Widths of the hidden layers, such as 64,32.")

@@ -1,6 +1,7 @@
 """Examples: files become checked rows and labels, on the host and in NumPy alone.
 
-    load_data                         a data set by the name that a recipe gives
+    load_data                         a data set by the name or the path that a recipe gives
+    DATA_NAMES                        the names
     load_mnist, load_idx_directory    a data set: rows (n, l0) and labels (n,) to train and to test
     dataset_of, check_split           the same from arrays of one's own
     hold_out                          rows to train on, and a share to validate on
@@ -30,12 +31,12 @@ from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
-from xpmlp.data.sources import MNIST, load_data
+from xpmlp.data.sources import DATA_NAMES, load_data
 from xpmlp.data.sparse import SparseRows
 
 __all__ = [
+    "DATA_NAMES",
     "HOST_ROWS",
-    "MNIST",
     "Dataset",
     "MappedRows",
     "SparseRows",

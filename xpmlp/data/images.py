@@ -1,5 +1,6 @@
 """Pictures and arrays given to a trained network, made to look like its training data."""
 
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from xpmlp.data.dataset import check_rows
 from xpmlp.data.npy import held, map_npy
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
+
+PIXELS_PER_BYTE = 1032
+"""What a byte of a picture can hold at most: a pixel of a byte, at deflate's best. A header that
+promises more is no picture's, or that of one made to fill the memory."""
 
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
@@ -32,6 +37,13 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
             f"{name}: a picture is read as (rows, columns), the network takes shape "
             f"{tuple(image_shape)}; give its rows as an .npy file"
         )
+    grey = read_grey(path)
+    return _fit(grey, _background(grey), (image_shape[0], image_shape[1]))
+
+
+def read_grey(path: FilePath) -> np.ndarray:
+    """The same picture in its own size, (rows, columns) uint8, light on dark."""
+    name = shown(path)
     with opened(path) as file:
         try:
             grey = _decode(file, name)
@@ -46,11 +58,14 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
             raise InputError(
                 f"{name}: not a picture that Pillow can read ({cause}); give a whole PNG file"
             ) from error
+    background = _background(grey)
+    return 255 - grey if background >= LIGHT else grey
+
+
+def _background(grey: np.ndarray) -> int:
+    """The median of the border."""
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    background = int(np.median(border))
-    if background >= LIGHT:
-        grey, background = 255 - grey, 255 - background
-    return _fit(grey, background, (image_shape[0], image_shape[1]))
+    return int(np.median(border))
 
 
 def _decode(file: BinaryIO, name: str) -> np.ndarray:
@@ -60,9 +75,16 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image: Image.Image = Image.open(file)
+        # From memory, where reading as much as a header asks for takes no more than there is.
+        content = file.read()
+        image: Image.Image = Image.open(io.BytesIO(content))
         if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
             raise InputError(f"{name}: an EPS file is a program; give a PNG file")
+        if image.width * image.height > PIXELS_PER_BYTE * len(content):
+            raise InputError(
+                f"{name}: {image.width:,} x {image.height:,} pixels promised by {len(content):,} "
+                f"bytes, at most {PIXELS_PER_BYTE:,} a byte are believed; give a whole PNG file"
+            )
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise InputError(f"{name}: a floating-point picture; save it with 8 or 16 bits")

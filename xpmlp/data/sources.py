@@ -1,11 +1,81 @@
 """Where examples come from, by the name that a recipe gives."""
 
+from pathlib import Path
+
+from xpmlp.data.arrays import load_npy_directory, load_npz, names_of
 from xpmlp.data.dataset import Dataset, load_idx_directory
+from xpmlp.data.folders import has_image_folders, load_image_folders
 from xpmlp.data.mnist import load_mnist
+from xpmlp.data.named import NAMED, load_named
+from xpmlp.data.opening import shown
+from xpmlp.data.tables import SUFFIXES, load_table, load_table_directory
+from xpmlp.errors import InputError
 
 MNIST = "mnist"
 
+DATA_NAMES = (MNIST, *NAMED)
+"""Names that are no paths."""
+
 
 def load_data(source: str) -> Dataset:
-    """The data set inside the package, `mnist`, or the directory of IDX files at that path."""
-    return load_mnist() if source == MNIST else load_idx_directory(source)
+    """The data set of that name, or in the file or directory at that path.
+
+    Names are `mnist`, inside the package, and those of `NAMED`; a directory that is called like one
+    of them is `./kmnist`. A file is `.npz`, `.csv` or `.parquet`. A directory has MNIST's four IDX
+    files, or `.npy` files, or tables `train` and `test`, or pictures in folders of classes; its
+    content decides, and what could be two of these is refused, as is what is none, by `InputError`.
+    """
+    if source == MNIST:
+        return load_mnist()
+    if source in NAMED:
+        return load_named(source)
+    path = Path(source)
+    try:
+        is_directory, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(f"{shown(source)}: {cause}; give {_choices()}") from error
+    if is_directory:
+        return _load_directory(path, source)
+    if exists and path.suffix == ".npz":
+        return load_npz(source)
+    if exists and path.suffix in SUFFIXES:
+        return load_table(source)
+    said = "not a kind of file that is read" if exists else "No such file or directory"
+    raise InputError(f"{shown(source)}: {said}; give {_choices()}")
+
+
+def _load_directory(path: Path, source: str) -> Dataset:
+    try:
+        names = [entry.name for entry in path.iterdir()]
+    except OSError as error:
+        raise InputError(f"{shown(source)}: {error.strerror}; give {_choices()}") from error
+    kinds = {
+        "IDX files": (load_idx_directory, any("-idx" in name or ".idx" in name for name in names)),
+        ".npy files": (
+            load_npy_directory,
+            bool(names_of(name.removesuffix(".npy") for name in names if name.endswith(".npy"))),
+        ),
+        "tables": (
+            load_table_directory,
+            any(f"train{suffix}" in names or f"test{suffix}" in names for suffix in SUFFIXES),
+        ),
+        "folders of pictures": (load_image_folders, has_image_folders(path)),
+    }
+    found = [kind for kind, (_, is_there) in kinds.items() if is_there]
+    if len(found) > 1:
+        raise InputError(
+            f"{shown(source)}: has {' and '.join(found)}; put each data set into a directory of "
+            "its own"
+        )
+    if not found and any(name.endswith(".npy") for name in names):
+        found = [".npy files"]  # whose names it tells
+    load, _ = kinds[found[0] if found else "IDX files"]
+    return load(source)
+
+
+def _choices() -> str:
+    return (
+        f"{', '.join(DATA_NAMES)}, a directory of IDX, .npy, table or picture files, or a "
+        "file .npz, .csv or .parquet"
+    )

@@ -1,6 +1,7 @@
 """Data sets in tables: CSV and Parquet, read block by block by pyarrow (extra `tables`)."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ LABELS = ("label", "class", "target", "y")
 ROWS = 1 << 16
 """Rows of a block of a Parquet file; a CSV file's blocks are pyarrow's, of 1 MiB."""
 
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+"""A number as text; what Python takes for one besides, such as 1_000 or infinity, is a name."""
+
 
 class Table(NamedTuple):
     """X (n, l0) and the labels' column (n,) as it stands: numbers, or text as objects."""
@@ -33,9 +37,10 @@ class Table(NamedTuple):
 def load_table(path: FilePath, name: str | None = None) -> Dataset:
     """Load one `.csv` or `.parquet` file; a tenth of its rows becomes the test set.
 
-    Every column but the labels' is a value of X: a number, taken as it is. Text labels become
-    class numbers in sorted order. Raises `InputError` for missing values, with their row, and
-    whatever else is no table of numbers.
+    Every column but the labels' is a value of X: a number, taken as it is, but that a Parquet file
+    of uint8 alone has pixels from 0 to 255. Text labels become class numbers in sorted order.
+    Raises `InputError` for missing values, with their row, and whatever else is no table of
+    numbers.
     """
     table = _read(path)
     where = _shown_with_label(path, table)
@@ -179,8 +184,11 @@ def _collect(
     if not done:
         raise InputError(f"{where}: no rows; give a table with rows")
     X = np.concatenate(blocks)
-    if X.dtype == np.float64 and (X.astype(np.float32) == X).all():
-        X = X.astype(np.float32)  # Nothing is lost, and half the memory won.
+    if X.dtype == np.float64:
+        with np.errstate(all="ignore"):  # of numbers that float32 has not
+            narrow = X.astype(np.float32)
+        if (narrow == X).all():
+            X = narrow  # Nothing is lost, and half the memory won.
     return Table(X, np.concatenate(labels), columns, label)
 
 
@@ -199,7 +207,7 @@ def _refuse_missing(batch: Any, names: Sequence[str], before: int, where: str) -
 def _numbers(column: Any) -> np.ndarray:
     """A column without missing values, (n,); truth values are 0 and 1."""
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
-    return values.astype(np.uint8) if values.dtype == bool else values
+    return values.astype(np.int8) if values.dtype == bool else values  # not uint8: no pixels
 
 
 def _label_values(column: Any, where: str, label: str, pa: Any) -> np.ndarray:
@@ -220,7 +228,7 @@ def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
     for kind in (np.int64, np.float64):
         try:
             return [_as(kind, column) for column in columns]
-        except (ValueError, OverflowError):
+        except ValueError:
             continue
     classes = sorted({str(value) for value in columns[0]})
     numbers = {value: number for number, value in enumerate(classes)}
@@ -243,8 +251,10 @@ def _unknown(texts: Sequence[str], known: dict[str, int]) -> Iterator[tuple[int,
 
 def _as(kind: type[np.generic], column: np.ndarray) -> np.ndarray:
     """A column of labels as such numbers; `ValueError` where that would change them."""
-    if column.dtype.kind == "f" and kind is np.int64:
+    if column.dtype == object:
+        if not all(NUMBER.fullmatch(text) for text in column):
+            raise ValueError("text")
+        column = np.array([float(text) for text in column])
+    if kind is np.int64 and column.dtype.kind == "f" and (column != np.trunc(column)).any():
         raise ValueError("numbers with a fraction are no classes")
-    if column.dtype.kind in "ui" or column.dtype.kind == "f":
-        return column.astype(kind)
-    return np.array([kind(text) for text in column], kind)  # type: ignore[call-arg]
+    return column.astype(kind)

@@ -25,7 +25,7 @@ from pydantic import (
 from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.backends import BACKENDS, PRECISIONS, Backend
 from xpmlp.checks import check_range, nearest
-from xpmlp.data import MNIST, Split
+from xpmlp.data import DATA_NAMES, Split
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file
 from xpmlp.network import (
@@ -162,10 +162,10 @@ PLATEAU = "plateau"
 class Recipe(BaseModel):
     """A run of training as data. Every field is an option of `xpmlp train` or `--set FIELD=...`.
 
-    `data` is `mnist` or a directory of IDX files; `initial_weights` an .npz file or empty;
-    `device` is empty for the backend's first; `threads` is 0 to find the best number of them.
-    What is None takes its usual value for the optimizer or the schedule, and must stay None where
-    that has no such setting. The fields are explained in `xpmlp.network.Objective`,
+    `data` is what `load_data` takes: a name such as `mnist`, or a path; `initial_weights` an .npz
+    file or empty; `device` is empty for the backend's first; `threads` is 0 to find the best number
+    of them. What is None takes its usual value for the optimizer or the schedule, and must stay
+    None where that has no such setting. The fields are explained in `xpmlp.network.Objective`,
     `xpmlp.training.Descent` and `xpmlp.training.Control`; `validation` is the share of the training
     rows that is held out, and `schedule = "plateau"` lets the history decide.
     """
@@ -410,7 +410,7 @@ class Recipe(BaseModel):
         }
         if not self.threads:
             changes["threads"] = self.best_threads(backend)
-        if self.data != MNIST:
+        if self.data not in DATA_NAMES:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:
             changes["initial_weights"] = str(Path(self.initial_weights).absolute())

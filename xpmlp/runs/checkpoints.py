@@ -149,8 +149,8 @@ class Checkpoints(Observer):
     """Saves where a run stands: before its first step, after every epoch, every so many steps or
     seconds, and at its end.
 
-    One that would take more than `SHARE` of the time since the last waits for the next occasion,
-    and one whose parameters are no numbers is not written. Where the disk refuses, training goes
+    One that would take more than `SHARE` of the run's time so far waits for the next occasion, and
+    one whose parameters are no numbers is not written. Where the disk refuses, training goes
     on, with one warning, and the next occasion tries again; the last one's refusal is an
     `InputError`.
     """
@@ -169,7 +169,8 @@ class Checkpoints(Observer):
         self.every = every
         self.seconds = seconds
         self._clock = clock
-        self._written = self._cost = 0.0
+        self._began = self._written = clock()
+        self._cost = self._spent = 0.0
         self._saved: tuple[int, int] | None = None
         self._is_refused = False
 
@@ -193,7 +194,8 @@ class Checkpoints(Observer):
 
     @property
     def _may_write(self) -> bool:
-        return self._clock() - self._written >= self._cost * (1.0 / SHARE - 1.0)
+        """Whether one like the last, and one at the end, would stay within the share."""
+        return self._spent + 2.0 * self._cost <= SHARE * (self._clock() - self._began)
 
     def _try(self, snapshot: Snapshot) -> None:
         try:
@@ -216,3 +218,4 @@ class Checkpoints(Observer):
         finally:
             self._written = self._clock()
             self._cost = self._written - began
+            self._spent += self._cost

@@ -1,0 +1,160 @@
+"""Pictures in folders of classes: numbered, of one size, and from nowhere else."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xpmlp.data import Dataset, load_data, load_mnist, read_image
+from xpmlp.errors import InputError
+
+DIGITS = load_mnist().test
+PICTURES = DIGITS.X[:40].reshape(40, 28, 28)
+
+
+def load(path: Path) -> Dataset:
+    return load_data(str(path))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert message.startswith(str(path))
+    assert ";" in message
+    return message
+
+
+def save(path: Path, picture: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twenty cats and twenty dogs, light on dark and dark on light."""
+    for number, picture in enumerate(PICTURES):
+        folder = "dog" if number % 2 else "cat"
+        save(
+            tmp_path / "pets" / folder / f"{number:02}.png",
+            picture if number % 3 else 255 - picture,
+        )
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Path:
+    for number, picture in enumerate(PICTURES):
+        label = DIGITS.labels[number]
+        save(tmp_path / "ink" / "train" / str(label) / f"{number:02}.png", picture)
+        save(tmp_path / "ink" / "test" / str(label) / f"{number:02}.bmp", picture)
+    return tmp_path / "ink"
+
+
+def test_a_tenth_of_each_class_is_held_out(root: Path) -> None:
+    found = load(root)
+    assert (found.name, found.image_shape, found.where) == ("pets", (28, 28), str(root))
+    assert found.train.X.shape == (36, 784)
+    assert found.train.X.dtype == np.uint8
+    assert np.bincount(found.train.labels).tolist() == [18, 18]
+    assert np.bincount(found.test.labels).tolist() == [2, 2]
+    known = {picture.tobytes(): number % 2 for number, picture in enumerate(PICTURES)}
+    for part in (found.train, found.test):
+        for X, label in zip(part.X, part.labels, strict=True):
+            assert known[X.tobytes()] == label
+    assert load(root).digest == found.digest
+
+
+def test_what_is_trained_on_is_what_predict_sees(root: Path) -> None:
+    file = root / "cat" / "00.png"
+    seen = read_image(file).tobytes()
+    found = load(root)
+    assert any(X.tobytes() == seen for part in (found.train, found.test) for X in part.X)
+
+
+def test_train_and_test_have_folders_of_their_own(split: Path) -> None:
+    found = load(split)
+    order = np.argsort(DIGITS.labels[:40], kind="stable")
+    for part in (found.train, found.test):
+        np.testing.assert_array_equal(part.labels, DIGITS.labels[:40][order])
+        np.testing.assert_array_equal(part.X.reshape(40, 28, 28), PICTURES[order])
+
+
+def test_folders_that_are_numbers_are_the_numbers(tmp_path: Path) -> None:
+    for number in (2, 10, 3):
+        for copy in range(4):
+            save(tmp_path / str(number) / f"{copy}.png", PICTURES[0])
+    found = load(tmp_path)
+    assert set(found.train.labels.tolist()) == {2, 3, 10}
+    save(tmp_path / "03" / "0.png", PICTURES[0])
+    assert "two folders are one number" in refusal(tmp_path)
+
+
+def test_another_size_is_refused_with_its_path(root: Path, split: Path) -> None:
+    odd = save(root / "dog" / "odd.png", PICTURES[0][:27])
+    message = refusal(root)
+    assert message.startswith(f"{odd}: 27 x 28 pixels, the others have 28 x 28;")
+    odd = save(split / "test" / "3" / "odd.png", PICTURES[0][:, :20])
+    assert refusal(split).startswith(f"{odd}: 28 x 20 pixels")
+
+
+def test_files_that_do_not_belong_there(root: Path) -> None:
+    (root / ".DS_Store").write_bytes(b"hidden files are passed over")
+    (root / "cat" / ".hidden.png").write_bytes(b"")
+    load(root)
+    (root / "cat" / "notes.txt").write_text("nine lives")
+    assert "notes.txt: not a picture (.png, " in refusal(root)
+    (root / "cat" / "notes.txt").unlink()
+    (root / "README").write_text("pets")
+    assert "README: a file beside the folders of classes" in refusal(root)
+    (root / "README").unlink()
+    broken = root / "cat" / "00.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    assert f"{broken}: not a picture that Pillow can read" in refusal(root)
+
+
+def test_classes_that_differ(split: Path) -> None:
+    save(split / "test" / "ten" / "a.png", PICTURES[0])
+    assert "test/ten: a class that" in refusal(split)
+    (split / "test").rename(split.parent / "elsewhere")
+    assert "only train of the folders train and test" in refusal(split)
+
+
+def test_links_stay_inside(root: Path, tmp_path: Path) -> None:
+    (root / "cat" / "again.png").symlink_to(root / "cat" / "00.png")
+    assert len(load(root).train.labels) == 37
+    outside = save(tmp_path / "secret" / "a.png", PICTURES[0])
+    link = root / "cat" / "link.png"
+    link.symlink_to(outside)
+    assert refusal(root).startswith(f"{link}: a link that leads out of {root}")
+    link.unlink()
+    (root / "bird").symlink_to(outside.parent)
+    assert "bird: a link that leads out of" in refusal(root)
+    (root / "bird").unlink()
+    link.symlink_to(link)
+    assert refusal(root)
+
+
+def test_decompression_bombs(root: Path) -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0))
+    content = (
+        b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    (root / "cat" / "bomb.png").write_bytes(content)
+    message = refusal(root)
+    assert "bomb.png" in message
+    assert "decompression bomb" in message
+
+
+def test_more_pictures_than_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpmlp.data.folders.host_memory", lambda: 1000)
+    assert "are 31,360 bytes, half of this machine's memory is 500" in refusal(root)

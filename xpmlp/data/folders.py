@@ -1,0 +1,133 @@
+"""Data sets of pictures in folders, one for each class, read by Pillow."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xpmlp.backends.base import host_memory
+from xpmlp.data.dataset import Dataset, dataset_held_out, dataset_of
+from xpmlp.data.images import read_grey
+from xpmlp.data.opening import FilePath, shown
+from xpmlp.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
+
+PARTS = ("train", "test")
+
+
+def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
+    """Load `DIR/train/CLASS/*.png` and `DIR/test/CLASS/*.png`, or `DIR/CLASS/*.png`.
+
+    In the second form a tenth of each class becomes the test set. Pictures are made light on dark
+    as `read_image` makes them, so that `xpmlp predict` sees what was trained on; all have one size.
+    A class's number is its folder's name if all are numbers, else its place among the sorted names.
+
+    Raises `InputError`, with the path, for a picture of another size or that Pillow cannot decode
+    or takes for a decompression bomb, for other files, and for a link that leads out of DIR.
+    """
+    root, where = Path(path), shown(path)
+    name = name or root.resolve().name
+    parts = [part for part in PARTS if (root / part).is_dir()]
+    is_split = len(parts) == len(PARTS)
+    if parts and not is_split:
+        raise InputError(
+            f"{where}: only {parts[0]} of the folders {' and '.join(PARTS)}; give both, or the "
+            "folders of classes alone"
+        )
+    tops = [root / part for part in PARTS] if is_split else [root]
+    classes = [_classes(top, root) for top in tops]
+    numbers = _numbered(list(classes[0]), where=where)
+    for extra in sorted(set(classes[-1]) - set(numbers)):
+        raise InputError(
+            f"{shown(tops[-1] / extra)}: a class that {shown(tops[0])} does not have; add pictures "
+            "of it there or take it away"
+        )
+    shape: tuple[int, int] | None = None
+    pairs = []
+    for found in classes:
+        files = [file for pictures in found.values() for file in pictures]
+        labels = [numbers[label] for label, pictures in found.items() for _ in pictures]
+        X = _read(files, shape)
+        shape = X.shape[1:]
+        pairs.append((X, np.array(labels, np.int64)))
+    if is_split:
+        return dataset_of(name, train=pairs[0], test=pairs[1], where=where)
+    return dataset_held_out(name, *pairs[0], where=where)
+
+
+def has_image_folders(path: Path) -> bool:
+    """Whether it looks like that: it has a folder with a picture, or with such folders."""
+    folders = [entry for entry in path.iterdir() if entry.is_dir()]
+    return any(
+        file.suffix.lower() in SUFFIXES
+        for folder in folders
+        for pattern in ("*", "*/*")
+        for file in folder.glob(pattern)
+    )
+
+
+def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
+    """The pictures of each class, both in sorted order; hidden files are passed over."""
+    found: dict[str, list[Path]] = {}
+    for folder in _entries(top, root):
+        if not folder.is_dir():
+            raise InputError(f"{shown(folder)}: a file beside the folders of classes; move it away")
+        found[folder.name] = _entries(folder, root)
+        for file in found[folder.name]:
+            if file.suffix.lower() not in SUFFIXES:
+                raise InputError(
+                    f"{shown(file)}: not a picture ({', '.join(SUFFIXES)}); move it away"
+                )
+    if not any(found.values()):
+        raise InputError(f"{shown(top)}: no pictures in folders of classes; add some")
+    return found
+
+
+def _entries(folder: Path, root: Path) -> list[Path]:
+    """What is in a folder, without hidden files; `InputError` for what lies outside the root."""
+    inside = root.resolve()
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        for entry in entries:
+            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+                raise InputError(
+                    f"{shown(entry)}: a link that leads out of {shown(root)}; put the file there"
+                )
+    except (OSError, RuntimeError) as error:  # a link to itself is one or the other
+        raise InputError(
+            f"{shown(folder)}: cannot be listed ({error}); give a folder that can"
+        ) from error
+    return entries
+
+
+def _numbered(names: Sequence[str], *, where: str) -> dict[str, int]:
+    """The class number of each folder."""
+    if not all(name.isdecimal() and name.isascii() for name in names):
+        return {name: number for number, name in enumerate(sorted(names))}
+    numbers = {name: int(name) for name in names}
+    if len(set(numbers.values())) < len(names):
+        raise InputError(f"{where}: two folders are one number, such as 1 and 01; rename one")
+    return numbers
+
+
+def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:
+    """The pictures, (n, rows, columns) uint8; `shape` is what they must have, if that is known."""
+    first = read_grey(files[0])
+    shape = first.shape if shape is None else shape
+    limit = (host_memory() or 1 << 62) // 2
+    if (wanted := len(files) * shape[0] * shape[1]) > limit:
+        raise InputError(
+            f"{shown(files[0].parent)}: {len(files):,} pictures of {shape[0]} x {shape[1]} are "
+            f"{wanted:,} bytes, half of this machine's memory is {limit:,}; make them smaller"
+        )
+    pictures = np.empty((len(files), *shape), np.uint8)
+    for number, file in enumerate(files):
+        picture = read_grey(file)
+        if picture.shape != shape:
+            raise InputError(
+                f"{shown(file)}: {picture.shape[0]} x {picture.shape[1]} pixels, the others have "
+                f"{shape[0]} x {shape[1]}; make all pictures one size"
+            )
+        pictures[number] = picture
+    return pictures
