@@ -95,3 +95,25 @@ def test_the_version_stands_in_one_place() -> None:
 
 def test_types_are_shipped() -> None:
     assert (ROOT / "xpmlp" / "py.typed").is_file()
+
+
+UNPICKLERS = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_unpickled_evaluated_or_started(path: Path) -> None:
+    """What SECURITY.md promises first."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [name.name for name in node.names]
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules = {name.partition(".")[0] for name in names}
+            assert not modules & (UNPICKLERS | {"subprocess", "runpy"}), path
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                assert node.func.id not in {"eval", "exec", "compile", "__import__"}, path
+            elif isinstance(node.func, ast.Attribute):
+                assert node.func.attr not in {"system", "popen", "execv", "spawnv"}, path
+            for keyword in node.keywords:
+                is_false = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+                assert keyword.arg != "allow_pickle" or is_false, path

@@ -1,5 +1,7 @@
 """Recipes: what is written is read, and nothing unknown is believed."""
 
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -377,3 +379,62 @@ def test_an_unknown_name_gets_the_nearest_valid_one(name: str, near: str) -> Non
 def test_a_name_that_is_near_to_none_gets_them_all() -> None:
     with pytest.raises(InputError, match=f"use {', '.join(Recipe.model_fields)}$"):
         load_recipe("lecture", ["xyzzy=1"])
+
+
+# What someone else wrote
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 100_000, "brackets within brackets"),
+        ("x = " + "{a=" * 10_000, "brackets within brackets"),
+        (".".join("a" * 200_000) + " = 1", "a key of more than 32 parts"),
+        ("[" + ".".join(['"\\""'] * 100_000) + "]", "a key of more than 32 parts"),
+        ("seed = 0\n" + "#" * (1 << 20), "more than 1,048,576 bytes"),
+        ("epochs = " + "9" * 5000, "no valid TOML"),
+    ],
+    ids=["arrays", "tables", "dotted", "quoted", "large", "digits"],
+)
+def test_a_file_that_is_made_to_take_time_or_memory(tmp_path: Path, text: str, said: str) -> None:
+    """Parsed as it stands, 100 kB of a dotted key take minutes and gigabytes."""
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    tracemalloc.start()
+    began = time.perf_counter()
+    try:
+        with pytest.raises(InputError, match=said) as caught:
+            load_recipe(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - began < 10
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    with (tmp_path / "a.toml").open("wb") as file:
+        file.truncate(1 << 34)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="more than 1,048,576 bytes"):
+            load_recipe(str(tmp_path / "a.toml"))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_value_for_each_of_all_members_has_room(tmp_path: Path) -> None:
+    each = [float(number) / 7.0 % 1.0 for number in range(4096)]
+    wanted = Recipe(
+        members=4096, learning_rate=[rate + 1e-9 for rate in each], weight_decay=each,
+        dropout=each, input_dropout=each, seed=[2**63 - 1 - number for number in range(4096)],
+    )  # fmt: skip
+    (tmp_path / "a.toml").write_text(wanted.to_toml())
+    assert load_recipe(str(tmp_path / "a.toml")) == wanted
+
+
+def test_a_setting_is_text_where_it_is_no_toml() -> None:
+    with pytest.raises(InputError, match="hidden="):
+        load_recipe("lecture", ["hidden=" + "[" * 20_000])

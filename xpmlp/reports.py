@@ -40,7 +40,8 @@ def plot_training(history: History, path: Path) -> None:
         accuracy_axes.set_title("Train Accuracy", color="darkblue", fontsize=40)
         accuracy_axes.set_xlabel("Epoch", fontsize=30)
         accuracy_axes.set_ylabel("Accuracy", fontsize=30)
-        accuracy_axes.set_yticks(accuracy_ticks(history.accuracy))
+        if history.accuracy.min(initial=1.0) >= -1.0:  # an R² may lie far below 0, or be NaN
+            accuracy_axes.set_yticks(accuracy_ticks(history.accuracy))
         loss_axes.tick_params(labelsize=30)
         accuracy_axes.tick_params(labelsize=30)
         figure.tight_layout()

@@ -200,7 +200,7 @@ def sweep(
 
 def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
-    assert training.control.validation is not None
+    assert training.control.validation is not None  # for the type checker # nosec B101
     found = evaluate(
         training.model,
         training.parameters,

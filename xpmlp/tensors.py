@@ -16,6 +16,10 @@ from xpmlp.files import refuse_special_file, write_atomically
 METADATA = "xpmlp"
 """The one metadata key of our safetensors files: several would be written in any order."""
 
+LARGEST = 1 << 24
+"""Characters of metadata: as JSON they may take 20 bytes of memory each. The names of a million
+columns, which an estimator keeps, have room."""
+
 DIGEST = "sha256"
 """The metadata that tells whether all the rest is what was written."""
 
@@ -28,6 +32,10 @@ def save_tensors(
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     digest = digest_of(contiguous, metadata)
     text = {METADATA: json.dumps({**metadata, DIGEST: digest}, sort_keys=True)}
+    if len(text[METADATA]) > LARGEST:
+        raise InputError(
+            f"{path}: more than {LARGEST:,} characters besides the arrays; shorten the names"
+        )
 
     def write(file: Path) -> None:
         try:
@@ -49,13 +57,15 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             text = (file.metadata() or {}).get(METADATA)
             if text is None:
                 raise InputError(f"{path}: not a file of xpmlp (no metadata); train again")
+            if len(text) > LARGEST:
+                raise InputError(f"{path}: more than {LARGEST:,} characters of metadata")
             metadata = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; train again") from error
     except InputError:
         raise
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: no whole file of xpmlp ({said}); train again") from error
     if not isinstance(metadata, dict):

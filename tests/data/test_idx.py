@@ -233,3 +233,17 @@ def test_what_the_format_lacks(tmp_path: Path, array: np.ndarray, says: str) -> 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No such file.*can be written"):
         write_idx(tmp_path / "none" / "a", np.zeros(3, np.uint8))
+
+
+def test_a_bomb_that_keeps_its_promise(tmp_path: Path, monkeypatch) -> None:
+    """What deflate can do is still no more than half of this machine's memory."""
+    size = 1 << 26
+    (tmp_path / "a").write_bytes(gzip.compress(header(8, size) + bytes(size)))
+    assert read_idx(tmp_path / "a").nbytes == size
+    monkeypatch.setattr("xpmlp.data.npy.host_memory", lambda: 2 * size)
+    tracemalloc.start()
+    try:
+        assert "too large for this memory" in refusal(tmp_path / "a")
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()

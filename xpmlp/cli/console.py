@@ -43,8 +43,14 @@ def say(text: str = "", *, style: str | None = None) -> None:
     output.print(_on_one_line(text), style=style, markup=False)
 
 
+LONGEST = 2000
+"""Characters of what was wrong: a file may have given the value that it quotes."""
+
+
 def complain(text: str) -> None:
-    """The one line that says what was wrong."""
+    """The one line that says what was wrong; of a very long one the beginning and the end."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
     errors.print(f"xpmlp: {_on_one_line(text)}", markup=False)
 
 

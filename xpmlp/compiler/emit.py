@@ -193,7 +193,7 @@ class _PartWriter:
 
     def _walk(self, length: int, reductions: list[Operation], stores: list[Operation]) -> None:
         """One loop along the axis: some reductions, and some results stored element by element."""
-        assert self.axis_name is not None
+        assert self.axis_name is not None  # for the type checker # nosec B101
         self.loop_lines, self.known_in_loop, self.loop_names = [], {}, {self.axis_name}
         before: list[str] = []
         after: list[str] = []

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from xpmlp.data.npy import DEFLATE_RATIO
+from xpmlp.data.npy import most_unpacked
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
@@ -45,7 +45,7 @@ def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:
             return _parse(file, name, size=size, most=size, sha256=sha256)
         try:
             with gzip.GzipFile(fileobj=file) as content:
-                return _parse(content, name, size=None, most=size * DEFLATE_RATIO, sha256=sha256)
+                return _parse(content, name, size=None, most=most_unpacked(size), sha256=sha256)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(
                 f"{name}: {size:,} bytes that are no whole gzip file ({error}); fetch it again"
@@ -85,8 +85,11 @@ def _parse(
         )
 
     if promised > most:
-        found = f"{size:,}" if size is not None else f"at most {most:,} decompressed"
-        raise wrong_size(found, "the file is truncated")
+        if size is not None:
+            raise wrong_size(f"{size:,}", "the file is truncated")
+        raise wrong_size(
+            f"at most {most:,} decompressed", "truncated, or too large for this memory"
+        )
     if size is not None and size > promised:
         raise wrong_size(f"{size:,}", "the file is too long")
     # NumPy leaves zeros out of this product, so an array without elements can still be too big.

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from xpmlp.backends.base import host_memory
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file
 
 DEFLATE_RATIO = 1032
 """Deflate's best, 258 bytes from two bits: zlib's technical notes, "Maximum Compression Factor"."""
+
+
+def most_unpacked(size: int) -> int:
+    """Bytes that a file of so many may become: what deflate can do, and half of the memory."""
+    return min(size * DEFLATE_RATIO, (host_memory() or sys.maxsize) // 2)
 
 
 def map_npy(path: FilePath) -> np.ndarray:
@@ -69,23 +76,29 @@ def read_npz(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
     names: Sequence[str] | None = None,
+    may_be_packed: bool = True,
 ) -> dict[str, np.ndarray]:
     """The real-valued arrays of an .npz file by name, without unpickling anything.
 
     With `shapes`, exactly these names are read, and each shape is compared with the header's
     before the array is allocated; with `names` these, and else all, as large as the file says that
-    they are, if so many bytes can come out of it.
+    they are, if so many bytes can come out of it and are no more than half of the memory.
     """
     arrays: dict[str, np.ndarray] = {}
     refuse_special_file(path)
     try:
+        # Entries may also lie upon each other: what counts is all that they come to.
+        size = path.stat().st_size
+        room = most_unpacked(size) if may_be_packed else size
         with zipfile.ZipFile(path) as archive:
             entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
             for name in shapes or names or entries:
                 if name not in entries:
                     raise InputError(f"{path}: no {name}; it has {', '.join(entries) or 'nothing'}")
-                with archive.open(entries[name]) as file:
-                    arrays[name] = _read_npy(file, archive.getinfo(entries[name]), name, shapes)
+                info = archive.getinfo(entries[name])
+                with archive.open(info) as file:
+                    arrays[name] = _read_npy(file, info, name, shapes, room=room)
+                room -= info.file_size
     except InputError as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except Exception as error:  # zipfile and zlib raise a dozen kinds for a damaged archive
@@ -103,15 +116,17 @@ def _refusal(path: Path, error: Exception) -> InputError:
 
 
 def _read_npy(
-    file: Any, info: zipfile.ZipInfo, name: str, shapes: Mapping[str, tuple[int, ...]] | None
+    file: Any,
+    info: zipfile.ZipInfo,
+    name: str,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    *,
+    room: int,
 ) -> np.ndarray:
-    version = np.lib.format.read_magic(file)
-    read_header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, fortran_order, dtype = read_header(file)
+    # Later versions have headers of up to 4 GiB, which NumPy writes for elements with many fields.
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise InputError(f"{name} is of version {version} of NumPy's format; give real numbers")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.kind not in "fiu":
         raise InputError(f"{name} has elements of type {dtype}; give real numbers")
     if shapes is not None and shape != shapes[name]:
@@ -127,6 +142,11 @@ def _read_npy(
         raise InputError(
             f"{name} has {info.compress_size:,} bytes compressed, its header promises "
             f"{promised:,}; save it again"
+        )
+    if promised > room:
+        raise InputError(
+            f"{name} unpacks to {promised:,} bytes where {room:,} are left to this file; save it "
+            "with numpy.savez, and less of it"
         )
     content = bytearray()
     while chunk := file.read(1 << 20):

@@ -71,7 +71,7 @@ def fit_stochastic(
     # Drawn only where it is used: scikit-learn's own numbers follow.
     # What was seen before counts, too: calls of `partial_fit` draw alike, but drop other units.
     seeds = [
-        int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0
+        int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0  # no secret # nosec B311
         for random in task.randoms
     ]
     vector = estimator._learned.parameters[..., : plan.model.size]

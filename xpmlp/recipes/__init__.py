@@ -1,6 +1,7 @@
 """Recipes: runs of training as data, in TOML files."""
 
 from xpmlp.recipes.recipe import (
+    MOST_MEMBERS,
     Recipe,
     describe_recipe,
     load_recipe,
@@ -8,4 +9,11 @@ from xpmlp.recipes.recipe import (
     recipe_names,
 )
 
-__all__ = ["Recipe", "describe_recipe", "load_recipe", "read_setting", "recipe_names"]
+__all__ = [
+    "MOST_MEMBERS",
+    "Recipe",
+    "describe_recipe",
+    "load_recipe",
+    "read_setting",
+    "recipe_names",
+]

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import resources
@@ -40,6 +41,16 @@ from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES, MONITORS, Control, Descent, Plateau
 
 SUFFIX = ".toml"
+
+LARGEST = 1 << 20
+"""Bytes of a recipe's file: one with a value for each of 4,096 members has half as many."""
+
+_PART = r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|[\w-]++)"""
+DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{32}}", re.ASCII)
+"""A key of tables within tables: tomllib's time and memory grow with the square of its length, to
+gigabytes for 100 kB. A recipe has no tables."""
+
+MOST_MEMBERS = 4096
 
 BY_MEMBER = ("learning_rate", "weight_decay", "dropout", "input_dropout", "seed")
 """The settings that may have a value for each member."""
@@ -226,7 +237,7 @@ class Recipe(BaseModel):
     time_limit: float = math.inf
 
     seed: Annotated[int | list[int], BeforeValidator(_seeds)] = 0
-    members: Annotated[int, Field(ge=1, le=4096)] = 1
+    members: Annotated[int, Field(ge=1, le=MOST_MEMBERS)] = 1
     dtype: Annotated[str, _one_of(PRECISIONS)] = "float32"
     compile: Annotated[str, _one_of(("auto", "require", "off"))] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -485,7 +496,12 @@ def _read(name_or_file: str) -> dict[str, Any]:
     refuse_special_file(Path(name_or_file))
     try:
         with Path(name_or_file).open("rb") as file:
-            return tomllib.load(file)
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise InputError(f"{name_or_file}: more than {LARGEST:,} bytes; give a recipe")
+        return _toml(content.decode())
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f"{name_or_file}: cannot be read ({error.strerror}); give a .toml file"
@@ -502,9 +518,19 @@ def read_setting(text: str) -> tuple[str, object]:
     if not equals:
         raise InputError(f"--set {text}: give key=value, such as epochs=5")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return key.strip(), _toml(f"value = {value}")["value"]
+    except ValueError:
         return key.strip(), value.strip()
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """The table in a text; `ValueError` for what is none, or would take long to find out."""
+    if DOTTED.search(text):
+        raise ValueError("a key of more than 32 parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("brackets within brackets, too deep to be followed") from None
 
 
 def _refuse_unknown(values: Iterable[str], source: str) -> None:

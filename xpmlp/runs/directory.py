@@ -28,7 +28,7 @@ from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
-from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Training
 
@@ -245,15 +245,22 @@ class RunDirectory:
     def load_history(self) -> History:
         """Loss per iteration and accuracy per epoch of a run that has been saved."""
         path = self.path / "history.npz"
-        arrays = read_npz(path)
+        arrays = read_npz(path, may_be_packed=False)
         if missing := {"loss", "accuracy"} - set(arrays):
             raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
-        return history_of(arrays)
+        try:
+            return history_of(arrays)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; train again") from error
 
 
 def history_of(arrays: Mapping[str, np.ndarray]) -> History:
-    """The series of a run, from the names that they are saved by."""
+    """The series of a run, from the names that they are saved by; `ValueError` for others."""
     none = np.empty(0)
+    for name in ("loss", "accuracy", "validation_iteration", "validation_loss"):
+        shape = np.shape(arrays.get(name, none))
+        if not 1 <= len(shape) <= 2 or max(shape[1:], default=0) > MOST_MEMBERS:
+            raise ValueError(f"{name} of shape {shape} is no series")
     return History(
         list(arrays["loss"]),
         list(arrays["accuracy"]),

@@ -598,7 +598,7 @@ class Training:
     def _validate(self) -> None:
         """Evaluate the network as it would be used now, and remember the best."""
         validation = self.control.validation
-        assert validation is not None
+        assert validation is not None  # for the type checker # nosec B101
         parameters = self._present_parameters
         found = evaluate(
             self.model,
