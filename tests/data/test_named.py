@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpmlp.data import load_data, load_idx_directory, write_idx
+from xpmlp.data import fetching, load_data, load_idx_directory, write_idx
 from xpmlp.data.fetching import File, fetch
 from xpmlp.data.named import NAMED, Named, load_named
 from xpmlp.errors import InputError
@@ -106,6 +106,22 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
         assert path.read_bytes() == CONTENT
     assert server.asked == ["/some.gz"]
     assert list((tmp_path / "new").iterdir()) == [path]
+
+
+def test_a_long_wait_is_announced(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server.answers["/some.gz"] = sends(CONTENT)
+    monkeypatch.setattr(fetching, "LONG", 10)
+    for _ in range(2):
+        fetch(server.base, FILE, tmp_path, **PLAIN)
+    (record,) = [record for record in caplog.records if record.name.startswith("xpmlp")]
+    assert record.getMessage() == f"{server.base}some.gz: fetching 0 MB into {tmp_path}, once"
+    assert capfd.readouterr() == ("", "")  # pooch says nothing of its own
 
 
 def test_a_file_that_was_changed_is_fetched_again(server: Server, tmp_path: Path) -> None:

@@ -79,11 +79,11 @@ def test_what_is_none_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "X_train.npy", X)
     assert "has 'X_train'; give files X_train" in refusal(str(tmp_path))
     nowhere = str(tmp_path / "nowhere.npz")
-    assert refusal(nowhere).startswith(f"{nowhere}: No such file or directory; give mnist, fashion")
+    assert refusal(nowhere).startswith(f"{nowhere}: No such file or directory; give a dir")
     (tmp_path / "a.xlsx").write_bytes(b"")
     message = refusal(str(tmp_path / "a.xlsx"))
-    assert "not a kind of file that is read; give mnist" in message
-    assert message.endswith("or a file .npz, .csv or .parquet")
+    assert "not a kind of file that is read; give a directory" in message
+    assert message.endswith(", or one of mnist, fashion-mnist, kmnist, emnist-balanced")
     for name in ("a\0b", "a" * 5000, ""):
         refusal(name)
 

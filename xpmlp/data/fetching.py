@@ -1,5 +1,6 @@
 """One file fetched by HTTPS: whole, of the right bytes, or not at all."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -10,6 +11,11 @@ TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and to wait for the next bytes."""
 
 CHUNK = 1 << 16
+
+LONG = 100_000_000
+"""Bytes from which on a user is told what there is to wait for."""
+
+log = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -63,6 +69,8 @@ def fetch(
     def download(url: str, target: str, _: object) -> None:
         """What pooch calls, with the path of a temporary file."""
         check(url)
+        said = logging.WARNING if file.size > LONG else logging.INFO
+        log.log(said, "%s: fetching %d MB into %s, once", url, file.size / 1e6, directory)
         with requests.get(
             url, stream=True, timeout=timeout, hooks={"response": refuse_downgrade}
         ) as response:
@@ -79,6 +87,9 @@ def fetch(
                         )
                     output.write(chunk)
 
+    own = pooch.get_logger()
+    level = own.level
+    own.setLevel(logging.WARNING)  # it would write every address to stderr
     try:
         found = pooch.retrieve(
             url, f"sha256:{file.sha256}", file.name, directory, downloader=download
@@ -90,4 +101,6 @@ def fetch(
         raise InputError(
             f"{url}: cannot be fetched ({cause}); try again, or put the files into {directory}"
         ) from error
+    finally:
+        own.setLevel(level)
     return Path(found)

@@ -6,6 +6,7 @@ fixed and do not ask how much memory is free: the order of an epoch, and so a ru
 every machine, and a run that is resumed elsewhere goes on as it would have here.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +72,7 @@ class MappedRows:
         step = max(1, READ // max(1, self.dtype.itemsize * self.shape[1]))
         for start in range(0, len(places), step):
             here = places[start : start + step]
-            out[here] = self._rows[at[here]]
+            out[here] = self._rows.take(at[here], axis=0, mode="clip")
         return out
 
     def select(self, rows: np.ndarray) -> "MappedRows | np.ndarray":
@@ -81,8 +82,8 @@ class MappedRows:
         return found if found.nbytes > LARGE else self.take(rows)
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """All rows, block by block."""
-        rows, _ = self.blocks
+        """All rows, as many at a time as a group of blocks has."""
+        rows = math.prod(self.blocks)
         for start in range(0, len(self), rows):
             yield self[start : start + rows]
 

@@ -5,7 +5,6 @@ Digests and sizes are those of tensorflow/datasets, `tensorflow_datasets/url_che
 """
 
 import dataclasses
-import logging
 import os
 import shutil
 import zipfile
@@ -23,8 +22,6 @@ PLACE = "XPMLP_DATA"
 
 DEBIAN = Path("/usr/share/datasets")
 """Where Debian's packages, such as `dataset-fashion-mnist`, put the files."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,6 @@ def load_named(
     kept = _place() / name
     directory = next((place for place in (kept, system / name) if _is_whole(place)), None)
     if directory is None:
-        log.info("%s: fetched from %s, kept in %s", name, wanted.base, kept)
         _fill(kept, wanted, fetch)
         directory = kept
     dataset = load_idx_directory(directory, name)

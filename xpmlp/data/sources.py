@@ -76,6 +76,6 @@ def _load_directory(path: Path, source: str) -> Dataset:
 
 def _choices() -> str:
     return (
-        f"{', '.join(DATA_NAMES)}, a directory of IDX, .npy, table or picture files, or a "
-        "file .npz, .csv or .parquet"
+        "a directory of IDX, .npy, table or picture files, a file .npz, .csv or .parquet, or one "
+        f"of {', '.join(DATA_NAMES)}"
     )

@@ -137,9 +137,10 @@ def feed(
     """Rows that lie on the device, or come in blocks of so many bytes if they exceed the limit.
 
     `fixed` is what of the steps' data stays the same for the whole run. Rows that lie on the device
-    already stay there. The limit, in bytes, is by default a share of the device's free memory,
-    where that is known. Raises `InputError` where members that each have an order of their own
-    would need blocks.
+    already stay there; rows in a file come in blocks where the device has not twice the room for
+    them. The limit, in bytes, is by default a share of the device's free memory, where that is
+    known. Raises `InputError` where members that each have an order of their own would need
+    blocks.
     """
     if limit is None and (free := backend.free_memory()) is not None:
         limit = int(SHARE * free)
