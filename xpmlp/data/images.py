@@ -17,6 +17,9 @@ PIXELS_PER_BYTE = 1032
 """What a byte of a picture can hold at most: a pixel of a byte, at deflate's best. A header that
 promises more is no picture's, or that of one made to fill the memory."""
 
+LARGEST = 1 << 29
+"""Bytes of a picture's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
+
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
 
@@ -76,7 +79,9 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # From memory, where reading as much as a header asks for takes no more than there is.
-        content = file.read()
+        content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise InputError(f"{name}: more than {LARGEST:,} bytes; give a smaller picture")
         image: Image.Image = Image.open(io.BytesIO(content))
         if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
             raise InputError(f"{name}: an EPS file is a program; give a PNG file")
