@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
@@ -115,3 +117,26 @@ class Engine:
     def size(self, image: str) -> int:
         """Bytes."""
         return int(json.loads(self.must("image", "inspect", image))[0]["Size"])
+
+
+def main() -> int:
+    """Whether a container can be run here at all; says why not."""
+    if lacking := missing():
+        print(lacking)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(Path(folder))
+        try:
+            engine.make_base()
+            done = engine("run", "--rm", *LOCKED_DOWN, BASE, "python", "--version")
+        except (OSError, subprocess.SubprocessError, AssertionError) as error:
+            print(error)
+            return 1
+        finally:
+            engine.remove()
+        print(done.stdout, done.stderr, sep="")
+        return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
