@@ -438,3 +438,12 @@ def test_a_value_for_each_of_all_members_has_room(tmp_path: Path) -> None:
 def test_a_setting_is_text_where_it_is_no_toml() -> None:
     with pytest.raises(InputError, match="hidden="):
         load_recipe("lecture", ["hidden=" + "[" * 20_000])
+
+
+@pytest.mark.parametrize("name", ["optimizer", "normalization", "schedule", "data"])
+def test_a_value_with_a_line_break_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(f'{name} = "mom\\ntum\\u001b[31m"\nepochs = -1\n')
+    with pytest.raises(InputError) as caught:
+        load_recipe(str(path))
+    assert str(caught.value).isprintable()

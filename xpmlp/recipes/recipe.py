@@ -562,7 +562,10 @@ def _checked(
             prefix = f"{name}={shown}: "
             reasons.append(reason if reason.startswith(f"{name}=") else prefix + reason)
         is_of_file = all(problem["loc"] and problem["loc"][0] in file for problem in error.errors())
-        raise InputError((source if is_of_file else "") + "; ".join(reasons)) from error
+        said = "; ".join(reasons)
+        # A value with a line break must not break the line.
+        line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in said)
+        raise InputError((source if is_of_file else "") + line) from error
 
 
 def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
