@@ -2,7 +2,6 @@
 through."""
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -92,12 +91,13 @@ def test_a_picture_takes_bounded_memory(
     (tmp_path / "a.png").write_bytes(picture(side))
     assert (tmp_path / "a.png").stat().st_size < 200_000
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-
+    limited = (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)); "
+        "runpy.run_module('xpmlp', run_name='__main__')"
+    )
     found = subprocess.run(
-        [sys.executable, "-m", "xpmlp", "predict", trained, "a.png", "--backend", "numpy"],
-        capture_output=True, text=True, preexec_fn=limit, check=False,
+        [sys.executable, "-c", limited, "predict", trained, "a.png", "--backend", "numpy"],
+        capture_output=True, text=True, check=False,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert found.returncode == status, found.stderr

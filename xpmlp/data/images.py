@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -79,9 +80,11 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # From memory, where reading as much as a header asks for takes no more than there is.
-        content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise InputError(f"{name}: more than {LARGEST:,} bytes; give a smaller picture")
+        if (size := os.fstat(file.fileno()).st_size) > LARGEST:
+            raise InputError(
+                f"{name}: {size:,} bytes, more than {LARGEST:,} bytes; give a smaller picture"
+            )
+        content = file.read(size)
         image: Image.Image = Image.open(io.BytesIO(content))
         if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
             raise InputError(f"{name}: an EPS file is a program; give a PNG file")
