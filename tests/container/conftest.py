@@ -18,10 +18,13 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engine.Engine]:
         pytest.skip(f"containers: {lacking}")
     directory = tmp_path_factory.mktemp("podman")
     podman = engine.Engine(directory)
-    podman.make_base()
-    podman.build(IMAGE)
-    yield podman
-    podman.remove()
+    try:
+        if refusal := podman.refusal():
+            pytest.skip(f"containers: {refusal}")
+        podman.build(IMAGE)
+        yield podman
+    finally:
+        podman.remove()
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
@@ -107,6 +105,15 @@ class Engine:
             f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", f"--tag={tag}", ROOT, timeout=1800,
         )  # fmt: skip
 
+    def refusal(self) -> str:
+        """Why no container runs here, in words, once the base image has been made; else empty."""
+        try:
+            self.make_base()
+        except (OSError, subprocess.SubprocessError, AssertionError) as error:
+            return f"no base image ({error})"
+        done = self("run", "--rm", *LOCKED_DOWN, BASE, "python", "--version")
+        return done.stderr.strip() if done.returncode else ""
+
     def remove(self) -> None:
         """Everything that it has written, and what it has mounted there."""
         self("rmi", "--all", "--force")
@@ -117,26 +124,3 @@ class Engine:
     def size(self, image: str) -> int:
         """Bytes."""
         return int(json.loads(self.must("image", "inspect", image))[0]["Size"])
-
-
-def main() -> int:
-    """Whether a container can be run here at all; says why not."""
-    if lacking := missing():
-        print(lacking)
-        return 1
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(Path(folder))
-        try:
-            engine.make_base()
-            done = engine("run", "--rm", *LOCKED_DOWN, BASE, "python", "--version")
-        except (OSError, subprocess.SubprocessError, AssertionError) as error:
-            print(error)
-            return 1
-        finally:
-            engine.remove()
-        print(done.stdout, done.stderr, sep="")
-        return done.returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main())
