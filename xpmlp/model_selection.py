@@ -57,7 +57,11 @@ def cross_validate_members(
     targets, weights = to_host(y), to_host(sample_weight)
     count = targets.shape[0] if hasattr(targets, "shape") else len(targets)
     splitter = check_cv(cv, targets, classifier=is_classifier(estimator))
-    folds = list(splitter.split(np.empty((count, 0)), targets))
+    numbers = np.arange(count)
+    folds = [
+        (numbers[train], numbers[test])  # of masks, too
+        for train, test in splitter.split(np.empty((count, 0)), targets)
+    ]
     lengths = {len(train) for train, _ in folds}
     if max(lengths) - min(lengths) > 1:
         raise InputError(
@@ -65,6 +69,15 @@ def cross_validate_members(
             "equally many; give a cv whose folds are alike, such as KFold"
         )
     rows = np.stack([train[: min(lengths)] for train, _ in folds])
+    if is_classifier(estimator) and np.ndim(targets) == 1:
+        known = [len(np.unique(np.asarray(targets)[train])) for train in (numbers, *rows)]
+        if min(known) < known[0]:
+            raise InputError(
+                f"a fold that trains on {min(known)} of {known[0]} classes: members share their "
+                "outputs; give a cv that stratifies"
+            )
+    if len(folds) == len(chosen) == 1:
+        raise InputError("one fold and one seed are no members; call fit, or give more of either")
 
     together = clone(estimator).set_params(n_members=len(folds) * len(chosen))
     began = time.perf_counter()

@@ -132,8 +132,42 @@ REFUSED = {
         {"solver": "sgd", "learning_rate": "adaptive", "schedule": "cosine"},
         "learning_rate=adaptive and schedule=cosine: choose one",
     ),
+    "adaptive rates of another optimizer": (
+        {"learning_rate": "adaptive", "optimizer": "adamw"},
+        "learning_rate=adaptive: is of solver",
+    ),
+    "momentum of one that has none": (
+        {"optimizer": "sgd", "momentum": 0.8},
+        "momentum=0.8: optimizer=sgd has no such setting",
+    ),
+    "recipe's backend": ({"recipe": {"backend": "jax"}}, "backend is the estimator's own"),
+    "recipe's dtype": ({"recipe": {"dtype": "float32"}}, "dtype is the estimator's own"),
+    "a negative class weight": ({"class_weight": {0: -1}}, "class_weight={0: -1}: give 0 or more"),
     "eval_set": ({}, "eval_set: give a pair"),
 }
+
+
+@pytest.mark.parametrize(("name", "value"), [("warm_up", 3.0), ("average", "ema")])
+def test_what_begins_anew_cannot_go_on(name, value):
+    message = f"{name}={value}: begins anew in every call"
+    estimator = xpmlp.MLPClassifier(max_iter=300, tol=1.0, warm_start=True, **{name: value})
+    with pytest.raises(ValueError, match=message):
+        estimator.partial_fit(X, Y, classes=[0, 1, 2])
+    estimator.fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X, Y)
+
+
+def test_balanced_weights_need_all_rows():
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all rows at once"):
+        xpmlp.MLPClassifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def test_callbacks_that_nobody_can_call():
+    with pytest.raises(TypeError, match=r"callbacks=\[3\]: give functions"):
+        xpmlp.MLPClassifier(callbacks=[3]).fit(X, Y)
+
+
 OF_STEPS = {
     "dropout": 0.5, "mixup": 0.5, "schedule": "cosine", "warm_up": 3.0, "clip_norm": 0.01,
     "average": "ema", "weight_decay": 0.5, "normalization": "batch", "time_limit": 3.0,

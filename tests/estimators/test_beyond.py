@@ -1,9 +1,13 @@
 """What the estimators have beyond scikit-learn's."""
 
+import contextlib
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.utils import compute_sample_weight
 
@@ -219,3 +223,107 @@ def test_what_folds_cannot_share_is_refused(settings):
 def test_folds_need_a_seed():
     with pytest.raises(InputError, match=r"seeds=\[\]: give one at least"):
         cross_validate_members(MLPClassifier(), X, Y, seeds=[])
+
+
+class Small(MLPClassifier):
+    """A subclass with a constructor of its own, as scikit-learn's users write them."""
+
+    def __init__(self, width=6, random_state=0, extra=1):
+        super().__init__((width,), random_state=random_state, max_iter=7, alpha=0.5)
+        self.width, self.extra = width, extra
+
+
+def test_a_subclass_has_the_settings_that_it_set():
+    expected = MLPClassifier((6,), random_state=0, max_iter=7, alpha=0.5).fit(X, Y)
+    found = clone(Small()).fit(X, Y)
+    assert found.n_iter_ == 7
+    np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_members_are_networks_of_their_own(solver):
+    found = MLPClassifier(**SETTINGS, solver=solver, n_members=3).fit(X, Y)
+    W = found.coefs_[0]
+    assert not np.array_equal(W[0], W[1])
+    assert not np.array_equal(W[1], W[2])
+
+
+def test_folds_of_masks_are_folds_of_rows():
+    even = np.arange(150) % 2 == 0
+    masks, rows = ([(even, ~even), (~even, even)], [(np.flatnonzero(even), np.flatnonzero(~even))])
+    estimator = MLPClassifier(**SETTINGS)
+    found = cross_validate_members(estimator, X, Y, cv=masks)["test_score"]
+    alone = cross_validate(estimator, X, Y, cv=[*rows, tuple(reversed(rows[0]))])["test_score"]
+    np.testing.assert_array_equal(found[:, 0], alone)
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([(np.arange(100), np.arange(100, 150)), (np.arange(50, 150), np.arange(50))], "2 of 3"),
+        ([(np.arange(0, 150, 2), np.arange(1, 150, 2))], "one fold and one seed"),
+    ],
+)
+def test_folds_that_are_no_members(cv, message):
+    with pytest.raises(InputError, match=message):
+        cross_validate_members(MLPClassifier(**SETTINGS), X, Y, cv=cv)
+
+
+def test_settings_of_an_optimizer_reach_it():
+    settings = {**SETTINGS, "optimizer": "adamw"}
+    found = [MLPClassifier(**settings, beta_1=beta).fit(X, Y).loss_ for beta in (0.5, 0.9)]
+    assert found[0] != found[1]
+
+
+def test_weights_begin_as_the_recipes_activation_wants():
+    recipe = MLPClassifier(**SETTINGS, recipe={"hidden": "sigmoid"}).fit(X, Y)
+    named = MLPClassifier(**SETTINGS, activation="logistic").fit(X, Y)
+    np.testing.assert_array_equal(recipe.coefs_[0], named.coefs_[0])
+
+
+def test_a_refused_fit_loses_nothing():
+    estimator = MLPClassifier(**SETTINGS)
+    with pytest.raises(ValueError, match="eval_set"):
+        estimator.fit(X, Y, eval_set=X)
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+    before = estimator.fit(X, Y).predict_proba(X)
+    for change in ({}, {"solver": "lbfgs", "dropout": 0.5}):
+        with pytest.raises(ValueError, match="eval_set"):
+            estimator.set_params(**change).fit(X, Y, eval_set=X if not change else (X, Y))
+        np.testing.assert_array_equal(estimator.predict_proba(X), before)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
+    stopped = []
+    monkeypatch.setattr("xpmlp.estimators.stochastic.shows_bar", lambda _: True)
+    monkeypatch.setattr("rich.progress.Progress.stop", lambda self: stopped.append(self))
+
+    def fail(_):
+        raise error
+
+    with contextlib.suppress(RuntimeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        MLPClassifier(**SETTINGS, verbose=True, callbacks=fail).fit(X, Y)
+    assert stopped
+
+
+def test_an_observer_alone_is_a_callback():
+    class Count(Observer):
+        epochs = 0
+
+        def on_epoch(self, training, /):
+            self.epochs += 1
+
+    count = Count()
+    MLPClassifier(**SETTINGS, callbacks=count).fit(X, Y)
+    assert count.epochs == 6
+
+
+def test_rows_in_blocks_for_l_bfgs(monkeypatch):
+    settings = {**SETTINGS, "solver": "lbfgs", "alpha": 50.0}
+    expected = MLPClassifier(**settings).fit(X, Y)
+    monkeypatch.setattr("xpmlp.estimators.lbfgs.ROWS_AT_ONCE", 40)
+    found = MLPClassifier(**settings).fit(X, Y)
+    np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-6, atol=1e-9)

@@ -32,7 +32,7 @@ from xpmlp.estimators.lbfgs import check_whole, minimize
 from xpmlp.estimators.learned import Labels, Learned
 from xpmlp.estimators.parameters import BEYOND, ORIGINAL, Plan, plan
 from xpmlp.estimators.progress import say
-from xpmlp.estimators.stochastic import Task, fit_stochastic
+from xpmlp.estimators.stochastic import Task, callbacks_of, fit_stochastic
 from xpmlp.network import MLP
 from xpmlp.training import predict
 from xpmlp.training.evaluation import predict_on_device
@@ -112,18 +112,23 @@ class BaseMLP(BaseEstimator):
         else:
             y = self._encode_on_device(y, incremental=incremental)
         asked = self._plan(hidden, inputs=X.shape[1])
+        # Whatever can be refused is refused before anything learned is lost.
+        callbacks_of(self)
+        is_whole = self.solver == "lbfgs" and self.optimizer is None
+        if is_whole:
+            check_whole(asked, self, eval_set)
+        held_out = None if eval_set is None else self._validated_eval_set(eval_set)
         if is_first:
             self._initialize(asked, self._dtype(X), randoms)
         else:
-            self._check_that_it_goes_on(asked.model)
+            self._check_that_it_goes_on(asked.model, incremental=incremental)
         self._learned.model = asked.model
         self._learned.fitted_on = namespace_of(origin)
         self.backend_ = f"{backend.name} on {backend.device_name}"
-        if self.solver == "lbfgs" and self.optimizer is None:
-            check_whole(asked, eval_set)
+        if is_whole:
             self._fit_lbfgs(asked, self._split(X, y, backend), sample_weight, backend)
         else:
-            task = self._task(X, y, sample_weight, eval_set, backend, incremental=incremental)
+            task = self._task(X, y, sample_weight, held_out, backend, incremental=incremental)
             task = task._replace(rows=rows, randoms=randoms)
             fit_stochastic(self, asked, task, backend, incremental=incremental)
         if not np.isfinite(self._learned.parameters).all():
@@ -154,7 +159,7 @@ class BaseMLP(BaseEstimator):
             )
         return [int(size) for size in hidden]
 
-    def _check_that_it_goes_on(self, model: MLP) -> None:
+    def _check_that_it_goes_on(self, model: MLP, *, incremental: bool) -> None:
         """Refuse to go on with another network than that which was fitted."""
         vector, fitted = self._vector(), self._learned.model
         members = len(vector) if vector.ndim > 1 else 1
@@ -166,9 +171,9 @@ class BaseMLP(BaseEstimator):
             ("residual", model.residual, fitted.residual),
         ):
             if asked != has:
+                remedy = "call fit" if incremental else "fit with warm_start=False"
                 raise ValueError(
-                    f"{name}={asked}: the fitted network has {has}; fit with warm_start=False to "
-                    "begin anew"
+                    f"{name}={asked}: the fitted network has {has}; {remedy} to begin anew"
                 )
 
     def _plan(self, hidden: list[int], *, inputs: int) -> Plan:
@@ -264,7 +269,7 @@ class BaseMLP(BaseEstimator):
             )
         else:
             drawn = [
-                conventions.initial_parameters(asked.model, self.activation, one)
+                conventions.initial_parameters(asked.model, asked.model.hidden, one)
                 for one in randoms
                 for _ in range(members // len(randoms))
             ]
@@ -326,18 +331,15 @@ class BaseMLP(BaseEstimator):
         X: Any,
         y: Any,
         weights: np.ndarray | None,
-        eval_set: Any,
+        held: tuple[Any, Any, np.ndarray | None] | None,
         backend: Backend,
         *,
         incremental: bool,
     ) -> Task:
-        """What to train on, and what to hold out."""
+        """What to train on, and what to validate on: what is given, or what is held out."""
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        held: tuple[Any, Any, np.ndarray | None] | None = None
-        if eval_set is not None:
-            held = self._validated_eval_set(eval_set)
-        elif self.early_stopping:
+        if held is None and self.early_stopping:
             X, y, weights, held = self._hold_out(X, y, weights)
         train = self._split(X, y, backend)
         if held is None:
@@ -400,11 +402,6 @@ class BaseMLP(BaseEstimator):
     def _fit_lbfgs(
         self, asked: Plan, split: Split, weights: np.ndarray | None, backend: Backend
     ) -> None:
-        for name in ("time_limit", "callbacks"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)}: solver='lbfgs' has no epochs; use adam"
-                )
         vectors = self._vector().reshape(-1, asked.model.size)
         found = [
             minimize(
@@ -425,7 +422,8 @@ class BaseMLP(BaseEstimator):
         )
         for number, (_, loss, count) in enumerate(found, start=1):
             of = f" of member {number}" if self.n_members > 1 else ""
-            say(self, f"L-BFGS{of}: {count} iterations, loss = {loss:.8f}")
+            said = f"L-BFGS{of}: {count} iterations, loss = {loss:.8f}"
+            say(self, said, has_bar=False)
         self.loss_ = float(np.mean([loss for _, loss, _ in found]))
         self.n_iter_ = max(count for _, _, count in found)
 
@@ -469,6 +467,10 @@ class BaseMLP(BaseEstimator):
         if isinstance(rows, (np.ndarray, SparseRows)):
             return predict(self._learned.model, vector, rows, backend=backend)
         return predict_on_device(self._learned.model, vector, rows, backend=backend)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Not by what is there while a first fit is being refused."""
+        return hasattr(self, "_learned")
 
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle; see `load`.

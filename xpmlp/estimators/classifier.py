@@ -121,6 +121,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         `classes`, all there will be, are needed in the first call.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all rows at once, which partial_fit never sees; "
+                "give a weight for each class"
+            )
         y, classes = to_host(y), to_host(classes)
         if _check_partial_fit_first_call(self, classes):
             self._learn_classes(y if type_of_target(y).startswith("multilabel") else classes)
@@ -192,6 +197,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         weights, y = super()._weights(sample_weight, X, y, rows), to_host(y)
         if self.class_weight is None:
             return weights
+        if isinstance(self.class_weight, dict):
+            for label, weight in self.class_weight.items():
+                if not 0.0 <= weight < np.inf:
+                    raise ValueError(f"class_weight={{{label!r}: {weight}}}: give 0 or more")
+        if y.ndim > 1 and y.shape[1] > 1:
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: rows with several labels have no one class; "
+                "use sample_weight"
+            )
         if rows is None or self.class_weight != "balanced":
             by_class = compute_sample_weight(self.class_weight, y)
         else:

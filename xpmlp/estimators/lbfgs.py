@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -57,16 +58,18 @@ def minimize(
             f"{message}; increase max_iter (now {max_iter}) to improve the convergence, or scale "
             "the data",
             ConvergenceWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
     return found.x.astype(vector.dtype), float(found.fun), min(int(found.nit), max_iter)
 
 
-def check_whole(plan: Plan, eval_set: object) -> None:
+def check_whole(plan: Plan, estimator: Any, eval_set: object) -> None:
     """Refuse, as `InputError`, what only steps and epochs can do."""
     descent, model, usual = plan.descent, plan.model, Descent()
     asked = {
         "eval_set": eval_set is not None,
+        "time_limit": estimator.time_limit is not None,
+        "callbacks": bool(estimator.callbacks),
         "dropout": plan.objective.has_noise,
         "mixup": bool(plan.objective.mixup),
         "normalization='batch'": model.normalization == "batch",

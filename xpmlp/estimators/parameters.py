@@ -23,7 +23,7 @@ from xpmlp.optimizers import (
 )
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import AVERAGES, Descent
+from xpmlp.training import AVERAGES, Descent, Observer
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
@@ -72,7 +72,7 @@ BEYOND: dict[str, list[Any]] = {
     "residual": ["boolean"],
     "n_members": [Interval(Integral, 1, 4096, closed="both")],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-    "callbacks": [list, tuple, callable, None],
+    "callbacks": [list, tuple, callable, Observer, None],
     "recipe": [str, dict, None],
     "threads": [Interval(Integral, 0, 1024, closed="both")],
 }
@@ -108,6 +108,13 @@ OF_OPTIMIZER = {
 """Parameters that an optimizer takes, if it has them."""
 
 
+OF_ESTIMATOR = (
+    "layer_sizes", "output", "seed", "members", "validation", "validate_every", "monitor",
+    "patience", "keep_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
+    "threads", "compile", "time_limit",
+)  # fmt: skip
+"""Settings of a recipe that an estimator decides by its own parameters, or not at all."""
+
 LECTURE = Recipe()
 """The recipe whose settings are taken where neither parameters nor a recipe give any."""
 
@@ -133,11 +140,19 @@ class Plan(NamedTuple):
 def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output: str) -> Plan:
     """The network and its training; `output` is one of `xpmlp.network.OUTPUTS`.
 
+    What a dictionary of a recipe's settings says comes first, then parameters that are not at their
+    default, then a named recipe, then the other defaults.
+
     Raises `InputError` where parameters contradict each other.
     """
     if estimator.learning_rate != "constant" and estimator.schedule != "constant":
         raise InputError(
             f"learning_rate={estimator.learning_rate} and schedule={estimator.schedule}: choose one"
+        )
+    if estimator.learning_rate != "constant" and estimator.optimizer is not None:
+        raise InputError(
+            f"learning_rate={estimator.learning_rate}: is of solver='sgd' alone; with "
+            f"optimizer={estimator.optimizer!r} use schedule"
         )
     given = _given(estimator)
     recipe = estimator.recipe
@@ -150,8 +165,12 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
             if not _is_default(estimator, "hidden_layer_sizes")
             else base["layer_sizes"][1:-1]
         )
-    own = dict(recipe) if isinstance(recipe, Mapping) else {}
-    for name in ("layer_sizes", "output", "seed", "members", "validation"):
+    own = (
+        {name: _plain(value) for name, value in recipe.items()}
+        if isinstance(recipe, Mapping)
+        else {}
+    )
+    for name in OF_ESTIMATOR:
         if name in own:
             raise InputError(f"recipe: {name} is the estimator's own; leave it out")
         base.pop(name, None)
@@ -186,9 +205,9 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
 
 def _given(estimator: Any) -> dict[str, Any]:
     """The estimator's parameters that are settings of a recipe."""
-    parameters = estimator.get_params(deep=False)
     names = (*SAME, *RENAMED, *OF_OPTIMIZER)
-    return {name: parameters[name] for name in names if name in parameters}
+    # Not get_params: a subclass names only its own there, and has set the others.
+    return {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
 
 
 def _settings(
@@ -200,8 +219,13 @@ def _settings(
         if name in OF_OPTIMIZER:
             optimizer = own.get("optimizer", estimator.optimizer) or base.get("optimizer")
             has = inspect.signature(OPTIMIZERS[optimizer]).parameters if optimizer else {}
-            if OF_OPTIMIZER[name] in has and not _is_default(estimator, name):
-                settings[OF_OPTIMIZER[name]] = value
+            if not optimizer or _is_default(estimator, name):
+                continue
+            if OF_OPTIMIZER[name] not in has:
+                raise InputError(
+                    f"{name}={value}: optimizer={optimizer} has no such setting; leave it out"
+                )
+            settings[OF_OPTIMIZER[name]] = value
             continue
         if value is None or value == "auto":
             continue
@@ -217,7 +241,13 @@ def _plain(value: Any) -> Any:
 
 
 def _is_default(estimator: Any, name: str) -> bool:
-    default = inspect.signature(type(estimator)).parameters[name].default
+    # Of the class that has the parameter: a subclass may leave it out of its own constructor.
+    constructors = (
+        inspect.signature(vars(one)["__init__"]).parameters
+        for one in type(estimator).__mro__
+        if "__init__" in vars(one)
+    )
+    default = next(found[name].default for found in constructors if name in found)
     value = getattr(estimator, name)
     return type(value) is type(default) and value == default
 

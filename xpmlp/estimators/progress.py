@@ -14,9 +14,10 @@ def shows_bar(estimator: Any) -> bool:
     return bool(estimator.verbose) and int(estimator.verbose) == 1 and sys.stdout.isatty()
 
 
-def say(estimator: Any, text: str) -> None:
-    """A line on standard output, where scikit-learn prints its own, if any is asked for."""
-    if estimator.verbose and not shows_bar(estimator):
+def say(estimator: Any, text: str, *, has_bar: bool = True) -> None:
+    """A line on standard output, where scikit-learn prints its own, if any is asked for and no bar
+    says it."""
+    if estimator.verbose and not (has_bar and shows_bar(estimator)):
         sys.stdout.write(text + "\n")
 
 
@@ -43,9 +44,6 @@ class Bar(Observer):
         if self._estimator.validation_scores_:
             measures += f"  validation {self._estimator.validation_scores_[-1]:.4f}"
         self._bar.update(self._task, completed=training.epoch, measures=measures)
-
-    def on_end(self, _: Training, /) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Give the terminal back; also for a run that ends without its end."""

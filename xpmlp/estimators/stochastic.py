@@ -53,6 +53,13 @@ def fit_stochastic(
             "partial_fit with a schedule or a named recipe: nobody knows how many epochs will be; "
             "leave it out, or call fit"
         )
+    if incremental or (estimator.warm_start and estimator.t_):
+        for name, off in (("warm_up", 0.0), ("average", "none")):
+            if getattr(plan.descent, name) != off:
+                raise ValueError(
+                    f"{name}={getattr(plan.descent, name)}: begins anew in every call, so neither "
+                    "partial_fit nor warm_start can go on with it; leave it out"
+                )
     descent = plan.descent
     goes_on = incremental and estimator._learned.optimizer is not None
     members = estimator._learned.parameters.shape[:-1]
@@ -78,7 +85,7 @@ def fit_stochastic(
     precision = estimator.dtype if estimator.dtype in PRECISIONS else None
     epochs = 1 if incremental else plan.epochs
     is_short = epochs * -(-rows // batch_size) < FEW
-    threads = estimator.threads
+    threads = int(estimator.threads)
     if is_short and not threads:
         threads = backend.spare_threads(plan.model.products(batch_size))
     training = Training.begin(
@@ -113,7 +120,7 @@ def fit_stochastic(
         is_planned=plan.is_planned,
     )
     estimator.n_iter_ = 0
-    _run(training, estimator, [convergence, *_observers(estimator, training)])
+    _run(training, estimator, [convergence, *_observers(estimator)])
     _take(estimator, training, convergence)
     has_ended = convergence.has_converged or training.was_stopped or training.ended
     is_unfinished = not has_ended and estimator.n_iter_ == plan.epochs
@@ -160,9 +167,18 @@ def _shuffled(rows: int, random: np.random.RandomState) -> np.ndarray:
     return drawn
 
 
-def _observers(estimator: Any, training: Training) -> list[Observer]:
+def callbacks_of(estimator: Any) -> list[Any]:
+    """The callbacks as a list; `TypeError` for what can neither be called nor observe."""
     given = estimator.callbacks or []
     given = [given] if callable(given) or isinstance(given, Observer) else list(given)
+    for one in given:
+        if not (callable(one) or isinstance(one, Observer)):
+            raise TypeError(f"callbacks={given}: give functions of the estimator, or Observers")
+    return given
+
+
+def _observers(estimator: Any) -> list[Observer]:
+    given = callbacks_of(estimator)
     observers = [one for one in given if isinstance(one, Observer)]
     functions = [one for one in given if not isinstance(one, Observer)]
     return [
@@ -182,6 +198,10 @@ def _run(training: Training, estimator: Any, observers: list[Observer]) -> None:
             "Solver produced non-finite parameter weights. The input data may contain large values "
             f"and need to be preprocessed: {error}"
         ) from error
+    finally:
+        for observer in observers:
+            if isinstance(observer, Bar):
+                observer.stop()  # its terminal is given back, whatever ended the run
 
 
 def _take(estimator: Any, training: Training, convergence: Convergence) -> None:
