@@ -11,7 +11,9 @@ A leading axis of that vector, (E, P) in place of (P,), is E networks at once.
 
 Hidden layer k computes, each part after the first two where it is asked for,
 
-    Z = A W + b   ->   normalised   ->   A = g(Z)   ->   dropout   ->   A + (what came in)
+    Z = A W + b   ->   normalised   ->   A = g(Z)   ->   dropout   ->   A after = A + A in
+
+where `A in` is what came in, whose gradient has that of the sum added to it.
 """
 
 import functools

@@ -1,0 +1,80 @@
+"""`xpmlp explain`: the two slides of a recipe or a run."""
+
+from pathlib import Path
+
+import pytest
+
+
+def test_the_lectures_network_in_80_columns(command) -> None:
+    said = command("explain")
+    assert said.status == 0
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0] == "lecture: the network 784-64-32-10, sigmoid"
+    assert "Z[1] = X W[1] + b[1]         64×784 784×64 → 64×64   6.42 M  16.4 k" in lines
+    for formula in (
+        "J = -(1/N) sum(Y * log Ŷ)",
+        "dL = -(1/N)(Y - Ŷ)",
+        "dZ[2] = dA[2] * A[2] * (1 - A[2])",
+        "dW[1] = Xᵀ dZ[1]",
+    ):
+        assert any(line.startswith(formula) for line in lines), formula
+    tables = lines[: lines.index("N: rows of the batch")]
+    assert max(map(len, tables)) <= 80
+    assert lines[-1] == "(next: xpmlp explain lecture --out explained.svg)"
+
+
+def test_a_recipe_with_settings(command) -> None:
+    said = command("explain", "modern", "--hidden", "20,20", "--set", "residual=true")
+    assert "modern: the network 784-20-20-10, gelu" in said.out
+    assert "A[2] = A″[2] + A[1]" in said.out or "A[2] = A′′[2] + A[1]" in said.out
+    assert "p: dropout 0.3, of inputs 0.2" in said.out
+
+
+def test_a_run_has_the_sizes_of_its_activations_and_gradients(command, trained: Path) -> None:
+    said = command("explain", trained)
+    assert said.err == ""
+    assert "Root mean squares on the first batch" in said.out
+    assert "█" in said.out
+    assert "Gradients reach every layer" in said.out
+    assert said.out.splitlines()[-1] == f"(next: xpmlp report {trained})"
+
+
+def test_a_run_on_other_data(command, trained: Path, make_data, tmp_path: Path) -> None:
+    other = make_data(tmp_path / "other", seed=4)
+    assert command("explain", trained, "--data", other).out != command("explain", trained).out
+
+
+def test_members_have_mean_sizes(command, trained_members: Path) -> None:
+    assert "Gradients reach every layer" in command("explain", trained_members).out
+
+
+def test_files_are_written_and_named(command, trained: Path) -> None:
+    said = command("explain", trained, "--out", "a b.svg", "--latex", "slides.tex")
+    assert said.out.splitlines()[-1] == (
+        f"Written: a b.svg and slides.tex (next: xpmlp report {trained})"
+    )
+    assert Path("a b.svg").read_text("utf-8").startswith("<?xml")
+    assert Path("slides.tex").read_text("utf-8").startswith(r"\documentclass")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing-like-it",), "nothing-like-it"),
+        (("lecture", "--out", "a.pdf"), "a.pdf: the figure is an SVG or a PNG"),
+        (("lecture", "--latex", "a.txt"), "a.txt: give a name that ends in .tex"),
+        (("lecture", "--out", "no/a.svg"), "no/a.svg"),
+        (("lecture", "--latex", "no/a.tex"), "no/a.tex"),
+        (("lecture", "--data", "mnist"), "--data mnist: a recipe has no activations"),
+        (("lecture", "--hidden", "0"), "layer_sizes=784,0,10"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(refused, arguments, said: str) -> None:
+    assert said in refused("explain", *arguments)
+
+
+def test_a_run_is_what_it_is(refused, trained: Path, tmp_path: Path) -> None:
+    assert "a run is what it is" in refused("explain", trained, "--hidden", "8")
+    (tmp_path / "empty").mkdir()
+    assert "no run is here" in refused("explain", "empty")

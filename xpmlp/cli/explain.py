@@ -1,0 +1,156 @@
+"""`xpmlp explain`."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from xpmlp.backends import PRECISIONS
+from xpmlp.cli.console import output, say
+from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
+from xpmlp.data import load_data
+from xpmlp.errors import InputError
+from xpmlp.files import write_atomically
+from xpmlp.recipes import load_recipe
+from xpmlp.reports.explain import Explanation, Operation
+from xpmlp.reports.explain import explain as explain_network
+from xpmlp.reports.flow import LayerFlow, first_batch, gradient_flow, verdict
+from xpmlp.reports.numbers import short
+from xpmlp.reports.slides import as_latex_document, draw_slides
+from xpmlp.runs import RunDirectory
+
+FIGURES = (".svg", ".png")
+
+
+def explain(
+    what: Annotated[
+        str, typer.Argument(metavar="[RECIPE|FILE.toml|RUN]", help="A recipe or a run directory.")
+    ] = "lecture",
+    hidden: HiddenOption = None,
+    settings: SettingsOption = None,
+    data: DataOption = None,
+    latex: Annotated[
+        Path | None, typer.Option(metavar="FILE.tex", help="Write both slides as LaTeX.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg|png", help="Draw both slides as a figure.")
+    ] = None,
+) -> None:
+    """Show the lecture's two slides for your network: the forward pass and its expanded Jacobians.
+
+    Every matrix has its shape, the FLOPs of its product and its bytes; of a run, the sizes of
+    activations and gradients in each layer follow, on its first batch (--data: of other data).
+
+    Example: xpmlp explain modern --out modern.svg
+    """
+    if out is not None and out.suffix.lower() not in FIGURES:
+        raise InputError(f"{out}: the figure is an SVG or a PNG; give a name that ends in .svg")
+    if latex is not None and latex.suffix.lower() != ".tex":
+        raise InputError(f"{latex}: give a name that ends in .tex")
+    is_run = Path(what).is_dir()
+    flow: list[LayerFlow] = []
+    if is_run:
+        if settings or hidden:
+            raise InputError(f"{what}: a run is what it is; give --set and --hidden with a recipe")
+        directory = RunDirectory.existing(Path(what))
+        recipe = directory.recipe
+        trained = directory.load_model()
+        model = trained.model
+        dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
+        batch = first_batch(recipe, dataset.train)
+        flow = gradient_flow(model, trained.parameters, batch, recipe.objective())
+    else:
+        if data:
+            raise InputError(f"--data {data}: a recipe has no activations; give it with a run")
+        recipe = load_recipe(what, settings or [], {"hidden_sizes": hidden})
+        model = recipe.model
+    found = explain_network(
+        model, recipe.objective(), rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
+    )
+    title = f"{what}: {model}, {model.hidden}"
+    if out is not None:
+        draw_slides(found, out, flow=flow, title=title)
+    if latex is not None:
+        text = as_latex_document(found, title=title)
+        write_atomically(latex, lambda file: file.write_text(text, "utf-8"))
+    _tell(found, title)
+    if flow:
+        _tell_flow(flow)
+    written = " and ".join(str(path) for path in (out, latex) if path is not None)
+    say(f"{f'Written: {written} ' if written else ''}(next: {_next(what, is_run, out)})")
+
+
+def _next(what: str, is_run: bool, out: Path | None) -> str:
+    if is_run:
+        return shlex.join(["xpmlp", "report", what])
+    return shlex.join(
+        ["xpmlp", "train", what] if out else ["xpmlp", "explain", what, "--out", "explained.svg"]
+    )
+
+
+def _tell(found: Explanation, title: str) -> None:
+    say(title, style="bold")
+    _table(found, "Forward pass", found.forward)
+    _table(found, "Expanded Jacobians", found.backward)
+    for letter, said in found.constants.items():
+        say(f"{letter}: {said}")
+    count = found.model.parameter_count
+    flops = [sum(one.flops for one in side) for side in (found.forward, found.backward)]
+    say(
+        f"{count:,} parameters ({short(count * found.itemsize, 'B')} in {found.dtype}); products "
+        f"of a step: {short(flops[0])}FLOP forward, {short(flops[1])}FLOP backward"
+    )
+
+
+def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> None:
+    table = Table(title=name, title_justify="left", title_style="green", box=None, pad_edge=False)
+    table.add_column("matrix", overflow="fold")
+    table.add_column("shape", overflow="fold", min_width=22)
+    table.add_column("FLOPs", justify="right", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    for one in operations:
+        flops = short(one.flops) if one.flops else ""
+        size = short(one.size * found.itemsize)
+        table.add_row(*map(_plain, (one.text, one.shapes, flops, size)))
+    output.print(table)
+    say()
+
+
+def _plain(text: str) -> str:
+    """rich would take `W[1]` for markup."""
+    return text.replace("[", "\\[")
+
+
+BAR, DECADES = 24, 6
+"""The longest bar, and by how many powers of ten a gradient is smaller that has none."""
+
+
+def _tell_flow(flow: Sequence[LayerFlow]) -> None:
+    """A row for each layer; what is a tenth as much has a bar four blocks shorter."""
+    table = Table(
+        title="Root mean squares on the first batch", title_justify="left", title_style="green",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for column in ("layer", "activations", "weights W", "gradients dW"):
+        table.add_column(column, justify="right")
+    table.add_column(f"gradients, logarithmic: the bar ends {DECADES} powers of ten below")
+    largest = max((one.gradients for one in flow), default=0.0)
+    for one in flow:
+        table.add_row(
+            str(one.layer), f"{one.activations:.3g}", f"{one.weights:.3g}", f"{one.gradients:.3g}",
+            _bar(one.gradients, largest),
+        )  # fmt: skip
+    output.print(table)
+    say(verdict(flow))
+    say()
+
+
+def _bar(value: float, largest: float) -> str:
+    if not math.isfinite(value):
+        return "not finite"
+    below = math.log10(largest / value) if value > 0.0 and math.isfinite(largest) else BAR
+    return "█" * max(0, round(BAR - BAR / DECADES * below))

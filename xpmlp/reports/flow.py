@@ -1,0 +1,104 @@
+"""How large activations and gradients are, layer by layer: what vanishes or explodes shows."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from xpmlp.data import Split, hold_out, order
+from xpmlp.network import MLP, Objective
+from xpmlp.recipes import Recipe
+from xpmlp.training.step import inputs
+
+FAR = 1e3
+"""From this ratio on between a layer's gradients and the last layer's, the first are said to
+vanish or to explode: steps of one learning rate then move one layer a thousand times as far."""
+
+
+class LayerFlow(NamedTuple):
+    """Root mean squares in one layer: of the activations it gives (the last one's are L), of its
+    weights and of their gradient. Of members, the means."""
+
+    layer: int
+    activations: float
+    weights: float
+    gradients: float
+
+
+def first_batch(recipe: Recipe, train: Split) -> Split:
+    """The rows that the first step of a run learns from."""
+    seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
+    if recipe.validation:
+        train, _ = hold_out(train, recipe.validation, seed=seed)
+    blocks = getattr(train.X, "blocks", None)
+    count = len(train.labels)
+    rows = order(count, seed=seed, epoch=0, shuffle=recipe.shuffle, blocks=blocks)
+    chosen = rows[: recipe.batch_size]
+    return Split(np.asarray(train.X[chosen]), train.labels[chosen])
+
+
+def gradient_flow(
+    model: MLP, parameters: np.ndarray, batch: Split, objective: Objective | None = None
+) -> list[LayerFlow]:
+    """The sizes in a training step on these rows, in float64, with nothing left out at random.
+
+    Weights of classes are left out, too; the gradients are those of loss, smoothing and penalties.
+    """
+    objective = dataclasses.replace(
+        objective or Objective(), dropout=0.0, input_dropout=0.0, mixup=0.0, class_weights=()
+    )
+    parameters = parameters.astype(np.float64)
+    X = inputs(batch.X, dtype=np.dtype(np.float64), xp=np)
+    Y = model.targets(
+        batch.labels, np.arange(model.layer_sizes[-1]), dtype=np.dtype(np.float64), xp=np
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        tape = model.forward(parameters, X, in_training=True, xp=np)
+        learned = model.forward_backward(parameters, X, Y, objective=objective, xp=np)
+        gradients = model.layers(learned.gradients, xp=np)
+    return [
+        LayerFlow(number, _rms(A), _rms(W), _rms(dW))
+        for number, (A, (W, _), (dW, _)) in enumerate(
+            zip((*tape.A[1:], tape.L), tape.layers, gradients, strict=True), start=1
+        )
+    ]
+
+
+def verdict(flow: Sequence[LayerFlow]) -> str:
+    """One sentence about the gradients: whether they vanish or explode towards the input."""
+    sizes = [layer.gradients for layer in flow]
+    if not np.isfinite(sizes).all():
+        return "Gradients are no finite numbers: they explode"
+    if not any(sizes):
+        return "All gradients are 0"
+    if len(flow) == 1:
+        return "One layer: its gradients are the loss's own"
+    if not sizes[-1]:
+        return "The last layer's gradients are 0"
+    ratios = [size / sizes[-1] for size in sizes]
+    if min(ratios) < 1 / FAR:
+        layer = flow[int(np.argmin(ratios))].layer
+        if not min(ratios):
+            return f"Gradients vanish: layer {layer}'s are 0 while the last layer's are not"
+        return (
+            f"Gradients vanish: layer {layer}'s are {_times(1 / min(ratios))} times smaller than "
+            "the last layer's"
+        )
+    if max(ratios) > FAR:
+        layer = flow[int(np.argmax(ratios))].layer
+        return (
+            f"Gradients explode: layer {layer}'s are {_times(max(ratios))} times the last layer's"
+        )
+    least, most = min(ratios), max(ratios)
+    return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio < 1e6 else f"{ratio:.1e}"
+
+
+def _rms(Q: np.ndarray) -> float:
+    """Of each member, then the mean over members."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.mean(np.square(Q), axis=(-2, -1))).mean())
