@@ -25,7 +25,7 @@ from pydantic import (
 from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.backends import BACKENDS, PRECISIONS, Backend
 from xpmlp.checks import check_range, nearest
-from xpmlp.data import DATA_NAMES, Split
+from xpmlp.data import DATA_NAMES, Split, hold_out
 from xpmlp.errors import InputError
 from xpmlp.files import refuse_special_file
 from xpmlp.network import (
@@ -374,6 +374,12 @@ class Recipe(BaseModel):
             keep_best=self.keep_best,
             time_limit=self.time_limit,
         )
+
+    def held_out(self, split: Split) -> tuple[Split, Split | None]:
+        """The rows that a run trains on, and those that it holds out to validate on, if any."""
+        if not self.validation:
+            return split, None
+        return hold_out(split, self.validation, seed=np.atleast_1d(self.seed).tolist()[0])
 
     def _chosen(self, make: Callable[..., object]) -> dict[str, object]:
         """The settings given for what an optimizer or a schedule is made by."""

@@ -51,11 +51,11 @@ class Operation:
     def latex(self) -> str:
         """The same for TeX."""
         shown = [as_latex(one, self.names) for one in self.equations]
-        return self._joined(shown, r",\quad ")
+        return self._joined(shown, r",\quad ", plus="{+}")
 
-    def _joined(self, shown: list[str], between: str) -> str:
+    def _joined(self, shown: list[str], between: str, plus: str = "+") -> str:
         if self.adds:
-            shown[0] = shown[0].replace("=", "+=", 1)
+            shown[0] = shown[0].replace("=", f"{plus}=", 1)
         first, *others = shown
         return between.join([first, ", ".join(others)]) if others else first
 

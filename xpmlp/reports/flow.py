@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.data import Split, hold_out, order
+from xpmlp.data import Split, order
 from xpmlp.network import MLP, Objective
 from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
@@ -28,9 +28,8 @@ class LayerFlow(NamedTuple):
 
 def first_batch(recipe: Recipe, train: Split) -> Split:
     """The rows that the first step of a run learns from."""
+    train, _ = recipe.held_out(train)
     seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
-    if recipe.validation:
-        train, _ = hold_out(train, recipe.validation, seed=seed)
     blocks = getattr(train.X, "blocks", None)
     count = len(train.labels)
     rows = order(count, seed=seed, epoch=0, shuffle=recipe.shuffle, blocks=blocks)

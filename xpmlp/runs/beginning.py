@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from xpmlp.backends import PRECISIONS, Backend
-from xpmlp.data import Dataset, hold_out
+from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
@@ -18,10 +18,8 @@ def begin_training(
     recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
 ) -> Training:
     """The run that a recipe describes, before its first step."""
-    model, split, validation = recipe.model, dataset.train, None
-    if recipe.validation:
-        seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
-        split, validation = hold_out(split, recipe.validation, seed=seed)
+    model = recipe.model
+    split, validation = recipe.held_out(dataset.train)
     with backend.activate():
         dtype = PRECISIONS[recipe.dtype]
         if recipe.initial_weights:

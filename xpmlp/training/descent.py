@@ -11,6 +11,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.optimizers import Optimizer, ema_weights, sgd, swa_weights
 from xpmlp.schedules import Schedule, constant, plateau_factor, warm_up
+from xpmlp.training.history import History
 
 AVERAGES = ("none", "ema", "swa")
 
@@ -108,6 +109,27 @@ class Descent:
             patience, factor = self.plateau.patience, self.plateau.factor
             factors = factors * plateau_factor(losses, patience=patience, factor=factor)
         return factors
+
+    def learning_rates(
+        self, history: History, *, epochs: int, steps_per_epoch: int, is_validated: bool
+    ) -> np.ndarray:
+        """The learning rate of each step that a run has done, (steps,) or (steps, E)."""
+        base = np.asarray(self.learning_rate, np.float64)
+        count = len(history.losses)
+        factors = [
+            self.factors(
+                epoch * steps_per_epoch,
+                min(steps_per_epoch, count - epoch * steps_per_epoch),
+                total=epochs * steps_per_epoch,
+                steps_per_epoch=steps_per_epoch,
+                losses=history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
+                if self.plateau
+                else (),
+            )
+            for epoch in range(-(-count // steps_per_epoch))
+        ]
+        rates: np.ndarray = np.multiply.outer(np.concatenate([np.empty(0), *factors]), base)
+        return rates
 
     def averaging(self, first: int, count: int, *, total: int, steps_per_epoch: int) -> np.ndarray:
         """The weight of the parameters after each of these steps in their mean."""

@@ -14,6 +14,7 @@ import numpy as np
 from xpmlp.errors import Diverged, InputError
 from xpmlp.schedules import Schedule, Times
 from xpmlp.training.control import Control
+from xpmlp.training.history import smoothed
 from xpmlp.training.loop import Observer, StopTraining, Training
 
 MEMORY = 0.95
@@ -38,19 +39,11 @@ class RateCurve:
 
     @functools.cached_property
     def smoothed(self) -> np.ndarray:
-        """The loss averaged over the steps before and after: unlike a mean of those before, it
-        does not lag behind the rate."""
+        """The loss without its scatter."""
         losses = self.losses
         # What explodes at the end would reach back to where it fell.
         losses = np.minimum(losses, 2.0 * losses[: max(1, len(losses) // 10)].max())
-        deviation = self._deviation
-        offsets = np.arange(-math.ceil(3.0 * deviation), math.ceil(3.0 * deviation) + 1)
-        kernel = np.exp(-0.5 * (offsets / deviation) ** 2)
-        reach = len(offsets) // 2
-        here = slice(reach, reach + len(losses))
-        sums = np.convolve(losses, kernel)[here]
-        smoothed: np.ndarray = sums / np.convolve(np.ones_like(losses), kernel)[here]
-        return smoothed
+        return smoothed(losses, self._deviation)
 
     @property
     def _deviation(self) -> float:

@@ -1,5 +1,6 @@
 """What a run has measured: a loss an iteration, an accuracy an epoch, and of rows held out."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,3 +44,35 @@ class History:
             "validation_loss": np.asarray(self.validation_losses),
             "validation_accuracy": np.asarray(self.validation_accuracies),
         }
+
+    def epoch_losses(self, epochs: int, steps_per_epoch: int, *, is_validated: bool) -> list[float]:
+        """What a plateau is seen in: validation losses, or else the mean losses of epochs.
+
+        Those that were known after so many epochs: a run that goes on in the middle of one sees
+        the same. Of members, the mean of those that have not diverged.
+        """
+        begun = epochs * steps_per_epoch
+        if is_validated:
+            evaluations = zip(self.validation_iterations, self.validation_losses, strict=True)
+            return [_finite_mean(loss) for iteration, loss in evaluations if iteration <= begun]
+        starts = range(0, begun, steps_per_epoch)
+        epochs_of = (self.losses[start : start + steps_per_epoch] for start in starts)
+        return [_finite_mean(np.asarray(losses)) for losses in epochs_of]
+
+
+def smoothed(series: np.ndarray, deviation: float) -> np.ndarray:
+    """A series (n,) averaged over what stands before and after, with Gaussian weights: unlike a
+    mean of what stands before, it does not lag behind."""
+    offsets = np.arange(-math.ceil(3.0 * deviation), math.ceil(3.0 * deviation) + 1)
+    kernel = np.exp(-0.5 * (offsets / deviation) ** 2)
+    reach = len(offsets) // 2
+    here = slice(reach, reach + len(series))
+    found: np.ndarray = (
+        np.convolve(series, kernel)[here] / np.convolve(np.ones_like(series), kernel)[here]
+    )
+    return found
+
+
+def _finite_mean(losses: np.ndarray) -> float:
+    finite = losses[np.isfinite(losses)]
+    return float(finite.mean(dtype=np.float64)) if finite.size else math.inf

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import itertools
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -342,10 +341,8 @@ class Training:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in the data; rows left over wait for another order, as in the lecture,
-        or are one more batch."""
-        full, left = divmod(self.row_count, self.batch_size)
-        return full if self.drop_last or not left else full + 1
+        """Batches in the data."""
+        return batches_of(self.row_count, self.batch_size, drop_last=self.drop_last)
 
     @property
     def iteration(self) -> int:
@@ -420,7 +417,11 @@ class Training:
                 steps,
                 total=total,
                 steps_per_epoch=steps,
-                losses=self._losses_of_epochs() if self.descent.plateau else (),
+                losses=()
+                if self.descent.plateau is None
+                else self.history.epoch_losses(
+                    self.epoch, steps, is_validated=self.control.validation is not None
+                ),
             ).astype(dtype)
         if self.descent.average != "none":
             averaging = self.descent.averaging(
@@ -437,21 +438,6 @@ class Training:
             dtype=dtype,
         )
         return Epoch(chosen, first, weights, shares, penalties, factors, averaging)
-
-    def _losses_of_epochs(self) -> list[float]:
-        """What a plateau is seen in: validation losses, or else the mean losses of epochs.
-
-        Those that were known when the present epoch began: a run that goes on in its middle sees
-        the same. Of members, the mean of those that have not diverged.
-        """
-        history, steps = self.history, self.steps_per_epoch
-        if self.control.validation is not None:
-            evaluations = zip(history.validation_iterations, history.validation_losses, strict=True)
-            begun = self.epoch * steps
-            return [_finite_mean(loss) for iteration, loss in evaluations if iteration <= begun]
-        starts = range(0, self.epoch * steps, steps)
-        epochs = (history.losses[start : start + steps] for start in starts)
-        return [_finite_mean(np.asarray(losses)) for losses in epochs]
 
     def run(self, observers: Iterable[Observer] = ()) -> "Training":
         """Train until the last epoch is done, `control` has had enough, or an observer raises
@@ -693,11 +679,6 @@ class Training:
             raise stop
 
 
-def _finite_mean(losses: np.ndarray) -> float:
-    finite = losses[np.isfinite(losses)]
-    return float(finite.mean(dtype=np.float64)) if finite.size else math.inf
-
-
 def _named(tree: object, name: str = "") -> dict[str, Array]:
     """The arrays of a nest of named tuples by name: `optimizer.m`."""
     if tree is None:
@@ -825,3 +806,10 @@ def train(
         precision=dtype or None,
         compile=compile,
     ).run(observers)
+
+
+def batches_of(rows: int, batch_size: int, *, drop_last: bool) -> int:
+    """Full batches in so many rows; those left over wait for another order, as in the lecture, or
+    are one more batch."""
+    full, left = divmod(rows, batch_size)
+    return full if drop_last or not left else full + 1
