@@ -11,7 +11,19 @@ import typer
 
 import xpmlp
 from xpmlp.cli import backends as backends_command
-from xpmlp.cli import evaluate, explain, find_rate, gradcheck, plot, predict, recipes, sweep, train
+from xpmlp.cli import (
+    compare,
+    evaluate,
+    explain,
+    find_rate,
+    gradcheck,
+    plot,
+    predict,
+    recipes,
+    report,
+    sweep,
+    train,
+)
 from xpmlp.cli.console import Warnings, complain, output, say
 from xpmlp.errors import XpmlpError
 
@@ -26,6 +38,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("plot")(plot.plot)
+app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("recipes")(recipes.recipes)
 app.command("find-rate")(find_rate.find_rate)

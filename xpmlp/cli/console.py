@@ -8,6 +8,7 @@ import logging
 import os
 
 from rich.console import Console
+from rich.markup import escape
 
 
 class Stream(Console):
@@ -41,6 +42,11 @@ errors = Stream(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 def say(text: str = "", *, style: str | None = None) -> None:
     """A line of a command's result."""
     output.print(_on_one_line(text), style=style, markup=False)
+
+
+def plain(text: str) -> str:
+    """Text for a cell of a table, in which rich would take `W[1]` for markup."""
+    return escape(_on_one_line(text))
 
 
 LONGEST = 2000

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from xpmlp.backends import PRECISIONS
-from xpmlp.cli.console import output, say
+from xpmlp.cli.console import output, plain, say
 from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
@@ -115,14 +115,9 @@ def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> No
     for one in operations:
         flops = short(one.flops) if one.flops else ""
         size = short(one.size * found.itemsize)
-        table.add_row(*map(_plain, (one.text, one.shapes, flops, size)))
+        table.add_row(*map(plain, (one.text, one.shapes, flops, size)))
     output.print(table)
     say()
-
-
-def _plain(text: str) -> str:
-    """rich would take `W[1]` for markup."""
-    return text.replace("[", "\\[")
 
 
 BAR, DECADES = 24, 6

@@ -60,7 +60,7 @@ def accuracy_ticks(accuracy: np.ndarray) -> np.ndarray:
 
 def plot_rates(curve: RateCurve, path: Path) -> None:
     """Draw the loss over the learning rate, as `find_rate` saw it, and what to read from it."""
-    with _drawn(path, (8, 5)) as figure:
+    with drawn(path, (8, 5)) as figure:
         axes = figure.subplots()
         axes.semilogx(curve.rates, curve.losses, linewidth=0.6, alpha=0.5, label="single steps")
         axes.semilogx(curve.rates, curve.smoothed, linewidth=2, label="smoothed")
@@ -92,7 +92,7 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
     means = [losses.mean() for _, losses, _ in outcomes]
     best = int(np.nanargmin(means)) if np.isfinite(means).any() else None
     width = 8.0 + 0.09 * max(len(label) for label, _, _ in outcomes)
-    with _drawn(path, (width, max(2.5, 1.2 + 0.35 * count))) as figure:
+    with drawn(path, (width, max(2.5, 1.2 + 0.35 * count))) as figure:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, name in zip(panels, ("accuracy", "loss"), strict=True):
             for place, (_, losses, accuracies) in enumerate(outcomes):
@@ -120,7 +120,7 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
 
 
 @contextlib.contextmanager
-def _drawn(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
+def drawn(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
     """A figure to draw on, which is written when that is done."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

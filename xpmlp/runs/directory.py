@@ -14,6 +14,7 @@ import csv
 import io
 import itertools
 import json
+import platform
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -139,6 +140,8 @@ class RunDirectory:
             "test_loss": float(np.mean(test.loss)),
             "seed": recipe.seed,
             "version": xpmlp.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
         }
         if snapshot.history.validation_losses:
             losses = snapshot.history.validation_losses
@@ -209,12 +212,16 @@ class RunDirectory:
     def has_results_of(self, epoch: int) -> bool:
         """Whether all that `save_results` writes, and the figure, is here for that many epochs."""
         names = ("model.safetensors", "history.npz", "metrics.csv", "training.png")
-        try:
-            summary = json.loads((self.path / "summary.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return False
         is_whole = all((self.path / name).is_file() for name in names)
-        return is_whole and isinstance(summary, dict) and summary.get("epochs") == epoch
+        return is_whole and self.load_summary().get("epochs") == epoch
+
+    def load_summary(self) -> dict[str, Any]:
+        """What the run came to; empty if that has not been written, or not by xpmlp."""
+        try:
+            found = json.loads((self.path / "summary.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""

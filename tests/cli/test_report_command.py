@@ -1,0 +1,99 @@
+"""`xpmlp report` and `xpmlp compare`: what they write and say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_a_report_is_written_into_the_run(command, tiny, tmp_path: Path) -> None:
+    assert command(*tiny, "--quiet", "--out", "a run").status == 0
+    said = command("report", "a run")
+    assert said.err == ""
+    assert said.out == ("a run/report.html: open it in a browser (next: xpmlp explain 'a run')\n")
+    text = (tmp_path / "a run" / "report.html").read_text("utf-8")
+    assert f"numpy {np.__version__}" in text  # of the checkpoint
+
+
+def test_a_report_elsewhere_and_on_other_data(command, trained, make_data, tmp_path) -> None:
+    other = make_data(tmp_path / "other", seed=7)
+    assert command("report", trained, "--out", "one.html").status == 0
+    assert command("report", trained, "--out", "other.html", "--data", other).status == 0
+    one, two = (Path(name).read_text("utf-8") for name in ("one.html", "other.html"))
+    assert "on tiny" in one
+    assert "on other" in two
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--out", "report.pdf"), "report.pdf: the report is HTML; give a name that ends in .html"),
+        (("--out", "no/report.html"), "no/report.html"),
+        (("--data", "no-such-data"), "no-such-data"),
+        (("--backend", "none"), "none"),
+    ],
+)
+def test_a_report_refuses_in_one_line(refused, trained, arguments, said: str) -> None:
+    assert said in refused("report", trained, *arguments)
+
+
+def test_no_report_without_a_run(refused, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no run is here" in refused("report", "empty")
+
+
+def test_runs_are_compared_in_tables_and_a_figure(command, trained, trained_members) -> None:
+    said = command("compare", trained, trained_members)
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0] == "Results"
+    found = [json.loads((run / "summary.json").read_text()) for run in (trained, trained_members)]
+    row = next(line for line in lines if line.startswith("test accuracy"))
+    assert row.split()[2:] == [f"{one['test_accuracy']:.2%}" for one in found]
+    differing = lines[lines.index("Settings that differ") + 1 :]
+    assert any(line.split() == ["members", "1", "3"] for line in differing)
+    assert not any(line.startswith("batch_size") for line in differing)
+    best = max((trained, trained_members), key=lambda run: _test_accuracy(run))
+    assert lines[-1] == f"Drawn in comparison.png (next: xpmlp report {best})"
+    with Image.open("comparison.png") as picture:
+        assert picture.size == (1440, 600)
+
+
+def _test_accuracy(run: Path) -> float:
+    return json.loads((run / "summary.json").read_text())["test_accuracy"]
+
+
+def test_the_same_settings_have_no_second_table(command, trained) -> None:
+    assert "Settings that differ" not in command("compare", trained, trained).out
+
+
+def test_compare_as_json(command, trained, trained_members) -> None:
+    said = command("compare", trained, trained_members, "--json", "--out", "a.png")
+    one, two = json.loads(said.out)
+    assert one["run"] == str(trained)
+    assert one["settings"]["members"] == 1
+    assert two["settings"]["members"] == 3
+    assert one["test_loss"] == json.loads((trained / "summary.json").read_text())["test_loss"]
+    assert Path("a.png").exists()
+
+
+def test_a_run_that_was_stopped_in_its_first_epoch_can_be_compared(
+    command, tiny, trained, monkeypatch
+) -> None:
+    command(*tiny, "--quiet", "--time-limit", "0.000001", "--out", "short")
+    said = command("compare", "short", trained)
+    assert said.status == 0, said.err
+
+
+@pytest.mark.parametrize("count", [0, 1, 11])
+def test_compare_takes_two_to_ten(command, refused, trained, count: int) -> None:
+    said = refused("compare", *[trained] * count)
+    assert "2 to 10" in said or "Missing argument" in said
+
+
+def test_compare_refuses_in_one_line(refused, trained) -> None:
+    assert "the figure is a PNG" in refused("compare", trained, trained, "--out", "a.svg")
+    assert "no/a.png" in refused("compare", trained, trained, "--out", "no/a.png")
+    assert "nowhere" in refused("compare", trained, "nowhere")

@@ -1,0 +1,207 @@
+"""Charts for a page: SVG that takes its colours from the page, by day and by night.
+
+Text stays text, so that it is as sharp and as large as the page's; each chart is as wide as a
+phone, so that it is read there without a magnifying glass.
+"""
+
+import contextlib
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xpmlp.reports.findings import Calibration
+from xpmlp.training.history import smoothed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, RULE, SERIES = "#010101", "#020202", ("#030303", "#040404", "#050505", "#060606")
+"""Stand for the page's colours; see `_themed`."""
+
+NAMES = {INK: "ink", RULE: "rule"} | {
+    colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)
+}
+
+SIZE = (4.4, 2.9)
+"""Inches: at 96 dots each, about the width of a phone."""
+
+MOST_POINTS = 400
+"""Of a line; more steps are drawn as the range and the mean of so many groups."""
+
+
+def loss_chart(losses: np.ndarray) -> str:
+    """The loss of each step, (steps,) or (steps, E), and what it is without its scatter."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _drawn("loss") as (axes, done):
+        steps, low, high, mean = grouped(losses)
+        label = "single steps" if losses.ndim == 1 else "members and steps"
+        axes.fill_between(steps, low, high, color=SERIES[0], alpha=0.3, linewidth=0, label=label)
+        line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
+        axes.plot(
+            steps, line, color=SERIES[0], linewidth=1.6, label="smoothed", marker=_marker(line)
+        )
+        axes.set_xlabel("iteration")
+        axes.set_ylabel("training loss")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        _limit(axes, np.concatenate([low, high]))
+        _legend(axes)
+    return done[0]
+
+
+def series_chart(
+    name: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, x: str, y: str
+) -> str:
+    """Lines by their labels, each (x, values); values (n,), or (n, E), drawn as mean and range."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _drawn(name) as (axes, done):
+        for colour, (label, (places, values)) in zip(SERIES, curves.items(), strict=False):
+            mean = values if values.ndim == 1 else values.mean(axis=1)
+            axes.plot(places, mean, color=colour, linewidth=1.6, label=label, marker=_marker(mean))
+            if values.ndim == 2:
+                low, high = values.min(axis=1), values.max(axis=1)
+                axes.fill_between(places, low, high, color=colour, alpha=0.25, linewidth=0)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        if len(curves) > 1:
+            _legend(axes)
+    return done[0]
+
+
+def calibration_chart(found: Calibration) -> str:
+    """How often answers are right, over how confident they are; a bar's width is a bin's."""
+    with _drawn("calibration") as (axes, done):
+        edges = np.linspace(0.0, 1.0, len(found.bins) + 1)
+        shares = [one.accuracy for one in found.bins]
+        axes.bar(
+            edges[:-1], shares, width=np.diff(edges), align="edge", color=SERIES[0], alpha=0.55,
+            edgecolor=SERIES[0], label="right",
+        )  # fmt: skip
+        axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as confident")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("share of right answers")
+        _legend(axes)
+    return done[0]
+
+
+def confusion_chart(confusion: np.ndarray) -> str:
+    """A square for each pair of class and answer, the darker the more rows of the class."""
+    with _drawn("confusion", (4.4, 4.4)) as (axes, done):
+        shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+        for (label, said), share in np.ndenumerate(shares):
+            if share > 0.002:
+                axes.add_patch(_square(said, label, float(share)))
+        axes.set_xlim(-0.5, len(shares) - 0.5)
+        axes.set_ylim(len(shares) - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.grid(visible=False)
+        axes.set_xlabel("said")
+        axes.set_ylabel("class")
+    return done[0]
+
+
+def numbers_chart(targets: np.ndarray, predictions: np.ndarray, name: str) -> str:
+    """Predictions over targets, both (n,); at most 1,000 of them, evenly spaced."""
+    with _drawn(name) as (axes, done):
+        chosen = np.unique(np.linspace(0, len(targets) - 1, 1000).astype(int))
+        x, y = targets[chosen], predictions[chosen]
+        axes.plot(x, y, ".", color=SERIES[0], markersize=3, alpha=0.6, label="rows")
+        ends = [float(x.min()), float(x.max())]
+        axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1, label="as it is")
+        axes.set_xlabel("target")
+        axes.set_ylabel("prediction")
+        _legend(axes)
+    return done[0]
+
+
+def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Iterations, lowest, highest and mean loss of at most `MOST_POINTS` groups of steps."""
+    count = len(losses)
+    edges = np.unique(np.linspace(0, count, min(count, MOST_POINTS) + 1).astype(int))
+    parts = [losses[start:stop] for start, stop in itertools.pairwise(edges)]
+    low, high, mean = (
+        np.array([float(measure(part)) for part in parts]) for measure in (np.min, np.max, np.mean)
+    )
+    return (edges[:-1] + edges[1:] - 1) / 2 + 1, low, high, mean
+
+
+def _marker(line: np.ndarray) -> str:
+    """No line has one point."""
+    return "o" if len(line) == 1 else ""
+
+
+def _limit(axes: "Axes", values: np.ndarray) -> None:
+    """Room for all but the loss's first leaps and what explodes."""
+    finite = values[np.isfinite(values)]
+    if len(finite) > 20:
+        low, high = float(finite.min()), float(np.quantile(finite, 0.995))
+        if high > low:
+            axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _legend(axes: "Axes") -> None:
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+
+
+def _square(x: float, y: float, share: float):  # type: ignore[no-untyped-def]
+    from matplotlib.patches import Rectangle
+
+    alpha = 0.15 + 0.85 * share
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, color=SERIES[0], alpha=alpha, linewidth=0)
+
+
+@contextlib.contextmanager
+def _drawn(name: str, inches: tuple[float, float] = SIZE) -> Iterator[tuple["Axes", list[str]]]:
+    """Axes to draw on; the list then holds the chart's text. `name` is part of every id in it."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    done: list[str] = []
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": name,
+            "axes.edgecolor": RULE,
+            "axes.labelcolor": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": RULE,
+            "grid.linewidth": 0.4,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "text.color": INK,
+            "font.size": 9.5,
+        }
+    ):
+        figure = Figure(figsize=inches, layout="constrained", facecolor="none")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        yield axes, done
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        done.append(_themed(text.getvalue(), name))
+
+
+def _themed(svg: str, name: str) -> str:
+    """The drawing alone, its colours the page's, which change with the reader's."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    for colour, variable in NAMES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    # As wide as its place; the page's font.
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
+    svg = re.sub(r"; font-family: [^;\"]*", "", svg)
+    # A page has several drawings, and an id once.
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)

@@ -1,0 +1,79 @@
+"""Several runs beside each other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpmlp.recipes import Recipe
+from xpmlp.reports.charts import grouped
+from xpmlp.reports.plot import drawn
+from xpmlp.runs import RunDirectory
+from xpmlp.training import History
+from xpmlp.training.history import smoothed
+
+MOST_RUNS = 10
+"""In a figure: so many colours can be told apart."""
+
+
+class ComparedRun(NamedTuple):
+    """What of a run is compared. `summary` is what summary.json says, empty if there is none."""
+
+    name: str
+    recipe: Recipe
+    history: History
+    summary: dict[str, Any]
+
+
+def read_run(directory: RunDirectory) -> ComparedRun:
+    """A run that has been saved; `InputError` for none."""
+    return ComparedRun(
+        str(directory.path), directory.recipe, directory.load_history(), directory.load_summary()
+    )
+
+
+def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[object]]:
+    """The settings that are not the same in all runs, each run's value."""
+    settings = [run.recipe.model_dump(mode="json") for run in runs]
+    return {
+        name: [values[name] for values in settings]
+        for name in settings[0]
+        if any(values[name] != settings[0][name] for values in settings)
+    }
+
+
+def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
+    """Draw the runs' training losses, smoothed, and their accuracies; dashed on rows held out.
+
+    Of members, the means.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    with drawn(path, (12, 5)) as figure:
+        loss_axes, accuracy_axes = figure.subplots(1, 2)
+        for number, run in enumerate(runs):
+            colour, history = f"C{number % MOST_RUNS}", run.history
+            if history.losses:
+                steps, _, _, mean = grouped(history.loss)
+                line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
+                loss_axes.plot(steps, line, color=colour, label=run.name)
+            if history.accuracies:
+                epochs = np.arange(1, len(history.accuracies) + 1)
+                means = [float(np.mean(one)) for one in history.accuracies]
+                marker = "o" if len(means) == 1 else ""
+                accuracy_axes.plot(epochs, means, color=colour, label=run.name, marker=marker)
+                if history.validation_accuracies:
+                    steps_per_epoch = len(history.losses) / len(means)
+                    places = np.array(history.validation_iterations) / steps_per_epoch
+                    held = [float(np.mean(one)) for one in history.validation_accuracies]
+                    accuracy_axes.plot(places, held, color=colour, linestyle="--")
+        loss_axes.set_xlabel("iteration")
+        loss_axes.set_ylabel("training loss, smoothed")
+        accuracy_axes.set_xlabel("epoch")
+        accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        is_regression = all(run.recipe.model.predicts_numbers for run in runs)
+        accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: held out)")
+        for axes in (loss_axes, accuracy_axes):
+            axes.grid(alpha=0.3)
+        loss_axes.legend()

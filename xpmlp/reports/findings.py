@@ -1,0 +1,205 @@
+"""What a network makes of labelled rows, in the terms that people judge it by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from xpmlp.network import MLP
+
+BINS = 10
+"""Of the calibration: a tenth of confidence each."""
+
+
+class Mistake(NamedTuple):
+    """A row, its class, and the class that was said with this probability."""
+
+    row: int
+    label: int
+    said: int
+    probability: float
+
+
+class Score(NamedTuple):
+    """Of one class: how many rows that were said to be of it are, how many of its rows were found,
+    the harmonic mean of both, and how many rows it has. NaN where there is nothing to divide by.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Bin(NamedTuple):
+    """Answers of about one confidence: how many, their mean confidence, the share of right ones."""
+
+    answers: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(NamedTuple):
+    """How far a network's confidence is from how often it is right.
+
+    `error` is the expected calibration error: the mean distance of both over all answers.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks", equations 2 and 3.
+    """
+
+    bins: list[Bin]
+    error: float
+
+
+class Errors(NamedTuple):
+    """Of one predicted number: root mean square and mean absolute error, and R²."""
+
+    rmse: float
+    mae: float
+    r2: float
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Rows of K classes: `confusion[t, s]` rows of class t were said to be s."""
+
+    confusion: np.ndarray
+    calibration: Calibration
+    mistakes: list[Mistake]
+
+    @property
+    def scores(self) -> list[Score]:
+        """Of each class."""
+        return [
+            score(int(hits), int(said), int(support))
+            for hits, said, support in zip(
+                self.confusion.diagonal(),
+                self.confusion.sum(axis=0),
+                self.confusion.sum(axis=1),
+                strict=True,
+            )
+        ]
+
+    @property
+    def confused(self) -> list[tuple[int, int, int]]:
+        """(class, what was said in its place, rows): the commonest confusions first."""
+        wrong = self.confusion - np.diag(self.confusion.diagonal())
+        places = np.argsort(-wrong, axis=None, kind="stable")
+        pairs = [divmod(int(place), len(wrong)) for place in places[: int((wrong > 0).sum())]]
+        return [(label, said, int(wrong[label, said])) for label, said in pairs]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """K answers of yes or no a row: a score for each question, yes being what is looked for."""
+
+    scores: list[Score]
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """K numbers a row: errors of each, and the pairs of target and prediction."""
+
+    errors: list[Errors]
+    targets: np.ndarray
+    predictions: np.ndarray
+
+
+def findings(
+    model: MLP, labels: np.ndarray, predictions: np.ndarray
+) -> Classes | Answers | Numbers:
+    """What a network's predictions (n, K) of rows with these labels, (n,) or (n, K), come to."""
+    if model.predicts_numbers:
+        return of_numbers(labels.reshape(predictions.shape), predictions)
+    if model.output == "sigmoid" and predictions.shape[1] == 1:
+        predictions = np.concatenate([1.0 - predictions, predictions], axis=1)
+        return of_classes(np.rint(labels).astype(int).ravel(), predictions)
+    if labels.ndim == 1:
+        return of_classes(labels, predictions)
+    if model.output == "softmax":
+        return of_classes(labels.argmax(axis=1), predictions)
+    return of_answers(labels > 0.5, predictions)
+
+
+def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
+    """Of rows that have one class each: labels (n,), probabilities (n, K)."""
+    K = probabilities.shape[1]
+    said = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(said)), said]
+    confusion = np.bincount(labels * K + said, minlength=K * K).reshape(K, K)
+    wrong = np.flatnonzero(said != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
+    return Classes(
+        confusion,
+        calibration(confidence, said == labels),
+        [
+            Mistake(int(row), int(labels[row]), int(said[row]), float(confidence[row]))
+            for row in worst
+        ],
+    )
+
+
+def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
+    """Of answers that are yes or no, both (n, K)."""
+    said = probabilities > 0.5
+    scores = [
+        score(int((yes & one).sum()), int(one.sum()), int(yes.sum()))
+        for yes, one in zip(is_so.T, said.T, strict=True)
+    ]
+    confidence = np.where(said, probabilities, 1.0 - probabilities)
+    return Answers(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
+
+
+def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
+    """Of numbers, both (n, K)."""
+    targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
+    wrong = predictions - targets
+    squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
+    r2 = 1.0 - np.divide(squares, variance, where=variance > 0.0, out=np.full_like(squares, np.nan))
+    return Numbers(
+        [
+            Errors(float(rmse), float(mae), float(share))
+            for rmse, mae, share in zip(
+                np.sqrt(squares), np.abs(wrong).mean(axis=0), r2, strict=True
+            )
+        ],
+        targets,
+        predictions,
+    )
+
+
+def score(hits: int, said: int, support: int) -> Score:
+    """From rows found, rows said to be of the class, and its rows."""
+    return Score(
+        hits / said if said else float("nan"),
+        hits / support if support else float("nan"),
+        2 * hits / (said + support) if said + support else float("nan"),
+        support,
+    )
+
+
+def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
+    """Of answers with these confidences, 0 to 1, of which some are right; both (n,)."""
+    places = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+    counts = np.bincount(places, minlength=BINS)
+    sums = (np.bincount(places, values, minlength=BINS) for values in (confidence, is_right))
+    means = [total / np.maximum(counts, 1) for total in sums]
+    bins = [
+        Bin(int(count), float(mean), float(share))
+        for count, mean, share in zip(counts, *means, strict=True)
+    ]
+    total = max(1, len(confidence))
+    error = sum(one.answers * abs(one.confidence - one.accuracy) for one in bins) / total
+    return Calibration(bins, error)
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Over classes that have rows, each counting alike (macro average)."""
+    found = np.array([one[:3] for one in scores if one.support], np.float64)
+    if not found.size:
+        return Score(float("nan"), float("nan"), float("nan"), 0)
+    # A class that was never said has no precision; here it counts as 0, as elsewhere.
+    precision, recall, f1 = np.nan_to_num(found).mean(axis=0).tolist()
+    return Score(precision, recall, f1, sum(one.support for one in scores))
