@@ -44,17 +44,3 @@ def test_every_page_is_in_the_navigation() -> None:
     }
     assert set(LINKED) == pages
     assert len(LINKED) == len(pages)
-
-
-def test_shell_lines_of_the_pages_are_the_readmes_or_their_parts() -> None:
-    """Which a test executes, in test_readme.py, or the container's, in tests/container."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    known = set(re.findall(r"[^\n&]+", readme.replace(".venv/bin/", "").replace("&&", "&")))
-    known = {line.split("#")[0].strip().strip("`").replace("'", '"') for line in known}
-    for page in (ROOT / "docs").glob("*.md"):
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
-            for line in block.replace(".venv/bin/", "").splitlines():
-                for part in line.split("#")[0].split("&&"):
-                    command = part.strip().replace("'", '"')
-                    is_install = re.fullmatch(r'pip install "?\.(\[\w+\])?"?', command)
-                    assert not command or is_install or command in known, (page.name, command)

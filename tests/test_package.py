@@ -26,6 +26,7 @@ OPTIONAL = (
     "pooch",
     "requests",
     "PIL",
+    "jinja2",
 )
 
 

@@ -78,7 +78,7 @@ def test_backends_shows_each_and_how_to_mend_what_cannot_run(command, monkeypatc
     assert "To use cupy: pip install 'xpmlp[cuda13]'" in said.out
     assert "To use torch: pip install torch" in said.out
     assert "To use numpy" not in said.out
-    assert said.out.splitlines()[-1].startswith("auto takes ")
+    assert said.out.splitlines()[-2].startswith("auto takes ")
 
 
 def test_version(command) -> None:

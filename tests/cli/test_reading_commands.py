@@ -38,6 +38,7 @@ def test_evaluate_says_what_training_found(command, trained: Path) -> None:
     assert said.out.splitlines() == [
         f"Test accuracy {found['test_accuracy']:.2%}, test loss {found['test_loss']:.4f}",
         "on 40 rows of tiny with numpy on cpu",
+        f"(next: xpmlp report {trained})",
     ]
 
 
@@ -176,7 +177,7 @@ def pictures(tmp_path: Path) -> tuple[Path, Path]:
 def test_predict_takes_either_background(command, trained: Path, pictures) -> None:
     said = command("predict", trained, *pictures)
     assert said.status == 0
-    header, *rows = said.out.splitlines()
+    header, *rows, _ = said.out.splitlines()
     assert header.split() == ["input", "class", *(f"P({number})" for number in range(10))]
     assert len(rows) == 2
     dark, light = (row.split()[-11:] for row in rows)
@@ -192,7 +193,7 @@ def test_predict_takes_rows(command, trained: Path) -> None:
     X = np.random.default_rng(3).integers(0, 256, (5, 16), dtype=np.uint8)
     np.save("rows.npy", X)
     expected = probabilities(trained, X)
-    said = command("predict", trained, "rows.npy").out.splitlines()[1:]
+    said = command("predict", trained, "rows.npy").out.splitlines()[1:-1]
     assert [row.split()[0] for row in said] == [f"rows.npy[{row}]" for row in range(5)]
     assert [int(row.split()[1]) for row in said] == expected.argmax(axis=1).tolist()
 
@@ -231,7 +232,7 @@ def test_predict_says_numbers(command, copy: Path, output: str) -> None:
     found = json.loads(command("predict", copy, "rows.npy", "--json").out)
     assert [list(one) for one in found] == [["input", "row", "values"]] * 2
     np.testing.assert_allclose([one["values"] for one in found], expected, rtol=1e-4)
-    header, *rows = command("predict", copy, "rows.npy").out.splitlines()
+    header, *rows, _ = command("predict", copy, "rows.npy").out.splitlines()
     assert header.split() == ["input", *(f"Y({number})" for number in range(10))]
     np.testing.assert_allclose(
         [list(map(float, row.split()[1:])) for row in rows], expected, atol=1e-4

@@ -150,7 +150,7 @@ def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) ->
     ]
     assert said.out.startswith("numpy on cpu: asked for by name\n")
     assert "Test accuracy" in said.out
-    assert "Run saved in here (next: xpmlp evaluate here)" in said.out
+    assert "Run saved in here (next: xpmlp report here)" in said.out
     lines = said.err.splitlines()
     assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
     assert all("loss" in line and "accuracy" in line and "samples/s" in line for line in lines)
@@ -215,7 +215,7 @@ def test_hints_can_be_pasted_into_a_shell(command, tiny) -> None:
     said = command(*tiny, "--out", "my [red]run[/red] :smile: ü")
     assert said.status == 0
     assert "Run saved in my [red]run[/red] :smile: ü (" in said.out
-    assert "xpmlp evaluate 'my [red]run[/red] :smile: ü'" in said.out
+    assert "xpmlp report 'my [red]run[/red] :smile: ü'" in said.out
 
 
 # Options
@@ -407,7 +407,7 @@ def test_a_damaged_file_of_weights_is_refused(refused, tiny, tmp_path: Path, dam
 
 
 def test_what_train_saves_evaluate_loads(trained: Path) -> None:
-    model, parameters, image_shape = RunDirectory(trained).load_model()
+    model, parameters, image_shape, _ = RunDirectory(trained).load_model()
     assert model.layer_sizes == (16, 8, 10)
     assert parameters.shape == (model.parameter_count,)
     assert image_shape == (4, 4)

@@ -6,6 +6,7 @@ Needs root, podman, runc and mmdebstrap.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,12 @@ LOCKED_DOWN = (
     "--security-opt=no-new-privileges", "--memory=1g", "--user=12345:12345", "--no-healthcheck",
 )  # fmt: skip
 """What `docker run` is asked for: no network, no writing, no capability, another user, a limit."""
+
+BUILDING = (
+    "--isolation=oci", "--network=host", "--format=docker", "--pull=never",
+    f"--build-arg=BASE_IMAGE={BASE}", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro",
+)  # fmt: skip
+"""What `podman build` needs to build as Docker would, from the base image that is here."""
 
 CUSTOMIZE = (
     "rm -f $1/usr/lib/python3*/EXTERNALLY-MANAGED; "
@@ -99,11 +106,18 @@ class Engine:
     def build(self, tag: str, **arguments: str) -> None:
         """An image of the repository's Dockerfile."""
         settings = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        self.must(
-            "build", "--isolation=oci", "--network=host", "--format=docker", "--pull=never",
-            f"--build-arg=BASE_IMAGE={BASE}", *settings,
-            f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", f"--tag={tag}", ROOT, timeout=1800,
-        )  # fmt: skip
+        self.must("build", *BUILDING, *settings, f"--tag={tag}", ROOT, timeout=1800)
+
+    def as_docker(self, directory: Path) -> dict[str, str]:
+        """An environment whose `docker` is this engine, by a program in the directory."""
+        directory.mkdir()
+        program = directory / "docker"
+        program.write_text(
+            f'#!/bin/sh\nif [ "$1" = build ]; then shift; set -- build {shlex.join(BUILDING)} "$@"'
+            '\nelse shift; set -- run --network none --no-healthcheck "$@"; fi\nexec podman "$@"\n'
+        )
+        program.chmod(0o755)
+        return {**self.environment, "PATH": f"{directory}:{self.environment['PATH']}"}
 
     def refusal(self) -> str:
         """Why no container runs here, in words, once the base image has been made; else empty."""

@@ -1,7 +1,9 @@
 """The image as it is meant to be run: no network, nothing to write to, no capability, any user."""
 
 import json
+import re
 import signal
+import subprocess
 from pathlib import Path
 
 import engine
@@ -75,6 +77,23 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_with(podman, run, out: Path, numb
     assert epoch >= 1
     assert run("train", "--resume", "r", "--epochs", str(epoch + 1)).returncode == 0
     assert load_checkpoint(trained)[0].epoch == epoch + 1
+
+
+def test_the_readmes_lines(podman, tmp_path: Path) -> None:
+    """As they stand, with podman in Docker's place; those for a GPU build 2 GB, and are left."""
+    readme = (engine.ROOT / "README.md").read_text("utf-8")
+    build, run, *_ = re.findall(r"^docker .*$", readme, flags=re.MULTILINE)
+    docker = podman.as_docker(tmp_path / "bin")
+    work = tmp_path / "work"
+    work.mkdir()
+    for line, place in ((build, engine.ROOT), (run, work)):
+        done = subprocess.run(
+            ["bash", "-euc", line], cwd=place, env=docker, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (line, done.stderr)
+    summary = json.loads((work / "runs/lecture-1/summary.json").read_text())
+    assert summary["epochs"] == 20
+    assert summary["test_accuracy"] > 0.86
 
 
 def test_the_health_check_answers(podman, out: Path) -> None:

@@ -15,6 +15,7 @@ from xpmlp.cli import (
     compare,
     evaluate,
     explain,
+    export,
     find_rate,
     gradcheck,
     plot,
@@ -41,6 +42,7 @@ app.command("plot")(plot.plot)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
 app.command("recipes")(recipes.recipes)
 app.command("find-rate")(find_rate.find_rate)
 app.command("sweep")(sweep.sweep)

@@ -6,6 +6,7 @@ from rich.text import Text
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
 from xpmlp.cli.console import output, say
+from xpmlp.cli.next_command import say_next
 
 
 def backends() -> None:
@@ -25,6 +26,7 @@ def backends() -> None:
         if report.remedy:
             say(f"To use {report.name}: {report.remedy}")
     say(f"auto takes {select_backend().reason}")
+    say_next("xpmlp", "train")
 
 
 def _described(device: DeviceInfo) -> str:

@@ -1,7 +1,6 @@
 """`xpmlp compare`."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 from rich.table import Table
 
 from xpmlp.cli.console import output, plain, say
+from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.errors import InputError
 from xpmlp.reports.compare import (
@@ -49,7 +49,7 @@ def compare(
         shown = [(name, tuple(map(_shown, values))) for name, values in differing.items()]
         _tell("Settings that differ", names, shown)
     best = max(found, key=_standing)
-    say(f"Drawn in {out} (next: {shlex.join(['xpmlp', 'report', best.name])})")
+    say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 
 
 RESULTS = (

@@ -6,6 +6,7 @@ import numpy as np
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import say
+from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import load_data
 from xpmlp.runs import RunDirectory
@@ -24,7 +25,7 @@ def evaluate(
     Example: xpmlp evaluate runs/lecture-1 --data fashion-mnist/
     """
     directory = RunDirectory.existing(run)
-    model, parameters, _ = directory.load_model()
+    model, parameters, *_ = directory.load_model()
     recipe = directory.recipe
     dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
     chosen = select_backend(backend or "auto", device)
@@ -56,3 +57,4 @@ def evaluate(
     else:
         say(f"Test accuracy {accuracy[0]:.2%}, test loss {loss[0]:.4f}")
     say(f"on {rows:,} rows of {dataset.name} with {chosen.name} on {chosen.device_name}")
+    say_next("xpmlp", "report", str(run))

@@ -1,7 +1,6 @@
 """`xpmlp explain`."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from xpmlp.backends import PRECISIONS
 from xpmlp.cli.console import output, plain, say
+from xpmlp.cli.next_command import say_next, with_recipe
 from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
@@ -81,15 +81,20 @@ def explain(
     if flow:
         _tell_flow(flow)
     written = " and ".join(str(path) for path in (out, latex) if path is not None)
-    say(f"{f'Written: {written} ' if written else ''}(next: {_next(what, is_run, out)})")
-
-
-def _next(what: str, is_run: bool, out: Path | None) -> str:
-    if is_run:
-        return shlex.join(["xpmlp", "report", what])
-    return shlex.join(
-        ["xpmlp", "train", what] if out else ["xpmlp", "explain", what, "--out", "explained.svg"]
+    say_next(
+        *_following(what, is_run, bool(written), hidden, settings or []),
+        after=f"Written: {written}" if written else "",
     )
+
+
+def _following(
+    what: str, is_run: bool, is_written: bool, hidden: str | None, settings: list[str]
+) -> list[str]:
+    """First the figure; then the run's file for others, or the training of the recipe."""
+    if is_run and is_written:
+        return ["xpmlp", "export", what, "model.onnx"]
+    words = with_recipe("train" if is_written else "explain", what, {"hidden": hidden}, settings)
+    return words if is_written else [*words, "--out", "explained.svg"]
 
 
 def _tell(found: Explanation, title: str) -> None:

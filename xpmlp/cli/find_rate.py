@@ -8,7 +8,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import errors, say
-from xpmlp.cli.next_command import train_command
+from xpmlp.cli.next_command import say_next, with_recipe
 from xpmlp.cli.options import (
     BackendOption,
     DataOption,
@@ -72,8 +72,8 @@ def find_rate(
         say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
     found = {"learning_rate": f"{curve.steepest:.2g}"}
     options["hidden"] = options.pop("hidden_sizes")
-    again = train_command(recipe, options, settings or [], found)
-    say(f"Drawn in {out} (next: {again})")
+    again = with_recipe("train", recipe, options, settings or [], found)
+    say_next(*again, after=f"Drawn in {out}")
 
 
 def _check_place(out: Path) -> None:

@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from xpmlp.cli.console import errors, output, say
+from xpmlp.cli.next_command import say_next, with_recipe
 from xpmlp.cli.options import HiddenOption, RecipeArgument, SeedOption, SettingsOption
 from xpmlp.gradcheck import gradcheck as check
 from xpmlp.recipes import load_recipe
@@ -43,3 +44,4 @@ def gradcheck(
         say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)
     say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
+    say_next(*with_recipe("train", recipe, {"hidden": hidden}, settings or []))

@@ -10,6 +10,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import say
+from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
 from xpmlp.errors import InputError
@@ -69,6 +70,7 @@ def predict(
             for one in _answer(model, values).values()
         )
         say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
+    say_next("xpmlp", "report", str(run))
 
 
 def _name(model: MLP) -> str:

@@ -3,6 +3,7 @@
 import json
 
 from xpmlp.cli.console import say
+from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.recipes import describe_recipe, recipe_names
 
@@ -22,3 +23,4 @@ def recipes(as_json: JsonOption = False) -> None:
         if measured:
             say(f"  Measured: {measured}")
     say("Train one: xpmlp train NAME; change it: --set key=value")
+    say_next("xpmlp", "explain", next(iter(found)))

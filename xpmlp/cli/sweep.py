@@ -13,7 +13,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
-from xpmlp.cli.next_command import as_setting, train_command
+from xpmlp.cli.next_command import as_setting, say_next, with_recipe
 from xpmlp.cli.options import (
     BackendOption,
     DataOption,
@@ -110,9 +110,8 @@ def sweep(
     best, base = ranked[0], {"backend": backend, "device": device, "data": data}
     if np.isnan(best.loss):
         raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
-    say(
-        f"Saved in {directory} (next: {train_command(recipe, base, settings or [], best.settings)})"
-    )
+    again = with_recipe("train", recipe, base, settings or [], best.settings)
+    say_next(*again, after=f"Saved in {directory}")
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

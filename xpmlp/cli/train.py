@@ -10,6 +10,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
+from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import (
     BackendOption,
     DataOption,
@@ -272,4 +273,4 @@ def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
             f"{summary['committee_test_accuracy']:.2%}"
         )
     say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")
-    say(f"Run saved in {run.path} (next: xpmlp evaluate {shlex.quote(str(run.path))})")
+    say_next("xpmlp", "report", str(run.path), after=f"Run saved in {run.path}")

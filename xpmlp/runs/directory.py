@@ -35,11 +35,13 @@ from xpmlp.training import Evaluation, History, Training
 
 
 class TrainedModel(NamedTuple):
-    """A network with its flat parameters on the host, and the shape its inputs had as images."""
+    """A network with its flat parameters on the host, the shape its inputs had as images, and
+    whether they were bytes, which are scaled."""
 
     model: MLP
     parameters: np.ndarray
     image_shape: tuple[int, ...]
+    takes_bytes: bool
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ class RunDirectory:
         recipe = self.recipe
         snapshot = training.snapshot()
         parameters = training.backend.to_numpy(training.parameters)
-        self._save_model(training.model, parameters, image_shape)
+        takes_bytes = str(training.split.X.dtype).endswith("uint8")
+        self._save_model(training.model, parameters, image_shape, takes_bytes)
         self._save_history(snapshot.history)
         self._save_metrics(snapshot.history, training)
         accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
@@ -161,7 +164,9 @@ class RunDirectory:
         write_atomically(self.path / "summary.json", lambda file: file.write_text(text, "utf-8"))
         return summary
 
-    def _save_model(self, model: MLP, parameters: np.ndarray, image_shape: tuple[int, ...]) -> None:
+    def _save_model(
+        self, model: MLP, parameters: np.ndarray, image_shape: tuple[int, ...], takes_bytes: bool
+    ) -> None:
         tensors = model.unflatten(parameters, xp=np)
         metadata = {
             "layer_sizes": list(model.layer_sizes),
@@ -170,6 +175,7 @@ class RunDirectory:
             "normalization": model.normalization,
             "residual": model.residual,
             "image_shape": list(image_shape),
+            "takes_bytes": takes_bytes,
             "version": xpmlp.__version__,
         }
         save_tensors(self.path / "model.safetensors", tensors, metadata)
@@ -236,6 +242,8 @@ class RunDirectory:
                 metadata.get("residual", False),
             )
             image_shape = tuple(int(size) for size in metadata["image_shape"])
+            # Models of before that was said were trained on pictures, or on numbers.
+            takes_bytes = bool(metadata.get("takes_bytes", image_shape))
             parameters = model.flatten(tensors)
             if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
                 DTYPES
@@ -247,7 +255,7 @@ class RunDirectory:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
-        return TrainedModel(model, parameters, image_shape)
+        return TrainedModel(model, parameters, image_shape, takes_bytes)
 
     def load_history(self) -> History:
         """Loss per iteration and accuracy per epoch of a run that has been saved."""

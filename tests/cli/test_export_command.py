@@ -1,0 +1,81 @@
+"""`xpmlp export`: a run as an ONNX file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from xpmlp.data import load_idx_directory
+from xpmlp.runs import RunDirectory
+from xpmlp.tensors import load_tensors, save_tensors
+from xpmlp.training import predict
+
+
+def test_a_run_goes_into_a_file_that_another_program_runs(command, trained, data) -> None:
+    said = command("export", trained, "model.onnx")
+    assert said.err == ""
+    size = Path("model.onnx").stat().st_size
+    assert said.out.splitlines()[:3] == [
+        f"model.onnx: opset 17, {size:,} bytes",
+        "takes input uint8 (N, 4, 4)",
+        "gives probabilities float32 (N, 10) and label int64 (N)",
+    ]
+    X = load_idx_directory(data).test.X
+    rows = X.reshape(-1, 4, 4)
+    # The line that the command says comes next.
+    call = said.out.splitlines()[3].removeprefix("(next, in Python: ").partition("; or ")[0]
+    Y_hat, _ = eval(call, {"onnxruntime": onnxruntime, "rows": rows})  # noqa: S307
+    found = RunDirectory(trained).load_model()
+    np.testing.assert_allclose(
+        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
+    )
+    assert said.out.splitlines()[3].endswith(f"; or xpmlp report {trained})")
+
+
+def test_an_ensemble_is_one_graph(command, trained_members, data) -> None:
+    assert command("export", trained_members, "three.onnx").status == 0
+    X = load_idx_directory(data).test.X
+    session = onnxruntime.InferenceSession("three.onnx")
+    Y_hat, _ = session.run(None, {"input": X.reshape(-1, 4, 4)})
+    found = RunDirectory(trained_members).load_model()
+    assert found.parameters.shape[0] == 3
+    np.testing.assert_allclose(
+        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
+    )
+
+
+def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path) -> None:
+    """Pictures of numbers are not scaled in training, and so not in the graph."""
+    numbers = make_data(tmp_path / "numbers", images=">f4")
+    command(*tiny, "--quiet", "--data", numbers, "--out", "run")
+    assert "takes input float32 (N, 4, 4)" in command("export", "run", "m.onnx").out
+    said = command("export", "run", "m.onnx", "--input", "uint8")
+    assert "takes input uint8 (N, 4, 4)" in said.out
+
+
+def test_a_model_of_before_that_was_said(command, trained, tmp_path) -> None:
+    old = Path(shutil.copytree(trained, tmp_path / "old"))
+    tensors, metadata = load_tensors(old / "model.safetensors")
+    del metadata["takes_bytes"]
+    save_tensors(old / "model.safetensors", tensors, metadata)
+    assert "takes input uint8 (N, 4, 4)" in command("export", old, "m.onnx").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("m.pb",), "m.pb: the file is ONNX; give a name that ends in .onnx"),
+        (("no/m.onnx",), "no/m.onnx"),
+        (("m.onnx", "--input", "int8"), "--input int8: give uint8 or float32"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(refused, trained, arguments, said: str) -> None:
+    assert said in refused("export", trained, *arguments)
+
+
+def test_a_damaged_model_is_refused(refused, trained, tmp_path) -> None:
+    broken = Path(shutil.copytree(trained, tmp_path / "broken"))
+    (broken / "model.safetensors").write_bytes(b"\x00" * 100)
+    assert "model.safetensors" in refused("export", broken, "m.onnx")

@@ -1,0 +1,86 @@
+"""Every shell line of the README and of docs/ is typed, in order, as it stands.
+
+In a directory with the environment that the README makes, or rather one that stands for it. Not
+typed here: what installs (`.ci/run` types those lines, or installs the extras that they name), what
+builds and runs the image (tests/container types it), and what needs a GPU.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "optional-dependencies"
+]
+
+
+def lines_of(page: Path) -> list[str]:
+    """The lines of its shell blocks, comments and all."""
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def elsewhere(line: str) -> str:
+    """Who types it, if this test does not."""
+    if line.startswith("python3 -m venv .venv &&"):
+        return ".ci/run"
+    if line.startswith("docker "):
+        return "tests/container"
+    if match := re.search(r'pip install "\.\[(\w+)\]"', line):
+        assert match[1] in EXTRAS, line
+        return "by hand: gigabytes" if match[1].startswith("cuda") else ".ci/extras"
+    return ""
+
+
+def test_what_is_typed_elsewhere_is_typed_there() -> None:
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    readme = lines_of(ROOT / "README.md")
+    docker = [line for line in readme if elsewhere(line) == "tests/container"]
+    assert len(docker) == 4
+    for page in PAGES[1:]:
+        for line in lines_of(page):
+            if elsewhere(line) in ("tests/container", ".ci/run"):
+                assert line in readme, (page.name, line)
+    assert "readme_line 'xpmlp train'" in ci
+    assert "readme_line 'pytest'" in ci
+    assert ".ci/extras" in ci
+    assert "README.md" in (ROOT / "tests" / "container" / "test_image.py").read_text("utf-8")
+
+
+@pytest.mark.documentation
+def test_the_lines_do_what_they_say(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "digit.png", tmp_path / "docs")
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    program = programs / "xpmlp"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m xpmlp "$@"\n')
+    program.chmod(0o755)
+    (programs / "activate").write_text(f'PATH="{programs}:$PATH"\n')
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT),
+        "LC_ALL": "C.UTF-8",
+    }  # fmt: skip
+    typed = 0
+    for page in PAGES:
+        lines = [line for line in lines_of(page) if not elsewhere(line)]
+        if page.name != "README.md":
+            shutil.rmtree(tmp_path / "runs", ignore_errors=True)  # a reader's own
+        script = "\n".join([". .venv/bin/activate", *lines])
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (page.name, done.stderr[-2000:])
+        assert "Traceback" not in done.stderr
+        typed += len(lines)
+    assert typed > 20

@@ -1,0 +1,52 @@
+"""`xpmlp export`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xpmlp.cli.console import say
+from xpmlp.cli.options import RunArgument
+from xpmlp.errors import InputError
+from xpmlp.export import OPSET, export_onnx
+from xpmlp.runs import RunDirectory
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Where to write.")],
+    input_type: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="uint8|float32",
+            help="What rows are: bytes, scaled inside, or numbers (as in training).",
+        ),
+    ] = None,
+) -> None:
+    """Write a trained network, or an ensemble, as ONNX: preprocessing inside, any number of rows.
+
+    Needs pip install "xpmlp[onnx]".
+
+    Example: xpmlp export runs/lecture-1 model.onnx
+    """
+    if out.suffix.lower() != ".onnx":
+        raise InputError(f"{out}: the file is ONNX; give a name that ends in .onnx")
+    if input_type not in (None, "uint8", "float32"):
+        raise InputError(f"--input {input_type}: give uint8 or float32")
+    trained = RunDirectory.existing(run).load_model()
+    takes_bytes = trained.takes_bytes if input_type is None else input_type == "uint8"
+    found = export_onnx(
+        trained.model,
+        trained.parameters,
+        out,
+        image_shape=trained.image_shape,
+        takes_bytes=takes_bytes,
+    )
+    say(f"{out}: opset {OPSET}, {found.bytes:,} bytes")
+    say(f"takes {found.input}")
+    say(f"gives {' and '.join(found.outputs)}")
+    name = repr(str(out))
+    call = f"onnxruntime.InferenceSession({name}).run(None, {{'input': rows}})"
+    say(f"(next, in Python: {call}; or xpmlp report {shlex.quote(str(run))})")
