@@ -40,7 +40,11 @@ def loss_chart(losses: np.ndarray) -> str:
     with _drawn("loss") as (axes, done):
         steps, low, high, mean = grouped(losses)
         label = "single steps" if losses.ndim == 1 else "members and steps"
-        axes.fill_between(steps, low, high, color=SERIES[0], alpha=0.3, linewidth=0, label=label)
+        colour = SERIES[0]
+        if (low < high).any():
+            axes.fill_between(steps, low, high, color=colour, alpha=0.3, linewidth=0, label=label)
+        else:
+            axes.plot(steps, mean, color=colour, alpha=0.3, linewidth=1, label=label)
         line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
         axes.plot(
             steps, line, color=SERIES[0], linewidth=1.6, label="smoothed", marker=_marker(line)
