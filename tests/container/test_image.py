@@ -30,6 +30,17 @@ def test_a_run_lands_in_the_mounted_directory(run, out: Path) -> None:
     said = run("evaluate", "runs/lecture-1")
     assert (said.returncode, "accuracy" in said.stdout) == (0, True)
     assert run("train", "--resume", "runs/lecture-1", "--epochs", "2").returncode == 0
+    for command in (
+        ("report", "runs/lecture-1"),
+        ("explain", "runs/lecture-1", "--out", "slides.svg"),
+        ("compare", "runs/lecture-1", "runs/lecture-1"),
+        ("gradcheck", "--hidden", "4"),
+        ("plot", "runs/lecture-1"),
+    ):
+        said = run(*command)
+        assert said.returncode == 0, said.stderr
+        assert "(next: " in said.stdout
+    assert (trained.path / "report.html").stat().st_size > 10_000
     assert load_checkpoint(trained)[0].epoch == 2
 
 

@@ -21,6 +21,7 @@ losses.py         J from targets and the last layer's L
 normalization.py  Z freed of its mean and deviation, over a batch or over a layer
 dropout.py        units left out at random
 regularisers.py   penalties and limits on W
+formulas.py       the formulas of all these as text, for those who show them
 
 Source: lecture 11, "MNIST classifier" and "Expanded Jacobians"; what the lecture does not have
 names its paper.

@@ -7,6 +7,7 @@ history.npz              loss per iteration, accuracy per epoch
 metrics.csv              a row per epoch
 summary.json             what the run came to
 training.png             the lecture's two panels (drawn by xpmlp.reports)
+report.html              a page about it all (`xpmlp report`)
 """
 
 import contextlib
