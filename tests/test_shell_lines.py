@@ -1,4 +1,4 @@
-"""Every shell line of the README and of docs/ is typed, in order, as it stands.
+"""Every shell line of the README and of docs/ is typed, in order, as it stands, and Python is run.
 
 In a directory with the environment that the README makes, or rather one that stands for it. Not
 typed here: what installs (`.ci/run` types those lines, or installs the extras that they name), what
@@ -21,6 +21,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
+
+
+RUN_BY_OTHER_TESTS = ("README.md", "scikit-learn.md")
+"""Pages whose Python is run by test_readme.py and test_docs.py."""
 
 
 def lines_of(page: Path) -> list[str]:
@@ -83,4 +87,10 @@ def test_the_lines_do_what_they_say(tmp_path: Path) -> None:
         assert done.returncode == 0, (page.name, done.stderr[-2000:])
         assert "Traceback" not in done.stderr
         typed += len(lines)
+        if page.name not in RUN_BY_OTHER_TESTS:
+            blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+            subprocess.run(
+                [sys.executable, "-c", "\n".join(blocks)],
+                cwd=tmp_path, env=environment, check=True,
+            )  # fmt: skip
     assert typed > 20

@@ -1,6 +1,7 @@
 """`xpmlp report` and `xpmlp compare`: what they write and say."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,28 @@ def test_compare_refuses_in_one_line(refused, trained) -> None:
     assert "the figure is a PNG" in refused("compare", trained, trained, "--out", "a.svg")
     assert "no/a.png" in refused("compare", trained, trained, "--out", "no/a.png")
     assert "nowhere" in refused("compare", trained, "nowhere")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["_hidden", "cost$ in $x_{", "日本", "a [red]b[/red]"])
+def test_runs_are_compared_by_any_name(command, trained, tmp_path: Path, name: str) -> None:
+    shutil.copytree(trained, tmp_path / name)
+    said = command("compare", name, trained)
+    assert (said.status, said.err) == (0, "")
+    assert name in said.out.splitlines()[1] or len(name) > 12
+    said = command("explain", name, "--out", "slides.svg", "--latex", "slides.tex")
+    assert (said.status, said.err) == (0, "")
+    assert command("report", name).status == 0
+
+
+def test_compare_names_the_best_on_rows_held_out_only_if_all_have_some(
+    command, trained, tmp_path: Path
+) -> None:
+    for number, (validation, test) in enumerate([(0.9, 0.1), (0.8, 0.7), (None, 0.6)]):
+        run = Path(shutil.copytree(trained, tmp_path / f"run{number}"))
+        summary = json.loads((run / "summary.json").read_text()) | {"test_accuracy": test}
+        if validation is not None:
+            summary["validation_accuracy"] = validation
+        (run / "summary.json").write_text(json.dumps(summary))
+    assert command("compare", "run0", "run1").out.endswith("(next: xpmlp report run0)\n")
+    assert command("compare", "run0", "run1", "run2").out.endswith("(next: xpmlp report run1)\n")

@@ -10,6 +10,7 @@ from tests.reports.shown_formulas import compute
 from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
 from xpmlp.algebra.normalization import EPSILON
+from xpmlp.errors import InputError
 from xpmlp.network import MLP, Noise, Objective
 from xpmlp.reports.explain import Explanation, explain
 
@@ -145,3 +146,9 @@ def test_the_lectures_network_has_the_lectures_shapes_and_costs() -> None:
     total = sum(one.flops for one in (*found.forward, *found.backward))
     assert total == sum(2 * rows * inner * columns for rows, inner, columns in products)
     assert found.itemsize * found.model.parameter_count == 210_600
+
+
+def test_a_loss_of_ones_own_has_no_formulas() -> None:
+    own = Objective(LOSSES["huber"])
+    with pytest.raises(InputError, match=r"loss of one's own: .* give one of softmax_cross"):
+        explain(MLP((5, 3), output="identity"), own)

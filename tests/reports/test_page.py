@@ -13,6 +13,7 @@ from xpmlp.backends import select_backend
 from xpmlp.data import load_data, write_idx
 from xpmlp.errors import InputError
 from xpmlp.recipes import load_recipe
+from xpmlp.reports import charts
 from xpmlp.reports.page import report, write_report
 from xpmlp.runs import RunDirectory, begin_training
 from xpmlp.training import evaluate
@@ -238,3 +239,22 @@ def test_a_place_that_cannot_be_written_is_refused(images: Path, tmp_path: Path)
         write_report(run, tmp_path / "no" / "report.html")
     write_report(run, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_page_of_many_classes_and_steps_stays_small(tmp_path: Path) -> None:
+    confusion = RANDOM.integers(0, 3, (300, 300))
+    assert len(charts.confusion_chart(confusion)) < 1_500_000
+    assert len(charts.loss_chart(RANDOM.random(1_000_000))) < 100_000
+
+
+def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
+    losses = RANDOM.random((1234, 3))
+    steps, low, high, mean = charts.grouped(losses)
+    assert len(steps) == charts.MOST_POINTS
+    assert (low.min(), high.max()) == (losses.min(), losses.max())
+    assert (low <= mean).all()
+    assert (mean <= high).all()
+    assert 1.0 <= steps[0] < steps[-1] <= 1234.0
+    few = charts.grouped(losses[:5, 0])
+    np.testing.assert_array_equal(few[0], [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(few[3], losses[:5, 0])

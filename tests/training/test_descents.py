@@ -22,7 +22,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, Optimizer
-from xpmlp.schedules import SCHEDULES, Schedule
+from xpmlp.schedules import SCHEDULES, Schedule, constant, cosine
 
 MODEL = MLP((6, 5, 3))
 BATCH, ROWS, STEPS = 8, 96, 12
@@ -653,3 +653,43 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
         np.testing.assert_allclose(
             backend.to_numpy(together.parameters)[e], alone.parameters, rtol=0.0, atol=1e-10
         )
+
+
+@pytest.mark.parametrize("members", [None, (30.0, 3.0)])
+@pytest.mark.parametrize("kind", ["cosine", "plateau", "plateau, validated", "constant"])
+def test_learning_rates_are_those_that_the_run_had(
+    kind: str, members: tuple[float, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    rows = Split(random.normal(size=(40, 4)), random.integers(0, 3, 40))
+    held_out = Split(random.normal(size=(20, 4)), random.integers(0, 3, 20))
+    model = MLP((4, 5, 3))
+    is_validated = kind.endswith("validated")
+    descent = Descent(
+        learning_rate=members or 30.0,
+        schedule=cosine() if kind == "cosine" else constant(),
+        plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
+    )
+    asked, factors = [], Descent.factors
+
+    def recorded(self: Descent, first: int, count: int, **options: object) -> np.ndarray:
+        found = factors(self, first, count, **options)
+        asked.append(found)
+        return found
+
+    monkeypatch.setattr(Descent, "factors", recorded)
+    run = train(
+        model,
+        rows,
+        parameters=model.initialize([0, 1] if members else 0),
+        epochs=12,
+        batch_size=8,
+        descent=descent,
+        control=Control(held_out, validate_every=7) if is_validated else None,
+    )
+    had = np.concatenate(asked) if asked else np.ones(60)
+    found = descent.learning_rates(
+        run.history, epochs=12, steps_per_epoch=5, is_validated=is_validated
+    )
+    np.testing.assert_allclose(found, np.multiply.outer(had, members or 30.0))
+    assert (kind == "constant") == (len(np.unique(found.reshape(60, -1)[:, 0])) == 1)

@@ -1,6 +1,7 @@
 """`xpmlp compare`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ def compare(
     if differing:
         shown = [(name, tuple(map(_shown, values))) for name, values in differing.items()]
         _tell("Settings that differ", names, shown)
-    best = max(found, key=_standing)
+    best = _best(found)
     say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 
 
@@ -81,10 +82,11 @@ def _formatted(value: object, form: str) -> str:
     return "-" if value is None else form.format(value)
 
 
-def _standing(run: ComparedRun) -> float:
-    """By rows held out where there were some."""
-    found = run.summary.get("validation_accuracy", run.summary.get("test_accuracy"))
-    return -1e300 if found is None else float(found)
+def _best(runs: list[ComparedRun]) -> ComparedRun:
+    """On rows held out, if all runs have some, else on the test set."""
+    is_validated = all("validation_accuracy" in run.summary for run in runs)
+    measure = "validation_accuracy" if is_validated else "test_accuracy"
+    return max(runs, key=lambda run: run.summary.get(measure, -math.inf))
 
 
 def _shown(value: object) -> str:

@@ -72,6 +72,8 @@ def explain(
         model, recipe.objective(), rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )
     title = f"{what}: {model}, {model.hidden}"
+    if recipe.members > 1:
+        title += f", each of {recipe.members} members"
     if out is not None:
         draw_slides(found, out, flow=flow, title=title)
     if latex is not None:

@@ -29,6 +29,9 @@ NAMES = {INK: "ink", RULE: "rule"} | {
 SIZE = (4.4, 2.9)
 """Inches: at 96 dots each, about the width of a phone."""
 
+MOST_SQUARES = 3000
+"""Of a confusion matrix, the largest: of many classes, most are of a row or two."""
+
 MOST_POINTS = 400
 """Of a line; more steps are drawn as the range and the mean of so many groups."""
 
@@ -100,9 +103,10 @@ def confusion_chart(confusion: np.ndarray) -> str:
     """A square for each pair of class and answer, the darker the more rows of the class."""
     with _drawn("confusion", (4.4, 4.4)) as (axes, done):
         shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-        for (label, said), share in np.ndenumerate(shares):
-            if share > 0.002:
-                axes.add_patch(_square(said, label, float(share)))
+        for place in np.argsort(-shares, axis=None, kind="stable")[:MOST_SQUARES]:
+            label, said = divmod(int(place), len(shares))
+            if shares[label, said]:
+                axes.add_patch(_square(said, label, float(shares[label, said])))
         axes.set_xlim(-0.5, len(shares) - 0.5)
         axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.set_aspect("equal")

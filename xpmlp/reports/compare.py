@@ -8,7 +8,7 @@ import numpy as np
 
 from xpmlp.recipes import Recipe
 from xpmlp.reports.charts import grouped
-from xpmlp.reports.plot import drawn
+from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
 from xpmlp.training import History
 from xpmlp.training.history import smoothed
@@ -53,16 +53,17 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
     with drawn(path, (12, 5)) as figure:
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         for number, run in enumerate(runs):
-            colour, history = f"C{number % MOST_RUNS}", run.history
+            colour, history = f"C{number}", run.history
+            label = as_label(run.name)
             if history.losses:
                 steps, _, _, mean = grouped(history.loss)
                 line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
-                loss_axes.plot(steps, line, color=colour, label=run.name)
+                loss_axes.plot(steps, line, color=colour, label=label)
             if history.accuracies:
                 epochs = np.arange(1, len(history.accuracies) + 1)
                 means = [float(np.mean(one)) for one in history.accuracies]
                 marker = "o" if len(means) == 1 else ""
-                accuracy_axes.plot(epochs, means, color=colour, label=run.name, marker=marker)
+                accuracy_axes.plot(epochs, means, color=colour, label=label, marker=marker)
                 if history.validation_accuracies:
                     steps_per_epoch = len(history.losses) / len(means)
                     places = np.array(history.validation_iterations) / steps_per_epoch

@@ -14,6 +14,7 @@ import numpy as np
 from xpmlp.algebra import formulas
 from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
 from xpmlp.algebra.normalization import EPSILON
+from xpmlp.errors import InputError
 from xpmlp.network import MLP, USUAL_LOSS, Objective
 from xpmlp.reports.notation import Name, as_latex, as_text, named, tokens
 
@@ -250,7 +251,11 @@ def _input(objective: Objective) -> Name:
 
 def _loss(model: MLP, objective: Objective) -> str:
     name = objective.loss or USUAL_LOSS[model.output]
-    assert isinstance(name, str)  # a recipe has no loss of one's own
+    if not isinstance(name, str):
+        raise InputError(
+            "loss of one's own: its formulas are not known; give "
+            f"one of {', '.join(formulas.LOSS_FORMULAS)}"
+        )
     return name
 
 

@@ -180,7 +180,7 @@ def curves(
         chart = charts.series_chart(
             "validation", {"validation": line}, x="iteration", y="validation loss"
         )
-        best = int(np.nanargmin(_means(line[1])))
+        best = int(np.nan_to_num(_means(line[1]), nan=np.inf).argmin())
         yield Figure(
             "Validation loss",
             chart,

@@ -1,6 +1,7 @@
 """Pictures: of a run, of the search for a learning rate, of a sweep."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,4 +129,18 @@ def drawn(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
     figure = Figure(figsize=inches, layout="constrained")
     FigureCanvasAgg(figure)
     yield figure
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    with any_letters():
+        write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def as_label(name: str) -> str:
+    """A name that a legend shows as it is: `$` begins no formula, `_` hides nothing."""
+    return f" {name}".replace("$", r"\$")
+
+
+@contextlib.contextmanager
+def any_letters() -> Iterator[None]:
+    """Letters that matplotlib's font lacks become boxes, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        yield

@@ -11,6 +11,7 @@ from xpmlp.files import write_atomically
 from xpmlp.reports.explain import Explanation, Operation, Shape
 from xpmlp.reports.flow import LayerFlow
 from xpmlp.reports.numbers import short
+from xpmlp.reports.plot import any_letters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,12 +126,13 @@ def draw_slides(
         metadata: dict[str, str | None] = {"Title": title}
         if is_svg:
             metadata |= {"Date": None, "Description": description(explanation)}
-        write_atomically(
-            path,
-            lambda file: figure.savefig(
-                file, format="svg" if is_svg else "png", dpi=120, metadata=metadata
-            ),
-        )
+        with any_letters():
+            write_atomically(
+                path,
+                lambda file: figure.savefig(
+                    file, format="svg" if is_svg else "png", dpi=120, metadata=metadata
+                ),
+            )
 
 
 def description(explanation: Explanation) -> str:

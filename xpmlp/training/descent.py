@@ -1,5 +1,6 @@
 """How parameters go down the gradient: optimizer, rates by time and group, limits, averages."""
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -116,17 +117,27 @@ class Descent:
         """The learning rate of each step that a run has done, (steps,) or (steps, E)."""
         base = np.asarray(self.learning_rate, np.float64)
         count = len(history.losses)
+        begun = -(-count // steps_per_epoch)
+        losses = (
+            history.epoch_losses(begun, steps_per_epoch, is_validated=is_validated)
+            if self.plateau
+            else []
+        )
+
+        def seen(epoch: int) -> int:
+            """How many of these were known when an epoch began."""
+            done = epoch * steps_per_epoch
+            return bisect.bisect(history.validation_iterations, done) if is_validated else epoch
+
         factors = [
             self.factors(
                 epoch * steps_per_epoch,
                 min(steps_per_epoch, count - epoch * steps_per_epoch),
                 total=epochs * steps_per_epoch,
                 steps_per_epoch=steps_per_epoch,
-                losses=history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
-                if self.plateau
-                else (),
+                losses=losses[: seen(epoch)],
             )
-            for epoch in range(-(-count // steps_per_epoch))
+            for epoch in range(begun)
         ]
         rates: np.ndarray = np.multiply.outer(np.concatenate([np.empty(0), *factors]), base)
         return rates
