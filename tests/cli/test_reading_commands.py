@@ -280,12 +280,13 @@ def test_plot_draws_the_same_picture_again(command, copy: Path) -> None:
     picture = (copy / "training.png").read_bytes()
     (copy / "training.png").unlink()
     said = command("plot", copy)
-    assert said == (0, f"{copy}/training.png\n", "")
+    assert said == (0, f"{copy}/training.png (next: xpmlp report {copy})\n", "")
     assert (copy / "training.png").read_bytes() == picture
 
 
 def test_plot_draws_elsewhere(command, trained: Path) -> None:
-    assert command("plot", trained, "--out", "my picture.PNG").out == "my picture.PNG\n"
+    said = command("plot", trained, "--out", "my picture.PNG").out
+    assert said == f"my picture.PNG (next: xpmlp report {trained})\n"
     assert Path("my picture.PNG").read_bytes() == (trained / "training.png").read_bytes()
 
 

@@ -22,8 +22,8 @@ def test_recipes_are_listed_with_what_they_are_about(command) -> None:
     said = command("recipes")
     assert (said.status, said.err) == (0, "")
     lines = said.out.splitlines()
-    assert [line for line in lines if not line.startswith(" ")][:-1] == NAMES
-    assert lines[-1] == "Train one: xpmlp train NAME; change it: --set key=value"
+    assert [line for line in lines if not line.startswith(" ")][:-2] == NAMES
+    assert lines[-2] == "Train one: xpmlp train NAME; change it: --set key=value"
     for name in NAMES:
         about, measured = describe_recipe(name)
         assert f"  {about}" in lines

@@ -42,6 +42,8 @@ SUMMARY = {
     "test_loss": float,
     "seed": int,
     "version": str,
+    "python": str,
+    "platform": str,
 }
 
 
