@@ -230,7 +230,10 @@ class _Graph:
             self._add("Identity", Y_hat, result=name)
         outputs = [helper.make_tensor_value_info(name, types.FLOAT, ["N", K])]
         if model.output == "softmax":
-            self._add("ArgMax", name, axis=-1, keepdims=0, result="label")
+            likeliest = self._add("ArgMax", name, axis=-1, keepdims=1)
+            # Of no rows onnxruntime 1.20 gives (0, K) here: as many numbers, but another shape.
+            self.weights["flat"] = self.onnx.numpy_helper.from_array(np.array([-1]), "flat")
+            self._add("Reshape", likeliest, "flat", result="label")
             outputs.append(helper.make_tensor_value_info("label", types.INT64, ["N"]))
         graph = helper.make_graph(
             self.nodes,

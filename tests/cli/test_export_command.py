@@ -55,12 +55,19 @@ def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path
     assert "takes input uint8 (N, 4, 4)" in said.out
 
 
-def test_a_model_of_before_that_was_said(command, trained, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("image_shape", "takes"), [([4, 4], "uint8 (N, 4, 4)"), ([16], "float32 (N, 16)")]
+)
+def test_a_model_of_before_that_was_said(
+    command, trained, tmp_path, image_shape: list[int], takes: str
+) -> None:
+    """Pictures were bytes, and the rows of a table numbers."""
     old = Path(shutil.copytree(trained, tmp_path / "old"))
     tensors, metadata = load_tensors(old / "model.safetensors")
     del metadata["takes_bytes"]
+    metadata["image_shape"] = image_shape
     save_tensors(old / "model.safetensors", tensors, metadata)
-    assert "takes input uint8 (N, 4, 4)" in command("export", old, "m.onnx").out
+    assert f"takes input {takes}" in command("export", old, "m.onnx").out
 
 
 @pytest.mark.parametrize(
