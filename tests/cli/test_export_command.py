@@ -1,6 +1,7 @@
 """`xpmlp export`: a run as an ONNX file."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,19 @@ def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path
     assert "takes input uint8 (N, 4, 4)" in said.out
 
 
-def test_a_model_of_before_that_was_said(command, trained, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("image_shape", "takes"), [([4, 4], "uint8 (N, 4, 4)"), ([16], "float32 (N, 16)")]
+)
+def test_a_model_of_before_that_was_said(
+    command, trained, tmp_path, image_shape: list[int], takes: str
+) -> None:
+    """Pictures were bytes, and the rows of a table numbers."""
     old = Path(shutil.copytree(trained, tmp_path / "old"))
     tensors, metadata = load_tensors(old / "model.safetensors")
     del metadata["takes_bytes"]
+    metadata["image_shape"] = image_shape
     save_tensors(old / "model.safetensors", tensors, metadata)
-    assert "takes input uint8 (N, 4, 4)" in command("export", old, "m.onnx").out
+    assert f"takes input {takes}" in command("export", old, "m.onnx").out
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,36 @@ def test_a_model_of_before_that_was_said(command, trained, tmp_path) -> None:
 )
 def test_bad_input_is_refused_in_one_line(refused, trained, arguments, said: str) -> None:
     assert said in refused("export", trained, *arguments)
+
+
+def test_without_the_package_it_says_what_to_install(refused, trained, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not there
+    assert 'pip install "xpmlp[onnx]"' in refused("export", trained, "m.onnx")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(refused, trained) -> None:
+    Path("m.onnx").mkdir()
+    assert "m.onnx: cannot be written (Is a directory)" in refused("export", trained, "m.onnx")
+
+
+def test_what_is_there_is_written_over(command, trained) -> None:
+    """As `plot` does: the same run gives the same bytes."""
+    Path("m.ONNX").write_text("another")
+    assert command("export", trained, "m.ONNX").status == 0
+    assert command("export", trained, "again.onnx").status == 0
+    assert Path("m.ONNX").read_bytes() == Path("again.onnx").read_bytes()
+
+
+def test_a_run_in_float64(command, tiny, data) -> None:
+    command(*tiny, "--quiet", "--dtype", "float64", "--out", "run")
+    assert command("export", "run", "m.onnx").status == 0
+    found = RunDirectory(Path("run")).load_model()
+    X = load_idx_directory(data).test.X
+    Y_hat, _ = onnxruntime.InferenceSession("m.onnx").run(None, {"input": X.reshape(-1, 4, 4)})
+    assert found.parameters.dtype == np.float64
+    np.testing.assert_allclose(
+        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
+    )
 
 
 def test_a_damaged_model_is_refused(refused, trained, tmp_path) -> None:

@@ -27,7 +27,7 @@ def export(
 ) -> None:
     """Write a trained network, or an ensemble, as ONNX: preprocessing inside, any number of rows.
 
-    Needs pip install "xpmlp[onnx]".
+    Before it is written, its predictions are compared with the network's. Needs the extra onnx.
 
     Example: xpmlp export runs/lecture-1 model.onnx
     """

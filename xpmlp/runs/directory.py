@@ -243,8 +243,8 @@ class RunDirectory:
                 metadata.get("residual", False),
             )
             image_shape = tuple(int(size) for size in metadata["image_shape"])
-            # Models of before that was said were trained on pictures, or on numbers.
-            takes_bytes = bool(metadata.get("takes_bytes", image_shape))
+            # Models of before that was said: pictures were bytes, rows of a table numbers.
+            takes_bytes = bool(metadata.get("takes_bytes", len(image_shape) > 1))
             parameters = model.flatten(tensors)
             if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
                 DTYPES
