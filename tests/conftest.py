@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import array_api_strict
 import hypothesis
@@ -11,6 +13,9 @@ import pytest
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import ask_driver, installed_wheels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A busy machine is slow and an import takes a second: neither says anything about the code.
 hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
@@ -97,3 +102,18 @@ def jax(request: pytest.FixtureRequest):
     """JAX as an oracle."""
     _oracle(request.config, "jax")
     return importlib.import_module("jax")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list["Figure"]:
+    """The figures that were saved."""
+    from matplotlib.figure import Figure
+
+    figures = []
+
+    def save(figure: "Figure", path: Path, **_: object) -> None:
+        figures.append(figure)
+        Path(path).write_bytes(b"picture")
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return figures

@@ -1,10 +1,7 @@
 """Sweeps: which settings become members, and that each comes to what it would by itself."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, Split
@@ -279,19 +276,6 @@ def test_a_sweep_that_is_stopped_has_the_runs_that_were_finished(dataset: Datase
 
 
 # Its figure
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved."""
-    figures = []
-
-    def save(figure: Figure, path: Path, **_: object) -> None:
-        figures.append(figure)
-        Path(path).write_bytes(b"picture")
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    return figures
 
 
 def row(label: str, *losses: float) -> tuple[str, np.ndarray, np.ndarray]:

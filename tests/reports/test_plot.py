@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from xpmlp.reports import accuracy_ticks, plot_training
@@ -16,19 +15,6 @@ def history(iterations: int = 30, epochs: int = 3, members: int | None = None) -
     random = np.random.default_rng(0)
     losses = random.uniform(0.5, 2.0, (iterations, *shape)).astype(np.float32)
     return History(list(losses), list(random.uniform(0.5, 0.9, (epochs, *shape))))
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved."""
-    figures = []
-
-    def save(figure: Figure, path: Path, **_: object) -> None:
-        figures.append(figure)
-        Path(path).write_bytes(b"picture")
-
-    monkeypatch.setattr(Figure, "savefig", save)
-    return figures
 
 
 def test_the_picture_has_20_by_10_inches_and_nothing_lies_beside_it(tmp_path: Path) -> None:
