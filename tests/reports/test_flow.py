@@ -98,3 +98,11 @@ def test_the_batch_is_the_first_one_of_the_run(validation: float) -> None:
     if not validation:
         expected = order(100, seed=5, epoch=0, shuffle=recipe.shuffle)[:7]
         assert rows.labels.tolist() == expected.tolist()
+
+
+def test_a_batch_is_normalised_by_its_own_mean_as_in_training() -> None:
+    model = MLP((5, 4, 3), "identity", normalization="batch")
+    parameters = model.initialize(1, dtype="float64")
+    flow = gradient_flow(model, parameters, batch(model, 50))
+    # gamma is 1 and beta 0: what comes out has a mean square of 1 but for epsilon.
+    assert flow[0].activations == pytest.approx(1.0, abs=1e-4)

@@ -14,7 +14,7 @@ from xpmlp.data import load_data, write_idx
 from xpmlp.errors import InputError
 from xpmlp.recipes import load_recipe
 from xpmlp.reports import charts
-from xpmlp.reports.page import report, write_report
+from xpmlp.reports.page import bar_length, curves, report, write_report
 from xpmlp.runs import RunDirectory, begin_training
 from xpmlp.training import evaluate
 
@@ -258,3 +258,57 @@ def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
     few = charts.grouped(losses[:5, 0])
     np.testing.assert_array_equal(few[0], [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(few[3], losses[:5, 0])
+
+
+def test_curves_are_those_of_the_history(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained_run(
+        tmp_path / "run", images, "layer_sizes=16,6,3", "validation=0.5", "validate_every=2"
+    )
+    drawn: dict[str, dict] = {}
+
+    def chart(name: str, curves: dict, **_: str) -> str:
+        drawn[name] = curves
+        return ""
+
+    monkeypatch.setattr(charts, "series_chart", chart)
+    history, recipe = run.load_history(), run.recipe
+    # Three steps an epoch; evaluations after 2, 4 and 6.
+    history.validation_losses = [np.float32(value) for value in (0.5, 0.3, 0.4)]
+    history.validation_accuracies = [np.float32(value) for value in (0.1, 0.2, 0.3)]
+    assert history.validation_iterations == [2, 4, 6]
+    dataset = load_data(str(images)).for_network(recipe.layer_sizes, recipe.output)
+    figures = {one.title: one for one in curves(history, recipe, dataset, is_regression=False)}
+    places, values = drawn["accuracy"]["training"]
+    np.testing.assert_array_equal(places, [1, 2])
+    np.testing.assert_array_equal(values, history.accuracy)
+    places, values = drawn["accuracy"]["validation"]
+    np.testing.assert_allclose(places, [2 / 3, 4 / 3, 2])
+    np.testing.assert_allclose(values, [0.1, 0.2, 0.3])
+    assert figures["Validation loss"].words == "3 evaluations; the least, 0.3, after iteration 4."
+    places, values = drawn["validation"]["validation"]
+    np.testing.assert_array_equal(places, [2, 4, 6])
+    assert "10.00% at first, 30.00% at last, 30.00% at best" in figures["Accuracy"].words
+    _, values = drawn["rate"]["learning rate"]
+    np.testing.assert_allclose(values, 0.03)
+    assert figures["Training loss"].words.startswith("6 iterations. ")
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [(1.0, 1.0), (1e-3, 0.5), (1e-6, 0.0), (1e-9, 0.0), (0.0, 0.0), (np.nan, 0.0), (np.inf, 0.0)],
+)
+def test_bars_of_gradients_are_logarithmic(value: float, length: float) -> None:
+    assert bar_length(value, 1.0) == pytest.approx(length)
+
+
+def test_settings_of_ones_own_stand_before_the_lectures(images: Path, tmp_path: Path) -> None:
+    text = report(trained_run(tmp_path / "run", images, "layer_sizes=16,6,3", "l2=0.01"))
+    own, _, others = text[text.index("not the lecture's") :].partition("<details>")
+    for name in ("layer_sizes", "l2", "data", "batch_size"):
+        assert f">{name}<" in own
+        assert f">{name}<" not in others
+    for name in ("hidden", "learning_rate", "optimizer"):
+        assert f">{name}<" in others
+        assert f">{name}<" not in own

@@ -108,7 +108,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         "weights": list(first_layer(trained)),
         "units": model.layer_sizes[1],
         "has_members": trained.parameters.ndim == 2,
-        "flow": [(one, _below(one.gradients, largest)) for one in flow],
+        "flow": [(one, bar_length(one.gradients, largest)) for one in flow],
         "verdict": verdict(flow),
         "batch_size": recipe.batch_size,
         "settings": _settings(recipe),
@@ -299,7 +299,7 @@ DECADES = 6.0
 """By how many powers of ten a gradient is smaller than the largest that has no bar."""
 
 
-def _below(value: float, largest: float) -> float:
+def bar_length(value: float, largest: float) -> float:
     """How long its bar is, 0 to 1, on a logarithmic scale."""
     if not (0.0 < value < math.inf and largest < math.inf):
         return 0.0
