@@ -1,5 +1,6 @@
 """`xpmlp explain`: the two slides of a recipe or a run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,18 @@ def test_a_run_is_what_it_is(refused, trained: Path, tmp_path: Path) -> None:
     assert "a run is what it is" in refused("explain", trained, "--hidden", "8")
     (tmp_path / "empty").mkdir()
     assert "no run is here" in refused("explain", "empty")
+
+
+def test_a_recipes_name_is_the_recipe_whatever_directories_there_are(command, trained) -> None:
+    Path("lecture").mkdir()
+    shutil.copytree(trained, "modern")
+    assert command("explain").out.startswith("lecture: the network 784-64-32-10")
+    assert command("explain", "modern").out.startswith("modern: the network 784-512-512-10")
+    assert command("explain", "./modern").out.startswith("./modern: the network 16-8-10")
+
+
+def test_letters_are_explained(command) -> None:
+    said = command("explain", "--set", "hidden=selu", "--set", "mixup=0.4").out
+    assert "λ: 1.0507; of mixup: drawn from Beta(0.4, 0.4)" in said
+    said = command("explain", "--set", "class_weights=balanced").out
+    assert "weights: each row counts by the weight of its class" in said

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xpmlp.runs import RunDirectory
+
 
 def test_a_report_is_written_into_the_run(command, tiny, tmp_path: Path) -> None:
     assert command(*tiny, "--quiet", "--out", "a run").status == 0
@@ -123,3 +125,41 @@ def test_compare_names_the_best_on_rows_held_out_only_if_all_have_some(
         (run / "summary.json").write_text(json.dumps(summary))
     assert command("compare", "run0", "run1").out.endswith("(next: xpmlp report run0)\n")
     assert command("compare", "run0", "run1", "run2").out.endswith("(next: xpmlp report run1)\n")
+
+
+@pytest.mark.parametrize("value", [None, "abc", [1], float("nan"), True])
+def test_a_summary_may_hold_anything(command, trained, tmp_path: Path, value: object) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    summary = json.loads((run / "summary.json").read_text())
+    numbers = [name for name, one in summary.items() if isinstance(one, (int, float))]
+    (run / "summary.json").write_text(json.dumps(summary | dict.fromkeys(numbers, value)))
+    for name in ("report", "compare"):
+        said = command(name, run, *([trained] if name == "compare" else []))
+        assert (said.status, said.err) == (0, "")
+
+
+def test_validation_series_that_do_not_fit_together_are_refused(refused, trained, tmp_path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    with np.load(run / "history.npz") as arrays:
+        series = dict(arrays)
+    series |= {"validation_iteration": np.arange(3), "validation_loss": np.zeros(3)}
+    np.savez(run / "history.npz", **series)
+    for arguments in (("report", run), ("compare", run, trained)):
+        assert "validation series of 3, 3, 0 evaluations" in refused(*arguments)
+
+
+def test_another_test_set_has_a_page_of_its_own(command, tiny, make_data, tmp_path: Path) -> None:
+    command(*tiny, "--quiet", "--out", "run")
+    other = make_data(tmp_path / "other", seed=7)
+    assert command("report", "run", "--data", other).out.startswith("run/report-other.html: ")
+    text = Path("run/report-other.html").read_text("utf-8")
+    assert "tested on other data than it was trained on" in text
+    assert "on the other data&#39;s first batch" in text
+    assert not Path("run/report.html").exists()
+
+
+def test_validation_within_an_epoch_stands_where_it_was_made(command, tiny) -> None:
+    """A run that is stopped in the middle of an epoch still has 22 steps in each."""
+    options = ("--set", "validation=0.1", "--set", "validate_every=5")
+    command(*tiny, *options, "--quiet", "--out", "run")
+    assert RunDirectory(Path("run")).steps_per_epoch() == 22

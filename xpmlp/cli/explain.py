@@ -1,5 +1,6 @@
 """`xpmlp explain`."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.recipes import load_recipe
+from xpmlp.recipes import load_recipe, recipe_names
 from xpmlp.reports.explain import Explanation, Operation
 from xpmlp.reports.explain import explain as explain_network
 from xpmlp.reports.flow import LayerFlow, first_batch, gradient_flow, verdict
@@ -51,7 +52,7 @@ def explain(
         raise InputError(f"{out}: the figure is an SVG or a PNG; give a name that ends in .svg")
     if latex is not None and latex.suffix.lower() != ".tex":
         raise InputError(f"{latex}: give a name that ends in .tex")
-    is_run = Path(what).is_dir()
+    is_run = what not in recipe_names() and Path(what).is_dir()
     flow: list[LayerFlow] = []
     if is_run:
         if settings or hidden:
@@ -68,8 +69,12 @@ def explain(
             raise InputError(f"--data {data}: a recipe has no activations; give it with a run")
         recipe = load_recipe(what, settings or [], {"hidden_sizes": hidden})
         model = recipe.model
+    objective = recipe.objective()
+    if recipe.class_weights and not objective.class_weights:  # balanced: counted in the data
+        even = (1.0,) * max(2, model.layer_sizes[-1])
+        objective = dataclasses.replace(objective, class_weights=even)
     found = explain_network(
-        model, recipe.objective(), rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
+        model, objective, rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )
     title = f"{what}: {model}, {model.hidden}"
     if recipe.members > 1:

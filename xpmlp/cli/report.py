@@ -16,7 +16,11 @@ from xpmlp.runs import RunDirectory
 def report(
     run: RunArgument,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Where to write (RUN/report.html).")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Where to write (RUN/report.html; with --data RUN/report-DATA.html).",
+        ),
     ] = None,
     data: DataOption = None,
     backend: BackendOption = None,
@@ -29,7 +33,8 @@ def report(
     Example: xpmlp report runs/lecture-1
     """
     directory = RunDirectory.existing(run)
-    path = out or directory.path / "report.html"
+    name = "report.html" if data is None else f"report-{Path(data).stem}.html"
+    path = out or directory.path / name
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path}: the report is HTML; give a name that ends in .html")
     write_report(directory, path, data=data, backend=select_backend(backend or "auto", device))

@@ -24,12 +24,17 @@ class ComparedRun(NamedTuple):
     recipe: Recipe
     history: History
     summary: dict[str, Any]
+    steps_per_epoch: int | None = None
 
 
 def read_run(directory: RunDirectory) -> ComparedRun:
     """A run that has been saved; `InputError` for none."""
     return ComparedRun(
-        str(directory.path), directory.recipe, directory.load_history(), directory.load_summary()
+        str(directory.path),
+        directory.recipe,
+        directory.load_history(),
+        directory.load_summary(),
+        directory.steps_per_epoch(),
     )
 
 
@@ -65,7 +70,7 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
                 marker = "o" if len(means) == 1 else ""
                 accuracy_axes.plot(epochs, means, color=colour, label=label, marker=marker)
                 if history.validation_accuracies:
-                    steps_per_epoch = len(history.losses) / len(means)
+                    steps_per_epoch = run.steps_per_epoch or len(history.losses) / len(means)
                     places = np.array(history.validation_iterations) / steps_per_epoch
                     held = [float(np.mean(one)) for one in history.validation_accuracies]
                     accuracy_axes.plot(places, held, color=colour, linestyle="--")

@@ -131,7 +131,7 @@ def _forward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
     last = len(widths) - 1
     X = Name("X")
     if objective.mixup:
-        mixed = f"X mixed = {formulas.MIXED}".replace("X mixed", "X")
+        mixed = f"X = {formulas.MIXED}"
         yield Operation(0, "mixup", (mixed,), (N, widths[0]))
     if _any(objective.input_dropout):
         names = {"A": X, "A after": _input(objective), "mask": Name("mask", 0)}
@@ -291,7 +291,8 @@ def _constants(model: MLP, objective: Objective) -> dict[str, str]:
         if strength:
             found[letter] = f"{strength:g}"
     if model.hidden == "selu":
-        found |= {"λ": f"{SELU_SCALE:.4f}", "λα": f"{SELU_LIMIT:.4f}"}
+        mixed = f"; of mixup: {found['λ']}" if "λ" in found else ""
+        found |= {"λ": f"{SELU_SCALE:.4f}{mixed}", "λα": f"{SELU_LIMIT:.4f}"}
     if model.hidden == "gelu":
         found["Φ, φ"] = "the normal distribution and its density"
     if objective.class_weights:

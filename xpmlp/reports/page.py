@@ -90,6 +90,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         "activation": model.hidden,
         "dataset": dataset.name,
         "rows": len(dataset.test.labels),
+        "is_other_data": data is not None,
         "is_regression": model.predicts_numbers,
         "measured": measured(trained, dataset, recipe, backend),
         "summary": run.load_summary(),
@@ -155,10 +156,11 @@ def curves(
     if not len(losses):
         return
     _, _, _, mean = charts.grouped(losses)
+    loss = "mean loss" if len(mean) < len(losses) or losses.ndim > 1 else "loss"
     yield Figure(
         "Training loss",
         charts.loss_chart(losses),
-        f"{len(losses):,} iterations. The mean loss goes from {_number(mean[0])} to "
+        f"{len(losses):,} iterations. The {loss} goes from {_number(mean[0])} to "
         f"{_number(mean[-1])}; the least of a single step is {_number(losses.min())}.",
     )
     measure = "R²" if is_regression else "accuracy"
@@ -205,7 +207,7 @@ def curves(
                 f"at {_number(np.mean(rates[-1]))}."
             )
         )
-        yield Figure("Learning rate", chart, words)
+        yield Figure("Learning rate", chart, f"{words} By the settings that the run has now.")
 
 
 def _means(values: np.ndarray) -> np.ndarray:
@@ -310,7 +312,7 @@ def _settings(recipe: Recipe) -> list[tuple[str, str, bool]]:
     """(name, value, whether it is the lecture's) of every setting that has a value."""
     usual = load_recipe("lecture").model_dump(mode="json")
     return [
-        (name, _shown(value), value == usual[name])
+        (name, _shown(value), value == usual[name] or (usual[name] is None and not value))
         for name, value in recipe.model_dump(mode="json").items()
         if value not in (None, "")
     ]

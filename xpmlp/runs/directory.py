@@ -15,6 +15,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import platform
 import shlex
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,11 @@ from xpmlp.network import MLP
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Training
+
+SUMMARY_NUMBERS = (
+    "epochs", "steps", "seconds", "seconds_per_step", "train_accuracy", "test_accuracy",
+    "test_loss", "validation_accuracy", "validation_loss",
+)  # fmt: skip
 
 
 class TrainedModel(NamedTuple):
@@ -223,12 +229,19 @@ class RunDirectory:
         return is_whole and self.load_summary().get("epochs") == epoch
 
     def load_summary(self) -> dict[str, Any]:
-        """What the run came to; empty if that has not been written, or not by xpmlp."""
+        """What the run came to, as far as it has been written: numbers that are none are left
+        out."""
         try:
             found = json.loads((self.path / "summary.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return {}
+        return {
+            name: value
+            for name, value in found.items()
+            if name not in SUMMARY_NUMBERS or _is_number(value)
+        }
 
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""
@@ -258,6 +271,14 @@ class RunDirectory:
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
         return TrainedModel(model, parameters, image_shape, takes_bytes)
 
+    def steps_per_epoch(self) -> int | None:
+        """As metrics.csv has it; None before the first epoch was done."""
+        try:
+            with (self.path / "metrics.csv").open(encoding="utf-8", newline="") as file:
+                return int(next(csv.DictReader(file))["iterations"])
+        except (OSError, ValueError, KeyError, TypeError, StopIteration, csv.Error):
+            return None
+
     def load_history(self) -> History:
         """Loss per iteration and accuracy per epoch of a run that has been saved."""
         path = self.path / "history.npz"
@@ -277,6 +298,10 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> History:
         shape = np.shape(arrays.get(name, none))
         if not 1 <= len(shape) <= 2 or max(shape[1:], default=0) > MOST_MEMBERS:
             raise ValueError(f"{name} of shape {shape} is no series")
+    series = ("validation_iteration", "validation_loss", "validation_accuracy")
+    lengths = [len(arrays.get(name, none)) for name in series]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"validation series of {', '.join(map(str, lengths))} evaluations")
     return History(
         list(arrays["loss"]),
         list(arrays["accuracy"]),
@@ -284,6 +309,12 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> History:
         list(arrays.get("validation_loss", none)),
         list(arrays.get("validation_accuracy", none)),
     )
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value)
 
 
 def fault(error: Exception) -> str:
