@@ -121,3 +121,11 @@ def test_a_constant_target_has_no_r2() -> None:
     assert isinstance(found, Numbers)
     assert found.errors[0].rmse == 1.0
     assert np.isnan(found.errors[0].r2)
+
+
+def test_a_no_is_as_confident_as_its_own_probability() -> None:
+    P = np.array([[0.05, 0.95]])
+    found = findings(MLP((3, 2), output="sigmoid"), np.array([[0.0, 0.0]]), P)
+    assert isinstance(found, Answers)
+    assert [one.answers for one in found.calibration.bins] == [0] * 9 + [2]
+    assert found.calibration.bins[-1].accuracy == 0.5
