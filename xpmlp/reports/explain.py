@@ -83,8 +83,7 @@ class Operation:
 class Explanation:
     """A training step of a network on `rows` rows, matrix by matrix.
 
-    `parameters` are the shapes of what is learned, `constants` the numbers that formulas have
-    letters for.
+    `constants` are the numbers that formulas have letters for.
     """
 
     model: MLP
@@ -93,14 +92,6 @@ class Explanation:
     forward: tuple[Operation, ...]
     backward: tuple[Operation, ...]
     constants: dict[str, str]
-
-    @property
-    def parameters(self) -> dict[str, Shape]:
-        return {
-            name: shape
-            for name, shape in self.model.shapes.items()
-            if not name.startswith(("mean", "variance"))
-        }
 
     @property
     def itemsize(self) -> int:
