@@ -14,7 +14,8 @@ from xpmlp.data import load_data, write_idx
 from xpmlp.errors import InputError
 from xpmlp.recipes import load_recipe
 from xpmlp.reports import charts
-from xpmlp.reports.page import bar_length, curves, report, write_report
+from xpmlp.reports.flow import bar_length
+from xpmlp.reports.page import curves, report, write_report
 from xpmlp.runs import RunDirectory, begin_training
 from xpmlp.training import evaluate
 

@@ -19,7 +19,14 @@ from xpmlp.files import write_atomically
 from xpmlp.recipes import load_recipe, recipe_names
 from xpmlp.reports.explain import Explanation, Operation
 from xpmlp.reports.explain import explain as explain_network
-from xpmlp.reports.flow import LayerFlow, first_batch, gradient_flow, verdict
+from xpmlp.reports.flow import (
+    DECADES,
+    LayerFlow,
+    bar_length,
+    first_batch,
+    gradient_flow,
+    verdict,
+)
 from xpmlp.reports.numbers import short
 from xpmlp.reports.slides import as_latex_document, draw_slides
 from xpmlp.runs import RunDirectory
@@ -132,8 +139,8 @@ def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> No
     say()
 
 
-BAR, DECADES = 24, 6
-"""The longest bar, and by how many powers of ten a gradient is smaller that has none."""
+BAR = 24
+"""The longest bar, in blocks."""
 
 
 def _tell_flow(flow: Sequence[LayerFlow]) -> None:
@@ -144,7 +151,7 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
     )  # fmt: skip
     for column in ("layer", "activations", "weights W", "gradients dW"):
         table.add_column(column, justify="right")
-    table.add_column(f"gradients, logarithmic: the bar ends {DECADES} powers of ten below")
+    table.add_column(f"gradients, logarithmic: the bar ends {DECADES:g} powers of ten below")
     largest = max((one.gradients for one in flow), default=0.0)
     for one in flow:
         table.add_row(
@@ -159,5 +166,4 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
 def _bar(value: float, largest: float) -> str:
     if not math.isfinite(value):
         return "not finite"
-    below = math.log10(largest / value) if value > 0.0 and math.isfinite(largest) else BAR
-    return "█" * max(0, round(BAR - BAR / DECADES * below))
+    return "█" * round(BAR * bar_length(value, largest))

@@ -18,6 +18,7 @@ from xpmlp.training.history import smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle
 
 INK, RULE, SERIES = "#010101", "#020202", ("#030303", "#040404", "#050505", "#060606")
 """Stand for the page's colours; see `_themed`."""
@@ -48,7 +49,7 @@ def loss_chart(losses: np.ndarray) -> str:
             axes.fill_between(steps, low, high, color=colour, alpha=0.3, linewidth=0, label=label)
         else:
             axes.plot(steps, mean, color=colour, alpha=0.3, linewidth=1, label=label)
-        line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
+        line = without_scatter(mean)
         axes.plot(
             steps, line, color=SERIES[0], linewidth=1.6, label="smoothed", marker=_marker(line)
         )
@@ -141,6 +142,11 @@ def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return (edges[:-1] + edges[1:] - 1) / 2 + 1, low, high, mean
 
 
+def without_scatter(mean: np.ndarray) -> np.ndarray:
+    """The means of groups of steps, smoothed over a fiftieth of them; as they are if not finite."""
+    return smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
+
+
 def _marker(line: np.ndarray) -> str:
     """No line has one point."""
     return "o" if len(line) == 1 else ""
@@ -159,7 +165,7 @@ def _legend(axes: "Axes") -> None:
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
 
 
-def _square(x: float, y: float, share: float):  # type: ignore[no-untyped-def]
+def _square(x: float, y: float, share: float) -> "Rectangle":
     from matplotlib.patches import Rectangle
 
     alpha = 0.15 + 0.85 * share

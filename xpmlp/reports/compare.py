@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpmlp.recipes import Recipe
-from xpmlp.reports.charts import grouped
+from xpmlp.reports.charts import grouped, without_scatter
 from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
 from xpmlp.training import History
-from xpmlp.training.history import smoothed
 
 MOST_RUNS = 10
 """In a figure: so many colours can be told apart."""
@@ -62,8 +61,7 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
             label = as_label(run.name)
             if history.losses:
                 steps, _, _, mean = grouped(history.loss)
-                line = smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
-                loss_axes.plot(steps, line, color=colour, label=label)
+                loss_axes.plot(steps, without_scatter(mean), color=colour, label=label)
             if history.accuracies:
                 epochs = np.arange(1, len(history.accuracies) + 1)
                 means = [float(np.mean(one)) for one in history.accuracies]

@@ -1,6 +1,7 @@
 """How large activations and gradients are, layer by layer: what vanishes or explodes shows."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -91,6 +92,17 @@ def verdict(flow: Sequence[LayerFlow]) -> str:
         )
     least, most = min(ratios), max(ratios)
     return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
+
+
+DECADES = 6.0
+"""By how many powers of ten a gradient is smaller than the largest that has no bar."""
+
+
+def bar_length(value: float, largest: float) -> float:
+    """How long its bar is, 0 to 1, on a logarithmic scale."""
+    if not (0.0 < value < math.inf and largest < math.inf):
+        return 0.0
+    return max(0.0, 1.0 - math.log10(largest / value) / DECADES)
 
 
 def _times(ratio: float) -> str:

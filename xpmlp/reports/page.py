@@ -19,7 +19,7 @@ from xpmlp.files import write_atomically
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import charts
 from xpmlp.reports.findings import Answers, Classes, Numbers, findings, mean_score
-from xpmlp.reports.flow import first_batch, gradient_flow, verdict
+from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
 from xpmlp.reports.pictures import is_picture, row_picture, weight_picture
 from xpmlp.runs import RunDirectory, TrainedModel, load_checkpoint
 from xpmlp.training import History, evaluate, predict
@@ -193,8 +193,7 @@ def curves(
         rates = recipe.descent.learning_rates(
             history, epochs=recipe.epochs, steps_per_epoch=steps, is_validated=bool(validation)
         )
-        _, _, _, mean_rates = charts.grouped(rates)
-        places = charts.grouped(rates)[0]
+        places, _, _, mean_rates = charts.grouped(rates)
         chart = charts.series_chart(
             "rate", {"learning rate": (places, mean_rates)}, x="iteration", y="learning rate"
         )
@@ -295,17 +294,6 @@ def first_layer(trained: TrainedModel) -> Iterator[Picture]:
             f"{_number(W.max())}"
         )
         yield Picture(weight_picture(W, limit), words, words)
-
-
-DECADES = 6.0
-"""By how many powers of ten a gradient is smaller than the largest that has no bar."""
-
-
-def bar_length(value: float, largest: float) -> float:
-    """How long its bar is, 0 to 1, on a logarithmic scale."""
-    if not (0.0 < value < math.inf and largest < math.inf):
-        return 0.0
-    return max(0.0, 1.0 - math.log10(largest / value) / DECADES)
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, bool]]:
