@@ -23,7 +23,7 @@ dropout = importlib.import_module("xpmlp.algebra.dropout")
 losses = importlib.import_module("xpmlp.algebra.losses")
 normalization = importlib.import_module("xpmlp.algebra.normalization")
 regularisers = importlib.import_module("xpmlp.algebra.regularisers")
-mlp = importlib.import_module("xpmlp.network.mlp")
+layers = importlib.import_module("xpmlp.network.layers")
 objective_module = importlib.import_module("xpmlp.network.objective")
 
 HIDDEN = ("sigmoid", "tanh", "relu")
@@ -180,7 +180,7 @@ def planted(function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
 def use(monkeypatch: pytest.MonkeyPatch, original: FunctionType, mutant: FunctionType) -> None:
     """Put the mutant wherever the package reaches the original."""
     name = original.__name__
-    for module in (mlp, objective_module, dense, losses):
+    for module in (layers, objective_module, dense, losses):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, mutant)
     for table in (ACTIVATIONS, LOSSES):

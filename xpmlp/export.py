@@ -26,7 +26,6 @@ from xpmlp.algebra.normalization import EPSILON
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
-from xpmlp.network.mlp import Norm
 from xpmlp.training import predict
 from xpmlp.training.step import inputs
 
@@ -286,7 +285,8 @@ def _folded(model: MLP, parameters: np.ndarray) -> Iterator[tuple[np.ndarray, np
     for number, (W, b) in enumerate(model.layers(parameters, xp=np), start=1):
         if f"mean{number}" in parts:
             gamma, beta, mean, variance = (
-                parts[f"{name}{number}"].astype(np.float64) for name in Norm._fields
+                parts[f"{name}{number}"].astype(np.float64)
+                for name in ("gamma", "beta", "mean", "variance")
             )
             slope = gamma / np.sqrt(variance + EPSILON)
             W, b = W * slope[..., None, :], (b - mean) * slope + beta

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpmlp.backends import Backend, select_backend, usable_backends
-from xpmlp.network import MLP, USUAL_LOSS, Noise, Objective
+from xpmlp.network import MLP, TRAINING, USUAL_LOSS, Dropout, DropoutKeys, Mode, Objective
 from xpmlp.randomness import BATCH, DIRECTIONS, generator
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -73,12 +73,12 @@ class Case:
         Y: np.ndarray = self.model.targets(self.labels, classes, dtype=np.float64, xp=np)
         return Y
 
-    def noise(self, backend: Backend) -> Noise | None:
-        """What dropout draws from: step 3 of seed 7."""
+    def mode(self, backend: Backend) -> Mode:
+        """Training, where dropout draws from step 3 of seed 7."""
         objective, send = self.objective, backend.asarray
         if not objective.has_noise:
-            return None
-        return Noise(
+            return TRAINING
+        keys = DropoutKeys(
             send(np.array([7], np.int32)),
             send(np.array([3])),
             send(np.arange(len(self.X))),
@@ -86,6 +86,7 @@ class Case:
             _one(objective.input_dropout),
             _one(objective.dropout),
         )
+        return Mode(is_training=True, dropout=keys)
 
 
 def _one(rate: float | tuple[float, ...]) -> float:
@@ -175,7 +176,7 @@ def _gradients(case: Case, backend: Backend, dtype: str, parameters: np.ndarray)
             backend.asarray(labels),
             objective=case.objective,
             weights=None if case.weights is None else backend.asarray(case.weights, dtype),
-            noise=case.noise(backend),
+            mode=case.mode(backend),
             xp=backend.xp,
         )
         return backend.to_numpy(gradients)
@@ -260,10 +261,10 @@ def _plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
             break
     # The masks are given: which units are dropped is no question of derivatives.
     numpy = select_backend("numpy")
-    drawn = model.forward(
-        np.zeros(model.parameter_count), case.X, in_training=True, noise=case.noise(numpy), xp=np
-    )
-    A = maths.array(drawn.A[0])
+    zeros = np.zeros(model.parameter_count)
+    _, saved = model.forward(zeros, case.X, case.mode(numpy), xp=np)
+    masks = {layer.k: m for layer, m in model.chain.saved(saved) if isinstance(layer, Dropout)}
+    A = maths.array(model.activations(saved)[0])
     last = len(model.layer_sizes) - 1
     for number in range(1, last):
         Z = A @ parts[f"W{number}"] + parts[f"b{number}"]
@@ -276,9 +277,8 @@ def _plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
                 + parts[f"beta{number}"]
             )
         A_k = _PLAIN[model.hidden](Z, maths)
-        mask = drawn.hidden[number - 1].mask
-        if mask is not None:
-            A_k = A_k * maths.array(mask)
+        if masks[number] is not None:
+            A_k = A_k * maths.array(masks[number])
         A = A_k + A if model.is_residual(number) else A_k
     L = A @ parts[f"W{last}"] + parts[f"b{last}"]
     Y = case.targets

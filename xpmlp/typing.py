@@ -12,3 +12,6 @@ Array: TypeAlias = Any
 
 Namespace: TypeAlias = Any
 """That library's namespace: the `xp` of the standard."""
+
+DTYPES = ("float32", "float64")
+"""What parameters are stored and trained in."""

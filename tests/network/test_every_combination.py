@@ -125,7 +125,7 @@ def _loss_and_gradients(case: Case, vector: np.ndarray) -> tuple[np.ndarray, np.
         case.labels,
         objective=case.objective,
         weights=case.weights,
-        noise=case.noise(select_backend("numpy")),
+        mode=case.mode(select_backend("numpy")),
     )
 
 
@@ -142,7 +142,7 @@ def test_float32_stays_float32(problem: tuple[MLP, Objective], seed: int) -> Non
         labels,
         objective=objective,
         weights=None if case.weights is None else case.weights.astype("float32"),
-        noise=case.noise(select_backend("numpy")),
+        mode=case.mode(select_backend("numpy")),
     )
     assert {np.asarray(one).dtype.name for one in found} == {"float32"}
 

@@ -11,7 +11,7 @@ from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Noise, Objective
+from xpmlp.network import MLP, Dropout, DropoutKeys, Mode, Objective
 from xpmlp.reports.explain import Explanation, explain
 
 N = 6
@@ -40,12 +40,13 @@ IDS = [
 ]
 
 
-def noise_of(objective: Objective) -> Noise | None:
+def mode_of(objective: Objective) -> Mode:
     if not objective.has_noise:
-        return None
+        return Mode(is_training=True)
     key, step = np.array([7], np.int32), np.array([3], np.int32)
     counts = np.arange(N, dtype=np.int32), np.arange(max(WIDTHS), dtype=np.int32)
-    return Noise(key, step, *counts, objective.input_dropout, objective.dropout)
+    rates = objective.input_dropout, objective.dropout
+    return Mode(is_training=True, dropout=DropoutKeys(key, step, *counts, *rates))
 
 
 def given(model: MLP, objective: Objective, parameters: np.ndarray) -> dict[str, object]:
@@ -66,10 +67,10 @@ def given(model: MLP, objective: Objective, parameters: np.ndarray) -> dict[str,
         letters, number = name.rstrip("0123456789"), name[len(name.rstrip("0123456789")) :]
         letter = {"gamma": "γ", "beta": "β"}.get(letters, letters)
         values[f"{letter}[{number}]"] = part
-    noise = noise_of(objective)
-    if noise is not None:
-        for number, width in enumerate(model.layer_sizes[:-1]):
-            values[f"mask[{number}]"] = noise.drop(np.ones((N, width)), number, xp=np)[1]
+    _, saved = model.forward(parameters, X, mode_of(objective), xp=np)
+    for layer, mask in model.chain.saved(saved):
+        if isinstance(layer, Dropout) and mask is not None:
+            values[f"mask[{layer.k}]"] = mask
     return values
 
 
@@ -95,8 +96,8 @@ def test_the_shown_formulas_compute_what_the_network_computes(
     parameters = RANDOM.normal(size=model.size)
     values = given(model, objective, parameters)
     X, Y = np.asarray(values["X"]), np.asarray(values["Y"])
-    noise = noise_of(objective)
-    learned = model.forward_backward(parameters, X, Y, objective=objective, noise=noise, xp=np)
+    mode = mode_of(objective)
+    learned = model.forward_backward(parameters, X, Y, objective=objective, mode=mode, xp=np)
 
     followed(explain(model, objective, rows=N, dtype="float64"), values)
 

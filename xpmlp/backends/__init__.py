@@ -3,12 +3,11 @@
 `select_backend` is the one entrance; `survey` says what this machine has.
 """
 
-from xpmlp.backends.base import DTYPES, PRECISIONS, Backend, DeviceInfo, StepMetrics
+from xpmlp.backends.base import PRECISIONS, Backend, DeviceInfo, StepMetrics
 from xpmlp.backends.select import BACKENDS, BackendReport, select_backend, survey, usable_backends
 
 __all__ = [
     "BACKENDS",
-    "DTYPES",
     "PRECISIONS",
     "Backend",
     "BackendReport",

@@ -13,10 +13,7 @@ import numpy as np
 from xpmlp.compiler.program import Program, leaves, rebuild
 from xpmlp.compiler.replay import Part, cut
 from xpmlp.errors import InputError, NotCompiled
-from xpmlp.typing import Array, Namespace
-
-DTYPES = ("float32", "float64")
-"""The floating-point types that parameters have."""
+from xpmlp.typing import DTYPES, Array, Namespace
 
 PRECISIONS = {
     "float32": "float32",

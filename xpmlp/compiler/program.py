@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from xpmlp.compiler.scopes import NOWHERE, Phase
+
 ELEMENTWISE = frozenset(
     {
         "add", "subtract", "multiply", "divide", "negative", "positive", "abs",
@@ -49,21 +51,13 @@ class Scalar(NamedTuple):
 Operand: TypeAlias = Value | Scalar
 
 
-class Call(NamedTuple):
-    """A call that was at work when an operation was recorded: of which function, and which call
-    of the recording it was."""
-
-    function: str
-    number: int
-
-
 @dataclass(frozen=True)
 class Operation:
     """One operation: a function of the Array API by name, applied to operands.
 
     `options` are its static arguments (axis, shape, ...). `computes` is the dtype that operands
     are brought to before they meet: uint8 labels and int64 classes are compared as int64.
-    `calls` say where in the step it stands, outermost first; what it does does not depend on them.
+    `phase` says which part of the step it belongs to; what it does does not depend on it.
     """
 
     function: str
@@ -71,7 +65,7 @@ class Operation:
     result: Value
     computes: str
     options: tuple[tuple[str, Any], ...] = ()
-    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
+    phase: Phase = field(default=NOWHERE, compare=False, repr=False)
 
     @property
     def values(self) -> Iterator[Value]:

@@ -5,11 +5,11 @@ shape and a dtype; whatever is done with them is written down. Like JAX's, it is
 `p -= g` makes a new value and rebinds the name.
 """
 
+import contextlib
 import math
 import operator
-import sys
-from collections.abc import Callable, Sequence
-from types import EllipsisType, FrameType
+from collections.abc import Callable, Iterator, Sequence
+from types import EllipsisType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +17,6 @@ import numpy as np
 from xpmlp.compiler.program import (
     ELEMENTWISE,
     VIEWS,
-    Call,
     Operand,
     Operation,
     Program,
@@ -27,6 +26,7 @@ from xpmlp.compiler.program import (
     needed,
     rebuild,
 )
+from xpmlp.compiler.scopes import NOWHERE, Phase
 from xpmlp.typing import Namespace
 
 Index: TypeAlias = int | slice | EllipsisType | None
@@ -44,13 +44,6 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     the recording namespace lacks.
     """
     tape = Tape()
-    try:
-        return _record(tape, make_step, state, data)
-    finally:
-        tape.callers.forget()
-
-
-def _record(tape: "Tape", make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     traced_state = rebuild(state, iter([tape.input(leaf) for leaf in leaves(state)]))
     traced_data = rebuild(data, iter([tape.input(leaf) for leaf in leaves(data)]))
     step = make_step(xp=RecordingNamespace(tape))
@@ -104,7 +97,7 @@ class Tape:
         self.operations: list[Operation] = []
         self.count = 0
         self.known: dict[object, Value] = {}
-        self.callers = Callers()
+        self.phase = NOWHERE
 
     def new_value(self, shape: Sequence[int], dtype: Any) -> Value:
         self.count += 1
@@ -146,9 +139,7 @@ class Tape:
             result = self.new_value(shape, dtype)
             self.known[key] = result
             self.operations.append(
-                Operation(
-                    function, given, result, computes, tuple(options.items()), self.callers.now()
-                )
+                Operation(function, given, result, computes, tuple(options.items()), self.phase)
             )
         return TracedArray(self.known[key], self)
 
@@ -166,39 +157,6 @@ class Tape:
         except TypeError as error:
             raise Untraceable(f"{function} of {', '.join(map(str, kinds))}: {error}") from error
         return self.write(function, operands, shape, result, computes=inputs[0])
-
-
-class Callers:
-    """Which of the step's functions are at work. Two calls of a function are told apart."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        # Frames are kept, for another call's might have the address of one that is gone.
-        self._open: list[tuple[FrameType, Call]] = []
-
-    def forget(self) -> None:
-        """Let the frames go: they hold all that the callers of the step had."""
-        self._open.clear()
-
-    def now(self) -> tuple[Call, ...]:
-        """The calls from the step to the one that writes, outermost first."""
-        frames: list[FrameType] = []
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code is not record.__code__:
-            if frame.f_globals.get("__name__") != __name__:
-                frames.insert(0, frame)
-            frame = frame.f_back
-        known = 0
-        for (ours, _), theirs in zip(self._open, frames, strict=False):
-            if ours is not theirs:
-                break
-            known += 1
-        del self._open[known:]
-        for frame in frames[known:]:
-            name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
-            self._open.append((frame, Call(name, self._count)))
-            self._count += 1
-        return tuple(call for _, call in self._open)
 
 
 class TracedArray:
@@ -258,6 +216,15 @@ class RecordingNamespace:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
+
+    @contextlib.contextmanager
+    def scope(self, phase: Phase) -> Iterator[None]:
+        """Note what is recorded meanwhile as this part of the step: see `xpmlp.compiler.scopes`."""
+        outer, self._tape.phase = self._tape.phase, phase
+        try:
+            yield
+        finally:
+            self._tape.phase = outer
 
     def __getattr__(self, name: str) -> Any:
         if name == "bool":  # as an attribute it would hide the builtin from the annotations below

@@ -1,36 +1,56 @@
 """Networks: the algebra's layers composed, what they start from, and what training minimises.
 
-mlp.py           the multilayer perceptron, forward and backward
+layers.py        Dense, Normalize, Activate, Dropout and the chain of them, forward and backward
+parameters.py    one flat vector, and its parts by name and kind
+mlp.py           the multilayer perceptron: its chain, its loss and its gradient
 initializers.py  what its weights are before the first step
 objective.py     a loss with its regularisation
-noise.py         what dropout draws from
 """
 
 from xpmlp.network.initializers import INITIALIZERS
+from xpmlp.network.layers import (
+    INFERENCE,
+    TRAINING,
+    Activate,
+    Chain,
+    Dense,
+    Dropout,
+    DropoutKeys,
+    Layer,
+    Mode,
+    Normalize,
+)
 from xpmlp.network.mlp import (
     MLP,
     NORMALIZATIONS,
     OUTPUTS,
-    Layer,
     LossAndGradients,
-    Tape,
     check_layer_sizes,
     member_seeds,
 )
-from xpmlp.network.noise import Noise
 from xpmlp.network.objective import USUAL_LOSS, Objective
+from xpmlp.network.parameters import Parameters, Part
 
 __all__ = [
+    "INFERENCE",
     "INITIALIZERS",
     "MLP",
     "NORMALIZATIONS",
     "OUTPUTS",
+    "TRAINING",
     "USUAL_LOSS",
+    "Activate",
+    "Chain",
+    "Dense",
+    "Dropout",
+    "DropoutKeys",
     "Layer",
     "LossAndGradients",
-    "Noise",
+    "Mode",
+    "Normalize",
     "Objective",
-    "Tape",
+    "Parameters",
+    "Part",
     "check_layer_sizes",
     "member_seeds",
 ]

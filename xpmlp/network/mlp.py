@@ -1,19 +1,18 @@
-"""The multilayer perceptron: the algebra's layers composed, forward and backward.
+"""The multilayer perceptron: a chain of layers with a loss at its end.
 
 A network is a value that describes an architecture; it holds no numbers. Its parameters are ONE
-flat vector, W1 b1 W2 b2 ... one after another, and `MLP.layers` gives (W, b) as views of it. So an
-optimizer's update is one expression, a checkpoint one tensor and a sum over machines one call:
+flat vector, W1 b1 W2 b2 ... one after another, and `MLP.layers` gives (W, b) as views of it:
 
     loss, gradients = model.loss_and_gradients(parameters, X, labels)
     parameters -= 0.03 * gradients
 
 A leading axis of that vector, (E, P) in place of (P,), is E networks at once.
 
-Hidden layer k computes, each part after the first two where it is asked for,
+Hidden layer k computes, each part after the first two where the network has it,
 
     Z = A W + b   ->   normalised   ->   A = g(Z)   ->   dropout   ->   A after = A + A in
 
-where `A in` is what came in, whose gradient has that of the sum added to it.
+See `xpmlp.network.layers` for each of these, forward and backward.
 """
 
 import functools
@@ -22,38 +21,31 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import array_api_compat
 import numpy as np
 
-from xpmlp.algebra import (
-    ACTIVATIONS,
-    NUMBERS,
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-    dense,
-    dense_backward,
-    dense_backward_parameters,
-    dropout_backward,
-    layer_norm,
-    layer_norm_backward,
-    max_norm,
-    one_hot,
-    running,
-    sigmoid,
-    softmax,
-    unbiased,
-)
-from xpmlp.backends import DTYPES, Backend, select_backend
+from xpmlp.algebra import ACTIVATIONS, NUMBERS, max_norm, one_hot, running, sigmoid, softmax
 from xpmlp.checks import one_of
+from xpmlp.compiler.scopes import scope
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
-from xpmlp.network.noise import Noise
+from xpmlp.network.layers import (
+    INFERENCE,
+    TRAINING,
+    Activate,
+    Chain,
+    Dense,
+    Dropout,
+    Layer,
+    Mode,
+    Normalize,
+)
 from xpmlp.network.objective import Objective
+from xpmlp.network.parameters import Parameters, Part, ordered
 from xpmlp.randomness import WEIGHTS, generator
-from xpmlp.typing import Array, Namespace
+from xpmlp.typing import DTYPES, Array, Namespace
 
 OUTPUTS = ("softmax", "sigmoid", *NUMBERS)
 """What makes predictions of the last layer's L: one class of K, K answers of yes or no, numbers
@@ -65,51 +57,18 @@ MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 
 
-class Layer(NamedTuple):
+class Weights(NamedTuple):
     """The parameters of one dense layer: W (l_in, l_out) and b (l_out,), or (E, ...) of each."""
 
     W: Array
     b: Array
 
 
-class Norm(NamedTuple):
-    """The parameters of one normalisation, (l,) or (E, l) each, and its running statistics; None
-    where there are none."""
+class Forward(NamedTuple):
+    """What the forward pass gives: L of the last layer (N, K), and what each layer saved."""
 
-    gamma: Array
-    beta: Array
-    mean: Array | None
-    variance: Array | None
-
-
-class Hidden(NamedTuple):
-    """What a hidden layer keeps beside its output, each None where the layer has no such part.
-
-    `kept` is A or Z, whichever the activation's Jacobian is written from; `X_hat` and
-    `inverse_deviation` are the normalisation's, `mean` and `variance` those of the batch; `mask`
-    is the dropout's.
-    """
-
-    kept: Array
-    X_hat: Array | None = None
-    inverse_deviation: Array | None = None
-    mean: Array | None = None
-    variance: Array | None = None
-    mask: Array | None = None
-
-
-class Tape(NamedTuple):
-    """What the forward pass keeps for the backward pass, and its result.
-
-    A = (X, A1, A2, ...) goes into the layers, whose (W, b) and normalisations are kept as views;
-    L is what the last layer gives; `hidden` is the rest that hidden layers keep.
-    """
-
-    A: tuple[Array, ...]
-    layers: list[Layer]
     L: Array
-    norms: list[Norm]
-    hidden: tuple[Hidden, ...]
+    saved: tuple[Any, ...]
 
 
 class LossAndGradients(NamedTuple):
@@ -119,7 +78,7 @@ class LossAndGradients(NamedTuple):
     gradients: Array
 
 
-class Pass(NamedTuple):
+class BatchGradients(NamedTuple):
     """What a training step needs of a batch: J, the flat gradient (P,), the last layer's L, and
     the running statistics after it (S,), None where the network has none."""
 
@@ -127,6 +86,12 @@ class Pass(NamedTuple):
     gradients: Array
     L: Array
     statistics: Array | None
+
+
+class _Library(Protocol):
+    """Where initial parameters go: a backend."""
+
+    def asarray(self, host: np.ndarray, dtype: str, /) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -178,47 +143,45 @@ class MLP:
             )
 
     @functools.cached_property
+    def chain(self) -> Chain:
+        """The layers in the order of the forward pass."""
+        widths = self.layer_sizes
+        last = len(widths) - 1
+        layers: list[Layer | Chain] = [Dropout(0, widths[0])]
+        for k, (l_in, l_out) in enumerate(itertools.pairwise(widths), start=1):
+            is_hidden = k < last
+            bias_cancels = is_hidden and self.normalization == "batch"
+            block: list[Layer] = [Dense(k, l_in, l_out, is_first=k == 1, bias_cancels=bias_cancels)]
+            if is_hidden:
+                if self.normalization != "none":
+                    block.append(Normalize(k, l_out, self.normalization))
+                block += [Activate(k, l_out, self.hidden), Dropout(k, l_out)]
+            if self.is_residual(k):
+                layers.append(Chain(tuple(block), residual=True))
+            else:
+                layers += block
+        return Chain(tuple(layers))
+
+    @functools.cached_property
+    def parts(self) -> Parameters:
+        """The layout of the flat vector: W1, b1, W2, ..., with a normalisation gamma1 and beta1
+        after b1 and so on; the running statistics mean1, variance1, ... are at the end."""
+        return ordered(part for layer in self.chain.walk() for part in layer.parts)
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every part of the flat vector by name, in its order: W1, b1, W2, ...
+        """The shape of every part of the flat vector by name, in its order."""
+        return self.parts.shapes
 
-        With a normalisation gamma1 and beta1 follow b1, and so on; the running statistics mean1,
-        variance1, ... of batch normalisation stand at the end.
-        """
-        shapes: dict[str, tuple[int, ...]] = {}
-        statistics: dict[str, tuple[int, ...]] = {}
-        last = len(self.layer_sizes) - 1
-        for number, (l_in, l_out) in enumerate(itertools.pairwise(self.layer_sizes), start=1):
-            shapes[f"W{number}"] = (l_in, l_out)
-            shapes[f"b{number}"] = (l_out,)
-            if self.normalization != "none" and number < last:
-                shapes[f"gamma{number}"] = shapes[f"beta{number}"] = (l_out,)
-            if self.normalization == "batch" and number < last:
-                statistics[f"mean{number}"] = statistics[f"variance{number}"] = (l_out,)
-        return shapes | statistics
-
-    @functools.cached_property
-    def _places(self) -> tuple[tuple[str, slice, tuple[int, ...]], ...]:
-        """Name, place in the flat vector and shape of every parameter: looked up in every step."""
-        stops = itertools.accumulate(math.prod(shape) for shape in self.shapes.values())
-        starts = itertools.chain((0,), stops)
-        return tuple(
-            (name, slice(start, start + math.prod(shape)), shape)
-            for start, (name, shape) in zip(starts, self.shapes.items(), strict=False)
-        )
-
-    @functools.cached_property
+    @property
     def parameter_count(self) -> int:
         """P: how many numbers of the flat vector of one network are learned."""
-        return sum(
-            math.prod(shape)
-            for name, shape in self.shapes.items()
-            if not name.startswith(("mean", "variance"))
-        )
+        return self.parts.learned
 
-    @functools.cached_property
+    @property
     def size(self) -> int:
         """The length of that vector: P, and S running statistics."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
+        return self.parts.size
 
     def is_residual(self, number: int) -> bool:
         """Whether hidden layer `number`, counted from 1, adds what came in to what it gives."""
@@ -245,7 +208,7 @@ class MLP:
         initializer: str = "normal",
         scale: float = 1.0,
         zero_output: bool = False,
-        backend: Backend | None = None,
+        backend: _Library | None = None,
         dtype: str = "float32",
     ) -> Array:
         """Initial parameters, flat: by default the lecture's, weights from N(0, 1), biases zero.
@@ -269,21 +232,23 @@ class MLP:
             host = np.stack([vector(member) for member in member_seeds(seed)])
         else:
             host = vector(*member_seeds([seed]))
-        return (backend or select_backend("numpy")).asarray(host, dtype)
+        return host.astype(dtype) if backend is None else backend.asarray(host, dtype)
 
     def _initial_vector(
         self, seed: int, initializer: str, scale: float, zero_output: bool
     ) -> np.ndarray:
         random = generator(seed, WEIGHTS)
-        parts = {
-            name: scale * INITIALIZERS[initializer](random, *shape)
-            if len(shape) == 2
-            else np.full(shape, float(name.startswith(("gamma", "variance"))))
-            for name, shape in self.shapes.items()
-        }
+
+        def values(part: Part) -> np.ndarray:
+            if part.kind == "weight":
+                return scale * INITIALIZERS[initializer](random, *part.shape)
+            return np.full(part.shape, float(part.kind in ("scale", "running variance")))
+
+        found = {part.name: values(part) for part in self.parts.parts}
         if zero_output:
-            parts[f"W{len(self.layer_sizes) - 1}"][...] = 0.0
-        return np.concatenate([part.ravel() for part in parts.values()])
+            found[f"W{len(self.layer_sizes) - 1}"][...] = 0.0
+        vector: np.ndarray = self.parts.flatten(found, xp=np)
+        return vector
 
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:
         """The parts of a flat vector (P,) or (E, P) by name: views where the library has them.
@@ -291,150 +256,43 @@ class MLP:
         A vector of what is learned alone has no running statistics.
         """
         xp = xp or array_api_compat.array_namespace(vector)
-        *members, length = vector.shape
-        if length not in (self.size, self.parameter_count):
-            raise InputError(f"{length:,} parameters, but {self} has {self.size:,}")
-        return {
-            name: xp.reshape(vector[..., where], (*members, *shape))
-            for name, where, shape in self._places
-            if where.stop <= length
-        }
+        if vector.shape[-1] not in (self.size, self.parameter_count):
+            raise InputError(f"{vector.shape[-1]:,} parameters, but {self} has {self.size:,}")
+        return self.parts.unflatten(vector, xp=xp)
 
     def flatten(self, parts: Mapping[str, np.ndarray]) -> np.ndarray:
         """The flat vector of parameters given by name as host arrays: the inverse of `unflatten`.
 
         Raises `InputError` for a missing or unknown name and for a shape that does not fit.
         """
-        names = list(self.shapes)
-        if missing := [name for name in names if name not in parts]:
-            raise InputError(f"no {', '.join(missing)}: {self} has {', '.join(names)}")
-        if unknown := [name for name in parts if name not in names]:
-            raise InputError(f"unknown {', '.join(unknown)}: {self} has {', '.join(names)}")
-        members = parts[names[0]].shape[:-2]
-        for name, shape in self.shapes.items():
-            if parts[name].shape != (*members, *shape):
-                found, wanted = parts[name].shape, (*members, *shape)
-                raise InputError(f"{name} has shape {found}, but {self} takes {wanted}")
-        return np.concatenate([parts[name].reshape((*members, -1)) for name in names], axis=-1)
+        vector: np.ndarray = self.parts.flatten(parts, self.parts.check(parts, self), xp=np)
+        return vector
 
-    def layers(self, parameters: Array, *, xp: Namespace | None = None) -> list[Layer]:
+    def layers(self, parameters: Array, *, xp: Namespace | None = None) -> list[Weights]:
         """The layers' parameters as views of the flat vector, first layer first."""
-        return self._layers(self.unflatten(parameters, xp=xp))
-
-    def _layers(self, parts: Mapping[str, Array]) -> list[Layer]:
-        return [
-            Layer(parts[f"W{number}"], parts[f"b{number}"])
-            for number in range(1, len(self.layer_sizes))
-        ]
-
-    def _norms(self, parts: Mapping[str, Array]) -> list[Norm]:
-        """The normalisations of the hidden layers, or none."""
-        if self.normalization == "none":
-            return []
-        return [
-            Norm(*(parts.get(f"{name}{number}") for name in Norm._fields))
-            for number in range(1, len(self.layer_sizes) - 1)
-        ]
+        p = self.unflatten(parameters, xp=xp)
+        return [Weights(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
 
     def forward(
         self,
         parameters: Array,
         X: Array,
+        mode: Mode = INFERENCE,
         *,
-        in_training: bool = False,
-        noise: Noise | None = None,
         xp: Namespace | None = None,
-    ) -> Tape:
-        """The forward pass: X (N, l0) to the tape X, A1, A2, ... and the last layer's L (N, K).
+    ) -> Forward:
+        """The forward pass: X (N, l0) to the last layer's L (N, K), and what each layer saved.
 
-        In training a batch is normalised by its own mean and variance, else by the running ones;
-        `noise` is where dropout draws from.
+        `mode` says whether it is for training, and what dropout draws from.
 
         Source: lecture 11, "forward propagation".
         """
         xp = xp or array_api_compat.array_namespace(parameters)
-        parts = self.unflatten(parameters, xp=xp)
-        layers, norms = self._layers(parts), self._norms(parts)
-        activation = ACTIVATIONS[self.hidden]
-        A, hidden = [X if noise is None else noise.drop(X, 0, xp=xp)[0]], list[Hidden]()
-        for number, (W, b) in enumerate(layers[:-1], start=1):
-            Z = dense(A[-1], W, b, xp=xp)
-            kept = Hidden(Z)
-            if norms:
-                Z, kept = self._normalize(Z, norms[number - 1], in_training, xp=xp)
-            A_k = activation.forward(Z, xp=xp)
-            kept = kept._replace(kept=A_k if activation.keeps == "A" else Z)
-            if noise is not None:
-                A_k, mask = noise.drop(A_k, number, xp=xp)
-                kept = kept._replace(mask=mask)
-            A.append(A_k + A[-1] if self.is_residual(number) else A_k)
-            hidden.append(kept)
-        W, b = layers[-1]
-        return Tape(tuple(A), layers, dense(A[-1], W, b, xp=xp), norms, tuple(hidden))
+        return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
-    def _normalize(
-        self, Z: Array, norm: Norm, in_training: bool, *, xp: Namespace
-    ) -> tuple[Array, Hidden]:
-        gamma, beta, mean, variance = norm
-        if self.normalization == "batch" and not in_training:
-            if mean is None or variance is None:
-                raise InputError(
-                    f"parameters without the running statistics of batch normalisation: {self} "
-                    f"predicts with {self.size:,} numbers, of which {self.parameter_count:,} are "
-                    "learned; give run.parameters"
-                )
-            return batch_norm_inference(Z, gamma, beta, mean, variance, xp=xp), Hidden(Z)
-        normalize = batch_norm if self.normalization == "batch" else layer_norm
-        Z, *kept = normalize(Z, gamma, beta, xp=xp)
-        return Z, Hidden(Z, *kept)
-
-    def backward(
-        self,
-        tape: Tape,
-        dL: Array,
-        *,
-        objective: Objective | None = None,
-        penalty_scale: Array | None = None,
-        xp: Namespace | None = None,
-    ) -> Array:
-        """The backward pass: dL (N, K) to the flat gradient of all that is learned, (P,).
-
-        The objective's penalties, times `penalty_scale` (1, 1), add theirs to each dW.
-
-        Source: lecture 11, "backpropagation".
-        """
-        xp = xp or array_api_compat.array_namespace(dL)
-        activation = ACTIVATIONS[self.hidden]
-        gradients: list[Array] = []
-        dZ, dnorm, skipped = dL, list[Array](), None
-        for number in range(len(tape.layers), 0, -1):
-            A, (W, _) = tape.A[number - 1], tape.layers[number - 1]
-            if number > 1:
-                dW, db, dA = dense_backward(dZ, A, W, xp=xp)
-            else:
-                dW, db = dense_backward_parameters(dZ, A, xp=xp)
-            if dnorm and self.normalization == "batch":
-                db = xp.zeros_like(db)  # a batch's own mean takes b off again: this is no rounding
-            if objective is not None:
-                dW = objective.add_penalty_gradient(dW, W, penalty_scale, xp=xp)
-            gradients[:0] = [dW, db, *dnorm]
-            if number == 1:
-                break
-            if skipped is not None:
-                dA = dA + skipped
-            kept = tape.hidden[number - 2]
-            skipped = dA if self.is_residual(number - 1) else None
-            if kept.mask is not None:
-                dA = dropout_backward(dA, kept.mask, xp=xp)
-            dZ = activation.backward(dA, kept.kept, xp=xp)
-            if tape.norms:
-                backward = (
-                    batch_norm_backward if self.normalization == "batch" else layer_norm_backward
-                )
-                dZ, *dnorm = backward(
-                    dZ, kept.X_hat, kept.inverse_deviation, tape.norms[number - 2].gamma, xp=xp
-                )
-        return _joined(gradients, dL.shape[:-2], xp=xp)
+    def activations(self, saved: tuple[Any, ...]) -> list[Array]:
+        """X, A1, A2, ...: what went into each dense layer in a forward pass."""
+        return [one for layer, one in self.chain.saved(saved) if isinstance(layer, Dense)]
 
     @property
     def predicts_numbers(self) -> bool:
@@ -464,7 +322,7 @@ class MLP:
         *,
         objective: Objective | None = None,
         weights: Array | None = None,
-        noise: Noise | None = None,
+        mode: Mode = TRAINING,
         xp: Namespace | None = None,
     ) -> LossAndGradients:
         """The loss J of a batch, by default the mean cross-entropy, and its flat gradient.
@@ -483,7 +341,7 @@ class MLP:
         classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(labels))
         Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
         J, gradients, _, _ = self.forward_backward(
-            parameters, X, Y, objective=objective, weights=weights, noise=noise, xp=xp
+            parameters, X, Y, objective=objective, weights=weights, mode=mode, xp=xp
         )
         if parameters.shape[-1] != gradients.shape[-1]:
             still = xp.zeros_like(parameters[..., self.parameter_count :])
@@ -509,37 +367,57 @@ class MLP:
         objective: Objective | None = None,
         weights: Array | None = None,
         penalty_scale: Array | None = None,
-        noise: Noise | None = None,
+        mode: Mode = TRAINING,
         statistics: Array | None = None,
         xp: Namespace,
-    ) -> Pass:
+    ) -> BatchGradients:
         """J, the flat gradient and L of a batch with targets Y (N, K), in training.
 
         `weights` (N,) are the rows' own; `penalty_scale` (1, 1), or (E, 1, 1) for members, is what
         the objective's penalties are multiplied by. What a training step calls: nothing in it
         needs to look at the device or the library.
+
+        Source: lecture 11, "forward propagation" and "backpropagation".
         """
         objective = objective or Objective()
         loss = objective.loss_for(self.output)
-        tape = self.forward(parameters, X, in_training=True, noise=noise, xp=xp)
-        Y = objective.smoothed(Y, xp=xp)
-        J, kept = loss.forward(Y, tape.L, weights, xp=xp)
-        J = objective.add_penalty(J, [W for W, _ in tape.layers], penalty_scale, xp=xp)
-        dL = loss.backward(Y, kept, weights, xp=xp)
-        gradients = self.backward(tape, dL, objective=objective, penalty_scale=penalty_scale, xp=xp)
+        with scope(xp, "W, b as views of one vector"):
+            p = self.unflatten(parameters, xp=xp)
+        L, saved = self.chain.forward(p, X, mode, xp=xp)
+        with scope(xp, objective.phase(self.output)):
+            Y = objective.smoothed(Y, xp=xp)
+            J, kept = loss.forward(Y, L, weights, xp=xp)
+        with scope(xp, "penalties"):
+            J = objective.add_penalty(J, [p[name] for name in self._weights], penalty_scale, xp=xp)
+        with scope(xp, "backward dL"):
+            dL = loss.backward(Y, kept, weights, xp=xp)
+        _, gradients = self.chain.backward(p, saved, dL, xp=xp)
+        with scope(xp, "penalties"):
+            for name in self._weights:
+                gradients[name] = objective.add_penalty_gradient(
+                    gradients[name], p[name], penalty_scale, xp=xp
+                )
+        with scope(xp, "gradients as one vector"):
+            flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
         if statistics is not None:
-            statistics = self._new_statistics(statistics, tape, xp=xp)
-        return Pass(J, gradients, tape.L, statistics)
+            with scope(xp, "running statistics"):
+                statistics = self._new_statistics(statistics, saved, L.shape[-2], xp=xp)
+        return BatchGradients(J, flat, L, statistics)
 
-    def _new_statistics(self, statistics: Array, tape: Tape, *, xp: Namespace) -> Array:
+    @functools.cached_property
+    def _weights(self) -> list[str]:
+        """The names of all W."""
+        return [part.name for part in self.parts.parts if part.kind == "weight"]
+
+    def _new_statistics(
+        self, statistics: Array, saved: tuple[Any, ...], rows: int, *, xp: Namespace
+    ) -> Array:
         """The running mean1, variance1, ... with this batch in them; (S,) -> (S,)."""
-        rows = tape.L.shape[-2]
-        of_batch = [
-            part
-            for kept in tape.hidden
-            for part in (kept.mean, unbiased(kept.variance, rows, xp=xp))
-        ]
-        flat = _joined(of_batch, statistics.shape[:-1], xp=xp)
+        of_batch: dict[str, Array] = {}
+        for layer, one in self.chain.saved(saved):
+            if isinstance(layer, Normalize):
+                of_batch |= layer.statistics(one, rows, xp=xp)
+        flat = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
         return running(statistics, flat, MOMENTUM, xp=xp)
 
     def constrained(self, parameters: Array, limit: float, *, xp: Namespace) -> Array:
@@ -548,23 +426,12 @@ class MLP:
         Source: Srivastava et al. 2014, "Dropout", section 5.1.
         """
         parts = self.unflatten(parameters, xp=xp)
-        for number in range(1, len(self.layer_sizes) - 1):
-            parts[f"W{number}"] = max_norm(parts[f"W{number}"], limit, xp=xp)
-        return _joined(parts.values(), parameters.shape[:-1], xp=xp)
-
-    @functools.cached_property
-    def is_weight(self) -> np.ndarray:
-        """Which of the P learned numbers are weights: not biases, gammas or betas."""
-        flags = [np.full(w.stop - w.start, name[0] == "W") for name, w, _ in self._places]
-        return np.concatenate(flags)[: self.parameter_count]
+        for name in self._weights[:-1]:
+            parts[name] = max_norm(parts[name], limit, xp=xp)
+        return self.parts.flatten(parts, parameters.shape[:-1], xp=xp)
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
-
-
-def _joined(parts: Iterable[Array], members: Sequence[int], *, xp: Namespace) -> Array:
-    """Parts one after another as a flat vector, for each member."""
-    return xp.concat([xp.reshape(part, (*members, -1)) for part in parts], axis=-1)
 
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:

@@ -123,6 +123,13 @@ class Objective:
         """The loss of a network with this output, its own parameters bound."""
         return _loss(self.loss or USUAL_LOSS[output], output, self.huber_delta, self.quantile)
 
+    def phase(self, output: str) -> str:
+        """The name of the loss, as profiles and messages call it."""
+        name = self.loss or USUAL_LOSS[output]
+        if name == "softmax_cross_entropy":
+            return "softmax, cross-entropy"
+        return name.replace("_", " ") if isinstance(name, str) else "loss"
+
     def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
         """The targets with label smoothing."""
         return smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpmlp.data import Split, order
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP, TRAINING, Objective
 from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
 
@@ -54,13 +54,13 @@ def gradient_flow(
         batch.labels, np.arange(model.layer_sizes[-1]), dtype=np.dtype(np.float64), xp=np
     )
     with np.errstate(over="ignore", invalid="ignore"):
-        tape = model.forward(parameters, X, in_training=True, xp=np)
+        L, saved = model.forward(parameters, X, TRAINING, xp=np)
         learned = model.forward_backward(parameters, X, Y, objective=objective, xp=np)
-        gradients = model.layers(learned.gradients, xp=np)
+        layers, gradients = (model.layers(v, xp=np) for v in (parameters, learned.gradients))
     return [
         LayerFlow(number, _rms(A), _rms(W), _rms(dW))
         for number, (A, (W, _), (dW, _)) in enumerate(
-            zip((*tape.A[1:], tape.L), tape.layers, gradients, strict=True), start=1
+            zip((*model.activations(saved)[1:], L), layers, gradients, strict=True), start=1
         )
     ]
 

@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import xpmlp
-from xpmlp.backends import DTYPES
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
@@ -34,6 +33,7 @@ from xpmlp.network import MLP
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Training
+from xpmlp.typing import DTYPES
 
 SUMMARY_NUMBERS = (
     "epochs", "steps", "seconds", "seconds_per_step", "train_accuracy", "test_accuracy",

@@ -74,14 +74,18 @@ class Descent:
 
     def rates(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray:
         """The learning rate as the state has it: (), (E, 1), (P,) or (E, P)."""
-        groups = np.where(model.is_weight, 1.0, self.bias_rate) if self.bias_rate != 1.0 else None
+        groups = (
+            np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
+            if self.bias_rate != 1.0
+            else None
+        )
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
         """The weight decay likewise; None if there is none."""
         if not np.any(self.weight_decay):
             return None
-        groups = None if self.bias_decay else model.is_weight.astype(np.float64)
+        groups = None if self.bias_decay else model.parts.mask("weight").astype(np.float64)
         return _by_group("weight_decay", self.weight_decay, groups, members, dtype)
 
     @property

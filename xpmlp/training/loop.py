@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xpmlp.backends import DTYPES, PRECISIONS, Backend, select_backend
+from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.checks import one_of
@@ -30,7 +30,7 @@ from xpmlp.training.history import History
 from xpmlp.training.pace import Pace
 from xpmlp.training.replay import first_fault
 from xpmlp.training.step import TrainingData, TrainingState, make_step
-from xpmlp.typing import Array, Namespace
+from xpmlp.typing import DTYPES, Array, Namespace
 
 log = logging.getLogger(__name__)
 

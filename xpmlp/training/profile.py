@@ -16,11 +16,11 @@ import numpy as np
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
 from xpmlp.compiler import Program, leaves, rebuild, record
+from xpmlp.compiler.scopes import Phase
 from xpmlp.training.engine import Engine
 from xpmlp.training.feeding import Segment
 from xpmlp.training.loop import Training
 from xpmlp.training.pace import tick_length
-from xpmlp.training.phases import Phase, phases_of
 from xpmlp.typing import Namespace
 
 Clock = Callable[[], float]
@@ -121,7 +121,7 @@ def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     engine.start(state, segment.data, steps=segment.steps)
 
     program = record(maker, state, segment.data)
-    phases = phases_of(program)
+    phases = [operation.phase for operation in program.operations]
     starts = [k for k, phase in enumerate(phases) if k == 0 or phase != phases[k - 1]]
     stopwatch = Stopwatch(len(starts) + 1, clock)
     in_phases = backend.timed(program, starts, stopwatch.lap, precision=precision)

@@ -12,7 +12,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.base import StepMaker
 from xpmlp.compiler import Interpreter, Program, leaves, rebuild, record
 from xpmlp.compiler.program import Value
-from xpmlp.training.phases import Phase, phases_of
+from xpmlp.compiler.scopes import Phase
 
 QUANTITIES = {
     "forward product + bias": "Z{layer} = A{before} W{layer} + b{layer}",
@@ -65,8 +65,7 @@ def _origin(program: Program, value: Value, bad: set[Value]) -> str:
     while (maker := program.makers.get(value)) is not None:
         causes = [operand for operand in maker.values if operand in bad]
         if not causes:
-            phase = phases_of(program)[program.operations.index(maker)]
-            return _worded(phase)
+            return _worded(maker.phase)
         value = causes[0]
     return "the parameters that it began with" if value in program.state else "its rows"
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
-from xpmlp.network import MLP, Noise, Objective
-from xpmlp.network.mlp import Pass
+from xpmlp.compiler.scopes import scope
+from xpmlp.network import MLP, DropoutKeys, Mode, Objective
+from xpmlp.network.mlp import BatchGradients
 from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
 from xpmlp.training.descent import Descent
 from xpmlp.typing import Array, Namespace
@@ -88,82 +89,122 @@ def make_step(
     """
 
     def step(state: TrainingState, data: TrainingData) -> tuple[TrainingState, StepMetrics]:
-        parameters, optimizer, offset = state.parameters, state.optimizer, state.offset
-        places = offset + data.positions
-        rows = xp.take(data.order, places, axis=-1)
-        X = inputs(take_rows(data.X, rows, xp=xp), dtype=parameters.dtype, xp=xp)
-        labels = take_rows(data.labels, rows, xp=xp)
-        Y = model.targets(labels, data.classes, dtype=parameters.dtype, xp=xp)
-        weights = None if data.weights is None else xp.take(data.weights, places, axis=-1)
-        number = None if data.first is None else state.step - data.first
-        scale = None
-        if data.penalties is not None:
-            scale = xp.take(data.penalties, number, axis=-1)[..., None]
-        if data.shares is not None:
-            share = xp.take(data.shares, places)[:, None]
-            X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
-        noise = None
-        if data.key is not None:
-            noise = Noise(
-                data.key,
-                state.step,
-                data.positions,
-                data.columns,
-                objective.input_dropout if data.input_rate is None else data.input_rate,
-                objective.dropout if data.hidden_rate is None else data.hidden_rate,
-            )
-
+        with scope(xp, "rows: take, scale, one-hot"):
+            batch = take_batch(model, state, data, xp=xp)
         J, gradients, L, statistics = forward_backward(
             model,
-            parameters,
-            X,
-            Y,
+            state.parameters,
+            batch.X,
+            batch.Y,
             parts=parts,
             objective=objective,
-            weights=weights,
-            penalty_scale=scale,
-            noise=noise,
+            weights=batch.weights,
+            penalty_scale=batch.penalty_scale,
+            mode=Mode(is_training=True, dropout=dropout_keys(objective, state, data)),
             statistics=state.statistics,
             xp=xp,
         )
-        metrics = StepMetrics(J, score(model, L, labels, Y, data.spread, weights, xp=xp))
-
-        if descent.clip_value:
-            gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
-        if descent.clip_norm:
-            gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
-        rate = state.learning_rate
-        if data.factors is not None:
-            rate = rate * xp.take(data.factors, number)
-        if state.weight_decay is not None:
-            parameters = decay(parameters, rate, state.weight_decay, xp=xp)
-        parameters, optimizer = descent.optimizer.update(
-            parameters, gradients, optimizer, rate, xp=xp
-        )
-        if descent.max_norm:
-            parameters = model.constrained(parameters, descent.max_norm, xp=xp)
-
-        mean, mean_statistics = state.mean, state.mean_statistics
-        if data.averaging is not None:
-            weight = xp.take(data.averaging, number)
-            mean = average(mean, parameters, weight, xp=xp)
-            if statistics is not None:
-                mean_statistics = average(mean_statistics, statistics, weight, xp=xp)
-        offset += data.positions.shape[0]
-        return (
-            state._replace(
-                parameters=parameters,
-                optimizer=optimizer,
-                offset=offset,
-                step=None if state.step is None else state.step + 1,
-                statistics=statistics,
-                mean=mean,
-                mean_statistics=mean_statistics,
-            ),
-            metrics,
-        )
+        with scope(xp, "count right answers"):
+            right = score(model, L, batch.labels, batch.Y, data.spread, batch.weights, xp=xp)
+        with scope(xp, "update"):
+            state = update(model, descent, state, data, gradients, statistics, xp=xp)
+        return state, StepMetrics(J, right)
 
     return step
+
+
+class Batch(NamedTuple):
+    """The rows of one step, as the network and the loss take them."""
+
+    X: Array
+    labels: Array
+    Y: Array
+    weights: Array | None
+    penalty_scale: Array | None
+
+
+def take_batch(model: MLP, state: TrainingState, data: TrainingData, *, xp: Namespace) -> Batch:
+    """Return the rows whose turn it is, scaled, with their targets, and mixed where asked for."""
+    dtype = state.parameters.dtype
+    places = state.offset + data.positions
+    rows = xp.take(data.order, places, axis=-1)
+    X = inputs(take_rows(data.X, rows, xp=xp), dtype=dtype, xp=xp)
+    labels = take_rows(data.labels, rows, xp=xp)
+    Y = model.targets(labels, data.classes, dtype=dtype, xp=xp)
+    weights = None if data.weights is None else xp.take(data.weights, places, axis=-1)
+    scale = None
+    if data.penalties is not None:
+        scale = xp.take(data.penalties, _number(state, data), axis=-1)[..., None]
+    if data.shares is not None:
+        share = xp.take(data.shares, places)[:, None]
+        X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
+    return Batch(X, labels, Y, weights, scale)
+
+
+def _number(state: TrainingState, data: TrainingData) -> Array | None:
+    """Return which step of these data it is, (1,); None where nothing changes from step to step."""
+    return None if data.first is None else state.step - data.first
+
+
+def dropout_keys(
+    objective: Objective, state: TrainingState, data: TrainingData
+) -> DropoutKeys | None:
+    """Return what dropout draws from in this step; None where nothing is dropped."""
+    if data.key is None:
+        return None
+    return DropoutKeys(
+        data.key,
+        state.step,
+        data.positions,
+        data.columns,
+        objective.input_dropout if data.input_rate is None else data.input_rate,
+        objective.dropout if data.hidden_rate is None else data.hidden_rate,
+    )
+
+
+def update(
+    model: MLP,
+    descent: Descent,
+    state: TrainingState,
+    data: TrainingData,
+    gradients: Array,
+    statistics: Array | None,
+    *,
+    xp: Namespace,
+) -> TrainingState:
+    """Return the state after a step with these gradients and running statistics."""
+    parameters, rate = state.parameters, state.learning_rate
+    number = _number(state, data)
+    if descent.clip_value:
+        gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
+    if descent.clip_norm:
+        gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
+    if data.factors is not None:
+        rate = rate * xp.take(data.factors, number)
+    if state.weight_decay is not None:
+        parameters = decay(parameters, rate, state.weight_decay, xp=xp)
+    parameters, optimizer = descent.optimizer.update(
+        parameters, gradients, state.optimizer, rate, xp=xp
+    )
+    if descent.max_norm:
+        parameters = model.constrained(parameters, descent.max_norm, xp=xp)
+    mean, mean_statistics = state.mean, state.mean_statistics
+    if data.averaging is not None:
+        weight = xp.take(data.averaging, number)
+        mean = average(mean, parameters, weight, xp=xp)
+        if statistics is not None:
+            mean_statistics = average(mean_statistics, statistics, weight, xp=xp)
+    offset = state.offset
+    offset += data.positions.shape[0]
+    return state._replace(
+        parameters=parameters,
+        optimizer=optimizer,
+        offset=offset,
+        step=None if state.step is None else state.step + 1,
+        statistics=statistics,
+        mean=mean,
+        mean_statistics=mean_statistics,
+    )
 
 
 def forward_backward(
@@ -174,10 +215,10 @@ def forward_backward(
     *,
     parts: int,
     weights: Array | None,
-    noise: Noise | None,
+    mode: Mode,
     xp: Namespace,
     **settings: Any,
-) -> Pass:
+) -> BatchGradients:
     """What `MLP.forward_backward` gives of a batch, of all rows at once or part by part.
 
     A loss is a mean over rows, so that of the batch is the parts' mean, each weighing as many rows
@@ -185,17 +226,17 @@ def forward_backward(
     """
     learn = functools.partial(model.forward_backward, parameters, xp=xp, **settings)
     if parts == 1:
-        return learn(X=X, Y=Y, weights=weights, noise=noise)
+        return learn(X=X, Y=Y, weights=weights, mode=mode)
     count = X.shape[-2]
     bounds = [part * count // parts for part in range(parts + 1)]
-    found: list[Pass] = []
+    found: list[BatchGradients] = []
     for start, stop in itertools.pairwise(bounds):
         rows = slice(start, stop)
         one = learn(
             X=X[..., rows, :],
             Y=Y[..., rows, :],
             weights=None if weights is None else weights[..., rows],
-            noise=None if noise is None else noise._replace(positions=noise.positions[rows]),
+            mode=mode.of_rows(rows),
         )
         share = (stop - start) / count
         J, gradients = one.J * share, one.gradients * share

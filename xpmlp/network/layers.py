@@ -1,0 +1,339 @@
+"""The layers of a network as values: each says its parameters, its forward pass and its Jacobian.
+
+    Dense       Z = A W + b
+    Normalize   Z freed of its mean and deviation, over a batch or over a layer's units
+    Activate    A = g(Z)
+    Dropout     units left out at random
+    Chain       layers one after another, with `residual` also A after = A + A in
+
+A layer is small and frozen and can be read alone. `forward` takes the parameters by name and
+returns its output with whatever its Jacobian needs; `backward` takes that, and the gradient at the
+output, to the gradient at the input and those of its parameters. Whoever needs to know about a
+layer asks it, and whoever needs to know about all of them walks the chain.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from xpmlp.algebra import (
+    ACTIVATIONS,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    dense,
+    dense_backward,
+    dense_backward_parameters,
+    dropout,
+    dropout_backward,
+    dropout_key,
+    layer_norm,
+    layer_norm_backward,
+    unbiased,
+)
+from xpmlp.compiler.scopes import scope
+from xpmlp.errors import InputError
+from xpmlp.network.parameters import Part
+from xpmlp.typing import Array, Namespace
+
+Parts = Mapping[str, Array]
+"""Parameters by name."""
+
+Gradients = dict[str, Array]
+"""Gradients by the names of their parameters."""
+
+Rate = float | Array
+"""The share that dropout drops: a number, or (E, 1, 1), one for each member."""
+
+
+class DropoutKeys(NamedTuple):
+    """What dropout draws from in one step, and its rates, 0.0 for none.
+
+    `key` (1,) or (E, 1, 1), int32, is the seed's, `step` (1,) the step's number; `positions` (N,)
+    are the rows' places in the batch, and `columns` (at least the widest layer's) count units.
+    Nothing is drawn before it is needed, and the same step draws the same again: so a run can be
+    resumed at any step.
+    """
+
+    key: Array
+    step: Array
+    positions: Array
+    columns: Array
+    input_rate: Rate
+    hidden_rate: Rate
+
+
+def _alone(total: Array) -> Array:
+    return total
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a forward pass is run.
+
+    Parameters
+    ----------
+    is_training
+        Whether batch normalisation uses the batch's own statistics, else the running ones.
+    dropout
+        What dropout draws from; None drops nothing.
+    total
+        The sum of an array over all ranks that share a batch; by default there is one rank.
+    """
+
+    is_training: bool = False
+    dropout: DropoutKeys | None = None
+    total: Callable[[Array], Array] = _alone
+
+    def of_rows(self, rows: slice) -> "Mode":
+        """Return the mode of some of the batch's rows alone."""
+        if self.dropout is None:
+            return self
+        keys = self.dropout._replace(positions=self.dropout.positions[rows])
+        return replace(self, dropout=keys)
+
+
+INFERENCE, TRAINING = Mode(), Mode(is_training=True)
+
+
+class Layer(Protocol):
+    """What every layer has. `k` is the number of the dense layer that it belongs to."""
+
+    @property
+    def k(self) -> int: ...
+    @property
+    def parts(self) -> tuple[Part, ...]: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def backward_phase(self) -> str: ...
+    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]: ...
+    def backward(
+        self, p: Parts, saved: Any, dA: Array, *, xp: Namespace
+    ) -> tuple[Array | None, Gradients]: ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Z = A W + b, dense layer k of the network.
+
+    The first layer, behind whose input nothing learns, has no dA. With `bias_cancels` a batch
+    normalisation follows, whose own mean takes b off again: db is exactly 0.
+    """
+
+    k: int
+    l_in: int
+    l_out: int
+    is_first: bool = False
+    bias_cancels: bool = False
+
+    phase: ClassVar = "forward product + bias"
+
+    @property
+    def backward_phase(self) -> str:
+        return "backward dW, db" if self.is_first else "backward dW, db, dA"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (
+            Part(f"W{self.k}", (self.l_in, self.l_out), "weight"),
+            Part(f"b{self.k}", (self.l_out,), "bias"),
+        )
+
+    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
+        return dense(A, p[f"W{self.k}"], p[f"b{self.k}"], xp=xp), A
+
+    def backward(
+        self, p: Parts, A: Array, dZ: Array, *, xp: Namespace
+    ) -> tuple[Array | None, Gradients]:
+        dA = None
+        if self.is_first:
+            dW, db = dense_backward_parameters(dZ, A, xp=xp)
+        else:
+            dW, db, dA = dense_backward(dZ, A, p[f"W{self.k}"], xp=xp)
+        if self.bias_cancels:
+            db = xp.zeros_like(db)
+        return dA, {f"W{self.k}": dW, f"b{self.k}": db}
+
+
+class SavedNorm(NamedTuple):
+    """What a normalisation's Jacobian needs, X̂ and 1/σ, and of a batch its mean and variance."""
+
+    X_hat: Array
+    inverse_deviation: Array
+    mean: Array | None = None
+    variance: Array | None = None
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Z normalised over the rows of a batch or the units of a layer, scaled and shifted."""
+
+    k: int
+    width: int
+    over: str
+
+    @property
+    def phase(self) -> str:
+        return f"{self.over} norm"
+
+    @property
+    def backward_phase(self) -> str:
+        return f"backward {self.over} norm"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        shape = (self.width,)
+        learned = Part(f"gamma{self.k}", shape, "scale"), Part(f"beta{self.k}", shape, "shift")
+        if self.over == "layer":
+            return learned
+        return (
+            *learned,
+            Part(f"mean{self.k}", shape, "running mean"),
+            Part(f"variance{self.k}", shape, "running variance"),
+        )
+
+    def forward(
+        self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace
+    ) -> tuple[Array, SavedNorm | None]:
+        gamma, beta = p[f"gamma{self.k}"], p[f"beta{self.k}"]
+        if self.over == "batch" and not mode.is_training:
+            if f"mean{self.k}" not in p:
+                raise InputError(
+                    "parameters without the running statistics of batch normalisation, which "
+                    "predictions need; give run.parameters"
+                )
+            mean, variance = p[f"mean{self.k}"], p[f"variance{self.k}"]
+            return batch_norm_inference(Z, gamma, beta, mean, variance, xp=xp), None
+        normalize = batch_norm if self.over == "batch" else layer_norm
+        Y, *saved = normalize(Z, gamma, beta, xp=xp)
+        return Y, SavedNorm(*saved)
+
+    def backward(
+        self, p: Parts, saved: SavedNorm, dY: Array, *, xp: Namespace
+    ) -> tuple[Array, Gradients]:
+        backward = batch_norm_backward if self.over == "batch" else layer_norm_backward
+        gamma = p[f"gamma{self.k}"]
+        dZ, dgamma, dbeta = backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
+        return dZ, {f"gamma{self.k}": dgamma, f"beta{self.k}": dbeta}
+
+    def statistics(self, saved: SavedNorm, rows: int, *, xp: Namespace) -> Parts:
+        """Return the mean and unbiased variance of the batch, by the names of the running ones."""
+        if self.over == "layer":
+            return {}
+        variance = unbiased(saved.variance, rows, xp=xp)
+        return {f"mean{self.k}": saved.mean, f"variance{self.k}": variance}
+
+
+@dataclass(frozen=True)
+class Activate:
+    """A = g(Z), elementwise; g is one of `xpmlp.algebra.ACTIVATIONS`."""
+
+    k: int
+    width: int
+    name: str
+
+    parts: ClassVar[tuple[Part, ...]] = ()
+
+    @property
+    def phase(self) -> str:
+        return self.name
+
+    @property
+    def backward_phase(self) -> str:
+        return f"backward {self.name}"
+
+    def forward(self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
+        activation = ACTIVATIONS[self.name]
+        A = activation.forward(Z, xp=xp)
+        return A, A if activation.keeps == "A" else Z
+
+    def backward(
+        self, p: Parts, saved: Array, dA: Array, *, xp: Namespace
+    ) -> tuple[Array, Gradients]:
+        return ACTIVATIONS[self.name].backward(dA, saved, xp=xp), {}
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Units of layer k left out at random, 0 being the input; all of them kept after training."""
+
+    k: int
+    width: int
+
+    parts: ClassVar[tuple[Part, ...]] = ()
+    phase: ClassVar = "dropout"
+    backward_phase: ClassVar = "dropout backward"
+
+    def forward(
+        self, p: Parts, A: Array, mode: Mode, *, xp: Namespace
+    ) -> tuple[Array, Array | None]:
+        keys = mode.dropout
+        if keys is None:
+            return A, None
+        rate = keys.hidden_rate if self.k else keys.input_rate
+        if isinstance(rate, float) and rate == 0.0:
+            return A, None
+        key = dropout_key(keys.key, keys.step, self.k, xp=xp)
+        return dropout(A, keys.positions, keys.columns[: self.width], key, rate, xp=xp)
+
+    def backward(
+        self, p: Parts, mask: Array | None, dA: Array, *, xp: Namespace
+    ) -> tuple[Array, Gradients]:
+        return (dA if mask is None else dropout_backward(dA, mask, xp=xp)), {}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers one after another; with `residual`, what came in is added to what they give.
+
+    Backward, dA in = dA of the layers + dA after, since a sum passes its gradient to both terms.
+    Source of the sum: He et al. 2016, "Deep residual learning for image recognition", equation 1.
+    """
+
+    layers: tuple["Layer | Chain", ...]
+    residual: bool = False
+
+    def walk(self) -> Iterator[Layer]:
+        """Every layer in the order of the forward pass."""
+        for layer in self.layers:
+            yield from layer.walk() if isinstance(layer, Chain) else (layer,)
+
+    def saved(self, saved: tuple[Any, ...]) -> Iterator[tuple[Layer, Any]]:
+        """Every layer with what it saved in a forward pass."""
+        for layer, one in zip(self.layers, saved, strict=True):
+            yield from layer.saved(one) if isinstance(layer, Chain) else ((layer, one),)
+
+    def forward(
+        self, p: Parts, A: Array, mode: Mode, *, xp: Namespace
+    ) -> tuple[Array, tuple[Any, ...]]:
+        """Return the output of the last layer, and what all of them saved."""
+        A_in, saved = A, []
+        for layer in self.layers:
+            if isinstance(layer, Chain):
+                A, one = layer.forward(p, A, mode, xp=xp)
+            else:
+                with scope(xp, layer.phase, layer.k):
+                    A, one = layer.forward(p, A, mode, xp=xp)
+            saved.append(one)
+        return (A + A_in if self.residual else A), tuple(saved)
+
+    def backward(
+        self, p: Parts, saved: tuple[Any, ...], dA: Array, *, xp: Namespace
+    ) -> tuple[Array | None, Gradients]:
+        """Return the gradient at the first layer's input, and those of all parameters.
+
+        The gradient at the input of the network, behind which nothing learns, is None.
+        """
+        dA_out, gradients = dA, Gradients()
+        for layer, one in zip(reversed(self.layers), reversed(saved), strict=True):
+            if isinstance(layer, Chain):
+                found, its = layer.backward(p, one, dA, xp=xp)
+            else:
+                with scope(xp, layer.backward_phase, layer.k):
+                    found, its = layer.backward(p, one, dA, xp=xp)
+            gradients |= its
+            if found is None:
+                return None, gradients
+            dA = found
+        return (dA + dA_out if self.residual else dA), gradients
