@@ -161,13 +161,10 @@ def everything() -> dict[str, Any]:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", everything())
-def test_cuda_compilers_accept_the_source(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    required = request.config.getoption("--require-oracles")
+def test_cuda_compilers_accept_the_source(name: str, tmp_path: Path) -> None:
     source = schedule(everything()[name]).source
     compile_: Compile
-    for compile_ in compilers(half="cuda_fp16" in source, required=required):
+    for compile_ in compilers(half="cuda_fp16" in source):
         compile_(source, tmp_path)
 
 

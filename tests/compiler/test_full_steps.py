@@ -126,12 +126,9 @@ def test_as_kernels_they_are_the_same_numbers(
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_cuda_s_compilers_take_them(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    required = request.config.getoption("--require-oracles")
+def test_cuda_s_compilers_take_them(name: str, tmp_path: Path) -> None:
     source = schedule(program_of(name, dtype="float32")).source
-    for compile_source in compilers(half=False, required=required):
+    for compile_source in compilers(half=False):
         compile_source(source, tmp_path)
 
 

@@ -25,7 +25,7 @@ from xpmlp.cli import (
     sweep,
     train,
 )
-from xpmlp.cli.console import Warnings, complain, output, say
+from xpmlp.cli.console import Warnings, close_consoles, complain, output, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -76,10 +76,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; an error made on purpose is one line on standard error."""
+    close_consoles()
     status = _run(arguments)
-    if output.lost:
-        complain(f"standard output: cannot be written ({output.lost}); free or change the place")
-    return status or int(bool(output.lost))
+    if lost := output().lost:
+        complain(f"standard output: cannot be written ({lost}); free or change the place")
+    return status or int(bool(lost))
 
 
 def _run(arguments: Sequence[str]) -> int:
