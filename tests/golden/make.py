@@ -387,7 +387,7 @@ def make_estimators(arrays: dict[str, np.ndarray]) -> None:
 
 
 def make_python(arrays: dict[str, np.ndarray]) -> None:
-    """The README's second example, small: `test_golden.py` has the same lines."""
+    """The README's second example, small, and a cross-validation: `test_golden.py` has the same."""
     digits = xpmlp.load_idx_directory("data/digits")
     rows, held_out = hold_out(digits.train, 0.1, seed=0)
     model = xpmlp.MLP((16, 12, 12, 10), hidden="gelu", normalization="batch", residual=True)
@@ -405,6 +405,11 @@ def make_python(arrays: dict[str, np.ndarray]) -> None:
         threads=1,
     )
     arrays["python/parameters"] = np.asarray(run.parameters)
+    folds = xpmlp.cross_validate(
+        xpmlp.MLP((16, 8, 10)), digits.train, folds=3, epochs=2, threads=1,
+        backend=xpmlp.select_backend("numpy"),
+    )  # fmt: skip
+    arrays["python/fold_losses"] = folds.losses
     arrays["python/validation_losses"] = np.asarray(run.history.validation_losses)
 
 
