@@ -74,18 +74,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what takes long, unless `-m` chooses; a file that is named is run as a whole."""
     if config.option.markexpr:
         return
-    marks = BY_THEMSELVES
+    left_out = {item: mark for mark in BY_THEMSELVES for item in _marked(items, mark)}
     if not config.getoption("--full") and config.args_source is not pytest.Config.ArgsSource.ARGS:
-        marks += ("extended",)
-    left_out: list[pytest.Item] = []
-    counts = config.stash.setdefault(LEFT_OUT, Counter())
-    for item in items:
-        mark = next(filter(item.get_closest_marker, marks), None)
-        if mark is not None:
-            left_out.append(item)
-            counts[mark] += 1
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+        left_out |= dict.fromkeys(_extended(items), "extended")
+    config.stash[LEFT_OUT] = Counter(left_out.values())
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
+    return [item for item in items if item.get_closest_marker(mark)]
+
+
+def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Tests marked `extended`, but for `keep` cases of each, from the first to the last."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in _marked(items, "extended"):
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for same in cases.values():
+        mark = same[0].get_closest_marker("extended")
+        keep = mark.kwargs.get("keep", 0) if mark else 0
+        kept = {number * len(same) // keep for number in range(keep)}
+        yield from (item for number, item in enumerate(same) if number not in kept)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -132,6 +132,7 @@ def test_all_is_every_part_and_the_quick_form_is_less() -> None:
         argument_parser().parse_args(part)
 
 
+@pytest.mark.extended
 def test_the_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In this process: `threads` is the part that pins nothing."""
     arguments = ["threads", "--quick", "--rounds", "1", "--steps", "64", "--out", str(tmp_path)]

@@ -1,8 +1,11 @@
 """The measurement of checkpoints gives numbers that can be."""
 
+import pytest
+
 from benchmarks import checkpoints
 
 
+@pytest.mark.extended
 def test_a_short_measurement(monkeypatch) -> None:
     monkeypatch.setattr(checkpoints, "RUNS", {"lecture": ["lecture", "--epochs", "1"]})
     record = checkpoints.measure_checkpoints(rounds=1)

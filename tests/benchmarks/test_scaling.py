@@ -47,6 +47,7 @@ def test_the_default_runs_beside_every_fixed_count(busy: bool) -> None:
     assert record["default_over_best"] > 0
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.quantity)
 def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
     for value in (sweep.values[0], sweep.values[-1]):
@@ -62,6 +63,7 @@ def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
         assert found[sweep.quantity] == value
 
 
+@pytest.mark.extended
 def test_a_sweep_is_a_contest_at_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
     names = (PRODUCTS, "xpmlp numpy")
     chosen = [who for who in for_training(quick=True) if who.name in names]

@@ -69,6 +69,7 @@ def unbroken(command, slow: list[str], tmp_path: Path) -> Path:
 # Going on
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("iteration", [1, 65, 101, 200, 300])
 @pytest.mark.parametrize("options", ["", "--members 2", "--dtype float64 --no-shuffle"])
 def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, options: str) -> None:

@@ -83,6 +83,7 @@ def sums_of_all_sizes(*, xp: Any) -> Any:
     return step
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("language", ["c", "cuda"])
 def test_reductions_of_all_sizes(language: str, tmp_path: Path) -> None:
     r = np.random.default_rng(0)

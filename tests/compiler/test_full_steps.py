@@ -112,6 +112,7 @@ def test_interpreted_they_are_the_same_bits(name: str, members: int, dtype: str)
     assert_same(found, run_eagerly(make, *begin(name, members=members, dtype=dtype)[1:], 5), 0.0)
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [0, 2])

@@ -173,6 +173,7 @@ def test_verbose_says_what_scikit_learn_says(capsys):
 STOPPED = {"solver": "sgd", "max_iter": 30, "n_iter_no_change": 2, "tol": 0.05}
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize(
     "settings",
     [

@@ -53,6 +53,7 @@ def edit(estimator):
     estimator.intercepts_[-1][...] = 0.1
 
 
+@pytest.mark.extended(keep=15)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("seed", range(12))
 def test_any_settings_and_calls(data, seed):

@@ -107,6 +107,7 @@ def assert_same(theirs, ours, X, **tolerance):
         np.testing.assert_array_equal(ours.classes_, theirs.classes_)
 
 
+@pytest.mark.extended(keep=14)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_on_every_kind_of_target(data, solver):
@@ -114,6 +115,7 @@ def test_every_solver_on_every_kind_of_target(data, solver):
     assert_same(theirs, ours, data()[0])
 
 
+@pytest.mark.extended(keep=8)
 @pytest.mark.parametrize("data", [multiclass, several_outputs])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
@@ -122,6 +124,7 @@ def test_every_strength_of_the_penalty(data, solver, alpha):
     assert_same(theirs, ours, data()[0])
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("solver", ["nesterov", "adam", "lbfgs"])
 @pytest.mark.parametrize("data", [binary, multilabel, regression, counts])
 def test_weights_of_rows(data, solver):
@@ -165,6 +168,7 @@ def test_a_warm_start_goes_on(solver):
     assert_same(theirs, ours, multiclass()[0])
 
 
+@pytest.mark.extended(keep=20)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("solver", ["plain", "nesterov", "invscaling", "adaptive", "adam"])
 @pytest.mark.parametrize("is_fitted", [False, True])

@@ -41,6 +41,7 @@ def its_checks() -> Iterator[pytest.ParameterSet]:
                 yield pytest.param(one, check, id=name)
 
 
+@pytest.mark.extended(keep=20)
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn of what they do themselves
 @pytest.mark.parametrize(("estimator", "check"), list(its_checks()))
 def test_scikit_learns_own_checks(estimator, check):
@@ -64,6 +65,7 @@ print(len(done))
 """
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(
     not hasattr(sklearn.utils.estimator_checks, "check_array_api_same_namespace"),
     reason="this scikit-learn has no such checks",
@@ -112,6 +114,7 @@ def test_names_of_features_are_remembered(frame):
         fitted.predict(X)
 
 
+@pytest.mark.extended
 def test_grid_search_finds_what_it_finds_with_scikit_learns_own():
     X, y = load_digits(return_X_y=True)
     X = X[:600] / 16.0
@@ -134,6 +137,7 @@ def test_two_processes():
     np.testing.assert_allclose(cross_val_score(estimator, X, y, cv=3, n_jobs=2), expected)
 
 
+@pytest.mark.extended
 def test_calibration_and_importance():
     X, y = IRIS
     estimator = MLPClassifier(max_iter=100, random_state=0)

@@ -314,6 +314,7 @@ def fit_combination(name: str, **changes: Any) -> Training:
     )
 
 
+@pytest.mark.extended(keep=32)
 @pytest.mark.parametrize("seed", [0, [3, 4]], ids=["one", "members"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COMBINATIONS)

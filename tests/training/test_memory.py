@@ -68,6 +68,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("compile", ["auto", "off"])
 def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, compile: str) -> None:
@@ -103,6 +104,7 @@ def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None
     np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
 
 
+@pytest.mark.extended
 def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
     at_most(5)
     model = MLP((6, 5, 3), normalization="batch")
