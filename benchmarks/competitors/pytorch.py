@@ -206,6 +206,33 @@ def captured_products(problem: Problem) -> TakeTurn:
     return take_turn
 
 
+def square_product(precision: str, n: int) -> Start:
+    """The time of a step's multiply-adds at the rate of PyTorch's n x n x n product."""
+
+    def start(problem: Problem) -> TakeTurn:
+        torch = _torch("cuda")
+        dtype = torch.float16 if precision == "float16" else torch.float32
+        A, B = (torch.randn(n, n, device="cuda", dtype=dtype) for _ in range(2))
+
+        def take_turn(count: int) -> Turn:
+            torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+            try:
+                A @ B
+                torch.cuda.synchronize()
+                started = time.perf_counter()
+                for _ in range(2):
+                    A @ B
+                torch.cuda.synchronize()
+            finally:
+                torch.backends.cuda.matmul.allow_tf32 = False
+            seconds = (time.perf_counter() - started) / 2
+            return Turn(seconds * problem.multiply_adds / n**3, None, note=f"{n} x {n}")
+
+        return take_turn
+
+    return start
+
+
 def _capture(torch: Any, step: Callable[[], object], count: int) -> Any:
     """A CUDA graph of so many steps; they are run before, as cuBLAS needs."""
     stream = torch.cuda.Stream()
