@@ -567,7 +567,10 @@ def _line(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         name = row["name"] + (f" {row['precision']}" if row["precision"] != "float32" else "")
         if row["median"] is None:
-            without.setdefault(row["status"], []).append(name)
+            cause = row["cause"].partition("\n")[0]
+            without.setdefault(row["status"], []).append(
+                f"{name} ({cause})" if row["status"] in ("WRONG", "failed") else name
+            )
             continue
         text = f"{name} {row['median']:.1f} us"
         if row["name"] == OURS and row["model"]:
