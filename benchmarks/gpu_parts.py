@@ -412,7 +412,7 @@ def train_huge(session: Session) -> None:
     squares = [
         Competitor(
             "PyTorch square", "cuda", precision, competitors.SQUARE,
-            pytorch.square_product(precision, session.sizes.square),
+            pytorch.square_product("cuda", precision, session.sizes.square),
         )
         for precision in PRECISIONS
     ]  # fmt: skip
