@@ -217,7 +217,7 @@ def _losses_are_looked_up_anew() -> Iterator[None]:
     objective_module._loss.cache_clear()
 
 
-@pytest.mark.extended(keep=60)
+@pytest.mark.extended(keep=30)
 @pytest.mark.parametrize(("function", "mutant", "how"), MUTANTS)
 def test_a_planted_mistake_is_caught(
     function: FunctionType, mutant: FunctionType, how: Use, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,7 @@ def same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found.get(), expected, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_steps_are_those_of_the_program(problem: Problem, count: int) -> None:
     program = problem.captured()
@@ -134,6 +135,7 @@ def test_a_run_comes_after_what_its_caller_has_queued(problem: Problem) -> None:
     same(metrics.loss, problem.expected(4)[1][0])
 
 
+@pytest.mark.extended
 def test_other_data_is_taken_over(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays are copied into the same graphs, large ones are read where they lie."""
     other = problem.host_data._replace(

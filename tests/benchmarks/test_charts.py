@@ -10,6 +10,8 @@ from benchmarks.__main__ import argument_parser, main, named, plan
 from benchmarks.charts import LINES, draw, duration, in_words, label, series, title
 from benchmarks.scaling import contestants
 
+pytestmark = pytest.mark.extended
+
 
 def row(name: str, median: float | None, device: str = "cpu") -> dict:
     return {
@@ -132,7 +134,6 @@ def test_all_is_every_part_and_the_quick_form_is_less() -> None:
         argument_parser().parse_args(part)
 
 
-@pytest.mark.extended
 def test_the_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In this process: `threads` is the part that pins nothing."""
     arguments = ["threads", "--quick", "--rounds", "1", "--steps", "64", "--out", str(tmp_path)]

@@ -4,8 +4,9 @@ import pytest
 
 from benchmarks import checkpoints
 
+pytestmark = pytest.mark.extended
 
-@pytest.mark.extended
+
 def test_a_short_measurement(monkeypatch) -> None:
     monkeypatch.setattr(checkpoints, "RUNS", {"lecture": ["lecture", "--epochs", "1"]})
     record = checkpoints.measure_checkpoints(rounds=1)

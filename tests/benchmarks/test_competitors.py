@@ -11,7 +11,7 @@ from benchmarks.training import measure_training
 from xpmlp.backends.cupy import ask_driver
 
 # What torch, JAX, scikit-learn and thinc warn of is theirs.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.extended, pytest.mark.filterwarnings("default")]
 
 LIBRARIES = {"torch": "torch", "PyTorch": "torch", "jax": "jax", "JAX": "jax"}
 

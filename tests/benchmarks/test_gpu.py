@@ -33,6 +33,8 @@ from benchmarks.training import TrainingTask
 from tests.conftest import gpu_backend
 from xpmlp.backends.cupy import ask_driver
 
+pytestmark = pytest.mark.extended
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 

@@ -21,6 +21,8 @@ from benchmarks.processes import (
 )
 from benchmarks.record import failures
 
+pytestmark = pytest.mark.extended
+
 PYTHON = sys.executable
 
 
@@ -132,7 +134,6 @@ def test_programs_that_fail_or_err_get_no_time(tmp_path: Path) -> None:
     assert wrong.median_seconds is None
 
 
-@pytest.mark.extended
 def test_the_command_and_the_lectures_program_learn_alike() -> None:
     names = ("xpmlp train, 1 epoch", "xpmlp.train()", "lecture")
     record = measure_processes(rounds=1, only=names)

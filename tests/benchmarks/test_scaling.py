@@ -16,6 +16,8 @@ from benchmarks.threads import (
 )
 from benchmarks.training import whole_blocks
 
+pytestmark = pytest.mark.extended
+
 
 def test_thread_counts_double_up_to_the_cores() -> None:
     assert thread_counts(1) == [1]
@@ -63,7 +65,6 @@ def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
         assert found[sweep.quantity] == value
 
 
-@pytest.mark.extended
 def test_a_sweep_is_a_contest_at_every_value(monkeypatch: pytest.MonkeyPatch) -> None:
     names = (PRODUCTS, "xpmlp numpy")
     chosen = [who for who in for_training(quick=True) if who.name in names]

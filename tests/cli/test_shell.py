@@ -61,6 +61,7 @@ def test_a_shell_completes_commands_and_options(shell: str) -> None:
         assert "complete" in script
 
 
+@pytest.mark.extended
 def test_bash_really_completes(tmp_path: Path) -> None:
     """The script of `--show-completion` in a shell, with the program on its path."""
     program = tmp_path / "xpmlp"

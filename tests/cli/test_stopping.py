@@ -381,6 +381,7 @@ def test_training_goes_on_when_the_reader_of_its_output_leaves(tiny, tmp_path: P
     assert all((tmp_path / "r" / name).is_file() for name in RESULTS)
 
 
+@pytest.mark.extended
 def test_training_goes_on_when_nobody_reads_its_progress(tiny, tmp_path: Path) -> None:
     process = start(*tiny, "--epochs", "40", "--out", "r")
     assert process.stderr is not None
@@ -403,6 +404,7 @@ def test_output_that_is_lost_is_status_1(trained: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.extended
 def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
     process = start(*tiny, "--out", "ü", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     out, said = process.communicate(timeout=60)

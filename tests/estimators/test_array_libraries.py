@@ -63,6 +63,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.extended(keep=9)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("labels", ["three classes", "two classes", "several labels"])
 def test_a_classifier_gives_what_it_is_given(to_library, solver, labels):

@@ -41,7 +41,7 @@ def its_checks() -> Iterator[pytest.ParameterSet]:
                 yield pytest.param(one, check, id=name)
 
 
-@pytest.mark.extended(keep=20)
+@pytest.mark.extended(keep=10)
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn of what they do themselves
 @pytest.mark.parametrize(("estimator", "check"), list(its_checks()))
 def test_scikit_learns_own_checks(estimator, check):
@@ -157,6 +157,7 @@ def test_metadata_is_routed():
     assert (pipeline.predict(X) != 0).mean() > 0.95
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("form", ["csr_matrix", "csc_array"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -35,7 +35,7 @@ def test_files_that_are_damaged_at_random(name: str, tmp_path: Path, capsys) -> 
     assert findings == 0, capsys.readouterr().out
 
 
-@pytest.mark.extended(keep=4)
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("way", ["flipped", "cut"])
 def test_every_byte_and_every_end(name: str, way: str, tmp_path: Path) -> None:

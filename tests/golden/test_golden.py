@@ -298,6 +298,7 @@ def test_compare_gives_what_the_summaries_say(
                 assert found[name] == summary[name]
 
 
+@pytest.mark.extended(keep=2)
 @cases("report")
 def test_report_shows_the_accuracy(
     artefact: str, outcome: str, kept: Path, command: Command
@@ -322,6 +323,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text("utf-8"))
 
 
+@pytest.mark.extended(keep=4)
 @undrawn
 @cases("train RUN/config.toml")
 def test_train_again_repeats_the_run(
