@@ -327,7 +327,7 @@ def test_rows_that_stay_are_not_copied(
     # Another array is copied, as the next one is: into the same graphs.
     other = problem.host_data._replace(X=problem.host_data.X[::-1].copy())
     for host in (other, problem.host_data, other):
-        state, metrics = program.run(problem.state, problem.on_device(host), 4)
+        _, metrics = program.run(problem.state, problem.on_device(host), 4)
         same(metrics.loss, problem.expected(4, host)[1][0])
     assert len(program._bindings) == (1 if small else 2)
     copies = sum(array.nbytes for array in problem.host_data if array is not None)

@@ -274,8 +274,8 @@ class CapturedProgram:
         names = {node.kernel for node in self.schedule.nodes if isinstance(node, Launch)}
         if not names:
             return {}
-        # What RawModule calls, and with the same cache on disk; but RawModule keeps every module for
-        # good, since CuPy memoizes it, and a long sweep would fill the GPU.
+        # What RawModule calls, with the same cache on disk. CuPy memoizes RawModule: each module
+        # would stay loaded for good, and a long sweep would fill the GPU.
         module = self._cupy._core.core.compile_with_cache(
             self.schedule.source, ("-std=c++17",), prepend_cupy_headers=False
         )
@@ -327,7 +327,7 @@ class CapturedProgram:
 
 def _release(device: Any, stream: Any, bindings: dict[Any, Any], kernels: dict[str, Any]) -> None:
     """Destroy a program's graphs and unload its kernels, once they have run."""
-    with device, contextlib.suppress(Exception):  # a GPU that is lost
+    with contextlib.suppress(Exception), device:  # a GPU may be lost
         stream.synchronize()
         bindings.clear()
         kernels.clear()
