@@ -255,6 +255,7 @@ class CapturedProgram:
                 self._buffers[number] = self._cupy.ascontiguousarray(leaf).reshape(-1)
             else:
                 if number not in self._copied:
+                    self._bindings.clear()  # no graph reads it there
                     self._buffers[number] = self._cupy.empty(leaf.size, leaf.dtype)
                     self._copied.add(number)
                 self._buffers[number].reshape(leaf.shape)[...] = leaf
