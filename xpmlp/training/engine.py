@@ -103,7 +103,7 @@ class Engine:
             proof = self._proof(state, data, min(PROOF, steps)) if self.backend.proves else None
             runner = self.backend.compile(self._make_step, state, data, precision=self.precision)
             if proof is not None:
-                self._prove(runner, *proof)
+                self._prove(runner, proof)
         except Exception as error:  # a compiler may fail in any way it likes
             if is_lost(error) or is_out_of_memory(error):
                 raise
@@ -153,15 +153,8 @@ class Engine:
         self._eager = None
         return state, data, steps, *expected
 
-    def _prove(
-        self,
-        runner: Runner,
-        state: Any,
-        data: Any,
-        steps: int,
-        expected: Any,
-        metrics: StepMetrics,
-    ) -> None:
+    def _prove(self, runner: Runner, proof: tuple[Any, ...]) -> None:
+        state, data, steps, expected, metrics = proof
         found, found_metrics = runner(self._copy(state), data, steps)
         if difference := self._difference(found_metrics, metrics):
             raise NotCompiled(f"its {difference} from the steps run one by one")

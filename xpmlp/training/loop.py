@@ -379,18 +379,17 @@ class Training:
 
     def feed(self) -> Feed:
         """Where the steps of this run get their rows from."""
-        less = {}
+        limit = None
         if self.in_blocks:
-            free = self.backend.free_memory()
-            size = self.split.X.nbytes
-            less["limit"] = (size if free is None else min(size, free)) // BLOCKS
+            size, free = self.split.X.nbytes, self.backend.free_memory()
+            limit = (size if free is None else min(size, free)) // BLOCKS
         return feed(
             self.split,
             batch_size=self.batch_size,
             fixed=self.fixed,
             backend=self.backend,
             has_orders=self.rows is not None,
-            **less,
+            limit=limit,
         )
 
     def epoch_inputs(self) -> Epoch:

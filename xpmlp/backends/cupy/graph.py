@@ -330,7 +330,8 @@ def _release(device: Any, stream: Any, bindings: dict[Any, Any], kernels: dict[s
     """Destroy a program's graphs and unload its kernels, once they have run."""
     with contextlib.suppress(Exception), device:  # a GPU may be lost
         stream.synchronize()
-        bindings.clear()
+        for _, graphs in bindings.values():
+            graphs.clear()
         kernels.clear()
 
 
