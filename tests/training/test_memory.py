@@ -2,6 +2,7 @@
 
 import logging
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.optimizers import adam
 from xpmlp.training import evaluate, evaluation, loop, predict
 from xpmlp.training.feeding import Resident
+from xpmlp.training.step import forward_backward
 
 ROWS, BATCH = 96, 12
 
@@ -138,12 +140,28 @@ def test_a_batch_that_saves_nothing_is_not_halved(monkeypatch, device: str, comp
 
 def test_halving_ends_where_it_saves_too_little(monkeypatch, at_most) -> None:
     at_most(0)
-    batch = BATCH * sum(MODEL.layer_sizes) * loop.BYTES_OF_A_UNIT
+    batch = BATCH * sum(MODEL.layer_sizes[1:]) * loop.BYTES_OF_A_UNIT
     monkeypatch.setattr(loop, "WORTHWHILE", batch / 4)
     training = begin()
     with pytest.raises(MemoryError, match="no room for 3 rows"):
         training.run()
     assert training.parts == 4
+
+
+def test_gradients_of_parts_are_not_kept() -> None:
+    model, random = MLP((50, 400, 3)), np.random.default_rng(0)
+    parameters = model.initialize(0, dtype="float64")
+    X, Y = random.random((64, 50)), np.eye(3)[random.integers(0, 3, 64)]
+    peaks = []
+    for parts in (2, 32):
+        tracemalloc.start()
+        forward_backward(
+            model, parameters, X, Y, parts=parts, weights=None, noise=None, xp=np,
+            objective=Objective(),
+        )  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] <= peaks[0] + parameters.nbytes
 
 
 @pytest.mark.parametrize("free", [None, 2**40, 40_000])

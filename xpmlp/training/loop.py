@@ -89,7 +89,8 @@ class Observer:
 
 
 BYTES_OF_A_UNIT = 16
-"""What a step needs of memory, about, for each row of a batch and unit: A, Z, dA and dZ."""
+"""What a step needs of memory, about, for each row of a part of a batch and unit behind the inputs,
+which are taken whole: A, Z, dA and dZ."""
 
 WORTHWHILE = 2 * 2**20
 """Bytes that halving a batch must save to be tried: less than a GPU hands out at a time."""
@@ -503,7 +504,7 @@ class Training:
 
     def _takes_less_memory(self) -> bool:
         """Take rows in blocks, or batches in twice as many parts; False where neither helps."""
-        X, units = self.split.X, self.correct.size * sum(self.model.layer_sizes)
+        X, units = self.split.X, self.correct.size * sum(self.model.layer_sizes[1:])
         batch = self.batch_size * units * BYTES_OF_A_UNIT
         is_sent = isinstance(X, np.ndarray) and self.backend.device_name != "cpu"
         can_stream = is_sent and self.rows is None and not self.in_blocks
