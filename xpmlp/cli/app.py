@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import xpmlp
+from xpmlp.backends.failures import is_out_of_memory
 from xpmlp.cli import backends as backends_command
 from xpmlp.cli import (
     compare,
@@ -92,10 +93,13 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError as error:
-        complain(f"out of memory ({error}); try smaller layers, batches or fewer members")
-        return 2
     except Exception as error:
+        if is_out_of_memory(error):
+            complain(
+                f"out of memory ({' '.join(str(error).split())}); try smaller layers, batches or "
+                "fewer members, or on a GPU --backend numpy"
+            )
+            return 2
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise
