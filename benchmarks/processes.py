@@ -8,7 +8,6 @@ import datetime
 import importlib.util
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.bounded import run_bounded
 from benchmarks.machine import describe_machine, limited
 from benchmarks.problems import Problem, lecture_problem
 from benchmarks.reference import reference_losses
@@ -25,6 +25,9 @@ from benchmarks.training import TOLERANCES, largest_difference
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER = ROOT / "benchmarks" / "launch.py"
+
+LIMIT = 600.0
+"""Seconds that a program may take; the longest takes tens."""
 
 WHOLE_RUN, STEPWISE = "xpmlp train", "JAX jit"
 """The lecture's 20 epochs, and the slower of JAX's two: what the quick form leaves out."""
@@ -186,19 +189,22 @@ def take_turns(
 
 
 def _run(program: Program, row: Row, watch_gpu: bool) -> bool:
-    """Run it once; False, with the cause in its row, where it fails."""
+    """Run it once; False, with the cause in its row, where it fails or takes too long."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.json"
         if program.losses is not None:
             _remove(program.losses)
-        done = subprocess.run(
-            [sys.executable, "-S", str(LAUNCHER), *(["--watch-gpu"] if watch_gpu else []),
-             str(report), *program.command],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        found = json.loads(report.read_text()) if report.exists() else {"status": done.returncode}
+        command = [sys.executable, "-S", str(LAUNCHER), *(["--watch-gpu"] if watch_gpu else []),
+                   str(report), *program.command]  # fmt: skip
+        with (Path(directory) / "output").open("w+") as output:
+            status = run_bounded(command, limit=LIMIT, output=output, cwd=ROOT)
+            output.seek(0)
+            said = output.read().strip().splitlines() or ["it said nothing"]
+        found = json.loads(report.read_text()) if report.exists() else {"status": status}
+    if status is None:
+        row.status, row.cause = "failed", f"stopped after {LIMIT:g} s: {said[-1]}"
+        return False
     if found["status"] != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
         row.status, row.cause = "failed", f"exit status {found['status']}: {said[-1]}"
         return False
     row.seconds.append(found["seconds"])

@@ -8,6 +8,7 @@ import datetime
 import logging
 import math
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -50,7 +51,8 @@ class Row:
     "unavailable" or "failed", with `cause` in words. `difference` is that of its answer, None
     where it has none; `microseconds` one figure a round, of one unit; `notes` what it said of
     itself and the messages that xpmlp logged, a fallback for example. `share_of_ceiling` is the
-    square product's time over this one's.
+    square product's time over this one's. `seconds_until_ready` is what the start and the checked
+    turn took: imports, copies to the device, compilation.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Row:
     quartiles: tuple[float, float] | None = None
     ratio_to_products: float | None = None
     share_of_ceiling: float | None = None
+    seconds_until_ready: float = 0.0
     notes: list[str] = field(default_factory=list)
 
 
@@ -159,19 +162,20 @@ def _remember(note: str, row: Row) -> None:
 
 @contextlib.contextmanager
 def _listening(row: Row) -> Iterator[None]:
-    """What xpmlp logs meanwhile becomes notes of the row."""
+    """What xpmlp logs meanwhile becomes notes of the row; the time counts until it is ready."""
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             _remember(record.getMessage(), row)
 
     listener, logger = Listener(logging.INFO), logging.getLogger("xpmlp")
-    level = logger.level
+    level, began = logger.level, time.perf_counter()
     logger.addHandler(listener)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
+        row.seconds_until_ready += time.perf_counter() - began
         logger.setLevel(level)
         logger.removeHandler(listener)
 

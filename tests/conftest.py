@@ -1,10 +1,12 @@
-"""The backends that every test of the algebra, the network and the training runs on."""
+"""Which tests are run, and the backends that those of the algebra, network and training run on."""
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import array_api_strict
 import hypothesis
@@ -16,6 +18,8 @@ from xpmlp.backends.cupy import ask_driver, installed_wheels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # A busy machine is slow and an import takes a second: neither says anything about the code.
 hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
@@ -41,17 +45,107 @@ class StrictBackend(Backend):
             yield
 
 
+BY_THEMSELVES = ("container", "browser", "documentation")
+"""Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+"""How many tests are left out, by the mark that leaves them out."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--require-oracles",
+        "--full", action="store_true", help="run all short tests, the extended ones too"
+    )
+    parser.addoption(
+        "--no-skips",
         action="store_true",
-        help="fail, instead of skipping, where torch or JAX is not installed",
+        help="fail a test that would be skipped for any reason but a missing GPU",
     )
 
 
-def _oracle(config: pytest.Config, name: str) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests see neither the terminal they are run on nor what its user thinks of colours.
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    os.environ["TERM"] = "xterm-256color"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless `-m` chooses; a file that is named is run as a whole."""
+    if config.option.markexpr:
+        return
+    left_out = {item: mark for mark in BY_THEMSELVES for item in _marked(items, mark)}
+    if not config.getoption("--full") and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        left_out |= dict.fromkeys(_extended(items), "extended")
+    config.stash[LEFT_OUT] = Counter(left_out.values())
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
+    return [item for item in items if item.get_closest_marker(mark)]
+
+
+def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Tests marked `extended`, but for `keep` cases of each, from the first to the last."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in _marked(items, "extended"):
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for same in cases.values():
+        mark = same[0].get_closest_marker("extended")
+        keep = mark.kwargs.get("keep", 0) if mark else 0
+        kept = {number * len(same) // keep for number in range(keep)}
+        yield from (item for number, item in enumerate(same) if number not in kept)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the full run has besides, and what was skipped for which reason."""
+    config, stats = terminalreporter.config, terminalreporter.stats
+    counts = config.stash.get(LEFT_OUT, Counter())
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", ())
+    )
+    if not counts and not skipped:
+        return
+    terminalreporter.section("not run")
+    for mark, count in counts.items():
+        how = "--full" if mark == "extended" else f"-m {mark}"
+        terminalreporter.line(f"{count} {mark}: pytest {how}")
+    for reason, count in skipped.most_common():
+        terminalreporter.line(f"{count} skipped: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _without_skips(item.config, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _without_skips(collector.config, (yield))
+
+
+def _reason(skipped: Report) -> str:
+    assert isinstance(skipped.longrepr, tuple)
+    return skipped.longrepr[2].removeprefix("Skipped: ")
+
+
+def _without_skips(config: pytest.Config, report: Report) -> Report:
+    """The report, failed with `--no-skips` if it is of a skip; only a GPU may be missing."""
+    if report.skipped and config.getoption("--no-skips") and not hasattr(report, "wasxfail"):
+        reason = _reason(report)
+        if not reason.startswith(("no GPU:", "there is a GPU here")):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which --no-skips forbids: {reason}"
+    return report
+
+
+def _oracle(name: str) -> None:
     if importlib.util.find_spec(name) is None:
-        assert not config.getoption("--require-oracles"), f"{name} is not installed"
         pytest.skip(f"{name} is not installed (the extra `oracles` brings it)")
 
 
@@ -84,23 +178,23 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         chosen = gpu_backend()
     else:
         if name != "numpy":
-            _oracle(request.config, name)
+            _oracle(name)
         chosen = select_backend(name)
     with chosen.activate():
         yield chosen
 
 
 @pytest.fixture
-def torch(request: pytest.FixtureRequest):
+def torch():
     """PyTorch as an oracle."""
-    _oracle(request.config, "torch")
+    _oracle("torch")
     return importlib.import_module("torch")
 
 
 @pytest.fixture
-def jax(request: pytest.FixtureRequest):
+def jax():
     """JAX as an oracle."""
-    _oracle(request.config, "jax")
+    _oracle("jax")
     return importlib.import_module("jax")
 
 

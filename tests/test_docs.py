@@ -11,6 +11,7 @@ from xpmlp import MLPClassifier, MLPRegressor
 PAGE = (Path(__file__).parents[1] / "docs" / "scikit-learn.md").read_text("utf-8")
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}

@@ -56,6 +56,7 @@ def assert_same_predictions(
         np.testing.assert_array_equal(label[0], given.argmax(axis=1))
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("hidden", ACTIVATIONS)
 def test_a_graph_predicts_what_the_network_does(hidden: str, output: str, tmp_path: Path) -> None:
@@ -88,6 +89,7 @@ def test_every_activation_has_its_nodes() -> None:
     assert ACTIVATION_NODES.keys() == ACTIVATIONS.keys()
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("members", [None, 3])
 def test_ten_thousand_digits(members: int | None, tmp_path: Path) -> None:
     mnist = xpmlp.load_mnist()
@@ -183,6 +185,7 @@ def test_a_wrong_graph_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

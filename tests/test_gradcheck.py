@@ -33,6 +33,7 @@ def check(hidden: str, backends: list[Backend]) -> list[Comparison]:
     return gradcheck(MLP((9, 6, 5, 4), hidden=hidden), batch_size=8, backends=backends)
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_all_witnesses_agree(backend: Backend, hidden: str) -> None:
     rows = check(hidden, [select_backend("numpy"), backend])
@@ -216,6 +217,7 @@ def _losses_are_looked_up_anew() -> Iterator[None]:
     objective_module._loss.cache_clear()
 
 
+@pytest.mark.extended(keep=30)
 @pytest.mark.parametrize(("function", "mutant", "how"), MUTANTS)
 def test_a_planted_mistake_is_caught(
     function: FunctionType, mutant: FunctionType, how: Use, monkeypatch: pytest.MonkeyPatch

@@ -164,6 +164,7 @@ def test_the_recipes_made_up_here_have_every_choice() -> None:
     assert CHOICES["loss"] == sorted(["", *LOSSES])
 
 
+@pytest.mark.extended
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=recipes)
 def test_what_is_written_is_read(tmp_path: Path, recipe: Recipe) -> None:

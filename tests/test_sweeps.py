@@ -184,6 +184,7 @@ def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -
 # What comes of it. The data set's test part raises where it is looked at.
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(
     ("changes", "over"),
     [

@@ -16,18 +16,22 @@ SQUARE = {"cpu": 2048, "cuda": 8192}
 """Width of the square product: large enough that another doubling gains nothing."""
 
 
-def training_products(device: str, dtype: str) -> Start:
-    """Z = A W, dW = Aᵀ dZ and, but for the first layer, dA = dZ Wᵀ; arrays hold random numbers."""
+def training_products(device: str, dtype: str, *, own: bool = False) -> Start:
+    """Z = A W, dW = Aᵀ dZ and, but for the first layer, dA = dZ Wᵀ; arrays hold random numbers.
+
+    `own` products are those of xpmlp's cuBLAS handle, as for every `dtype` that CuPy cannot
+    multiply in (tf32, and float16 into float32).
+    """
 
     def start(problem: Problem) -> TakeTurn:
-        xp, wait = _library(device)
-        products = list_products(problem, _random_arrays(xp, dtype), xp.empty_like)
+        xp, multiply, wait = _library(device, dtype, own=own)
+        products = list_products(problem, _random_arrays(xp, dtype), _result_like(xp))
 
         def steps(count: int) -> float:
             started = time.perf_counter()
             for _ in range(count):
                 for left, right, out in products:
-                    xp.matmul(left, right, out=out)
+                    multiply(left, right, out)
             wait()
             return time.perf_counter() - started
 
@@ -58,32 +62,42 @@ def list_products(
     return products
 
 
-def square_product(device: str, dtype: str) -> Start:
+def square_product(
+    device: str, dtype: str, *, own: bool = False, width: int | None = None
+) -> Start:
     """The time that a step's multiply-adds take at the rate of one large square product."""
 
     def start(problem: Problem) -> TakeTurn:
-        xp, wait = _library(device)
-        n = SQUARE[device]
-        array = _random_arrays(xp, dtype)
-        A, B = array(n, n), array(n, n)
-        out = xp.empty_like(A)
+        n = width or SQUARE[device]
+        seconds_of = square_seconds(device, dtype, n, own=own)
 
         def take_turn(count: int) -> Turn:
-            """Two products a turn, whatever the count: enough to time, and long on a CPU."""
-            xp.matmul(A, B, out=out)
-            wait()
-            started = time.perf_counter()
-            for _ in range(2):
-                xp.matmul(A, B, out=out)
-            wait()
-            seconds = (time.perf_counter() - started) / 2
-            rate = 2 * n**3 / seconds
-            note = f"{n} x {n}"
-            return Turn(2 * problem.multiply_adds / rate, None, note=note)
+            seconds = seconds_of() * problem.multiply_adds / n**3
+            return Turn(seconds, None, note=f"{n} x {n}")
 
         return take_turn
 
     return start
+
+
+def square_seconds(device: str, dtype: str, n: int, *, own: bool = False) -> Callable[[], float]:
+    """Return a function that times one n x n x n product."""
+    xp, multiply, wait = _library(device, dtype, own=own)
+    array = _random_arrays(xp, dtype)
+    A, B = array(n, n), array(n, n)
+    out = _result_like(xp)(A)
+
+    def seconds() -> float:
+        """Time two products after a first one: enough, and long on a CPU."""
+        multiply(A, B, out)
+        wait()
+        started = time.perf_counter()
+        for _ in range(2):
+            multiply(A, B, out)
+        wait()
+        return (time.perf_counter() - started) / 2
+
+    return seconds
 
 
 def inference_products(inference: Inference) -> TakeTurn:
@@ -106,20 +120,61 @@ def inference_products(inference: Inference) -> TakeTurn:
     return take_turn
 
 
-def _library(device: str) -> tuple[Any, Callable[[], object]]:
-    """The array library of a device, and what waits until it has finished."""
+Multiply = Callable[[Any, Any, Any], object]
+"""Multiplies two matrices, or stacks of them, into a third."""
+
+
+def _library(
+    device: str, dtype: str, *, own: bool = False
+) -> tuple[Any, Multiply, Callable[[], object]]:
+    """The array library of a device, its product, and what waits until it has finished."""
     if device == "cpu":
-        return np, lambda: None
+        return np, lambda A, B, out: np.matmul(A, B, out=out), lambda: None
     open_backend("cupy", device)  # says what is missing
     import cupy
 
-    return cupy, lambda: cupy.cuda.get_current_stream().synchronize()
+    def multiply(A: Any, B: Any, out: Any) -> None:
+        cupy.matmul(A, B, out=out)
+
+    if own or dtype in ("tf32", "float16"):
+        multiply = _own_product(dtype)
+    return cupy, multiply, lambda: cupy.cuda.get_current_stream().synchronize()
+
+
+def _own_product(dtype: str) -> Multiply:
+    """The product of xpmlp's own cuBLAS handle."""
+    import cupy
+
+    from xpmlp.backends.cupy.cublas import WORKSPACE, Cublas, address, arithmetic, gemms, place_of
+
+    handle = Cublas(cupy.empty(WORKSPACE, "uint8"))
+    handle.use(cupy.cuda.get_current_stream().ptr)
+    result = "float64" if dtype == "float64" else "float32"
+
+    def multiply(*arrays: Any) -> None:
+        for gemm in gemms(*(place_of(array, number) for number, array in enumerate(arrays))):
+            a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
+            handle.multiply(gemm, a, b, c, arithmetic(dtype, result))
+
+    return multiply
 
 
 def _random_arrays(xp: Any, dtype: str) -> Callable[..., Any]:
     random = np.random.default_rng(0)
+    numbers = random.standard_normal(2**20, "float64" if dtype == "float64" else "float32")
+    numbers = numbers.astype("float32" if dtype == "tf32" else dtype)
 
     def array(*shape: int) -> Any:
-        return xp.asarray(random.standard_normal(shape, dtype))
+        """A million random numbers, again and again."""
+        return xp.resize(xp.asarray(numbers), shape)
 
     return array
+
+
+def _result_like(xp: Any) -> Callable[[Any], Any]:
+    """Make an empty array as large as another; float16 is multiplied into float32."""
+
+    def empty(array: Any) -> Any:
+        return xp.empty(array.shape, "float32" if array.dtype.name == "float16" else array.dtype)
+
+    return empty

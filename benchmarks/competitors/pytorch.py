@@ -206,6 +206,34 @@ def captured_products(problem: Problem) -> TakeTurn:
     return take_turn
 
 
+def square_product(device: str, precision: str, n: int) -> Start:
+    """The time of a step's multiply-adds at the rate of PyTorch's n x n x n product."""
+
+    def start(problem: Problem) -> TakeTurn:
+        torch = _torch(device)
+        wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+        dtype = torch.float16 if precision == "float16" else torch.float32
+        A, B = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+
+        def take_turn(count: int) -> Turn:
+            torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+            try:
+                torch.matmul(A, B)
+                wait()
+                started = time.perf_counter()
+                for _ in range(2):
+                    torch.matmul(A, B)
+                wait()
+                seconds = (time.perf_counter() - started) / 2
+            finally:
+                torch.set_float32_matmul_precision("highest")
+            return Turn(seconds * problem.multiply_adds / n**3, None, note=f"{n} x {n}")
+
+        return take_turn
+
+    return start
+
+
 def _capture(torch: Any, step: Callable[[], object], count: int) -> Any:
     """A CUDA graph of so many steps; they are run before, as cuBLAS needs."""
     stream = torch.cuda.Stream()

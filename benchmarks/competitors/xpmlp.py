@@ -32,15 +32,21 @@ def training(
     threads: int | None = None,
     compile: str | None = None,
 ) -> Competitor:
-    """xpmlp on a backend; `threads` and `compile` are handed on where given, else its defaults."""
+    """xpmlp on a backend; `threads` and `compile` are handed on where given, else its defaults.
+
+    A `dtype` of tf32 or float16 is the precision of the products: all else is float32.
+    """
 
     def start(problem: Problem) -> TakeTurn:
         settings: dict[str, Any] = {}
+        stored = dtype
+        if dtype in ("tf32", "float16"):
+            stored, settings["precision"] = "float32", dtype
         if threads is not None:
             settings["threads"] = threads
         if compile is not None:
             settings["compile"] = compile
-        return _training_turns(problem, open_backend(backend, device), dtype, settings)
+        return _training_turns(problem, open_backend(backend, device), stored, settings)
 
     return Competitor(name or f"xpmlp {backend}", device, dtype, RUN, start)
 

@@ -174,6 +174,7 @@ def test_every_backend_draws_the_same_bits(backend: Backend, dtype: str, members
         np.testing.assert_array_equal(host, theirs)
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("machine", ["interpreter", "c", "cuda"])

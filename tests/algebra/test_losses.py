@@ -193,6 +193,7 @@ def plain(case: str, Y: np.ndarray, L: np.ndarray) -> np.ndarray:
     return np.where(above, (1 - q) * D, -q * D)
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weighted", [False, True])
 @given(seed=st.integers(0, 99))

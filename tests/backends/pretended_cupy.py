@@ -10,6 +10,7 @@ import ctypes
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -37,6 +38,7 @@ class Machine:
         self.null = PretendedStream(self)
         self.kernels: dict[str, Callable[..., object]] = {}
         self.launched: list[str] = []
+        self.modules: weakref.WeakSet[PretendedModule] = weakref.WeakSet()
         self.owned: dict[int, np.ndarray] = {}
         self.allocations = 0
         self.waits = 0
@@ -174,6 +176,9 @@ class PretendedPool:
     def free_bytes(self) -> int:
         return 1000
 
+    def free_all_blocks(self) -> None:
+        pass
+
 
 class Pretended(np.ndarray):
     """An array on the pretended GPU."""
@@ -269,6 +274,7 @@ class PretendedCuPy(ModuleType):
             alloc_pinned_memory=lambda size: np.empty(size + 256, np.uint8),
             runtime=runtime,
         )
+        self._core = SimpleNamespace(core=SimpleNamespace(compile_with_cache=self._module))
         tricks = SimpleNamespace(as_strided=self._as_strided)
         self.lib = SimpleNamespace(stride_tricks=tricks)
         self.product_error = product_error
@@ -294,11 +300,15 @@ class PretendedCuPy(ModuleType):
         found = np.lib.stride_tricks.as_strided(x.view(np.ndarray), shape, strides)
         return found.view(Pretended)
 
-    def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:  # noqa: N802
-        return SimpleNamespace(get_function=lambda name: self._kernel(code, name))
+    def _module(
+        self, source: str, options: tuple[str, ...], *, prepend_cupy_headers: bool
+    ) -> "PretendedModule":
+        assert options == ("-std=c++17",)
+        assert not prepend_cupy_headers
+        return PretendedModule(self, source)
 
-    def _kernel(self, code: str, name: str) -> Callable[..., None]:
-        if name not in code:
+    def kernel(self, module: "PretendedModule", name: str) -> Callable[..., None]:
+        if name not in module.source:
             raise RuntimeError(f"named symbol not found: {name}")
         machine = self.machine
 
@@ -306,6 +316,7 @@ class PretendedCuPy(ModuleType):
             capturing = machine.current[-1].captured is not None
             if capturing and name == machine.broken_kernel:
                 raise RuntimeError("cudaErrorStreamCaptureUnsupported")
+            assert module in machine.modules, "the module is unloaded"
             given = [array.view(np.ndarray) for array in arguments]
             machine.launched.append(name)
             machine.put(lambda: machine.kernels[name](*given))
@@ -339,6 +350,17 @@ class PretendedCuPy(ModuleType):
 
     def isdtype(self, dtype: Any, kind: Any) -> bool:
         return np.isdtype(dtype, kind)
+
+
+class PretendedModule:
+    """Code on the GPU, as long as it or a kernel of it is held."""
+
+    def __init__(self, cupy: PretendedCuPy, source: str) -> None:
+        self.cupy, self.source = cupy, source
+        cupy.machine.modules.add(self)
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        return self.cupy.kernel(self, name)
 
 
 class PretendedCublas:

@@ -47,8 +47,7 @@ def array_at(memory: np.ndarray, place: Place) -> np.ndarray:
 
 
 def multiply(cupy: PretendedCuPy, places: list[Place], memory: list[np.ndarray]) -> None:
-    handle = Cublas(cupy.empty(2**25, np.uint8), cupy.machine.library)
-    handle.use(0)
+    handle = Cublas(cupy.machine.null, cupy, cupy.machine.library)
     for gemm in gemms(*places):
         operands = (gemm.A, gemm.B, gemm.C)
         starts = [memory[one.buffer].ctypes.data + 8 * one.offset for one in operands]
@@ -128,30 +127,52 @@ def test_what_blas_cannot_take_is_refused() -> None:
 
 def test_a_failure_is_told_by_name() -> None:
     cupy = PretendedCuPy()
-    handle = Cublas(cupy.empty(2**25, np.uint8), cupy.machine.library)
     cupy.machine.library.status = 15
-    with pytest.raises(
-        CublasError, match=r"cublasSetStream_v2: CUBLAS_STATUS_NOT_SUPPORTED \(15\)"
-    ):
-        handle.use(3)
+    with pytest.raises(CublasError, match=r"cublasCreate_v2: CUBLAS_STATUS_NOT_SUPPORTED \(15\)"):
+        Cublas(cupy.machine.null, cupy, cupy.machine.library)
     cupy.machine.library.status = 0
-    handle.use(0)
+    handle = Cublas(cupy.machine.null, cupy, cupy.machine.library)
     cupy.machine.library.status = 13
     place = Place(0, 0, (2, 2), (2, 1))
     with pytest.raises(CublasError, match="cublasGemmEx: CUBLAS_STATUS_EXECUTION_FAILED"):
         handle.multiply(*gemms(place, place, place), 0, 0, 0, arithmetic("float32", "float32"))
 
 
-def test_the_workspace_follows_the_stream_and_the_handle_is_given_back() -> None:
+def test_eager_products_of_one_stream_share_a_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
     cupy = PretendedCuPy()
-    library = cupy.machine.library
-    handle = Cublas(cupy.empty(2**25, np.uint8), library)
-    handle.use(0)
-    handle.use(cupy.cuda.Stream().ptr)
-    assert (library.streams, library.workspaces) == ([1], [2**25])
-    del handle
+    pretend(monkeypatch, cupy)
+    library, stream = cupy.machine.library, cupy.cuda.Stream()
+    one, other = (EagerNamespace(cupy, cupy, precision="float32") for _ in range(2))
+    assert library.streams == []  # none is made before it is needed
+    A = cupy.asarray(np.ones((2, 2), np.float32))
+    for _ in range(2):
+        one.matmul(A, A)
+        other.matmul(A, A)
+        with stream:  # of another stream's the workspace may be in use still
+            one.matmul(A, A)
+    assert (library.streams, library.workspaces) == ([0, stream.ptr], [2**25] * 2)
+    del one
     gc.collect()
     assert library.destroyed == 1
+    del other
+    gc.collect()
+    assert library.destroyed == 2
+    assert not cublas._shared
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "tf32", "float16"])
+@pytest.mark.parametrize("shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((4, 2, 3), (3, 0))])
+def test_products_of_arrays_without_elements(
+    monkeypatch: pytest.MonkeyPatch, precision: str, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    xp = EagerNamespace(cupy, cupy, precision=precision)
+    dtype = "float64" if precision == "float64" else "float32"
+    A, B = (cupy.asarray(np.zeros(shape, dtype)) for shape in shapes)
+    found = xp.matmul(A, B)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found.get(), np.matmul(np.zeros(shapes[0]), np.zeros(shapes[1])))
 
 
 def test_no_cublas_is_an_error_that_names_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:

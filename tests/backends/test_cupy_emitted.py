@@ -29,14 +29,14 @@ KERNEL_NAME = r"KERNEL\((\w+), "
 
 
 class CompilingCuPy(PretendedCuPy):
-    """A pretended CuPy whose raw modules are compiled for the CPU, each thread of a block as a
+    """A pretended CuPy whose modules are compiled for the CPU, each thread of a block as a
     fiber."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self.directory = directory
 
-    def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:  # noqa: N802
+    def _module(self, code: str, options: tuple[str, ...], **_: Any) -> Any:
         assert options == ("-std=c++17",)
         names = [name for name in re.findall(KERNEL_NAME, code) if name != "name"]
         starters = "".join(
@@ -69,6 +69,7 @@ class CompilingCuPy(PretendedCuPy):
         return launch
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize(
     ("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-12), ("float16", 1e-2)]

@@ -1,6 +1,7 @@
 """Compiled steps on a real GPU: that they agree, in every precision, and what they cost."""
 
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,14 @@ from tests.conftest import gpu_backend
 from xpmlp import MLP, Descent, Objective, Split, train
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
-from xpmlp.backends.cupy.cublas import WORKSPACE, Cublas, address, arithmetic, gemms, place_of
+from xpmlp.backends.cupy.cublas import (
+    Cublas,
+    EagerNamespace,
+    address,
+    arithmetic,
+    gemms,
+    place_of,
+)
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
 from xpmlp.training.beginning import first_state
@@ -183,8 +191,7 @@ def test_products_of_all_layouts(
 ) -> None:
     import cupy
 
-    handle = Cublas(cupy.empty(WORKSPACE, np.uint8))
-    handle.use(cupy.cuda.get_current_stream().ptr)
+    handle = Cublas(cupy.cuda.get_current_stream(), cupy)
     random = np.random.default_rng(2)
 
     def array(*shape: int) -> Any:
@@ -211,6 +218,57 @@ def test_products_of_all_layouts(
         expected = np.matmul(A.get().astype("float64"), B.get().astype("float64"))
         scale = np.linalg.norm(expected)
         assert np.linalg.norm(C.get() - expected) <= tolerance * scale
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "tf32", "float16"])
+def test_eager_products_on_any_stream_and_without_elements(gpu: Backend, precision: str) -> None:
+    import cupy
+
+    xp = EagerNamespace(gpu.xp, cupy, precision=precision)
+    dtype = "float64" if precision == "float64" else "float32"
+    A = cupy.asarray(np.random.default_rng(0).standard_normal((70, 70)), dtype)
+    expected = xp.matmul(A, A).get()
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(3)]
+    found = []
+    for stream in streams * 4:
+        with stream:
+            found.append(xp.matmul(A, A))
+    cupy.cuda.Device().synchronize()
+    for one in found:
+        np.testing.assert_array_equal(one.get(), expected)
+    for M, K, N in [(0, 3, 2), (2, 0, 3), (3, 2, 0)]:
+        empty = xp.matmul(cupy.ones((M, K), dtype), cupy.ones((K, N), dtype))
+        assert (empty.dtype, empty.shape) == (dtype, (M, N))
+        assert not empty.get().any()
+
+
+def test_kernels_are_unloaded_with_their_program(
+    gpu: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy's `RawModule` keeps each for good, which a long sweep fills the GPU with."""
+    from cupy.cuda import function
+
+    modules = weakref.WeakSet[Any]()
+
+    class Counted(function.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            modules.add(self)
+
+    monkeypatch.setattr(function, "Module", Counted)
+    monkeypatch.setitem(globals(), "BATCH", 8)
+    alive = []
+    for hidden in range(3, 11):
+        monkeypatch.setitem(globals(), "MODEL", MLP((7, hidden, 4)))
+        problem = Problem(gpu)
+        problem.captured.prepare(problem.state, problem.data)
+        problem.captured.run(problem.state, problem.data, 3)
+        loaded = len(modules)
+        del problem
+        alive.append(len(modules))
+        assert loaded == alive[-1] + 1
+    kernels_of_cupy = alive[0]  # of its own operations, each once
+    assert alive == [kernels_of_cupy] * len(alive)
 
 
 def test_streamed_rows_give_the_bits_of_resident_ones(gpu: Backend) -> None:

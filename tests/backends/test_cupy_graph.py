@@ -15,6 +15,7 @@ from xpmlp.backends.cupy.graph import CapturedProgram, CaptureFailed, count_node
 from xpmlp.compiler import Interpreter, Untraceable, record
 from xpmlp.compiler.schedule import Launch, Product
 from xpmlp.training.beginning import first_state
+from xpmlp.training.engine import Engine
 from xpmlp.training.step import TrainingData, make_step
 
 MODEL = MLP((6, 5, 3))
@@ -78,6 +79,7 @@ def same(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found.get(), expected, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_steps_are_those_of_the_program(problem: Problem, count: int) -> None:
     program = problem.captured()
@@ -134,6 +136,7 @@ def test_a_run_comes_after_what_its_caller_has_queued(problem: Problem) -> None:
     same(metrics.loss, problem.expected(4)[1][0])
 
 
+@pytest.mark.extended
 def test_other_data_is_taken_over(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small arrays are copied into the same graphs, large ones are read where they lie."""
     other = problem.host_data._replace(
@@ -299,6 +302,40 @@ def test_memory_goes_with_the_program(problem: Problem) -> None:
     same(state.parameters, problem.expected(1)[0])  # what it returned is still there
 
 
+def test_kernels_are_unloaded_with_their_program(problem: Problem) -> None:
+    modules, kept = problem.machine.modules, problem.captured()
+    for _ in range(40):
+        program = problem.captured()
+        program.prepare(problem.state, problem.data)
+        state, metrics = program.run(problem.state, problem.data, 1)
+        assert len(modules) == 2
+        del program
+        assert len(modules) == 1
+        same(metrics.loss, problem.expected(1)[1][0])  # queued before
+    kept.run(state, problem.data, 1)
+
+
+@pytest.mark.parametrize("small", [0, graph.SMALL])
+def test_rows_that_stay_are_not_copied(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(graph, "SMALL", small)
+    number = problem.schedule.layout.places[problem.program.data[0]].buffer
+    program = problem.captured()
+    program.prepare(problem.state, problem.data)
+    used = program.used_bytes
+    is_copied = program._buffers[number].ctypes.data != problem.data.X.ctypes.data
+    assert is_copied == bool(small)
+    # Another array is copied, as the next one is: into the same graphs.
+    other = problem.host_data._replace(X=problem.host_data.X[::-1].copy())
+    for host in (other, problem.host_data, other):
+        _, metrics = program.run(problem.state, problem.on_device(host), 4)
+        same(metrics.loss, problem.expected(4, host)[1][0])
+    assert len(program._bindings) == 1  # what was read where it lay is not kept
+    copies = sum(array.nbytes for array in problem.host_data if array is not None)
+    assert program.used_bytes == used + (0 if small else copies)
+
+
 def test_nodes_are_counted_only_where_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
     class Graph:
         graph = 5
@@ -320,6 +357,29 @@ def test_nodes_are_counted_only_where_the_driver_does(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(graph, "load_driver", none)
     assert count_nodes(Graph()) is None
+
+
+@pytest.mark.parametrize("compile", ["require", "off"])
+def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str) -> None:
+    cupy = PretendedCuPy()
+    pretend(monkeypatch, cupy)
+    library, problem = cupy.machine.library, Problem(cupy)
+    handles = list[int]()
+    create = library.cublasCreate_v2
+
+    def count(handle: Any) -> int:
+        handles.append(len(library.streams) - library.destroyed)
+        return create(handle)
+
+    monkeypatch.setattr(library, "cublasCreate_v2", count)
+    monkeypatch.setattr("xpmlp.compiler.emit.schedule", lambda _: problem.schedule)
+    backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
+    engine = Engine(backend, problem.make_step, precision="float32", compile=compile)
+    engine.start(problem.state, problem.data, steps=8)
+    engine.run(problem.state, problem.data, 8)
+    assert engine.is_compiled == (compile == "require")
+    # The proof's eager steps have given theirs back before the graph's is made.
+    assert handles == ([0, 0] if compile == "require" else [0])
 
 
 def test_the_backend_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

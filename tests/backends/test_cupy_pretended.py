@@ -57,6 +57,7 @@ def split() -> Split:
     return Split(random.integers(0, 255, (200, 6), dtype=np.uint8), random.integers(0, 3, 200))
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_training_goes_through_it(

@@ -10,6 +10,8 @@ from benchmarks.__main__ import argument_parser, main, named, plan
 from benchmarks.charts import LINES, draw, duration, in_words, label, series, title
 from benchmarks.scaling import contestants
 
+pytestmark = pytest.mark.extended
+
 
 def row(name: str, median: float | None, device: str = "cpu") -> dict:
     return {

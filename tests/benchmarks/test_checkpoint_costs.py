@@ -1,6 +1,10 @@
 """The measurement of checkpoints gives numbers that can be."""
 
+import pytest
+
 from benchmarks import checkpoints
+
+pytestmark = pytest.mark.extended
 
 
 def test_a_short_measurement(monkeypatch) -> None:

@@ -11,7 +11,7 @@ from benchmarks.training import measure_training
 from xpmlp.backends.cupy import ask_driver
 
 # What torch, JAX, scikit-learn and thinc warn of is theirs.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.extended, pytest.mark.filterwarnings("default")]
 
 LIBRARIES = {"torch": "torch", "PyTorch": "torch", "jax": "jax", "JAX": "jax"}
 
@@ -112,6 +112,17 @@ def test_the_clock_runs_from_the_first_tick_after_the_warm_up(problem: Problem) 
     once = make_problem((784, 4, 10), 16, batches=8, warm=4)
     with pytest.raises(RuntimeError, match="no tick began in steps 5 to 8"):
         xpmlp.training("numpy", "cpu").start(once)(4)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
+def test_a_square_product_is_the_time_of_a_steps_multiply_adds(
+    problem: Problem, precision: str, torch
+) -> None:
+    turn = pytorch.square_product("cpu", precision, 64)(problem)(1)
+    assert turn.seconds > 0
+    assert turn.note == "64 x 64"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_wrong_weights_are_found_out(problem: Problem) -> None:

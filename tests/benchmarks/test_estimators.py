@@ -23,6 +23,8 @@ from benchmarks.estimators import (
 )
 from benchmarks.record import failures
 
+pytestmark = pytest.mark.extended
+
 TINY = [
     work._replace(hidden=(4,), rows=min(work.rows, 256), calls=2, epochs=1)
     for work in WORKS

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import processes
 from benchmarks.processes import (
     LAUNCHER,
     Program,
@@ -18,6 +20,8 @@ from benchmarks.processes import (
     take_turns,
 )
 from benchmarks.record import failures
+
+pytestmark = pytest.mark.extended
 
 PYTHON = sys.executable
 
@@ -58,6 +62,43 @@ def test_the_gpus_memory_is_what_it_rose_by(tmp_path: Path) -> None:
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert found["gpu_peak_bytes"] == 400 * 2**20
+
+
+@pytest.mark.parametrize("code", ["exec sleep 60", "exit 1", "trap '' TERM; sleep 60"])
+def test_an_nvidia_smi_without_an_answer_is_not_waited_for(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text(f"#!/bin/sh\n{code}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    started = time.monotonic()
+    impatient = "import sys; from benchmarks import launch; launch.ANSWER_SECONDS = 0.5; "
+    subprocess.run(
+        [PYTHON, "-c", f"{impatient} launch.main(sys.argv[1:])", "--watch-gpu",
+         str(tmp_path / "report"), PYTHON, "-S", "-c", "pass"],
+        check=True, cwd=LAUNCHER.parents[1],
+    )  # fmt: skip
+    assert time.monotonic() - started < 10.0
+    found = json.loads((tmp_path / "report").read_text())
+    assert found["status"] == 0
+    assert "gpu_peak_bytes" not in found
+
+
+def test_a_program_that_hangs_is_stopped_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    child = f"import time; time.sleep(4); open({str(late)!r}, 'w')"
+    code = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); "
+    monkeypatch.setattr(processes, "LIMIT", 1.0)
+    hangs = Program("hangs", "", [PYTHON, "-S", "-c", f"{code} time.sleep(60)"])
+    started = time.monotonic()
+    (row,) = take_turns([hangs], 2, distance_from_one)
+    assert (row.status, row.cause) == ("failed", "stopped after 1 s: it said nothing")
+    assert time.monotonic() - started < 4.0
+    time.sleep(max(0.0, started + 6.0 - time.monotonic()))
+    assert not late.exists()
 
 
 def distance_from_one(losses: np.ndarray, parts: Sequence[int]) -> float:

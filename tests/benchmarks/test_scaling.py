@@ -16,6 +16,8 @@ from benchmarks.threads import (
 )
 from benchmarks.training import whole_blocks
 
+pytestmark = pytest.mark.extended
+
 
 def test_thread_counts_double_up_to_the_cores() -> None:
     assert thread_counts(1) == [1]
@@ -47,6 +49,7 @@ def test_the_default_runs_beside_every_fixed_count(busy: bool) -> None:
     assert record["default_over_best"] > 0
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.quantity)
 def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
     for value in (sweep.values[0], sweep.values[-1]):

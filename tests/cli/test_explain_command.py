@@ -59,6 +59,7 @@ def test_files_are_written_and_named(command, trained: Path) -> None:
     assert Path("slides.tex").read_text("utf-8").startswith(r"\documentclass")
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -82,6 +82,7 @@ def picture(side: int) -> bytes:
     return head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux alone")
 @pytest.mark.parametrize(("side", "status"), [(9000, 0), (14_000, 2)])
 def test_a_picture_takes_bounded_memory(

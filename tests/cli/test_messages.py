@@ -125,6 +125,7 @@ def test_the_table_has_a_case_for_each_message() -> None:
     assert len(MESSAGES) == len(cases)
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_message_is_one_line_that_says_so(
     message: str, command, tiny, trained, make_data, monkeypatch

@@ -67,6 +67,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_form_of_each_recipe_trains(command, digits: Path, name: str) -> None:

@@ -29,6 +29,7 @@ def called(*arguments: str, **environment: str) -> str:
     return found.stdout
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     callback = COMMANDS[name]
@@ -43,6 +44,7 @@ def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     assert f"Example: {examples[0]}" in shown
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     script = called("--show-completion", shell) if shell == "bash" else ""
@@ -59,6 +61,7 @@ def test_a_shell_completes_commands_and_options(shell: str) -> None:
         assert "complete" in script
 
 
+@pytest.mark.extended
 def test_bash_really_completes(tmp_path: Path) -> None:
     """The script of `--show-completion` in a shell, with the program on its path."""
     program = tmp_path / "xpmlp"
@@ -80,6 +83,7 @@ def test_bash_really_completes(tmp_path: Path) -> None:
 ESCAPE = "\x1b["
 
 
+@pytest.mark.extended
 def test_colour_is_for_terminals_alone(trained: Path) -> None:
     for arguments in (("explain",), ("backends",), ("explain", str(trained))):
         assert ESCAPE not in called(*arguments)
@@ -109,6 +113,7 @@ def test_no_color_is_respected(no_color: bool) -> None:
     assert bool(colours) is not no_color
 
 
+@pytest.mark.extended
 def test_every_command_says_the_next(command, tiny, trained, data, tmp_path: Path) -> None:
     """Each command that ends well, and is no JSON, names one that can be typed."""
     import numpy as np

@@ -69,6 +69,7 @@ def unbroken(command, slow: list[str], tmp_path: Path) -> Path:
 # Going on
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("iteration", [1, 65, 101, 200, 300])
 @pytest.mark.parametrize("options", ["", "--members 2", "--dtype float64 --no-shuffle"])
 def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, options: str) -> None:
@@ -380,6 +381,7 @@ def test_training_goes_on_when_the_reader_of_its_output_leaves(tiny, tmp_path: P
     assert all((tmp_path / "r" / name).is_file() for name in RESULTS)
 
 
+@pytest.mark.extended
 def test_training_goes_on_when_nobody_reads_its_progress(tiny, tmp_path: Path) -> None:
     process = start(*tiny, "--epochs", "40", "--out", "r")
     assert process.stderr is not None
@@ -402,6 +404,7 @@ def test_output_that_is_lost_is_status_1(trained: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.extended
 def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
     process = start(*tiny, "--out", "ü", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     out, said = process.communicate(timeout=60)

@@ -177,6 +177,7 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
 # Refusals
 
 
+@pytest.mark.extended(keep=6)
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -223,6 +223,7 @@ def test_hints_can_be_pasted_into_a_shell(command, tiny) -> None:
 # Options
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(
     ("options", "setting", "value"),
     [

@@ -61,6 +61,7 @@ def test_quietly_there_is_the_table_alone(command, tiny) -> None:
     assert "accuracy" not in said.out
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize(
     "options",
     [

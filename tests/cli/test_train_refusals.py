@@ -136,6 +136,7 @@ def test_runs_is_a_file(refused, tiny, tmp_path: Path) -> None:
 # Settings
 
 
+@pytest.mark.extended(keep=10)
 @pytest.mark.parametrize(
     ("options", "said"),
     [

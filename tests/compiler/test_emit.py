@@ -23,6 +23,7 @@ from xpmlp.compiler.schedule import Launch, Product
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -83,6 +84,7 @@ def sums_of_all_sizes(*, xp: Any) -> Any:
     return step
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("language", ["c", "cuda"])
 def test_reductions_of_all_sizes(language: str, tmp_path: Path) -> None:
     r = np.random.default_rng(0)
@@ -94,6 +96,7 @@ def test_reductions_of_all_sizes(language: str, tmp_path: Path) -> None:
     assert_same(found, run_eagerly(sums_of_all_sizes, state, data, 1), 1e-10)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("language", ["c", "cuda"])
 def test_fewer_blocks_than_work(
     language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,15 +162,13 @@ def everything() -> dict[str, Any]:
     }
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", everything())
-def test_cuda_compilers_accept_the_source(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    required = request.config.getoption("--require-oracles")
+def test_cuda_compilers_accept_the_source(name: str, tmp_path: Path) -> None:
     source = schedule(everything()[name]).source
     compile_: Compile
-    for compile_ in compilers(half="cuda_fp16" in source, required=required):
+    for compile_ in compilers(half="cuda_fp16" in source):
         compile_(source, tmp_path)
 
 

@@ -103,6 +103,7 @@ def program_of(name: str, **settings: Any) -> Program:
     return record(*begin(name, **settings))
 
 
+@pytest.mark.extended(keep=5)
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("members", [0, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -112,6 +113,7 @@ def test_interpreted_they_are_the_same_bits(name: str, members: int, dtype: str)
     assert_same(found, run_eagerly(make, *begin(name, members=members, dtype=dtype)[1:], 5), 0.0)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [0, 2])
@@ -124,14 +126,12 @@ def test_as_kernels_they_are_the_same_numbers(
     assert_same(found, Interpreter(program).run(state, data, 4), 1e-9)
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_cuda_s_compilers_take_them(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    required = request.config.getoption("--require-oracles")
+def test_cuda_s_compilers_take_them(name: str, tmp_path: Path) -> None:
     source = schedule(program_of(name, dtype="float32")).source
-    for compile_source in compilers(half=False, required=required):
+    for compile_source in compilers(half=False):
         compile_source(source, tmp_path)
 
 

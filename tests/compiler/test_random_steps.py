@@ -21,11 +21,13 @@ def check(
     assert_same(found, run_eagerly(step.make, step.state(), step.data(), STEPS), tolerance)
 
 
+@pytest.mark.extended(keep=5)
 @pytest.mark.parametrize("seed", range(25))
 def test_as_serial_kernels(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=20), tmp_path)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_as_a_gpu_runs_them(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=20), tmp_path, "cuda", backwards=seed % 2 == 1)
@@ -36,6 +38,7 @@ def test_in_single_precision(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=8, dtype="float32"), tmp_path, tolerance=2e-4)
 
 
+@pytest.mark.extended
 def test_interpreted() -> None:
     refused = 0
     for seed in range(100):

@@ -232,6 +232,7 @@ print(run.iteration)
 """
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
 def test_a_file_larger_than_memory(tmp_path: Path) -> None:
     """1.2 GB of float32 rows (a sparse file) in a process that may have 800 MB of its own."""

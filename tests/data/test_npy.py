@@ -81,6 +81,7 @@ def test_entries_that_lie_upon_each_other_count_each(tmp_path: Path) -> None:
     refusal(path, may_be_packed=False)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize(
     ("head", "zeros", "said"),
     [

@@ -63,6 +63,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.extended(keep=9)
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("labels", ["three classes", "two classes", "several labels"])
 def test_a_classifier_gives_what_it_is_given(to_library, solver, labels):
@@ -102,6 +103,30 @@ def test_a_regressor_gives_what_it_is_given(to_library, outputs):
         to_numpy(found.predict(given)), expected.predict(rows[:, 2:]), rtol=1e-3, atol=1e-4
     )
     np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("on_device", ["both", "eval_set", "rows", "labels"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_eval_set_of_any_library(to_library, kind, early_stopping, on_device, dtype):
+    settings = {**SETTINGS, "early_stopping": early_stopping}
+    rows, eval_rows, y = X[::2].astype(dtype), X[1::2], Y[1::2]
+    expected = kind(**settings).fit(rows, Y[::2], eval_set=(eval_rows.astype(dtype), y))
+    train = (rows, Y[::2])
+    if on_device in ("both", "rows"):
+        train = tuple(map(to_library, train))
+    move = {"both": (1, 1), "eval_set": (1, 1), "rows": (0, 0), "labels": (0, 1)}[on_device]
+    eval_set = tuple(
+        to_library(part) if is_moved else part
+        for part, is_moved in zip((eval_rows, y), move, strict=True)
+    )
+    found = kind(**settings).fit(*train, eval_set=eval_set)
+    found.fit(*train, eval_set=eval_set)  # also where another fit was before
+    np.testing.assert_allclose(
+        found.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, atol=0.02)
 
 
 def test_text_labels_with_rows_on_a_device(to_library):

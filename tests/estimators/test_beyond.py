@@ -94,6 +94,7 @@ def test_class_weights_are_weights_of_rows(class_weight):
     np.testing.assert_array_equal(found.coefs_[0], expected.coefs_[0])
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_learns(optimizer):
     settings = {"hidden_layer_sizes": (8,), "max_iter": 60, "random_state": 1, "batch_size": 16}
@@ -152,6 +153,7 @@ def test_members_are_an_ensemble():
     assert found.loss_curve_ == pytest.approx(found._learned.member_losses.mean(axis=1))
 
 
+@pytest.mark.extended
 def test_a_shipped_recipe_is_where_to_start():
     digits, labels = load_digits(return_X_y=True)
     digits = (digits / 16.0).astype(np.float32)
@@ -173,6 +175,7 @@ def test_verbose_says_what_scikit_learn_says(capsys):
 STOPPED = {"solver": "sgd", "max_iter": 30, "n_iter_no_change": 2, "tol": 0.05}
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize(
     "settings",
     [

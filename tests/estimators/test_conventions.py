@@ -154,6 +154,7 @@ def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
     return step
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [(), (2,)])
 @pytest.mark.parametrize("output", OUTPUTS)

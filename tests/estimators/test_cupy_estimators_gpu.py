@@ -59,6 +59,28 @@ def test_arrays_of_cupy_stay_and_weights_and_classes_too(cupy):
     assert fitted.n_iter_ == 1
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_eval_set_of_cupy(cupy, kind, dtype, early_stopping):
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16.0).astype(dtype)
+    estimators = [
+        kind(**SETTINGS, early_stopping=early_stopping, backend=name) for name in ("numpy", "cupy")
+    ]
+    expected, found = (
+        estimator.fit(
+            to_library(X[:1000]), to_library(y[:1000]),
+            eval_set=(to_library(X[1000:]), to_library(y[1000:])),
+        )
+        for estimator, to_library in zip(estimators, (np.asarray, cupy.asarray), strict=True)
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        found.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-3
+    )
+    np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, atol=0.01)
+
+
 def test_what_the_gpu_learned_is_kept_as_arrays_of_numpy():
     X, y = load_digits(return_X_y=True)
     fitted = MLPClassifier(**SETTINGS, backend="cupy").fit(X, y)

@@ -64,6 +64,7 @@ def test_what_comes_back_is_the_same_and_goes_on_the_same(way, kind, solver, tmp
     assert not returned._learned.parameters[: 4 * 6].any()
 
 
+@pytest.mark.extended(keep=6)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "settings",
@@ -97,6 +98,7 @@ def test_a_pickle_names_no_library_but_numpy_and_has_the_numbers_once():
     assert len(content) < 2 * size + 10_000  # the parameters, and the best of them
 
 
+@pytest.mark.extended
 def test_to_load_and_predict_needs_no_other_library(tmp_path):
     path = tmp_path / "model.pickle"
     path.write_bytes(pickle.dumps(fitted()))

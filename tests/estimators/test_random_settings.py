@@ -53,6 +53,7 @@ def edit(estimator):
     estimator.intercepts_[-1][...] = 0.1
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("seed", range(12))
 def test_any_settings_and_calls(data, seed):
@@ -136,6 +137,7 @@ class WithCopies(sklearn.neural_network.MLPClassifier):
         return self
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("data", [binary, multilabel])
 @pytest.mark.parametrize("solver", ["nesterov", "adaptive", "adam"])
 def test_a_warm_start_keeps_the_best_weights_of_the_fits_before(data, solver):
@@ -179,6 +181,7 @@ def test_an_adaptive_rate_falls_until_the_run_ends_by_tol(data):
     np.testing.assert_allclose(ours._learned.rate, theirs._optimizer.learning_rate, rtol=1e-9)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("data", [multiclass, regression])
 @pytest.mark.parametrize(("tol", "rate"), [(0.0, 1e-4), (0.02, 0.01), (0.1, 0.01)])
 def test_a_score_counts_as_better_by_tol(data, tol, rate):

@@ -107,6 +107,7 @@ def assert_same(theirs, ours, X, **tolerance):
         np.testing.assert_array_equal(ours.classes_, theirs.classes_)
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solver_on_every_kind_of_target(data, solver):
@@ -114,6 +115,7 @@ def test_every_solver_on_every_kind_of_target(data, solver):
     assert_same(theirs, ours, data()[0])
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("data", [multiclass, several_outputs])
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
@@ -122,6 +124,7 @@ def test_every_strength_of_the_penalty(data, solver, alpha):
     assert_same(theirs, ours, data()[0])
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("solver", ["nesterov", "adam", "lbfgs"])
 @pytest.mark.parametrize("data", [binary, multilabel, regression, counts])
 def test_weights_of_rows(data, solver):
@@ -131,6 +134,7 @@ def test_weights_of_rows(data, solver):
     assert_same(theirs, ours, X)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("batch_size", [1, 7, 64, "auto", 10_000])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_batches_of_every_size(batch_size, shuffle):
@@ -139,6 +143,7 @@ def test_batches_of_every_size(batch_size, shuffle):
     assert_same(theirs, ours, multiclass()[0])
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("data", [binary, multiclass, multilabel, regression])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_early_stopping(data, weighted):
@@ -165,6 +170,7 @@ def test_a_warm_start_goes_on(solver):
     assert_same(theirs, ours, multiclass()[0])
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("solver", ["plain", "nesterov", "invscaling", "adaptive", "adam"])
 @pytest.mark.parametrize("is_fitted", [False, True])

@@ -28,12 +28,14 @@ def parser_named(name: str, folder: Path) -> fuzz.Parser:
     return found[name]
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_are_damaged_at_random(name: str, tmp_path: Path, capsys) -> None:
     findings = fuzz.fuzz(parser_named(name, tmp_path), tmp_path, inputs=INPUTS, seed=0)
     assert findings == 0, capsys.readouterr().out
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("way", ["flipped", "cut"])
 def test_every_byte_and_every_end(name: str, way: str, tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 KILLS = Path(__file__).with_name("kills.py")
 
 
+@pytest.mark.extended
 def test_killed_runs_go_on_to_the_same_bytes() -> None:
     found = subprocess.run(
         [sys.executable, KILLS, "--kills", "20", "--seed", "0"],

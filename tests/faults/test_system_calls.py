@@ -101,6 +101,7 @@ def test_every_call_of_the_writer_fails_in_turn(run: RunDirectory, code: int) ->
         assert names(run) == before
 
 
+@pytest.mark.extended
 def test_a_disk_that_is_full_after_any_number_of_bytes(run: RunDirectory) -> None:
     """The limit of a file's size, which the kernel keeps, stands for the disk's."""
     size, before = run.checkpoint.stat().st_size, names(run)
@@ -164,6 +165,7 @@ def traced(run: RunDirectory, inject: str) -> SimpleNamespace:
     return SimpleNamespace(said=said, trace=strace.communicate(timeout=60)[1])
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_every_system_call_of_the_writer_fails_in_turn(run: RunDirectory) -> None:
     plain = traced(run, "").trace

@@ -40,6 +40,7 @@ def test_shape_dtype_and_repetition(name: str, shape: tuple[int, int]) -> None:
     np.testing.assert_array_equal(W, INITIALIZERS[name](generator(3, WEIGHTS), *shape))
 
 
+@pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("name", INITIALIZERS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_mean_and_variance(name: str, shape: tuple[int, int]) -> None:

@@ -29,6 +29,7 @@ def make_step(optimizer: Optimizer) -> Any:
     return make
 
 
+@pytest.mark.extended(keep=18)
 @pytest.mark.parametrize("rates", ["()", "(1,)", "(E, 1)", "(P,)", "(E, P)"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", RULES)

@@ -95,6 +95,7 @@ def test_lion_is_the_papers_algorithm_2(options: dict[str, float]) -> None:
         np.testing.assert_allclose(found[t], theta, rtol=0.0, atol=1e-12)
 
 
+@pytest.mark.extended(keep=18)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", RULES)
 def test_backends_agree(name: str, dtype: str, backend: Backend) -> None:
@@ -106,6 +107,7 @@ def test_backends_agree(name: str, dtype: str, backend: Backend) -> None:
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=atol)
 
 
+@pytest.mark.extended(keep=9)
 @pytest.mark.parametrize("name", RULES)
 def test_members_learn_at_their_own_rates_as_if_alone(name: str, backend: Backend) -> None:
     start, gradient = valley()

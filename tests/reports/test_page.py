@@ -242,6 +242,7 @@ def test_a_place_that_cannot_be_written_is_refused(images: Path, tmp_path: Path)
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.extended
 def test_a_page_of_many_classes_and_steps_stays_small(tmp_path: Path) -> None:
     confusion = RANDOM.integers(0, 3, (300, 300))
     assert len(charts.confusion_chart(confusion)) < 1_500_000

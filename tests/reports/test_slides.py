@@ -34,6 +34,7 @@ def test_no_operation_is_left_out(explanation) -> None:
     assert len(drawn) == len(explanation.forward) + len(explanation.backward)
 
 
+@pytest.mark.extended
 def test_an_svg_says_in_words_what_it_shows_and_is_the_same_every_time(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         draw_slides(LECTURE, tmp_path / name, title="100 % & $x <b>")
@@ -45,6 +46,7 @@ def test_an_svg_says_in_words_what_it_shows_and_is_the_same_every_time(tmp_path:
         assert f"{one.text}, {one.shapes}" in words
 
 
+@pytest.mark.extended
 def test_a_png_has_the_sizes_of_a_run_in_it(tmp_path: Path) -> None:
     flow = [LayerFlow(number, 0.5, 0.5, 0.001) for number in (1, 2, 3)]
     draw_slides(LECTURE, tmp_path / "plain.png")

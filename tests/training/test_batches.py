@@ -48,6 +48,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.extended(keep=18)
 @pytest.mark.parametrize("count", [32, 33, 47])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -143,6 +143,7 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
     )
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
 def test_or_after_every_so_many_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
@@ -315,6 +316,7 @@ def test_the_best_is_not_given_before_the_end() -> None:
     np.testing.assert_allclose(run.parameters[1], 0.0)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     recorder = Recorder()

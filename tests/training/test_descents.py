@@ -115,6 +115,7 @@ def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
 # The run and a plain loop
 
 
+@pytest.mark.extended(keep=10)
 @pytest.mark.parametrize("schedule", SHORT)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
@@ -314,6 +315,7 @@ def fit_combination(name: str, **changes: Any) -> Training:
     )
 
 
+@pytest.mark.extended(keep=7)
 @pytest.mark.parametrize("seed", [0, [3, 4]], ids=["one", "members"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COMBINATIONS)
@@ -332,6 +334,7 @@ def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
     np.testing.assert_array_equal(compiled.history.accuracy, eager.history.accuracy)
 
 
+@pytest.mark.extended(keep=7)
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_every_part_does_something(name: str) -> None:
     if name in ("sgd", "plateau"):
@@ -341,6 +344,7 @@ def test_every_part_does_something(name: str) -> None:
     assert found.shape != plain.parameters.shape or (found != plain.parameters).any()
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("name", ["all", "lion", "swa"])
 def test_every_backend_goes_the_same_way(name: str, backend: Backend) -> None:
     expected = fit_combination(name, compile="off")
@@ -655,6 +659,7 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
         )
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("members", [None, (30.0, 3.0)])
 @pytest.mark.parametrize("kind", ["cosine", "plateau", "plateau, validated", "constant"])
 def test_learning_rates_are_those_that_the_run_had(

@@ -49,6 +49,7 @@ def fit(backend: Backend | None = None, **changes: Any) -> Training:
     return train(MODEL, rows(), backend=backend or NumPyBackend(), **{**settings, **changes})
 
 
+@pytest.mark.extended(keep=5)
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("seed", [3, [3, 4, 5]], ids=["one", "members"])
@@ -131,6 +132,7 @@ def dies(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
     raise RuntimeError("the graph could\nnot be launched")
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -79,6 +79,7 @@ def test_the_events_come_in_order() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.extended
 def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = begin(rows(), epochs=3).run()
     clock = iter(float(second) for second in range(10_000))  # every look at the clock: a second
@@ -141,6 +142,7 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
     np.testing.assert_array_equal(first, order(50, seed=1, epoch=0, shuffle=True))
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("iteration", [1, 65, 125, 126, 200, 375])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     iteration: int, caplog: pytest.LogCaptureFixture

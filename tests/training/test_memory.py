@@ -2,6 +2,7 @@
 
 import logging
 import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from xpmlp import MLP, Descent, DeviceLost, Objective, Observer, Split, Training, select_backend
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.optimizers import adam
+from xpmlp.training import evaluate, evaluation, loop, predict
 from xpmlp.training.feeding import Resident
+from xpmlp.training.step import forward_backward
 
 ROWS, BATCH = 96, 12
 
@@ -35,7 +38,8 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Training:
 
 @pytest.fixture
 def at_most(monkeypatch: pytest.MonkeyPatch):
-    """Steps that are given more rows at once are out of memory."""
+    """Steps that are given more rows at once are out of memory, of which any saving counts."""
+    monkeypatch.setattr(loop, "WORTHWHILE", 0)
 
     def limit(rows: int) -> None:
         enough = MLP.forward_backward
@@ -68,6 +72,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("compile", ["auto", "off"])
 def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, compile: str) -> None:
@@ -103,6 +108,7 @@ def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None
     np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
 
 
+@pytest.mark.extended
 def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
     at_most(5)
     model = MLP((6, 5, 3), normalization="batch")
@@ -112,6 +118,64 @@ def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
     at_most(0)
     with pytest.raises(MemoryError, match="no room for 1 rows"):
         begin().run()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("compile", ["auto", "off"])
+def test_a_batch_that_saves_nothing_is_not_halved(monkeypatch, device: str, compile: str) -> None:
+    """As where a GPU has no room for what a step needs whatever its batch is."""
+    backend, tries = select_backend("numpy"), []
+
+    def refuse(*_: Any, **__: Any) -> None:
+        tries.append(1)
+        raise MemoryError("no room for the workspace")
+
+    monkeypatch.setattr(backend, "eager", refuse)
+    monkeypatch.setattr(backend, "compile", refuse)
+    backend.device_name = device
+    training = begin(backend=backend, compile=compile)
+    with pytest.raises(MemoryError, match="no room for the workspace"):
+        training.run()
+    assert training.parts == 1
+    assert len(tries) == (1 if device == "cpu" else 2)  # on a GPU again with rows in blocks
+
+
+def test_halving_ends_where_it_saves_too_little(monkeypatch, at_most) -> None:
+    at_most(0)
+    batch = BATCH * sum(MODEL.layer_sizes[1:]) * loop.BYTES_OF_A_UNIT
+    monkeypatch.setattr(loop, "WORTHWHILE", batch / 4)
+    training = begin()
+    with pytest.raises(MemoryError, match="no room for 3 rows"):
+        training.run()
+    assert training.parts == 4
+
+
+def test_gradients_of_parts_are_not_kept() -> None:
+    model, random = MLP((50, 400, 3)), np.random.default_rng(0)
+    parameters = model.initialize(0, dtype="float64")
+    X, Y = random.random((64, 50)), np.eye(3)[random.integers(0, 3, 64)]
+    peaks = []
+    for parts in (2, 32):
+        tracemalloc.start()
+        forward_backward(
+            model, parameters, X, Y, parts=parts, weights=None, noise=None, xp=np,
+            objective=Objective(),
+        )  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] <= peaks[0] + parameters.nbytes
+
+
+@pytest.mark.parametrize("free", [None, 2**40, 40_000])
+def test_blocks_are_an_eighth_of_the_rows_or_of_the_memory(monkeypatch, free: int | None) -> None:
+    backend = select_backend("numpy")
+    monkeypatch.setattr(backend, "free_memory", lambda: free)
+    training = begin(rows=4000, backend=backend)
+    training.in_blocks = True
+    size = 40_000 if free == 40_000 else training.split.X.nbytes
+    segment = next(training.feed().epoch(training.epoch_inputs()))
+    row = training.split.X[0].nbytes + training.split.labels[0].nbytes
+    assert segment.data.X.shape[0] == size // 8 // 2 // (row * BATCH) * BATCH
 
 
 def test_rows_that_do_not_fit_come_in_blocks(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
@@ -131,6 +195,35 @@ def test_rows_that_do_not_fit_come_in_blocks(monkeypatch: pytest.MonkeyPatch, ca
     assert training.parts == 1
     assert "epoch 1 begins again with rows in blocks" in caplog.text
     np.testing.assert_array_equal(training.history.loss, expected.history.loss)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_evaluation_takes_fewer_rows_where_a_device_has_room_for_few(
+    monkeypatch, members: int
+) -> None:
+    training = begin(members=members)
+    backend, split = training.backend, training.split
+    expected = evaluate(MODEL, training.parameters, split, backend=backend)
+    probabilities = predict(MODEL, training.parameters, split.X, backend=backend)
+    together = []
+    rows_of = evaluation.rows_of
+    monkeypatch.setattr(
+        evaluation,
+        "rows_of",
+        lambda *given, **named: together.append(given[1]) or rows_of(*given, **named),
+    )
+    monkeypatch.setattr(evaluation, "UNASKED_BYTES", 0)
+    row = evaluation.EVALUATED_UNIT_BYTES * sum(MODEL.layer_sizes) * members
+    for free, rows in ((10 * row, 10), (0, 1), (10**9, ROWS)):
+        together.clear()
+        monkeypatch.setattr(backend, "free_memory", lambda free=free: free)
+        found = evaluate(MODEL, training.parameters, split, backend=backend)
+        np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
+        np.testing.assert_array_equal(found.accuracy, expected.accuracy)
+        np.testing.assert_allclose(
+            predict(MODEL, training.parameters, split.X, backend=backend), probabilities, rtol=1e-12
+        )
+        assert len(together) == 3 * -(-ROWS // rows)
 
 
 class Lost(Exception):

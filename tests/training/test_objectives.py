@@ -204,6 +204,7 @@ def r_squared(Y: np.ndarray, L: np.ndarray) -> float:
     return float(np.mean(1.0 - left / total))
 
 
+@pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(("loss", "columns"), [("squared_error", 2), ("huber", 1), ("quantile", 2)])
 def test_numbers_are_learned_and_scored_by_r_squared(
     loss: str, columns: int, backend: Backend

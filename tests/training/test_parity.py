@@ -28,6 +28,7 @@ def lecture(mnist: Dataset):
         return train_lecture(weights, mnist.train.X, mnist.train.labels)
 
 
+@pytest.mark.extended(keep=1)
 def test_every_loss_of_the_first_epoch_equals_the_lectures(
     backend: Backend, mnist: Dataset, lecture
 ) -> None:
@@ -45,6 +46,7 @@ def test_float32_follows_to_its_own_precision(mnist: Dataset, lecture) -> None:
     assert abs(run.history.accuracy[0] - lecture.accuracies[0]) < 1e-3
 
 
+@pytest.mark.extended
 def test_the_lectures_run_ends_in_the_lectures_band(mnist: Dataset) -> None:
     """20 epochs of the default recipe; see benchmarks/records.md for the spread over seeds."""
     from xpmlp import evaluate

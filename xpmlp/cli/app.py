@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import xpmlp
+from xpmlp.backends.failures import is_out_of_memory
 from xpmlp.cli import backends as backends_command
 from xpmlp.cli import (
     compare,
@@ -25,7 +26,7 @@ from xpmlp.cli import (
     sweep,
     train,
 )
-from xpmlp.cli.console import Warnings, complain, output, say
+from xpmlp.cli.console import Warnings, close_consoles, complain, output, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -76,10 +77,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; an error made on purpose is one line on standard error."""
+    close_consoles()
     status = _run(arguments)
-    if output.lost:
-        complain(f"standard output: cannot be written ({output.lost}); free or change the place")
-    return status or int(bool(output.lost))
+    if lost := output().lost:
+        complain(f"standard output: cannot be written ({lost}); free or change the place")
+    return status or int(bool(lost))
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -91,10 +93,13 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError as error:
-        complain(f"out of memory ({error}); try smaller layers, batches or fewer members")
-        return 2
     except Exception as error:
+        if is_out_of_memory(error):
+            complain(
+                f"out of memory ({' '.join(str(error).split())}); try smaller layers, batches or "
+                "fewer members, or on a GPU --backend numpy"
+            )
+            return 2
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise

@@ -20,7 +20,7 @@ def backends() -> None:
         found = ", ".join(map(_described, report.devices)) if report.usable else report.cause
         usable = "[green]yes[/green]" if report.usable else "no"
         table.add_row(report.name, report.version or "-", usable, Text(found or ""))
-    output.print(table)
+    output().print(table)
     say()
     for report in reports:
         if report.remedy:

@@ -110,5 +110,5 @@ def _tell(title: str, names: list[str], rows: list[tuple[str, tuple[str, ...]]])
             table.add_column(no_wrap=True)
     for label, values in rows:
         table.add_row(label, *map(plain, values))
-    output.print(table)
+    output().print(table)
     say()

@@ -4,6 +4,7 @@ rich colours a terminal and leaves a pipe plain; it respects NO_COLOR.
 """
 
 import contextlib
+import functools
 import logging
 import os
 
@@ -35,13 +36,27 @@ class Stream(Console):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-output = Stream(highlight=False, soft_wrap=True, emoji=False)
-errors = Stream(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+@functools.cache
+def output() -> Stream:
+    """Return the console for results, made at its first use: colour depends on the terminal."""
+    return Stream(highlight=False, soft_wrap=True, emoji=False)
+
+
+@functools.cache
+def errors() -> Stream:
+    """Return the console for progress and errors, made at its first use."""
+    return Stream(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def close_consoles() -> None:
+    """Forget both consoles: the next command may write to other files, or a resized terminal."""
+    output.cache_clear()
+    errors.cache_clear()
 
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """A line of a command's result."""
-    output.print(_on_one_line(text), style=style, markup=False)
+    output().print(_on_one_line(text), style=style, markup=False)
 
 
 def plain(text: str) -> str:
@@ -57,7 +72,7 @@ def complain(text: str) -> None:
     """The one line that says what was wrong; of a very long one the beginning and the end."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
-    errors.print(f"xpmlp: {_on_one_line(text)}", markup=False)
+    errors().print(f"xpmlp: {_on_one_line(text)}", markup=False)
 
 
 class Warnings(logging.Handler):

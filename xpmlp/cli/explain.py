@@ -135,7 +135,7 @@ def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> No
         flops = short(one.flops) if one.flops else ""
         size = short(one.size * found.itemsize)
         table.add_row(*map(plain, (one.text, one.shapes, flops, size)))
-    output.print(table)
+    output().print(table)
     say()
 
 
@@ -158,7 +158,7 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
             str(one.layer), f"{one.activations:.3g}", f"{one.weights:.3g}", f"{one.gradients:.3g}",
             _bar(one.gradients, largest),
         )  # fmt: skip
-    output.print(table)
+    output().print(table)
     say(verdict(flow))
     say()
 

@@ -57,7 +57,7 @@ def find_rate(
     chosen = select_backend(planned.backend, planned.device or None)
     training = begin_training(planned, dataset, chosen)
     _check_place(out)
-    with errors.status("Training with a rising learning rate ..."):
+    with errors().status("Training with a rising learning rate ..."):
         curve = find(training, lowest=lowest, highest=highest, steps=steps)
     plot_rates(curve, out)
     if not curve.falls:

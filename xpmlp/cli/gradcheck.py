@@ -26,7 +26,7 @@ def gradcheck(
     Example: xpmlp gradcheck --set hidden=tanh
     """
     chosen = load_recipe(recipe, settings or [], {"hidden_sizes": hidden, "seed": seed})
-    with errors.status("Computing every gradient on every backend ..."):
+    with errors().status("Computing every gradient on every backend ..."):
         seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
         rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
     table = Table("parameter", "against", box=None)
@@ -37,7 +37,7 @@ def gradcheck(
         table.add_row(
             row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}", verdict
         )
-    output.print(table)
+    output().print(table)
     disagreeing = [row for row in rows if not row.agrees]
     network = f"{chosen.model} ({chosen.model.hidden}, seed {seed})"
     if disagreeing:

@@ -28,7 +28,7 @@ def show(profile: Profile, training: Training) -> None:
         add(layer, name, seconds, flops)
     add(None, "all phases", profile.seconds, profile.flops)
     add(None, "a step of the run", profile.step, profile.flops)
-    output.print(table)
+    output().print(table)
     threads = training.threads.number
     say(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "

@@ -79,8 +79,8 @@ def sweep(
     with interruption, contextlib.ExitStack() as stack:
 
         def tell(run: Run, number: int, count: int) -> Sequence[Observer]:
-            errors.print(f"run {number} of {count}: {_in_short(run)}", markup=False)
-            if not errors.is_terminal:
+            errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
+            if not errors().is_terminal:
                 return [interruption, ProgressLines()]
             stack.pop_all().close()  # the bar of a run that diverged is still there
             bar = ProgressBar()

@@ -203,7 +203,7 @@ def _carry_out(
         if way.is_profiled:
             show(profile_steps(training), training)
         if not way.quiet:
-            if errors.is_terminal:
+            if errors().is_terminal:
                 bar = ProgressBar()
                 stack.callback(bar.stop)
                 observers.append(bar)

@@ -51,7 +51,7 @@ class ProgressBar(Observer):
             BarColumn(),
             TextColumn("{task.fields[measures]}"),
             TimeRemainingColumn(),
-            console=errors,
+            console=errors(),
         )
         self._task = self._progress.add_task("", total=None, epoch="", measures="")
 
@@ -83,7 +83,7 @@ class ProgressLines(Observer):
     """A line for each epoch, for pipes and files."""
 
     def on_epoch(self, training: Training, /) -> None:
-        errors.print(f"epoch {training.epoch}/{training.epochs}  {_measures(training)}")
+        errors().print(f"epoch {training.epoch}/{training.epochs}  {_measures(training)}")
 
 
 def _measures(training: Training) -> str:

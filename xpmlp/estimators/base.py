@@ -117,9 +117,10 @@ class BaseMLP(BaseEstimator):
         is_whole = self.solver == "lbfgs" and self.optimizer is None
         if is_whole:
             check_whole(asked, self, eval_set)
-        held_out = None if eval_set is None else self._validated_eval_set(eval_set)
+        dtype = self._dtype(X) if is_first else str(self._learned.parameters.dtype)
+        held_out = None if eval_set is None else self._validated_eval_set(eval_set, dtype)
         if is_first:
-            self._initialize(asked, self._dtype(X), randoms)
+            self._initialize(asked, dtype, randoms)
         else:
             self._check_that_it_goes_on(asked.model, incremental=incremental)
         self._learned.model = asked.model
@@ -187,10 +188,11 @@ class BaseMLP(BaseEstimator):
             return PRECISIONS[self.dtype]
         return "float32" if str(X.dtype).endswith("float32") else "float64"
 
-    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
-        """X as a floating-point matrix, and y, as scikit-learn checks them."""
+    def _validate(self, X: Any, y: Any, *, reset: bool, dtype: str = "") -> tuple[Any, Any]:
+        """X as a floating-point matrix, of `dtype` if it is on a device, and y, as scikit-learn
+        checks them."""
         if is_on_device(X):
-            rows = self._validate_on_device(X, reset=reset)
+            rows = self._validate_on_device(X, reset=reset, dtype=dtype)
             y = y if is_foreign(y) else np.asarray(y)
             if y.ndim == 0 or y.shape[0] != X.shape[0]:
                 raise ValueError(
@@ -211,7 +213,8 @@ class BaseMLP(BaseEstimator):
         )
         return X, y
 
-    def _validate_on_device(self, X: Array, *, reset: bool) -> Array:
+    def _validate_on_device(self, X: Array, *, reset: bool, dtype: str = "") -> Array:
+        """X of `dtype`, by default its own in a first fit, and that of the parameters later."""
         backend = choose_backend(X, self.backend, self.device)
         name = type(self).__name__
         if X.ndim != 2:
@@ -232,7 +235,8 @@ class BaseMLP(BaseEstimator):
             xp, rows = backend.xp, adopted(X, backend)
             if not xp.isdtype(rows.dtype, ("real floating", "integral", "bool")):
                 raise ValueError(f"elements of type {rows.dtype}: {name} takes real numbers")
-            dtype = self._dtype(rows) if reset else str(self._learned.parameters.dtype)
+            if not dtype:
+                dtype = self._dtype(rows) if reset else str(self._learned.parameters.dtype)
             rows = xp.astype(rows, getattr(xp, dtype), copy=False)
             if not bool(xp.all(xp.isfinite(rows))):
                 raise ValueError(f"Input X contains NaN or infinity. {name} does not accept these.")
@@ -391,13 +395,14 @@ class BaseMLP(BaseEstimator):
             (rows(X, held), rows(y, held), rows(weights, held)),
         )
 
-    def _validated_eval_set(self, eval_set: Any) -> tuple[Any, Any, None]:
+    def _validated_eval_set(self, eval_set: Any, dtype: str) -> tuple[Any, Any, None]:
+        """Rows, of the dtype of the parameters if they are on a device, and encoded targets."""
         try:
             X, y = eval_set
         except (TypeError, ValueError):
             raise ValueError("eval_set: give a pair, (X, y)") from None
-        X, y = self._validate(on_host(X), on_host(y), reset=False)
-        return X, self._encode_known(to_host(y)), None
+        X, y = self._validate(on_host(X), to_host(y), reset=False, dtype=dtype)
+        return X, self._encode_known(y), None
 
     def _fit_lbfgs(
         self, asked: Plan, split: Split, weights: np.ndarray | None, backend: Backend

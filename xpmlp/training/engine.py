@@ -100,9 +100,10 @@ class Engine:
             self.how = f"step by step: {self.backend.name} has nothing to compile with"
             return
         try:
+            proof = self._proof(state, data, min(PROOF, steps)) if self.backend.proves else None
             runner = self.backend.compile(self._make_step, state, data, precision=self.precision)
-            if self.backend.proves:
-                self._prove(runner, state, data, min(PROOF, steps))
+            if proof is not None:
+                self._prove(runner, proof)
         except Exception as error:  # a compiler may fail in any way it likes
             if is_lost(error) or is_out_of_memory(error):
                 raise
@@ -142,12 +143,19 @@ class Engine:
         copies = [self.backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
         return rebuild(state, iter(copies))
 
-    def _prove(self, runner: Runner, state: Any, data: Any, steps: int) -> None:
+    def _proof(self, state: Any, data: Any, steps: int) -> tuple[Any, ...]:
+        """A state, data and a number of steps, and what the eager steps make of them.
+
+        They run before anything is compiled, and their memory is given back.
+        """
         state, data = self._probe(state, data)
+        expected = self.run_eagerly(self._copy(state), data, steps)
+        self._eager = None
+        return state, data, steps, *expected
+
+    def _prove(self, runner: Runner, proof: tuple[Any, ...]) -> None:
+        state, data, steps, expected, metrics = proof
         found, found_metrics = runner(self._copy(state), data, steps)
-        # Copied, since the runner's arrays may be its own.
-        found = self._copy(found)
-        expected, metrics = self.run_eagerly(self._copy(state), data, steps)
         if difference := self._difference(found_metrics, metrics):
             raise NotCompiled(f"its {difference} from the steps run one by one")
         differing, same = [], set()

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,6 +15,13 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.step import inputs, score
 from xpmlp.typing import Array, Namespace
+
+EVALUATED_UNIT_BYTES = 32
+"""What evaluating takes of memory for each row and unit, at most: rows as they come and in the
+parameters' type, Z and A."""
+
+UNASKED_BYTES = 2**24
+"""Bytes that are taken without asking whether they are free, which costs more than one row."""
 
 
 class Evaluation(NamedTuple):
@@ -62,7 +70,7 @@ def evaluate(
             backend.asarray(np.arange(model.layer_sizes[-1])),
             backend.asarray(inverse(variance(targets, backend=backend)).astype(dtype)),
         )
-        for rows in _blocks(count, backend):
+        for rows in _blocks(model, parameters, count, backend):
             X, labels = (rows_of(part, rows, backend=backend) for part in (split.X, targets))
             found = measure(fixed, (X, labels))
             J, hits, *agreed = (backend.to_numpy(array) for array in found)
@@ -133,11 +141,12 @@ def _predicted(model: MLP, parameters: Array, X: Array, backend: Backend) -> Ite
     probabilities = _function(_prediction, model, None, backend)
     fixed = (_on_device(parameters, backend),)
     count = X.shape[0]
-    if count <= backend.rows_at_once:
+    blocks = list(_blocks(model, parameters, count, backend))
+    if len(blocks) < 2:
         yield from probabilities(fixed, (rows_of(X, slice(count), backend=backend),))
         return
     with _threads(model, backend, count):
-        for rows in _blocks(count, backend):
+        for rows in blocks:
             yield from probabilities(fixed, (rows_of(X, rows, backend=backend),))
 
 
@@ -210,6 +219,11 @@ def _on_device(parameters: Array, backend: Backend) -> Array:
     return parameters
 
 
-def _blocks(count: int, backend: Backend) -> Iterator[slice]:
-    for start in range(0, count, backend.rows_at_once):
-        yield slice(start, start + backend.rows_at_once)
+def _blocks(model: MLP, parameters: Array, count: int, backend: Backend) -> Iterator[slice]:
+    """Rows to compute together: fewer than is best where a device has no room for them."""
+    at_once = backend.rows_at_once
+    row = EVALUATED_UNIT_BYTES * sum(model.layer_sizes) * math.prod(parameters.shape[:-1])
+    if min(count, at_once) * row > UNASKED_BYTES and (free := backend.free_memory()) is not None:
+        at_once = max(1, min(at_once, free // row))
+    for start in range(0, count, at_once):
+        yield slice(start, start + at_once)

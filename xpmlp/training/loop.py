@@ -89,10 +89,14 @@ class Observer:
 
 
 BYTES_OF_A_UNIT = 16
-"""What a step needs of memory, about, for each row of a batch and unit: A, Z, dA and dZ."""
+"""What a step needs of memory, about, for each row of a part of a batch and unit behind the inputs,
+which are taken whole: A, Z, dA and dZ."""
+
+WORTHWHILE = 2 * 2**20
+"""Bytes that halving a batch must save to be tried: less than a GPU hands out at a time."""
 
 BLOCKS = 8
-"""How many parts the rows come in, about, where memory was too short for all."""
+"""Into how many parts rows, or free memory if it is smaller, are split where memory is short."""
 
 
 class _NoNumber(Exception):
@@ -376,14 +380,17 @@ class Training:
 
     def feed(self) -> Feed:
         """Where the steps of this run get their rows from."""
-        less = {"limit": self.split.X.nbytes // BLOCKS} if self.in_blocks else {}
+        limit = None
+        if self.in_blocks:
+            size, free = self.split.X.nbytes, self.backend.free_memory()
+            limit = (size if free is None else min(size, free)) // BLOCKS
         return feed(
             self.split,
             batch_size=self.batch_size,
             fixed=self.fixed,
             backend=self.backend,
             has_orders=self.rows is not None,
-            **less,
+            limit=limit,
         )
 
     def epoch_inputs(self) -> Epoch:
@@ -496,12 +503,17 @@ class Training:
         return False
 
     def _takes_less_memory(self) -> bool:
-        """Take rows in blocks, or batches in twice as many parts; False where neither is left."""
-        X, units = self.split.X, self.correct.size * sum(self.model.layer_sizes)
+        """Take rows in blocks, or batches in twice as many parts; False where neither helps."""
+        X, units = self.split.X, self.correct.size * sum(self.model.layer_sizes[1:])
+        batch = self.batch_size * units * BYTES_OF_A_UNIT
         is_sent = isinstance(X, np.ndarray) and self.backend.device_name != "cpu"
         can_stream = is_sent and self.rows is None and not self.in_blocks
-        can_split = self.parts < self.batch_size and self.model.normalization != "batch"
-        if can_stream and (X.nbytes > self.batch_size * units * BYTES_OF_A_UNIT or not can_split):
+        can_split = (
+            self.parts < self.batch_size
+            and self.model.normalization != "batch"
+            and batch / (2 * self.parts) >= WORTHWHILE
+        )
+        if can_stream and (X.nbytes > batch or not can_split):
             self.in_blocks = True
         elif can_split:
             self.parts = min(2 * self.parts, self.batch_size)

@@ -229,7 +229,8 @@ def forward_backward(
         return learn(X=X, Y=Y, weights=weights, mode=mode)
     count = X.shape[-2]
     bounds = [part * count // parts for part in range(parts + 1)]
-    found: list[BatchGradients] = []
+    total: BatchGradients | None = None
+    L: list[Array] = []  # alone: gradients of all parts would take more than halving saves
     for start, stop in itertools.pairwise(bounds):
         rows = slice(start, stop)
         one = learn(
@@ -240,10 +241,12 @@ def forward_backward(
         )
         share = (stop - start) / count
         J, gradients = one.J * share, one.gradients * share
-        if found:
-            J, gradients = found[-1].J + J, found[-1].gradients + gradients
-        found.append(one._replace(J=J, gradients=gradients))
-    return found[-1]._replace(L=xp.concat([one.L for one in found], axis=-2))
+        if total is not None:
+            J, gradients = total.J + J, total.gradients + gradients
+        total = one._replace(J=J, gradients=gradients)
+        L.append(one.L)
+    assert total is not None  # for the type checker # nosec B101
+    return total._replace(L=xp.concat(L, axis=-2))
 
 
 def inputs(rows: Array, *, dtype: Any, xp: Namespace) -> Array:

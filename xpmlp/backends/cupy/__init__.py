@@ -92,6 +92,8 @@ class CuPyBackend(Backend):
 
         program = with_precision(record(make_step, state, data), precision)
         with self.activate():
+            # A graph has a pool of its own, which cannot use what CuPy's keeps.
+            self.xp.get_default_memory_pool().free_all_blocks()
             captured = CapturedProgram(schedule(program), precision=precision)
             captured.prepare(state, data)
         return captured.run

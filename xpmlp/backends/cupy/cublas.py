@@ -12,6 +12,7 @@ import importlib
 import itertools
 import re
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -174,31 +175,24 @@ class CublasError(RuntimeError):
 
 
 class Cublas:
-    """A handle of cuBLAS with a workspace, which multiplies on one stream at a time.
+    """A handle of cuBLAS that multiplies on one stream, with a workspace of its own there.
 
-    `workspace` is an array of bytes on the device; it must not serve two streams at once.
+    Made on the stream, which is current then: the workspace is memory of CuPy's for that stream.
     """
 
-    def __init__(self, workspace: Any, library: Any = None) -> None:
+    def __init__(self, stream: Any, cupy: Any, library: Any = None) -> None:
         self._library = library or load_cublas()
-        self._workspace = workspace
-        self._stream: int | None = None
+        self._stream = stream  # kept alive: no other stream gets its pointer
+        self._workspace = workspace = cupy.empty(WORKSPACE, np.uint8)
         handle = ctypes.c_void_p()
         self._call("cublasCreate_v2", ctypes.byref(handle))
         self._handle = handle
         # Not at the interpreter's end, when CUDA may be gone already and frees everything itself.
         weakref.finalize(self, self._library.cublasDestroy_v2, handle).atexit = False
         self._call("cublasSetMathMode", handle, 0)  # CUBLAS_DEFAULT_MATH
-
-    def use(self, stream: int) -> None:
-        """Multiply on this stream (a cudaStream_t) from now on."""
-        if stream == self._stream:
-            return
-        self._call("cublasSetStream_v2", self._handle, stream)
+        self._call("cublasSetStream_v2", handle, stream.ptr)
         # After the stream: setting a stream puts the workspace back to cuBLAS's own.
-        workspace = self._workspace
-        self._call("cublasSetWorkspace_v2", self._handle, workspace.data.ptr, workspace.nbytes)
-        self._stream = stream
+        self._call("cublasSetWorkspace_v2", handle, workspace.data.ptr, workspace.nbytes)
 
     def multiply(self, gemm: Gemm, A: int, B: int, C: int, arithmetic: Arithmetic) -> None:
         """Queue a product of the matrices at these addresses."""
@@ -231,6 +225,20 @@ class Cublas:
 def _scalars(kind: type[ctypes.c_float] | type[ctypes.c_double]) -> tuple[Any, Any]:
     """alpha = 1 and beta = 0, in the host's memory."""
     return ctypes.byref(kind(1)), ctypes.byref(kind(0))
+
+
+_shared: weakref.WeakValueDictionary[tuple[int, ...], Cublas] = weakref.WeakValueDictionary()
+
+
+def shared_cublas(stream: Any, cupy: Any) -> Cublas:
+    """Return the handle that eager products on this stream, the current one, share.
+
+    Each thread has its own, since one pointer may stand for the default stream of each.
+    """
+    key = (cupy.cuda.Device().id, stream.ptr, threading.get_ident())
+    if (found := _shared.get(key)) is None:
+        found = _shared[key] = Cublas(stream, cupy)
+    return found
 
 
 _INT, _LONG, _POINTER, _SIZE = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p, ctypes.c_size_t
@@ -303,11 +311,11 @@ class EagerNamespace:
     of a compiled one.
     """
 
-    def __init__(self, xp: Any, cupy: Any, *, precision: str, library: Any = None) -> None:
+    def __init__(self, xp: Any, cupy: Any, *, precision: str) -> None:
         self._xp = xp
         self._cupy = cupy
         self._precision = precision
-        self._cublas = Cublas(cupy.empty(WORKSPACE, np.uint8), library)
+        self._handles: dict[int, Cublas] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._xp, name)
@@ -315,7 +323,8 @@ class EagerNamespace:
     def matmul(self, A: Any, B: Any, /) -> Any:
         """The product of matrices, or stacks of them, of floating-point numbers of one type."""
         result_dtype = A.dtype.name
-        if A.dtype != B.dtype or result_dtype not in ("float32", "float64"):
+        is_ours = A.dtype == B.dtype and result_dtype in ("float32", "float64")
+        if not (is_ours and A.size and B.size):  # cuBLAS takes no matrix without elements
             return self._xp.matmul(A, B)
         dtype = result_dtype
         if dtype == "float32" and self._precision in ("tf32", "float16"):
@@ -330,10 +339,12 @@ class EagerNamespace:
             A, B = self._cupy.ascontiguousarray(A), self._cupy.ascontiguousarray(B)
             calls = gemms(place_of(A, 0), place_of(B, 1), place_of(C, 2))
         arrays = (A, B, C)
-        self._cublas.use(self._cupy.cuda.get_current_stream().ptr)
+        stream = self._cupy.cuda.get_current_stream()
+        if (handle := self._handles.get(stream.ptr)) is None:
+            handle = self._handles[stream.ptr] = shared_cublas(stream, self._cupy)
         for gemm in calls:
             a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-            self._cublas.multiply(gemm, a, b, c, arithmetic(dtype, result_dtype))
+            handle.multiply(gemm, a, b, c, arithmetic(dtype, result_dtype))
         return C
 
 

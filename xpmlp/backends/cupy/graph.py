@@ -9,13 +9,14 @@ import ctypes
 import functools
 import gc
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from xpmlp.backends.base import StepMetrics
-from xpmlp.backends.cupy.cublas import WORKSPACE, Cublas, address, arithmetic, gemms
+from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms
 from xpmlp.backends.cupy.diagnosis import load_driver
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.program import Value, leaves, rebuild
@@ -27,8 +28,12 @@ UNROLL = 32
 """Steps in the longest graph; what is left of a run goes in graphs of 16, 8, 4, 2 and 1."""
 
 BOUND = 64 * 2**20
-"""Bytes from which data is read where it lies; smaller data is copied whenever it is another
+"""Bytes from which data is always read where it lies; smaller data is copied whenever it is another
 array, which takes a GPU microseconds, and so needs no graph of its own."""
+
+SMALL = 2**20
+"""Bytes from which data is read where it lies until another array takes its place: rows that stay
+on the device for the whole run need no second copy there."""
 
 BINDINGS = 4
 """How many sets of large data keep their graphs; streamed data goes round in two."""
@@ -72,9 +77,8 @@ class CapturedProgram:
                 for buffer in layout.buffers
             ]
             self._slots = {buffer: self._new_slots(buffer) for buffer in self._slotted()}
-            self._cublas = Cublas(cupy.empty(WORKSPACE, np.uint8))
-        self._cublas.use(self._stream.ptr)
-        self._kernels = self._compile()
+            self._cublas = Cublas(self._stream, cupy)
+            self._kernels = self._compile()
         self._products = {
             node: (gemms(node.A, node.B, node.C), _arithmetic(node, precision))
             for node in schedule.nodes
@@ -83,8 +87,14 @@ class CapturedProgram:
         self._state = [self._at(layout.places[value]) for value in program.state]
         self._series = [self._metric_series(value) for value in program.metrics]
         self._data: list[Array] = [None] * len(program.data)
+        self._copied = set[int]()
         self._bindings: dict[tuple[int, ...], tuple[list[Array], dict[int, Any]]] = {}
         self._graphs: dict[int, Any] = {}
+        # Not at the interpreter's end, when CUDA may be gone already and frees everything itself.
+        release = weakref.finalize(
+            self, _release, self._device, self._stream, self._bindings, self._kernels
+        )
+        release.atexit = False
 
     def prepare(self, state: Any, data: Any) -> None:
         """Run a step on copies and capture a graph, so that what can fail fails now.
@@ -232,7 +242,7 @@ class CapturedProgram:
             ours[...] = leaf
 
     def _bind(self, data: Any) -> None:
-        """Copy small data in and read large data where it lies, if it is not what it was."""
+        """Copy small data in and read other data where it lies, if it is not what it was."""
         given = leaves(data)
         program, layout = self.schedule.program, self.schedule.layout
         _check("data", given, program.data)
@@ -240,11 +250,14 @@ class CapturedProgram:
             if leaf is self._data[index]:
                 continue
             number = layout.places[value].buffer
-            if leaf.nbytes >= BOUND:
+            is_first = self._data[index] is None
+            if leaf.nbytes >= BOUND or (is_first and leaf.nbytes >= SMALL):
                 self._buffers[number] = self._cupy.ascontiguousarray(leaf).reshape(-1)
             else:
-                if self._data[index] is None:
+                if number not in self._copied:
+                    self._bindings.clear()  # no graph reads it there
                     self._buffers[number] = self._cupy.empty(leaf.size, leaf.dtype)
+                    self._copied.add(number)
                 self._buffers[number].reshape(leaf.shape)[...] = leaf
             self._data[index] = leaf
         numbers = [layout.places[value].buffer for value in program.data]
@@ -262,7 +275,11 @@ class CapturedProgram:
         names = {node.kernel for node in self.schedule.nodes if isinstance(node, Launch)}
         if not names:
             return {}
-        module = self._cupy.RawModule(code=self.schedule.source, options=("-std=c++17",))
+        # What RawModule calls, with the same cache on disk. CuPy memoizes RawModule: each module
+        # would stay loaded for good, and a long sweep would fill the GPU.
+        module = self._cupy._core.core.compile_with_cache(
+            self.schedule.source, ("-std=c++17",), prepend_cupy_headers=False
+        )
         return {name: module.get_function(name) for name in names}
 
     def _step(self, slot: int) -> None:
@@ -307,6 +324,15 @@ class CapturedProgram:
             if was_enabled:
                 gc.enable()
         return graph
+
+
+def _release(device: Any, stream: Any, bindings: dict[Any, Any], kernels: dict[str, Any]) -> None:
+    """Destroy a program's graphs and unload its kernels, once they have run."""
+    with contextlib.suppress(Exception), device:  # a GPU may be lost
+        stream.synchronize()
+        for _, graphs in bindings.values():
+            graphs.clear()
+        kernels.clear()
 
 
 def _arithmetic(node: Any, precision: str) -> Any:
