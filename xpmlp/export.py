@@ -5,24 +5,14 @@ and predictions come out. It needs opset 17 (2022: ONNX 1.12, onnxruntime 1.12, 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import xpmlp
-from xpmlp.algebra.activations import (
-    GELU_TANH_CUBIC,
-    GELU_TANH_SLOPE,
-    LEAKY_SLOPE,
-    SCALED_TANH_LIMIT,
-    SCALED_TANH_SLOPE,
-    SELU_LIMIT,
-    SELU_SCALE,
-)
-from xpmlp.algebra.normalization import EPSILON
+from xpmlp.algebra.formulas import Expression, Node
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
@@ -42,54 +32,6 @@ besides."""
 FLOAT32 = np.finfo(np.float32)
 
 INPUT = "input"
-
-
-class Node(NamedTuple):
-    """An operation by its ONNX name, and what it is applied to."""
-
-    name: str
-    operands: tuple["Formula", ...]
-    attributes: Mapping[str, Any] = MappingProxyType({})
-
-
-Formula = Node | float | str
-"""What stands for A in the table below: Z itself, a number, or an operation on such."""
-
-
-def _node(name: str, *operands: Formula, **attributes: Any) -> Node:
-    return Node(name, operands, attributes)
-
-
-Z = "Z"
-
-# Runtimes that take log(1 + exp(Z)) literally overflow for large Z, so theirs is that of -|Z|.
-SOFTPLUS = _node("Add", _node("Relu", Z), _node("Softplus", _node("Neg", _node("Abs", Z))))
-
-_GELU_TANH_U2 = _node(
-    "Mul", Z, _node("Add", _node("Mul", _node("Mul", Z, Z), GELU_TANH_CUBIC), GELU_TANH_SLOPE)
-)
-
-ACTIVATION_NODES: dict[str, Formula] = {
-    "identity": Z,
-    "sigmoid": _node("Sigmoid", Z),
-    "tanh": _node("Tanh", Z),
-    "scaled_tanh": _node(
-        "Mul", _node("Tanh", _node("Mul", Z, SCALED_TANH_SLOPE)), SCALED_TANH_LIMIT
-    ),
-    "relu": _node("Relu", Z),
-    "leaky_relu": _node("LeakyRelu", Z, alpha=LEAKY_SLOPE),
-    "selu": _node("Selu", Z, alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
-    "gelu": _node(
-        "Mul",
-        _node("Mul", Z, 0.5),
-        _node("Add", _node("Erf", _node("Mul", Z, math.sqrt(0.5))), 1.0),
-    ),
-    "gelu_tanh": _node("Mul", Z, _node("Sigmoid", _GELU_TANH_U2)),
-    "silu": _node("Mul", Z, _node("Sigmoid", Z)),
-    "mish": _node("Mul", Z, _node("Tanh", SOFTPLUS)),
-    "softplus": SOFTPLUS,
-}
-"""Each activation of `xpmlp.algebra.ACTIVATIONS` as ONNX operations on Z."""
 
 
 class Exported(NamedTuple):
@@ -176,63 +118,35 @@ class _Graph:
 
     def build(self) -> Any:
         """The whole model."""
-        helper, types = self.onnx.helper, self.onnx.TensorProto
-        A = self._rows()
-        for number, (W, b) in enumerate(_folded(self.model, self.parameters), start=1):
-            Z = self._add("MatMul", A, self._weight(f"W{number}", W))
-            Z = self._add("Add", Z, self._weight(f"b{number}", b))
-            if number == len(self.model.layer_sizes) - 1:
-                return self._finished(Z, helper, types)
-            if self.model.normalization == "layer":
-                Z = self._layer_norm(Z, number)
-            A_out = self._computed(ACTIVATION_NODES[self.model.hidden], Z)
-            A = self._add("Add", A_out, A) if self.model.is_residual(number) else A_out
-        raise AssertionError("a network has a last layer")
+        p = self.model.unflatten(self.parameters, xp=np)
+        L = self.model.chain.onnx(p, self._rows(), self)
+        return self._finished(L, self.onnx.helper, self.onnx.TensorProto)
 
     def _rows(self) -> str:
         """Stored rows as the network takes them."""
         rows = INPUT
         if self.takes_bytes:
-            rows = self._add("Cast", rows, to=self.onnx.TensorProto.FLOAT)
-            rows = self._add("Div", rows, self._constant(255.0))
-        return self._add("Flatten", rows, axis=1) if len(self.image_shape) > 1 else rows
-
-    def _computed(self, formula: Formula, Z: str) -> str:
-        """The result of a formula in Z."""
-        if isinstance(formula, Node):
-            operands = [self._computed(one, Z) for one in formula.operands]
-            return self._add(formula.name, *operands, **formula.attributes)
-        return self._constant(formula) if isinstance(formula, float) else Z
-
-    def _layer_norm(self, Z: str, number: int) -> str:
-        parts = self.model.unflatten(self.parameters, xp=np)
-        gamma, beta = (
-            self._weight(f"{name}{number}", parts[f"{name}{number}"][..., None, :])
-            for name in ("gamma", "beta")
-        )
-        centred = self._add("Sub", Z, self._add("ReduceMean", Z, axes=[-1], keepdims=1))
-        squares = self._add("Mul", centred, centred)
-        variance = self._add("ReduceMean", squares, axes=[-1], keepdims=1)
-        deviation = self._add("Sqrt", self._add("Add", variance, self._constant(EPSILON)))
-        return self._add("Add", self._add("Mul", self._add("Div", centred, deviation), gamma), beta)
+            rows = self.add("Cast", rows, to=self.onnx.TensorProto.FLOAT)
+            rows = self.add("Div", rows, self.constant(255.0))
+        return self.add("Flatten", rows, axis=1) if len(self.image_shape) > 1 else rows
 
     def _finished(self, L: str, helper: Any, types: Any) -> Any:
         """The model, once the last layer has given L."""
         model, K = self.model, self.model.layer_sizes[-1]
         last = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exp": "Exp", "identity": "Identity"}
         attributes: dict[str, Any] = {"axis": -1} if model.output == "softmax" else {}
-        Y_hat = self._add(last[model.output], L, **attributes)
+        Y_hat = self.add(last[model.output], L, **attributes)
         name = "predictions" if model.predicts_numbers else "probabilities"
         if self.parameters.ndim == 2:
-            self._add("ReduceMean", Y_hat, axes=[0], keepdims=0, result=name)
+            self.add("ReduceMean", Y_hat, axes=[0], keepdims=0, result=name)
         else:
-            self._add("Identity", Y_hat, result=name)
+            self.add("Identity", Y_hat, result=name)
         outputs = [helper.make_tensor_value_info(name, types.FLOAT, ["N", K])]
         if model.output == "softmax":
-            likeliest = self._add("ArgMax", name, axis=-1, keepdims=1)
+            likeliest = self.add("ArgMax", name, axis=-1, keepdims=1)
             # Of no rows onnxruntime 1.20 gives (0, K) here: as many numbers, but another shape.
             self.weights["flat"] = self.onnx.numpy_helper.from_array(np.array([-1]), "flat")
-            self._add("Reshape", likeliest, "flat", result="label")
+            self.add("Reshape", likeliest, "flat", result="label")
             outputs.append(helper.make_tensor_value_info("label", types.INT64, ["N"]))
         graph = helper.make_graph(
             self.nodes,
@@ -260,37 +174,29 @@ class _Graph:
         helper.set_model_props(made, {"input": scaled, "members": members})
         return made
 
-    def _add(self, name: str, *operands: str, result: str = "", **attributes: Any) -> str:
+    def add(self, name: str, *operands: str, result: str = "", **attributes: Any) -> str:
+        """An operation, by the name of its result."""
         result = result or f"{name}_{len(self.nodes) + 1}"
         node = self.onnx.helper.make_node(name, list(operands), [result], **attributes)
         self.nodes.append(node)
         return result
 
-    def _weight(self, name: str, values: np.ndarray) -> str:
+    def weight(self, name: str, values: np.ndarray) -> str:
+        """An array of numbers, by its name."""
         array = np.ascontiguousarray(values, np.float32)
         self.weights[name] = self.onnx.numpy_helper.from_array(array, name)
         return name
 
-    def _constant(self, value: float) -> str:
-        return self._weight(f"{value:.9g}", np.asarray(value))
+    def constant(self, value: float) -> str:
+        """A number, by its name."""
+        return self.weight(f"{value:.9g}", np.asarray(value))
 
-
-def _folded(model: MLP, parameters: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """W and b of each layer, (l_in, l_out) and (l_out,), or (E, l_in, l_out) and (E, 1, l_out).
-
-    Batch normalisation multiplies and adds after training, so its numbers go into them:
-    (γ/σ) (A W + b) + (β - μ γ/σ). In float64, for it is rounded once more.
-    """
-    parts = model.unflatten(parameters, xp=np)
-    for number, (W, b) in enumerate(model.layers(parameters, xp=np), start=1):
-        if f"mean{number}" in parts:
-            gamma, beta, mean, variance = (
-                parts[f"{name}{number}"].astype(np.float64)
-                for name in ("gamma", "beta", "mean", "variance")
-            )
-            slope = gamma / np.sqrt(variance + EPSILON)
-            W, b = W * slope[..., None, :], (b - mean) * slope + beta
-        yield W, b[:, None, :] if parameters.ndim == 2 else b
+    def expression(self, formula: Expression, Z: str) -> str:
+        """The result of a formula in Z."""
+        if isinstance(formula, Node):
+            operands = [self.expression(one, Z) for one in formula.operands]
+            return self.add(formula.name, *operands, **formula.attributes)
+        return self.constant(formula) if isinstance(formula, float) else Z
 
 
 def _check_parameters(model: MLP, parameters: Any, path: Path | str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from xpmlp import MLP, Descent, DeviceLost, Objective, Observer, Split, Training, select_backend
 from xpmlp.backends.failures import is_lost, is_out_of_memory
+from xpmlp.network import TRAINING
 from xpmlp.optimizers import adam
 from xpmlp.training import evaluate, evaluation, loop, predict
 from xpmlp.training.feeding import Resident
@@ -158,7 +159,7 @@ def test_gradients_of_parts_are_not_kept() -> None:
     for parts in (2, 32):
         tracemalloc.start()
         forward_backward(
-            model, parameters, X, Y, parts=parts, weights=None, noise=None, xp=np,
+            model, parameters, X, Y, parts=parts, weights=None, mode=TRAINING, xp=np,
             objective=Objective(),
         )  # fmt: skip
         peaks.append(tracemalloc.get_traced_memory()[1])

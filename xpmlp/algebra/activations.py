@@ -11,6 +11,7 @@ import math
 from typing import Literal, NamedTuple, Protocol
 
 from xpmlp.algebra.erf import normal
+from xpmlp.algebra.formulas import Expression, Formulas, node
 from xpmlp.typing import Array, Namespace
 
 
@@ -27,10 +28,16 @@ class Backward(Protocol):
 
 
 class Activation(NamedTuple):
-    """An activation, its Jacobian, and which array `backward` is to be given beside dA."""
+    """An activation: all that the package knows of it.
+
+    `keeps` says which array `backward` needs beside dA; `formulas` are those of the docstrings, as
+    they are shown; `onnx` is A as operations of ONNX on Z.
+    """
 
     forward: Forward
     backward: Backward
+    formulas: Formulas
+    onnx: Expression
     keeps: Literal["A", "Z"] = "A"
 
 
@@ -252,18 +259,112 @@ def _largest_exponent(Z: Array, *, xp: Namespace) -> float:
     return -math.log(xp.finfo(Z.dtype).smallest_normal)
 
 
+# Runtimes that take log(1 + exp(Z)) literally overflow for large Z, so theirs is that of -|Z|.
+_SOFTPLUS = node("Add", node("Relu", "Z"), node("Softplus", node("Neg", node("Abs", "Z"))))
+_GELU_TANH_2U = node(
+    "Mul", "Z", node("Add", node("Mul", node("Mul", "Z", "Z"), GELU_TANH_CUBIC), GELU_TANH_SLOPE)
+)
+
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(identity, identity_backward),
-    "sigmoid": Activation(sigmoid, sigmoid_backward),
-    "tanh": Activation(tanh, tanh_backward),
-    "scaled_tanh": Activation(scaled_tanh, scaled_tanh_backward),
-    "relu": Activation(relu, relu_backward),
-    "leaky_relu": Activation(leaky_relu, leaky_relu_backward),
-    "selu": Activation(selu, selu_backward),
-    "gelu": Activation(gelu, gelu_backward, keeps="Z"),
-    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_backward, keeps="Z"),
-    "silu": Activation(silu, silu_backward, keeps="Z"),
-    "mish": Activation(mish, mish_backward, keeps="Z"),
-    "softplus": Activation(softplus, softplus_backward),
+    "identity": Activation(
+        identity,
+        identity_backward,
+        Formulas(("A = Z",), ("dZ = dA",)),
+        "Z",
+    ),
+    "sigmoid": Activation(
+        sigmoid,
+        sigmoid_backward,
+        Formulas(("A = 1 / (1 + exp(-Z))",), ("dZ = dA * A * (1 - A)",)),
+        node("Sigmoid", "Z"),
+    ),
+    "tanh": Activation(
+        tanh,
+        tanh_backward,
+        Formulas(("A = tanh(Z)",), ("dZ = dA * (1 - A²)",)),
+        node("Tanh", "Z"),
+    ),
+    "scaled_tanh": Activation(
+        scaled_tanh,
+        scaled_tanh_backward,
+        Formulas(
+            ("A = 1.7159 tanh(2/3 Z)",), ("dZ = dA * (2/3)/1.7159 * (1.7159 - A)(1.7159 + A)",)
+        ),
+        node("Mul", node("Tanh", node("Mul", "Z", SCALED_TANH_SLOPE)), SCALED_TANH_LIMIT),
+    ),
+    "relu": Activation(
+        relu,
+        relu_backward,
+        Formulas(("A = max(Z, 0)",), ("dZ = dA where A > 0, else 0",)),
+        node("Relu", "Z"),
+    ),
+    "leaky_relu": Activation(
+        leaky_relu,
+        leaky_relu_backward,
+        Formulas(("A = max(Z, 0.01 Z)",), ("dZ = dA where A > 0, else 0.01 dA",)),
+        node("LeakyRelu", "Z", alpha=LEAKY_SLOPE),
+    ),
+    "selu": Activation(
+        selu,
+        selu_backward,
+        Formulas(
+            ("A = λ Z where Z > 0, else λα (exp(Z) - 1)",),
+            ("dZ = λ dA where A > 0, else dA * (A + λα)",),
+        ),
+        node("Selu", "Z", alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
+    ),
+    "gelu": Activation(
+        gelu,
+        gelu_backward,
+        Formulas(("A = Z Φ(Z)",), ("dZ = dA * (Φ(Z) + Z φ(Z))",)),
+        node(
+            "Mul",
+            node("Mul", "Z", 0.5),
+            node("Add", node("Erf", node("Mul", "Z", math.sqrt(0.5))), 1.0),
+        ),
+        keeps="Z",
+    ),
+    "gelu_tanh": Activation(
+        gelu_tanh,
+        gelu_tanh_backward,
+        Formulas(
+            ("A = Z (1 + tanh(U)) / 2", "U = sqrt(2/π) (Z + 0.044715 Z³)"),
+            (
+                "dZ = dA * S (1 + Z (1 - S) 2 dU/dZ)",
+                "S = 1 / (1 + E)",
+                "E = exp(-2U)",
+                "2 dU/dZ = 2 sqrt(2/π) (1 + 3 * 0.044715 Z²)",
+                "U = sqrt(2/π) (Z + 0.044715 Z³)",
+            ),
+        ),
+        node("Mul", "Z", node("Sigmoid", _GELU_TANH_2U)),
+        keeps="Z",
+    ),
+    "silu": Activation(
+        silu,
+        silu_backward,
+        Formulas(
+            ("A = Z / (1 + exp(-Z))",),
+            ("dZ = dA * S (1 + Z (1 - S))", "S = 1 / (1 + E)", "E = exp(-Z)"),
+        ),
+        node("Mul", "Z", node("Sigmoid", "Z")),
+        keeps="Z",
+    ),
+    "mish": Activation(
+        mish,
+        mish_backward,
+        Formulas(
+            ("A = Z tanh(softplus(Z))",),
+            ("dZ = dA * (n + 4 Z (n - E) / (n + 2)) / (n + 2)", "n = E² + 2E", "E = exp(Z)"),
+        ),
+        node("Mul", "Z", node("Tanh", _SOFTPLUS)),
+        keeps="Z",
+    ),
+    "softplus": Activation(
+        softplus,
+        softplus_backward,
+        Formulas(("A = log(1 + exp(Z))",), ("dZ = dA * (1 - exp(-A))",)),
+        _SOFTPLUS,
+    ),
 }
 """The activations by name, as recipes and `MLP(hidden=...)` give them."""

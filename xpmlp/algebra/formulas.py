@@ -1,4 +1,4 @@
-"""The formulas of the algebra as text, word for word as its docstrings have them.
+"""The formulas of the algebra as text, word for word as its docstrings have them, and for ONNX.
 
 Whoever shows a formula (`xpmlp explain`) takes it from here; a test finds each in the docstring of
 its function, and another computes with them and compares the numbers with the functions'.
@@ -9,7 +9,9 @@ its function, and another computes with them and compares the numbers with the f
 The first equation of a tuple is the result, those after it say what stands in it.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Formulas(NamedTuple):
@@ -19,71 +21,27 @@ class Formulas(NamedTuple):
     backward: tuple[str, ...]
 
 
+class Node(NamedTuple):
+    """An operation by its ONNX name, and what it is applied to."""
+
+    name: str
+    operands: tuple["Expression", ...]
+    attributes: Mapping[str, Any] = MappingProxyType({})
+
+
+Expression = Node | float | str
+"""A formula in Z for ONNX: `"Z"` itself, a number, or an operation on such."""
+
+
+def node(name: str, *operands: Expression, **attributes: Any) -> Node:
+    """Return an operation of ONNX, applied."""
+    return Node(name, operands, attributes)
+
+
 DENSE = "Z = A W + b"
 DENSE_WEIGHTS = "dW = Aᵀ dZ"
 DENSE_BIASES = "db = sum over rows of dZ"
 DENSE_INPUTS = "dA = dZ Wᵀ"
-
-ACTIVATION_FORMULAS: dict[str, Formulas] = {
-    "identity": Formulas(("A = Z",), ("dZ = dA",)),
-    "sigmoid": Formulas(("A = 1 / (1 + exp(-Z))",), ("dZ = dA * A * (1 - A)",)),
-    "tanh": Formulas(("A = tanh(Z)",), ("dZ = dA * (1 - A²)",)),
-    "scaled_tanh": Formulas(
-        ("A = 1.7159 tanh(2/3 Z)",), ("dZ = dA * (2/3)/1.7159 * (1.7159 - A)(1.7159 + A)",)
-    ),
-    "relu": Formulas(("A = max(Z, 0)",), ("dZ = dA where A > 0, else 0",)),
-    "leaky_relu": Formulas(("A = max(Z, 0.01 Z)",), ("dZ = dA where A > 0, else 0.01 dA",)),
-    "selu": Formulas(
-        ("A = λ Z where Z > 0, else λα (exp(Z) - 1)",),
-        ("dZ = λ dA where A > 0, else dA * (A + λα)",),
-    ),
-    "gelu": Formulas(("A = Z Φ(Z)",), ("dZ = dA * (Φ(Z) + Z φ(Z))",)),
-    "gelu_tanh": Formulas(
-        ("A = Z (1 + tanh(U)) / 2", "U = sqrt(2/π) (Z + 0.044715 Z³)"),
-        (
-            "dZ = dA * S (1 + Z (1 - S) 2 dU/dZ)",
-            "S = 1 / (1 + E)",
-            "E = exp(-2U)",
-            "2 dU/dZ = 2 sqrt(2/π) (1 + 3 * 0.044715 Z²)",
-            "U = sqrt(2/π) (Z + 0.044715 Z³)",
-        ),
-    ),
-    "silu": Formulas(
-        ("A = Z / (1 + exp(-Z))",),
-        ("dZ = dA * S (1 + Z (1 - S))", "S = 1 / (1 + E)", "E = exp(-Z)"),
-    ),
-    "mish": Formulas(
-        ("A = Z tanh(softplus(Z))",),
-        ("dZ = dA * (n + 4 Z (n - E) / (n + 2)) / (n + 2)", "n = E² + 2E", "E = exp(Z)"),
-    ),
-    "softplus": Formulas(("A = log(1 + exp(Z))",), ("dZ = dA * (1 - exp(-A))",)),
-}
-"""By the names of `ACTIVATIONS`."""
-
-LOSS_FORMULAS: dict[str, tuple[Formulas, ...]] = {
-    "softmax_cross_entropy": (
-        Formulas(("Ŷ = softmax(L)",), ()),
-        Formulas(("J = -(1/N) sum(Y * log Ŷ)",), ("dL = -(1/N)(Y - Ŷ)",)),
-    ),
-    "sigmoid_cross_entropy": (
-        Formulas(("Ŷ = 1 / (1 + exp(-L))",), ()),
-        Formulas(("J = -(1/N) sum(Y * log Ŷ + (1 - Y) * log(1 - Ŷ))",), ("dL = (1/N)(Ŷ - Y)",)),
-    ),
-    "squared_error": (Formulas(("J = (1/N) sum(½ D²)", "D = L - Y"), ("dL = (1/N)(L - Y)",)),),
-    "huber": (
-        Formulas(("S = D held between -δ and δ", "D = L - Y"), ()),
-        Formulas(("J = (1/N) sum(S * (D - ½ S))",), ("dL = (1/N) S",)),
-    ),
-    "quantile": (
-        Formulas(("S = 1 - q where L >= Y, else -q",), ()),
-        Formulas(("J = (1/N) sum(S * (L - Y))",), ("dL = (1/N) S",)),
-    ),
-    "poisson": (
-        Formulas(("Ŷ = exp(L)",), ()),
-        Formulas(("J = (1/N) sum(Y * log(Y / Ŷ) - Y + Ŷ)",), ("dL = (1/N)(Ŷ - Y)",)),
-    ),
-}
-"""By the names of `LOSSES`, in the order in which they are computed."""
 
 NORMALIZED = "X̂ = (Z - μ) / sqrt(variance + ε)"
 SCALED = "Y = γ * X̂ + β"

@@ -14,6 +14,7 @@ clipped: softmax and sigmoid are computed together with their logarithms.
 
 from typing import Any, NamedTuple, Protocol
 
+from xpmlp.algebra.formulas import Formulas
 from xpmlp.typing import Array, Namespace
 
 
@@ -34,11 +35,16 @@ class Backward(Protocol):
 
 
 class Loss(NamedTuple):
-    """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid, identity, exp."""
+    """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid, identity, exp.
+
+    `formulas` are those of the docstrings in the order in which they are computed; a loss of one's
+    own may do without.
+    """
 
     forward: Forward
     backward: Backward
     output: str
+    formulas: tuple[Formulas, ...] = ()
 
 
 class CrossEntropy(NamedTuple):
@@ -268,12 +274,57 @@ def _of_the_mean(dL: Array, weights: Array | None) -> Array:
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(softmax_cross_entropy, softmax_cross_entropy_backward, "softmax"),
-    "sigmoid_cross_entropy": Loss(sigmoid_cross_entropy, sigmoid_cross_entropy_backward, "sigmoid"),
-    "squared_error": Loss(squared_error, squared_error_backward, "identity"),
-    "huber": Loss(huber, huber_backward, "identity"),
-    "quantile": Loss(quantile, quantile_backward, "identity"),
-    "poisson": Loss(poisson, poisson_backward, "exp"),
+    "softmax_cross_entropy": Loss(
+        softmax_cross_entropy,
+        softmax_cross_entropy_backward,
+        "softmax",
+        (
+            Formulas(("Ŷ = softmax(L)",), ()),
+            Formulas(("J = -(1/N) sum(Y * log Ŷ)",), ("dL = -(1/N)(Y - Ŷ)",)),
+        ),
+    ),
+    "sigmoid_cross_entropy": Loss(
+        sigmoid_cross_entropy,
+        sigmoid_cross_entropy_backward,
+        "sigmoid",
+        (
+            Formulas(("Ŷ = 1 / (1 + exp(-L))",), ()),
+            Formulas(("J = -(1/N) sum(Y * log Ŷ + (1 - Y) * log(1 - Ŷ))",), ("dL = (1/N)(Ŷ - Y)",)),
+        ),
+    ),
+    "squared_error": Loss(
+        squared_error,
+        squared_error_backward,
+        "identity",
+        (Formulas(("J = (1/N) sum(½ D²)", "D = L - Y"), ("dL = (1/N)(L - Y)",)),),
+    ),
+    "huber": Loss(
+        huber,
+        huber_backward,
+        "identity",
+        (
+            Formulas(("S = D held between -δ and δ", "D = L - Y"), ()),
+            Formulas(("J = (1/N) sum(S * (D - ½ S))",), ("dL = (1/N) S",)),
+        ),
+    ),
+    "quantile": Loss(
+        quantile,
+        quantile_backward,
+        "identity",
+        (
+            Formulas(("S = 1 - q where L >= Y, else -q",), ()),
+            Formulas(("J = (1/N) sum(S * (L - Y))",), ("dL = (1/N) S",)),
+        ),
+    ),
+    "poisson": Loss(
+        poisson,
+        poisson_backward,
+        "exp",
+        (
+            Formulas(("Ŷ = exp(L)",), ()),
+            Formulas(("J = (1/N) sum(Y * log(Y / Ŷ) - Y + Ŷ)",), ("dL = (1/N)(Ŷ - Y)",)),
+        ),
+    ),
 }
 """The losses by name, as recipes give them."""
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+
 from xpmlp.algebra import (
     ACTIVATIONS,
     batch_norm,
@@ -31,6 +33,8 @@ from xpmlp.algebra import (
     layer_norm_backward,
     unbiased,
 )
+from xpmlp.algebra.formulas import Expression
+from xpmlp.algebra.normalization import EPSILON
 from xpmlp.compiler.scopes import scope
 from xpmlp.errors import InputError
 from xpmlp.network.parameters import Part
@@ -96,6 +100,15 @@ class Mode:
 INFERENCE, TRAINING = Mode(), Mode(is_training=True)
 
 
+class Graph(Protocol):
+    """An ONNX graph in the making; arrays go by their names."""
+
+    def add(self, name: str, *operands: str, **attributes: Any) -> str: ...
+    def weight(self, name: str, values: np.ndarray) -> str: ...
+    def constant(self, value: float) -> str: ...
+    def expression(self, formula: Expression, Z: str) -> str: ...
+
+
 class Layer(Protocol):
     """What every layer has. `k` is the number of the dense layer that it belongs to."""
 
@@ -111,6 +124,7 @@ class Layer(Protocol):
     def backward(
         self, p: Parts, saved: Any, dA: Array, *, xp: Namespace
     ) -> tuple[Array | None, Gradients]: ...
+    def onnx(self, p: Parts, A: str, graph: Graph) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,11 @@ class Dense:
         if self.bias_cancels:
             db = xp.zeros_like(db)
         return dA, {f"W{self.k}": dW, f"b{self.k}": db}
+
+    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+        W, b = f"W{self.k}", f"b{self.k}"
+        Z = graph.add("MatMul", A, graph.weight(W, p[W]))
+        return graph.add("Add", Z, graph.weight(b, p[b][..., None, :]))
 
 
 class SavedNorm(NamedTuple):
@@ -217,6 +236,21 @@ class Normalize:
         dZ, dgamma, dbeta = backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
         return dZ, {f"gamma{self.k}": dgamma, f"beta{self.k}": dbeta}
 
+    def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
+        gamma, beta = p[f"gamma{self.k}"], p[f"beta{self.k}"]
+        if self.over == "batch":
+            mean, variance = p[f"mean{self.k}"], p[f"variance{self.k}"]
+            gamma = gamma / np.sqrt(variance + EPSILON)
+            beta = beta - mean * gamma
+        else:
+            Z = graph.add("Sub", Z, graph.add("ReduceMean", Z, axes=[-1], keepdims=1))
+            squares = graph.add("Mul", Z, Z)
+            variance = graph.add("ReduceMean", squares, axes=[-1], keepdims=1)
+            deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(EPSILON)))
+            Z = graph.add("Div", Z, deviation)
+        Y = graph.add("Mul", Z, graph.weight(f"gamma{self.k}", gamma[..., None, :]))
+        return graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
+
     def statistics(self, saved: SavedNorm, rows: int, *, xp: Namespace) -> Parts:
         """Return the mean and unbiased variance of the batch, by the names of the running ones."""
         if self.over == "layer":
@@ -253,6 +287,9 @@ class Activate:
     ) -> tuple[Array, Gradients]:
         return ACTIVATIONS[self.name].backward(dA, saved, xp=xp), {}
 
+    def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
+        return graph.expression(ACTIVATIONS[self.name].onnx, Z)
+
 
 @dataclass(frozen=True)
 class Dropout:
@@ -281,6 +318,9 @@ class Dropout:
         self, p: Parts, mask: Array | None, dA: Array, *, xp: Namespace
     ) -> tuple[Array, Gradients]:
         return (dA if mask is None else dropout_backward(dA, mask, xp=xp)), {}
+
+    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+        return A
 
 
 @dataclass(frozen=True)
@@ -337,3 +377,10 @@ class Chain:
                 return None, gradients
             dA = found
         return (dA + dA_out if self.residual else dA), gradients
+
+    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+        """Return the name of the last layer's output in an ONNX graph."""
+        A_in = A
+        for layer in self.layers:
+            A = layer.onnx(p, A, graph)
+        return graph.add("Add", A, A_in) if self.residual else A
