@@ -87,15 +87,18 @@ def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
 
 
 def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Tests marked `extended`, but for `keep` cases of each, from the first to the last."""
-    cases: dict[str, list[pytest.Item]] = {}
-    for item in _marked(items, "extended"):
-        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for same in cases.values():
-        mark = same[0].get_closest_marker("extended")
-        keep = mark.kwargs.get("keep", 0) if mark else 0
-        kept = {number * len(same) // keep for number in range(keep)}
-        yield from (item for number, item in enumerate(same) if number not in kept)
+    """What is marked `extended`, but for `keep` cases of each function or file that is."""
+    marked: dict[str, list[pytest.Item]] = {}
+    keep: dict[str, int] = {}
+    for item in items:
+        for node, mark in item.iter_markers_with_node("extended"):
+            name = node.nodeid.partition("[")[0]
+            marked.setdefault(name, []).append(item)
+            keep[name] = mark.kwargs.get("keep", 0)
+            break  # a function's own mark goes before its file's
+    for name, cases in marked.items():
+        kept = {number * len(cases) // keep[name] for number in range(keep[name])}
+        yield from (item for number, item in enumerate(cases) if number not in kept)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,6 +17,8 @@ from xpmlp.network import MLP
 from xpmlp.network.mlp import NORMALIZATIONS, OUTPUTS
 from xpmlp.training import predict
 
+pytestmark = pytest.mark.extended(keep=24)
+
 
 def random() -> np.random.Generator:
     """A generator of its own for each array, so that no test depends on those before it."""

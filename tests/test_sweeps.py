@@ -12,6 +12,8 @@ from xpmlp.runs import begin_training
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
 from xpmlp.training import Observer, StopTraining, Training, evaluate
 
+pytestmark = pytest.mark.extended(keep=16)
+
 RECIPE = Recipe(
     layer_sizes=[12, 8, 4],
     initializer="glorot_uniform",

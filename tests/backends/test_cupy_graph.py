@@ -18,6 +18,8 @@ from xpmlp.training.beginning import first_state
 from xpmlp.training.engine import Engine
 from xpmlp.training.step import TrainingData, make_step
 
+pytestmark = pytest.mark.extended(keep=13)
+
 MODEL = MLP((6, 5, 3))
 BATCH, ROWS = 8, 64
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from xpmlp.runs import RunDirectory
 
+pytestmark = pytest.mark.extended(keep=8)
+
 
 def test_a_report_is_written_into_the_run(command, tiny, tmp_path: Path) -> None:
     assert command(*tiny, "--quiet", "--out", "a run").status == 0

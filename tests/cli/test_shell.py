@@ -12,6 +12,8 @@ import typer.main
 
 from xpmlp.cli.app import app
 
+pytestmark = pytest.mark.extended(keep=1)
+
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
 XPMLP = [sys.executable, "-m", "xpmlp"]
 

@@ -21,7 +21,7 @@ from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Training
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.extended(keep=18), pytest.mark.usefixtures("undrawn")]
 
 RESULTS = ("model.safetensors", "metrics.csv", "checkpoint.safetensors")
 

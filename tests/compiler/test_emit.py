@@ -20,6 +20,8 @@ from xpmlp.compiler.emit import schedule
 from xpmlp.compiler.precision import with_precision
 from xpmlp.compiler.schedule import Launch, Product
 
+pytestmark = pytest.mark.extended(keep=5)
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 

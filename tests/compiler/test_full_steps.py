@@ -17,6 +17,8 @@ from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import one_cycle
 from xpmlp.training.step import make_step
 
+pytestmark = pytest.mark.extended(keep=1)
+
 EVERYTHING: dict[str, Any] = {
     "batch norm, adam, ema, mixup": (
         MLP((20, 8, 8, 5), "gelu", normalization="batch", residual=True),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import InputError
 
+pytestmark = pytest.mark.extended(keep=22)
+
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow (the extra `tables`)")
 parquet = pytest.importorskip("pyarrow.parquet")
 csv = pytest.importorskip("pyarrow.csv")

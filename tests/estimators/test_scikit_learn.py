@@ -26,7 +26,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from xpmlp import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.extended(keep=4),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 IRIS = load_iris(return_X_y=True)
 

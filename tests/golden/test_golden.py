@@ -27,6 +27,8 @@ from safetensors.numpy import load_file
 import xpmlp
 from xpmlp.cli.app import run
 
+pytestmark = pytest.mark.extended(keep=57)
+
 GOLDEN = Path(__file__).parent
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text("utf-8"))
 MADE = EXPECTED["made"]

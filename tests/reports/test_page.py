@@ -19,6 +19,8 @@ from xpmlp.reports.page import curves, report, write_report
 from xpmlp.runs import RunDirectory, begin_training
 from xpmlp.training import evaluate
 
+pytestmark = pytest.mark.extended(keep=9)
+
 RANDOM = np.random.default_rng(2)
 
 

@@ -34,6 +34,8 @@ from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
 from xpmlp.training.feeding import Epoch, feed
 
+pytestmark = pytest.mark.extended(keep=27)
+
 MODEL = MLP((6, 5, 3))
 STEPS = 12
 ORIGIN = Origin({}, data="", versions={})

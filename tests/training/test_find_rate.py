@@ -10,6 +10,8 @@ from xpmlp.reports import plot_rates
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training.find_rate import EXPLODED, RateCurve, find_rate
 
+pytestmark = pytest.mark.extended(keep=8)
+
 MODEL = MLP((12, 8, 4), hidden="tanh")
 
 

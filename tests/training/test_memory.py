@@ -15,6 +15,8 @@ from xpmlp.training import evaluate, evaluation, loop, predict
 from xpmlp.training.feeding import Resident
 from xpmlp.training.step import forward_backward
 
+pytestmark = pytest.mark.extended(keep=6)
+
 ROWS, BATCH = 96, 12
 
 
