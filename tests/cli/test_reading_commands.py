@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from xpmlp.data import load_idx_directory, write_idx
 from xpmlp.tensors import load_tensors, save_tensors
 
-pytestmark = pytest.mark.extended(keep=12)
+pytestmark = pytest.mark.extended(keep=8)
 
 
 @pytest.fixture

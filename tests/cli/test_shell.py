@@ -31,7 +31,7 @@ def called(*arguments: str, **environment: str) -> str:
     return found.stdout
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     callback = COMMANDS[name]
@@ -46,7 +46,7 @@ def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     assert f"Example: {examples[0]}" in shown
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     script = called("--show-completion", shell) if shell == "bash" else ""

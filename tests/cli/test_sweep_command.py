@@ -12,7 +12,7 @@ from xpmlp.cli.watching import Interruption
 from xpmlp.recipes import load_recipe
 from xpmlp.training import Training
 
-pytestmark = pytest.mark.extended(keep=12)
+pytestmark = pytest.mark.extended(keep=8)
 
 OVER = ["--over", "learning_rate=0.1,0.5"]
 

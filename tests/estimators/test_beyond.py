@@ -17,7 +17,7 @@ from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
 
 pytestmark = [
-    pytest.mark.extended(keep=21),
+    pytest.mark.extended(keep=13),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 

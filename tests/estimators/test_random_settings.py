@@ -21,7 +21,7 @@ from tests.estimators.test_same_numbers import (
     regression,
 )
 
-pytestmark = pytest.mark.extended(keep=12)
+pytestmark = pytest.mark.extended(keep=8)
 
 RANGES = {
     "hidden_layer_sizes": [(), (3,), 5, (4, 6), (7, 3, 5)],

@@ -19,7 +19,7 @@ from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
 
-pytestmark = pytest.mark.extended(keep=20)
+pytestmark = pytest.mark.extended(keep=12)
 
 MODEL = MLP((12, 8, 4))
 

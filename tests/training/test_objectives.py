@@ -29,7 +29,7 @@ from xpmlp.randomness import MIXUP, generator
 from xpmlp.recipes import load_recipe
 from xpmlp.runs import RunDirectory
 
-pytestmark = pytest.mark.extended(keep=34)
+pytestmark = pytest.mark.extended(keep=21)
 
 MODEL = MLP((6, 5, 3))
 
