@@ -48,8 +48,8 @@ class StrictBackend(Backend):
 BY_THEMSELVES = ("container", "browser", "documentation")
 """Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
 
-LEFT_OUT = pytest.StashKey[Counter[str]]()
-"""How many tests are left out, by the mark that leaves them out."""
+ALL, LEFT_OUT = pytest.StashKey[int](), pytest.StashKey[Counter[str]]()
+"""How many tests there are, and how many are left out, by the mark that leaves them out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = {item: mark for mark in BY_THEMSELVES for item in _marked(items, mark)}
     if not config.getoption("--full") and config.args_source is not pytest.Config.ArgsSource.ARGS:
         left_out |= dict.fromkeys(_extended(items), "extended")
-    config.stash[LEFT_OUT] = Counter(left_out.values())
+    config.stash[ALL], config.stash[LEFT_OUT] = len(items), Counter(left_out.values())
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
@@ -87,15 +87,18 @@ def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
 
 
 def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Tests marked `extended`, but for `keep` cases of each, from the first to the last."""
-    cases: dict[str, list[pytest.Item]] = {}
-    for item in _marked(items, "extended"):
-        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for same in cases.values():
-        mark = same[0].get_closest_marker("extended")
-        keep = mark.kwargs.get("keep", 0) if mark else 0
-        kept = {number * len(same) // keep for number in range(keep)}
-        yield from (item for number, item in enumerate(same) if number not in kept)
+    """What is marked `extended`, but for `keep` cases of each function or file that is."""
+    marked: dict[str, list[pytest.Item]] = {}
+    keep: dict[str, int] = {}
+    for item in items:
+        for node, mark in item.iter_markers_with_node("extended"):
+            name = node.nodeid.partition("[")[0]
+            marked.setdefault(name, []).append(item)
+            keep[name] = mark.kwargs.get("keep", 0)
+            break  # a function's own mark goes before its file's
+    for name, cases in marked.items():
+        kept = {number * len(cases) // keep[name] for number in range(keep[name])}
+        yield from (item for number, item in enumerate(cases) if number not in kept)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -108,6 +111,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not counts and not skipped:
         return
     terminalreporter.section("not run")
+    if ALL in config.stash:
+        terminalreporter.line(f"{config.stash[ALL] - counts.total()} of {config.stash[ALL]} tests:")
     for mark, count in counts.items():
         how = "--full" if mark == "extended" else f"-m {mark}"
         terminalreporter.line(f"{count} {mark}: pytest {how}")

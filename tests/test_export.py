@@ -17,6 +17,8 @@ from xpmlp.network import MLP
 from xpmlp.network.mlp import NORMALIZATIONS, OUTPUTS
 from xpmlp.training import predict
 
+pytestmark = pytest.mark.extended(keep=15)
+
 
 def random() -> np.random.Generator:
     """A generator of its own for each array, so that no test depends on those before it."""
@@ -182,7 +184,7 @@ def test_a_wrong_graph_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.extended(keep=4)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

@@ -18,6 +18,8 @@ from xpmlp.recipes import Recipe, load_recipe, recipe_names
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES
 
+pytestmark = pytest.mark.extended(keep=60)
+
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
 

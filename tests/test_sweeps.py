@@ -12,6 +12,8 @@ from xpmlp.runs import begin_training
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
 from xpmlp.training import Observer, StopTraining, Training, evaluate
 
+pytestmark = pytest.mark.extended(keep=10)
+
 RECIPE = Recipe(
     layer_sizes=[12, 8, 4],
     initializer="glorot_uniform",
@@ -184,7 +186,7 @@ def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -
 # What comes of it. The data set's test part raises where it is looked at.
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize(
     ("changes", "over"),
     [

@@ -72,7 +72,7 @@ PLAIN = {
 """The formulas as papers have them, for complex numbers; gelu's has no complex counterpart."""
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", PLAIN)
 @given(data=st.data())
 def test_the_jacobian_is_the_complex_step_derivative(name: str, data: st.DataObject) -> None:

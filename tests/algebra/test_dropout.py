@@ -11,6 +11,8 @@ from xpmlp.algebra.dropout import dropout, dropout_backward, dropout_key, random
 from xpmlp.backends import Backend
 from xpmlp.compiler import Interpreter, record
 
+pytestmark = pytest.mark.extended(keep=11)
+
 
 def lowbias32(x: int) -> int:
     """As published, in C's unsigned arithmetic."""

@@ -69,7 +69,7 @@ class CompilingCuPy(PretendedCuPy):
         return launch
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("members", [None, 2])
 @pytest.mark.parametrize(
     ("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-12), ("float16", 1e-2)]

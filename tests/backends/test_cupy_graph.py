@@ -18,6 +18,8 @@ from xpmlp.training.beginning import first_state
 from xpmlp.training.engine import Engine
 from xpmlp.training.step import TrainingData, make_step
 
+pytestmark = pytest.mark.extended(keep=8)
+
 MODEL = MLP((6, 5, 3))
 BATCH, ROWS = 8, 64
 
@@ -302,6 +304,7 @@ def test_memory_goes_with_the_program(problem: Problem) -> None:
     same(state.parameters, problem.expected(1)[0])  # what it returned is still there
 
 
+@pytest.mark.extended
 def test_kernels_are_unloaded_with_their_program(problem: Problem) -> None:
     modules, kept = problem.machine.modules, problem.captured()
     for _ in range(40):

@@ -11,7 +11,7 @@ from xpmlp import MLP, Descent, Split, Training, select_backend
 from xpmlp.training.profile import profile
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
 def test_a_captured_run_is_profiled(

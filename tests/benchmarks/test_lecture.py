@@ -10,6 +10,8 @@ from benchmarks.problems import NETWORKS, Problem, lecture_problem, make_problem
 from benchmarks.reference import reference_losses, reference_probabilities
 from xpmlp import MLP, Split, train
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:

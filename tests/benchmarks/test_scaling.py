@@ -49,7 +49,7 @@ def test_the_default_runs_beside_every_fixed_count(busy: bool) -> None:
     assert record["default_over_best"] > 0
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.quantity)
 def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
     for value in (sweep.values[0], sweep.values[-1]):

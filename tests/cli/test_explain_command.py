@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.extended(keep=3)
+
 
 def test_the_lectures_network_in_80_columns(command) -> None:
     said = command("explain")

@@ -13,6 +13,8 @@ from safetensors.numpy import load_file, save_file
 from xpmlp.data import load_idx_directory, write_idx
 from xpmlp.tensors import load_tensors, save_tensors
 
+pytestmark = pytest.mark.extended(keep=8)
+
 
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from PIL import Image
 
 from xpmlp.runs import RunDirectory
 
+pytestmark = pytest.mark.extended(keep=5)
+
 
 def test_a_report_is_written_into_the_run(command, tiny, tmp_path: Path) -> None:
     assert command(*tiny, "--quiet", "--out", "a run").status == 0
@@ -102,7 +104,7 @@ def test_compare_refuses_in_one_line(refused, trained) -> None:
     assert "nowhere" in refused("compare", trained, "nowhere")
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["_hidden", "cost$ in $x_{", "日本", "a [red]b[/red]"])
 def test_runs_are_compared_by_any_name(command, trained, tmp_path: Path, name: str) -> None:
@@ -128,7 +130,7 @@ def test_compare_names_the_best_on_rows_held_out_only_if_all_have_some(
     assert command("compare", "run0", "run1", "run2").out.endswith("(next: xpmlp report run1)\n")
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended
 @pytest.mark.parametrize("value", [None, "abc", [1], float("nan"), True])
 def test_a_summary_may_hold_anything(command, trained, tmp_path: Path, value: object) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))

@@ -12,6 +12,8 @@ import typer.main
 
 from xpmlp.cli.app import app
 
+pytestmark = pytest.mark.extended(keep=1)
+
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
 XPMLP = [sys.executable, "-m", "xpmlp"]
 
@@ -29,7 +31,7 @@ def called(*arguments: str, **environment: str) -> str:
     return found.stdout
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     callback = COMMANDS[name]
@@ -44,7 +46,7 @@ def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     assert f"Example: {examples[0]}" in shown
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str) -> None:
     script = called("--show-completion", shell) if shell == "bash" else ""

@@ -21,7 +21,7 @@ from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Training
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 
 RESULTS = ("model.safetensors", "metrics.csv", "checkpoint.safetensors")
 
@@ -69,7 +69,7 @@ def unbroken(command, slow: list[str], tmp_path: Path) -> Path:
 # Going on
 
 
-@pytest.mark.extended(keep=4)
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("iteration", [1, 65, 101, 200, 300])
 @pytest.mark.parametrize("options", ["", "--members 2", "--dtype float64 --no-shuffle"])
 def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, options: str) -> None:
@@ -238,6 +238,7 @@ def start(*arguments: object, **streams: object) -> subprocess.Popen:
     )
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_after_all_is_saved(
     command, tiny, number: int, status: int, tmp_path: Path
@@ -370,6 +371,7 @@ def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
 # Readers that leave
 
 
+@pytest.mark.extended
 def test_training_goes_on_when_the_reader_of_its_output_leaves(tiny, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)

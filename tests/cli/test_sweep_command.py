@@ -12,6 +12,8 @@ from xpmlp.cli.watching import Interruption
 from xpmlp.recipes import load_recipe
 from xpmlp.training import Training
 
+pytestmark = pytest.mark.extended(keep=8)
+
 OVER = ["--over", "learning_rate=0.1,0.5"]
 
 

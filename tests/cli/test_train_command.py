@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 import xpmlp
 from xpmlp.runs import RunDirectory
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 
 FILES = {
     "checkpoint.safetensors",

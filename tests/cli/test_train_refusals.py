@@ -8,7 +8,7 @@ import pytest
 
 from xpmlp.data import write_idx
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.extended(keep=17), pytest.mark.usefixtures("undrawn")]
 
 
 def expect(line: str, *parts: str) -> None:

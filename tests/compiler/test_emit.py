@@ -20,6 +20,8 @@ from xpmlp.compiler.emit import schedule
 from xpmlp.compiler.precision import with_precision
 from xpmlp.compiler.schedule import Launch, Product
 
+pytestmark = pytest.mark.extended(keep=3)
+
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
@@ -162,7 +164,7 @@ def everything() -> dict[str, Any]:
     }
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", everything())
 def test_cuda_compilers_accept_the_source(name: str, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import one_cycle
 from xpmlp.training.step import make_step
 
+pytestmark = pytest.mark.extended(keep=1)
+
 EVERYTHING: dict[str, Any] = {
     "batch norm, adam, ema, mixup": (
         MLP((20, 8, 8, 5), "gelu", normalization="batch", residual=True),
@@ -113,7 +115,7 @@ def test_interpreted_they_are_the_same_bits(name: str, members: int, dtype: str)
     assert_same(found, run_eagerly(make, *begin(name, members=members, dtype=dtype)[1:], 5), 0.0)
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [0, 2])
@@ -126,7 +128,7 @@ def test_as_kernels_they_are_the_same_numbers(
     assert_same(found, Interpreter(program).run(state, data, 4), 1e-9)
 
 
-@pytest.mark.extended(keep=1)
+@pytest.mark.extended
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_cuda_s_compilers_take_them(name: str, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from xpmlp.compiler.group import Grouping, Part, group
 from xpmlp.compiler.program import Operation, leaves
 from xpmlp.compiler.schedule import Launch
 
+pytestmark = pytest.mark.extended(keep=6)
+
 
 def grouping(step: Callable[..., Any], state: Any, data: Any = ()) -> Grouping:
     return group(record(lambda *, xp: lambda s, d: step(xp, s, d), state, data))

@@ -165,6 +165,7 @@ def test_npy_files_that_are_none(tmp_path: Path) -> None:
     assert "not a whole .npy file of numbers" in refusal(tmp_path)
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("kind", ["npz", "compressed", "directory"])
 @settings(
     max_examples=150,

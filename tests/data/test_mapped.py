@@ -16,6 +16,8 @@ from xpmlp.errors import InputError
 from xpmlp.randomness import generator
 from xpmlp.training import feeding
 
+pytestmark = pytest.mark.extended(keep=6)
+
 COUNT, VALUES = 1003, 6
 
 
@@ -148,6 +150,7 @@ def test_training_is_that_of_the_same_rows_in_memory(
     assert float(one.loss) == float(other.loss)
 
 
+@pytest.mark.extended
 def test_a_resumed_run_goes_on_in_the_same_order(file: np.memmap, labels: np.ndarray) -> None:
     whole = train(MODEL, Split(file, labels), **SETTINGS)
     stopped = train(MODEL, Split(file, labels), observers=[StopAt(150)], **SETTINGS)

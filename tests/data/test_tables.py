@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import InputError
 
+pytestmark = pytest.mark.extended(keep=14)
+
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow (the extra `tables`)")
 parquet = pytest.importorskip("pyarrow.parquet")
 csv = pytest.importorskip("pyarrow.csv")
@@ -227,6 +229,7 @@ def outcome(path: Path) -> Dataset | str:
         return str(error)
 
 
+@pytest.mark.extended(keep=1)
 @settings(
     max_examples=200,
     deadline=None,

@@ -105,6 +105,7 @@ def test_a_regressor_gives_what_it_is_given(to_library, outputs):
     np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, atol=1e-3)
 
 
+@pytest.mark.extended(keep=20)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("on_device", ["both", "eval_set", "rows", "labels"])

@@ -16,7 +16,10 @@ from xpmlp.model_selection import cross_validate_members
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.extended(keep=13),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 X, Y = load_iris(return_X_y=True)
 SETTINGS = {"hidden_layer_sizes": (6,), "max_iter": 6, "random_state": 0}

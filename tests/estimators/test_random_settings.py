@@ -21,6 +21,8 @@ from tests.estimators.test_same_numbers import (
     regression,
 )
 
+pytestmark = pytest.mark.extended(keep=8)
+
 RANGES = {
     "hidden_layer_sizes": [(), (3,), 5, (4, 6), (7, 3, 5)],
     "activation": ["identity", "logistic", "tanh", "relu"],

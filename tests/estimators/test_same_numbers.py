@@ -10,6 +10,8 @@ from sklearn.datasets import make_classification, make_multilabel_classification
 
 from xpmlp import MLPClassifier, MLPRegressor
 
+pytestmark = pytest.mark.extended(keep=6)
+
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
 
 

@@ -26,7 +26,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from xpmlp import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.extended(keep=3),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 IRIS = load_iris(return_X_y=True)
 
@@ -41,7 +44,7 @@ def its_checks() -> Iterator[pytest.ParameterSet]:
                 yield pytest.param(one, check, id=name)
 
 
-@pytest.mark.extended(keep=10)
+@pytest.mark.extended(keep=6)
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn of what they do themselves
 @pytest.mark.parametrize(("estimator", "check"), list(its_checks()))
 def test_scikit_learns_own_checks(estimator, check):

@@ -28,7 +28,7 @@ def parser_named(name: str, folder: Path) -> fuzz.Parser:
     return found[name]
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", NAMES)
 def test_files_that_are_damaged_at_random(name: str, tmp_path: Path, capsys) -> None:
     findings = fuzz.fuzz(parser_named(name, tmp_path), tmp_path, inputs=INPUTS, seed=0)

@@ -27,6 +27,8 @@ from safetensors.numpy import load_file
 import xpmlp
 from xpmlp.cli.app import run
 
+pytestmark = pytest.mark.extended(keep=35)
+
 GOLDEN = Path(__file__).parent
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text("utf-8"))
 MADE = EXPECTED["made"]
@@ -298,7 +300,7 @@ def test_compare_gives_what_the_summaries_say(
                 assert found[name] == summary[name]
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended(keep=1)
 @cases("report")
 def test_report_shows_the_accuracy(
     artefact: str, outcome: str, kept: Path, command: Command

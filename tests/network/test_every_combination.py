@@ -13,6 +13,8 @@ from xpmlp.backends import Backend
 from xpmlp.gradcheck import Case, _random_case, gradcheck
 from xpmlp.network import NORMALIZATIONS
 
+pytestmark = pytest.mark.extended(keep=10)
+
 rates = st.one_of(st.just(0.0), st.floats(0.05, 0.7))
 strengths = st.one_of(st.just(0.0), st.floats(1e-3, 1.0))
 

@@ -124,7 +124,7 @@ def test_a_mistake_in_a_formula_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
         test_the_shown_formulas_compute_what_the_network_computes(model, objective)
 
 
-@pytest.mark.extended(keep=4)
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize(("model", "objective"), COMBINATIONS, ids=IDS)
 def test_every_formula_is_tex_that_can_be_drawn(model: MLP, objective: Objective) -> None:
     found = explain(model, objective)

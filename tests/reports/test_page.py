@@ -19,6 +19,8 @@ from xpmlp.reports.page import curves, report, write_report
 from xpmlp.runs import RunDirectory, begin_training
 from xpmlp.training import evaluate
 
+pytestmark = pytest.mark.extended(keep=6)
+
 RANDOM = np.random.default_rng(2)
 
 
@@ -182,6 +184,7 @@ def test_members_are_a_committee(images: Path, tmp_path: Path) -> None:
     assert f"{committee:.2%}" in page.text
 
 
+@pytest.mark.extended
 def test_many_classes_are_a_chart(tmp_path: Path) -> None:
     data = write_images(tmp_path / "many", classes=30)
     page = checked(report(trained_run(tmp_path / "run", data, "layer_sizes=16,6,30")))
@@ -223,6 +226,7 @@ def test_nothing_of_a_run_is_taken_for_html(images: Path, tmp_path: Path) -> Non
     assert "<script>alert(1)<_script>&amp;" in page.text
 
 
+@pytest.mark.extended
 def test_a_page_does_without_summary_and_checkpoint(images: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3")
     (run.path / "summary.json").write_text("[1]")

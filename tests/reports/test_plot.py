@@ -9,6 +9,8 @@ from PIL import Image
 from xpmlp.reports import accuracy_ticks, plot_training
 from xpmlp.training import History
 
+pytestmark = pytest.mark.extended(keep=7)
+
 
 def history(iterations: int = 30, epochs: int = 3, members: int | None = None) -> History:
     shape = () if members is None else (members,)

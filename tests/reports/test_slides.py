@@ -61,6 +61,7 @@ def test_a_network_that_no_figure_has_room_for_is_refused(tmp_path: Path) -> Non
         draw_slides(explain(MLP((4, *[4] * 400, 2))), tmp_path / "deep.png")
 
 
+@pytest.mark.extended
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no/slides.svg"):
         draw_slides(LECTURE, tmp_path / "no" / "slides.svg")

@@ -15,6 +15,8 @@ from xpmlp.runs import Checkpoints, Origin, RunDirectory, begin_training, load_c
 from xpmlp.tensors import load_tensors
 from xpmlp.training import Observer, StopTraining, Training
 
+pytestmark = pytest.mark.extended(keep=12)
+
 
 def made(seed: int = 0) -> Dataset:
     random = np.random.default_rng(seed)
@@ -101,6 +103,7 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(
     training.restore(loaded)
 
 
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize(
     ("settings", "cost", "iterations"),
     [

@@ -11,6 +11,8 @@ from xpmlp.data import SparseRows, order
 from xpmlp.optimizers import adam
 from xpmlp.training.feeding import Streamed, feed
 
+pytestmark = pytest.mark.extended(keep=14)
+
 MODEL = MLP((5, 4, 3))
 BACKEND = NumPyBackend()
 

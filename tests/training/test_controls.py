@@ -34,6 +34,8 @@ from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
 from xpmlp.training.feeding import Epoch, feed
 
+pytestmark = pytest.mark.extended(keep=17)
+
 MODEL = MLP((6, 5, 3))
 STEPS = 12
 ORIGIN = Origin({}, data="", versions={})
@@ -691,9 +693,10 @@ def test_rows_in_blocks_train_the_same(
     row = 6 * 8 + 8 + (8 if changes else 0)
 
     def small(*given: Any, **options: Any) -> Any:
-        found = feed(*given, **options, limit=2 * 5 * 8 * row)
+        options["limit"] = 2 * 5 * 8 * row
+        found = feed(*given, **options)
         blocks.extend(segment.steps for segment in found.epoch(Epoch(np.arange(96))))
-        return feed(*given, **options, limit=2 * 5 * 8 * row)
+        return feed(*given, **options)
 
     monkeypatch.setattr("xpmlp.training.loop.feed", small)
     assert_same(make(backend, **changes).run(), resident)

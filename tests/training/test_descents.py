@@ -24,6 +24,8 @@ from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, Optimizer
 from xpmlp.schedules import SCHEDULES, Schedule, constant, cosine
 
+pytestmark = pytest.mark.extended(keep=26)
+
 MODEL = MLP((6, 5, 3))
 BATCH, ROWS, STEPS = 8, 96, 12
 

@@ -16,6 +16,8 @@ from xpmlp.errors import NotCompiled
 from xpmlp.optimizers import OPTIMIZERS, sgd
 from xpmlp.training.step import TrainingState
 
+pytestmark = pytest.mark.extended(keep=12)
+
 MODEL = MLP((12, 8, 6, 4))
 Change = Callable[[TrainingState, StepMetrics, int], tuple[TrainingState, StepMetrics]]
 

@@ -10,6 +10,8 @@ from xpmlp.reports import plot_rates
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training.find_rate import EXPLODED, RateCurve, find_rate
 
+pytestmark = pytest.mark.extended(keep=5)
+
 MODEL = MLP((12, 8, 4), hidden="tanh")
 
 
@@ -154,7 +156,7 @@ def test_an_explosion_at_the_end_hides_no_fall() -> None:
     assert curve.rises
 
 
-@pytest.mark.extended(keep=2)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("steps", [10, 300])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e30])
 def test_any_curve_can_be_drawn(tmp_path, steps: int, scale: float) -> None:

@@ -19,6 +19,8 @@ from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
 
+pytestmark = pytest.mark.extended(keep=12)
+
 MODEL = MLP((12, 8, 4))
 
 

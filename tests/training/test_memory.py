@@ -16,6 +16,8 @@ from xpmlp.training import evaluate, evaluation, loop, predict
 from xpmlp.training.feeding import Resident
 from xpmlp.training.step import forward_backward
 
+pytestmark = pytest.mark.extended(keep=4)
+
 ROWS, BATCH = 96, 12
 
 
@@ -73,7 +75,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("compile", ["auto", "off"])
 def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, compile: str) -> None:

@@ -29,6 +29,8 @@ from xpmlp.randomness import MIXUP, generator
 from xpmlp.recipes import load_recipe
 from xpmlp.runs import RunDirectory
 
+pytestmark = pytest.mark.extended(keep=21)
+
 MODEL = MLP((6, 5, 3))
 
 

@@ -9,6 +9,8 @@ from xpmlp import MLP, Descent, Diverged, Objective, Observer, Split, Training, 
 from xpmlp.backends import Backend
 from xpmlp.training.feeding import feed
 
+pytestmark = pytest.mark.extended(keep=16)
+
 ROWS, BATCH, STEPS = 96, 8, 12
 
 
@@ -95,7 +97,7 @@ def test_a_normalised_layer(backend: Backend, normalization, name, quantity) -> 
 
 def test_rows_that_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_blocks(split: Split, **settings: Any) -> Any:
-        return feed(split, limit=1000, block=500, **settings)
+        return feed(split, **{**settings, "limit": 1000}, block=500)
 
     monkeypatch.setattr("xpmlp.training.loop.feed", in_blocks)
     run = begin(select_backend("numpy"), hidden="identity", descent=Descent(learning_rate=100.0))
