@@ -115,6 +115,7 @@ class _Graph:
         self.image_shape, self.takes_bytes = image_shape, takes_bytes
         self.nodes: list[Any] = []
         self.weights: dict[str, Any] = {}
+        self.known: dict[str, str] = {}
 
     def build(self) -> Any:
         """The whole model."""
@@ -193,10 +194,13 @@ class _Graph:
 
     def expression(self, formula: Expression, Z: str) -> str:
         """The result of a formula in Z."""
-        if isinstance(formula, Node):
+        if not isinstance(formula, Node):
+            return self.constant(formula) if isinstance(formula, float) else Z
+        key = repr((formula, Z))  # what stands in a formula twice is computed once
+        if key not in self.known:
             operands = [self.expression(one, Z) for one in formula.operands]
-            return self.add(formula.name, *operands, **formula.attributes)
-        return self.constant(formula) if isinstance(formula, float) else Z
+            self.known[key] = self.add(formula.name, *operands, **formula.attributes)
+        return self.known[key]
 
 
 def _check_parameters(model: MLP, parameters: Any, path: Path | str) -> None:

@@ -13,7 +13,7 @@ from xpmlp.algebra import ACTIVATIONS, relu, sigmoid, sigmoid_backward
 from xpmlp.algebra.activations import LEAKY_SLOPE, SELU_LIMIT, SELU_SCALE, Activation
 from xpmlp.backends import Backend
 
-FROM_THE_INPUT = {"gelu", "gelu_tanh", "silu", "mish"}
+FROM_THE_INPUT = {"gelu", "gelu_tanh", "silu", "mish", "hard_swish"}
 BOUNDED = {"sigmoid", "tanh", "scaled_tanh"}
 
 Z_VALUES = [-1e4, -800.0, -90.0, -5.0, -0.5, 0.0, 0.5, 5.0, 90.0, 800.0, 1e4]
@@ -64,6 +64,8 @@ PLAIN = {
     "selu": lambda Z: np.where(
         Z.real > 0, 1.0507009873554805 * Z, 1.7580993408473766 * np.expm1(Z)
     ),
+    "elu": lambda Z: np.where(Z.real > 0, Z, np.expm1(Z)),
+    "hard_swish": lambda Z: Z * np.where(Z.real >= 3, 1, np.where(Z.real <= -3, 0, (Z + 3) / 6)),
     "gelu_tanh": lambda Z: 0.5 * Z * (1 + np.tanh(np.sqrt(2 / np.pi) * (Z + 0.044715 * Z**3))),
     "silu": lambda Z: Z / (1 + np.exp(-Z)),
     "mish": lambda Z: Z * np.tanh(np.log(1 + np.exp(Z))),
@@ -132,6 +134,8 @@ def torch_activation(torch: Any, name: str) -> Any:
         "gelu_tanh": lambda Z: functional.gelu(Z, approximate="tanh"),
         "silu": functional.silu,
         "mish": functional.mish,
+        "elu": functional.elu,
+        "hard_swish": functional.hardswish,
         "softplus": lambda Z: functional.softplus(Z, threshold=1000),
     }[name]
 
@@ -175,6 +179,7 @@ def test_the_limits_at_both_ends(backend: Backend, name: str, dtype: str) -> Non
         "scaled_tanh": (-1.7159, 1.7159),
         "leaky_relu": (-LEAKY_SLOPE * ends, ends),
         "selu": (-SELU_LIMIT, SELU_SCALE * ends),
+        "elu": (-1, ends),
     }.get(name, (0, ends))
     low_slope, high_slope = {
         "identity": (1, 1),

@@ -13,6 +13,8 @@ from xpmlp.algebra.normalization import (
     batch_norm_inference,
     layer_norm,
     layer_norm_backward,
+    rms_norm,
+    rms_norm_backward,
     running,
     unbiased,
 )
@@ -221,3 +223,61 @@ def test_neither_direction_writes_to_what_it_is_given(name: str) -> None:
     for array in given_:
         array.flags.writeable = False
     forward_and_backward(name, *given_, xp=np)
+
+
+# RMS normalisation has no mean and no shift.
+
+
+def test_rms_norm_gives_rows_of_mean_square_1() -> None:
+    Z, gamma, _, _ = arrays(7, 5)
+    Y, X_hat, _ = rms_norm(Z, gamma, epsilon=0.0, xp=np)
+    np.testing.assert_allclose((X_hat**2).mean(axis=-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(Y, Z / np.sqrt((Z**2).mean(-1, keepdims=True)) * gamma, rtol=1e-12)
+
+
+def test_rms_norm_s_jacobian_is_the_complex_step_derivative() -> None:
+    Z, gamma, _, dY = arrays(4, 3)
+    found = rms_norm(Z, gamma, xp=np)
+    gradients = rms_norm_backward(dY, found.X_hat, found.inverse_deviation, gamma, xp=np)
+    assert gradients.dbeta is None
+    for name, at in (("dZ", Z), ("dgamma", gamma)):
+        derivative = np.zeros_like(at)
+        for index in np.ndindex(at.shape):
+            step = np.zeros(at.shape, complex)
+            step[index] = 1e-30j
+            given = (Z + step, gamma) if at is Z else (Z, gamma + step)
+            derivative[index] = (rms_norm(*given, xp=np).Y * dY).sum().imag / 1e-30
+        np.testing.assert_allclose(getattr(gradients, name), derivative, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rms_norm_on_every_backend_and_with_members(backend: Backend, dtype: str) -> None:
+    Z, gamma, _, dY = (one.astype(dtype) for one in arrays(6, 5, 3))
+
+    def both(Z: Any, gamma: Any, dY: Any, *, xp: Any) -> tuple[Any, ...]:
+        found = rms_norm(Z, gamma, xp=xp)
+        dZ, dgamma, _ = rms_norm_backward(dY, found.X_hat, found.inverse_deviation, gamma, xp=xp)
+        return found.Y, dZ, dgamma
+
+    given = [backend.asarray(one) for one in (Z, gamma, dY)]
+    together = both(*given, xp=backend.xp)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    for member in range(3):
+        alone = both(Z[member], gamma[member], dY[member], xp=np)
+        for ours, theirs in zip(together, alone, strict=True):
+            host = backend.to_numpy(ours)
+            assert host.dtype == dtype
+            np.testing.assert_allclose(host[member], theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.oracle
+def test_rms_norm_is_pytorchs(torch: Any) -> None:
+    Z, gamma, _, dY = arrays(6, 5)
+    found = rms_norm(Z, gamma, xp=np)
+    gradients = rms_norm_backward(dY, found.X_hat, found.inverse_deviation, gamma, xp=np)
+    Z_, gamma_ = (torch.tensor(one, requires_grad=True) for one in (Z, gamma))
+    Y = torch.nn.functional.rms_norm(Z_, (5,), gamma_, eps=1e-5)
+    Y.backward(torch.tensor(dY))
+    np.testing.assert_allclose(found.Y, Y.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(gradients.dZ, Z_.grad.numpy(), rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(gradients.dgamma, gamma_.grad.numpy(), rtol=1e-12)

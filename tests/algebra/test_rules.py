@@ -36,8 +36,9 @@ def code_lines(path: Path) -> int:
     )
 
 
-def test_the_folder_stays_under_700_lines_of_code() -> None:
-    assert sum(map(code_lines, FILES)) < 700
+def test_the_folder_stays_under_800_lines_of_code() -> None:
+    """With the formulas and the ONNX operations of each function beside it."""
+    assert sum(map(code_lines, FILES)) < 800
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -47,7 +48,9 @@ def test_no_library_is_named_and_products_go_through_xp(path: Path) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names]
             module = getattr(node, "module", None) or names[0]
-            assert module.split(".")[0] in {"math", "typing", "xpmlp"}, module
+            assert module.split(".")[0] in {"collections", "math", "types", "typing", "xpmlp"}, (
+                module
+            )
         assert not isinstance(node, ast.MatMult), f"{path.name}: use xp.matmul"
 
 
@@ -58,7 +61,7 @@ def test_every_forward_has_its_backward_in_the_same_file() -> None:
     ]
     for module, ending, names in (
         (dense, "_backward", ("dense",)),
-        (normalization, "_backward", ("batch_norm", "layer_norm")),
+        (normalization, "_backward", ("batch_norm", "layer_norm", "rms_norm")),
         (dropout, "_backward", ("dropout",)),
         (regularisers, "_gradient", ("l1_penalty", "l2_penalty")),
     ):

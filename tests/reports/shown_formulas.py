@@ -28,6 +28,7 @@ FUNCTIONS = {
     "tanh": np.tanh,
     "sqrt": np.sqrt,
     "max": np.maximum,
+    "min": np.minimum,
     "sign": np.sign,
     "softmax": softmax,
     "softplus": lambda Z: np.logaddexp(0.0, Z),

@@ -27,7 +27,7 @@ COMBINATIONS = [
             Objective(dropout=dropout, input_dropout=dropout, l1=0.01, l2=0.1, label_smoothing=0.2),
         )
         for normalization, residual, dropout in itertools.product(
-            ("none", "batch", "layer"), (False, True), (0.0, 0.5)
+            ("none", "batch", "layer", "rms"), (False, True), (0.0, 0.5)
         )
     ),
     (MLP((5, 3)), PLAIN),
@@ -87,6 +87,8 @@ def followed(found: Explanation, values: dict[str, object]) -> None:
             mean, variance = Z.mean(axis, keepdims=True), Z.var(axis, keepdims=True)
             values[f"μ{number}"], values[f"variance{number}"] = mean, variance
             values[f"σ{number}"] = np.sqrt(variance + EPSILON)
+            if found.model.normalization == "rms":
+                values[f"σ{number}"] = np.sqrt((Z * Z).mean(axis, keepdims=True) + EPSILON)
 
 
 @pytest.mark.parametrize(("model", "objective"), COMBINATIONS, ids=IDS)
@@ -118,7 +120,7 @@ def test_a_mistake_in_a_formula_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
 
     model, objective = COMBINATIONS[1]
     wrong = formulas.Formulas(("A = 1 / (1 + exp(-Z))",), ("dZ = dA * A * (1 + A)",))
-    monkeypatch.setitem(formulas.ACTIVATION_FORMULAS, "sigmoid", wrong)
+    monkeypatch.setitem(ACTIVATIONS, "sigmoid", ACTIVATIONS["sigmoid"]._replace(formulas=wrong))
     assert model.hidden == "sigmoid"
     with pytest.raises(AssertionError, match=r"W1|W2"):
         test_the_shown_formulas_compute_what_the_network_computes(model, objective)
@@ -151,6 +153,6 @@ def test_the_lectures_network_has_the_lectures_shapes_and_costs() -> None:
 
 
 def test_a_loss_of_ones_own_has_no_formulas() -> None:
-    own = Objective(LOSSES["huber"])
+    own = Objective(LOSSES["huber"]._replace(formulas=()))
     with pytest.raises(InputError, match=r"loss of one's own: .* give one of softmax_cross"):
         explain(MLP((5, 3), output="identity"), own)

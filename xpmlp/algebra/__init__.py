@@ -18,7 +18,7 @@ the Array API standard has; products are `xp.matmul`, so that a backend can supp
 dense.py          Z = A W + b
 activations.py    A = g(Z), elementwise (erf.py: the error function, which the standard lacks)
 losses.py         J from targets and the last layer's L
-normalization.py  Z freed of its mean and deviation, over a batch or over a layer
+normalization.py  Z freed of its mean and deviation, over a batch or a layer, or of its size
 dropout.py        units left out at random
 regularisers.py   penalties and limits on W
 formulas.py       the formulas of all these as text, for those who show them
@@ -27,34 +27,8 @@ Source: lecture 11, "MNIST classifier" and "Expanded Jacobians"; what the lectur
 names its paper.
 """
 
-from xpmlp.algebra.activations import (
-    ACTIVATIONS,
-    Activation,
-    gelu,
-    gelu_backward,
-    gelu_tanh,
-    gelu_tanh_backward,
-    identity,
-    identity_backward,
-    leaky_relu,
-    leaky_relu_backward,
-    mish,
-    mish_backward,
-    relu,
-    relu_backward,
-    scaled_tanh,
-    scaled_tanh_backward,
-    selu,
-    selu_backward,
-    sigmoid,
-    sigmoid_backward,
-    silu,
-    silu_backward,
-    softplus,
-    softplus_backward,
-    tanh,
-    tanh_backward,
-)
+from xpmlp.algebra import activations, normalization
+from xpmlp.algebra.activations import *  # noqa: F403 (what an activation is called stands there alone)
 from xpmlp.algebra.dense import (
     DenseGradients,
     dense,
@@ -90,15 +64,7 @@ from xpmlp.algebra.losses import (
     squared_error_backward,
     weighted_total,
 )
-from xpmlp.algebra.normalization import (
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-    layer_norm,
-    layer_norm_backward,
-    running,
-    unbiased,
-)
+from xpmlp.algebra.normalization import *  # noqa: F403
 from xpmlp.algebra.regularisers import (
     l1_penalty,
     l1_penalty_gradient,
@@ -108,40 +74,23 @@ from xpmlp.algebra.regularisers import (
 )
 
 __all__ = [
-    "ACTIVATIONS",
     "LOSSES",
     "NUMBERS",
-    "Activation",
     "DenseGradients",
     "Loss",
-    "batch_norm",
-    "batch_norm_backward",
-    "batch_norm_inference",
     "dense",
     "dense_backward",
     "dense_backward_parameters",
     "dropout",
     "dropout_backward",
     "dropout_key",
-    "gelu",
-    "gelu_backward",
-    "gelu_tanh",
-    "gelu_tanh_backward",
     "huber",
     "huber_backward",
-    "identity",
-    "identity_backward",
     "l1_penalty",
     "l1_penalty_gradient",
     "l2_penalty",
     "l2_penalty_gradient",
-    "layer_norm",
-    "layer_norm_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
     "max_norm",
-    "mish",
-    "mish_backward",
     "mix",
     "normal_cdf",
     "one_hot",
@@ -150,29 +99,15 @@ __all__ = [
     "quantile",
     "quantile_backward",
     "random_bits",
-    "relu",
-    "relu_backward",
-    "running",
-    "scaled_tanh",
-    "scaled_tanh_backward",
-    "selu",
-    "selu_backward",
-    "sigmoid",
-    "sigmoid_backward",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_backward",
-    "silu",
-    "silu_backward",
     "smooth_labels",
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
-    "softplus",
-    "softplus_backward",
     "squared_error",
     "squared_error_backward",
-    "tanh",
-    "tanh_backward",
-    "unbiased",
     "weighted_total",
 ]
+__all__ += activations.__all__
+__all__ += normalization.__all__

@@ -8,11 +8,46 @@ Nothing overflows on the way to a finite A, and no finite Z gives a NaN.
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from xpmlp.algebra.erf import normal
 from xpmlp.algebra.formulas import Expression, Formulas, node
 from xpmlp.typing import Array, Namespace
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "hard_swish",
+    "hard_swish_backward",
+    "identity",
+    "identity_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "mish",
+    "mish_backward",
+    "relu",
+    "relu_backward",
+    "scaled_tanh",
+    "scaled_tanh_backward",
+    "selu",
+    "selu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
+]
 
 
 class Forward(Protocol):
@@ -31,7 +66,8 @@ class Activation(NamedTuple):
     """An activation: all that the package knows of it.
 
     `keeps` says which array `backward` needs beside dA; `formulas` are those of the docstrings, as
-    they are shown; `onnx` is A as operations of ONNX on Z.
+    they are shown, and `symbols` what their letters stand for; `onnx` is A as operations of ONNX
+    on Z.
     """
 
     forward: Forward
@@ -39,6 +75,7 @@ class Activation(NamedTuple):
     formulas: Formulas
     onnx: Expression
     keeps: Literal["A", "Z"] = "A"
+    symbols: Mapping[str, str] = MappingProxyType({})
 
 
 def identity(Z: Array, *, xp: Namespace) -> Array:
@@ -123,6 +160,20 @@ def leaky_relu(Z: Array, *, xp: Namespace) -> Array:
 def leaky_relu_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
     """dZ = dA where A > 0, else 0.01 dA."""
     return xp.where(A > 0.0, dA, LEAKY_SLOPE * dA)
+
+
+def elu(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z where Z > 0, else exp(Z) - 1.
+
+    Source: Clevert et al. 2016, "Fast and accurate deep network learning by exponential linear
+    units (ELUs)", equation 15 with α = 1.
+    """
+    return xp.maximum(Z, 0.0) + xp.expm1(xp.minimum(Z, 0.0))
+
+
+def elu_backward(dA: Array, A: Array, *, xp: Namespace) -> Array:
+    """dZ = dA where A > 0, else dA * (A + 1), for exp(Z) = A + 1."""
+    return dA * xp.where(A > 0.0, 1.0, A + 1.0)
 
 
 SELU_SCALE = 1.0507009873554805
@@ -215,6 +266,24 @@ def silu_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
     E = xp.exp(-Z)
     S = 1.0 / (1.0 + E)
     return dA * (S * (1.0 + Z * (E * S)))
+
+
+def hard_swish(Z: Array, *, xp: Namespace) -> Array:
+    """A = Z * H with H = min(max(Z + 3, 0), 6) / 6, a `silu` made of straight lines and a parabola.
+
+    Source: Howard et al. 2019, "Searching for MobileNetV3", section 5.2.
+    """
+    return Z * _hard_sigmoid(Z, xp=xp)
+
+
+def hard_swish_backward(dA: Array, Z: Array, *, xp: Namespace) -> Array:
+    """dZ = dA * D with D = H where Z² >= 9, else H + Z / 6, and H = min(max(Z + 3, 0), 6) / 6."""
+    H = _hard_sigmoid(Z, xp=xp)
+    return dA * xp.where(xp.abs(Z) >= 3.0, H, H + Z / 6.0)
+
+
+def _hard_sigmoid(Z: Array, *, xp: Namespace) -> Array:
+    return xp.minimum(xp.maximum(Z + 3.0, 0.0), 6.0) / 6.0
 
 
 MISH_IS_LINEAR = 20.0
@@ -312,6 +381,15 @@ ACTIVATIONS: dict[str, Activation] = {
             ("dZ = λ dA where A > 0, else dA * (A + λα)",),
         ),
         node("Selu", "Z", alpha=SELU_LIMIT / SELU_SCALE, gamma=SELU_SCALE),
+        symbols={"λ": f"{SELU_SCALE:.4f}", "λα": f"{SELU_LIMIT:.4f}"},
+    ),
+    "elu": Activation(
+        elu,
+        elu_backward,
+        Formulas(
+            ("A = Z where Z > 0, else exp(Z) - 1",), ("dZ = dA where A > 0, else dA * (A + 1)",)
+        ),
+        node("Elu", "Z", alpha=1.0),
     ),
     "gelu": Activation(
         gelu,
@@ -323,6 +401,7 @@ ACTIVATIONS: dict[str, Activation] = {
             node("Add", node("Erf", node("Mul", "Z", math.sqrt(0.5))), 1.0),
         ),
         keeps="Z",
+        symbols={"Φ, φ": "the normal distribution and its density"},
     ),
     "gelu_tanh": Activation(
         gelu_tanh,
@@ -348,6 +427,16 @@ ACTIVATIONS: dict[str, Activation] = {
             ("dZ = dA * S (1 + Z (1 - S))", "S = 1 / (1 + E)", "E = exp(-Z)"),
         ),
         node("Mul", "Z", node("Sigmoid", "Z")),
+        keeps="Z",
+    ),
+    "hard_swish": Activation(
+        hard_swish,
+        hard_swish_backward,
+        Formulas(
+            ("A = Z * H", "H = min(max(Z + 3, 0), 6) / 6"),
+            ("dZ = dA * D", "D = H where Z² >= 9, else H + Z / 6", "H = min(max(Z + 3, 0), 6) / 6"),
+        ),
+        node("HardSwish", "Z"),
         keeps="Z",
     ),
     "mish": Activation(

@@ -43,16 +43,6 @@ DENSE_WEIGHTS = "dW = Aᵀ dZ"
 DENSE_BIASES = "db = sum over rows of dZ"
 DENSE_INPUTS = "dA = dZ Wᵀ"
 
-NORMALIZED = "X̂ = (Z - μ) / sqrt(variance + ε)"
-SCALED = "Y = γ * X̂ + β"
-SCALE_GRADIENT = "dγ = sum over rows of dY * X̂"
-SHIFT_GRADIENT = "dβ = sum over rows of dY"
-NORMALIZATION_FORMULAS: dict[str, tuple[str, ...]] = {
-    "batch": ("dZ = (γ/σ)(dY - dβ/N - X̂ * dγ/N)",),
-    "layer": ("dZ = (1/σ)(dX̂ - mean(dX̂) - X̂ * mean(dX̂ * X̂))", "dX̂ = γ dY"),
-}
-"""dZ of each normalisation; the rest is the same for both."""
-
 DROPOUT = Formulas(("A after = A * mask",), ("dA before = dA after * mask",))
 DROPOUT_MASK = "0 with probability p, else 1/(1-p)"
 SMOOTHED = "(1 - s) Y + s/K"

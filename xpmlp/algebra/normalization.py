@@ -1,4 +1,4 @@
-"""Normalisation: Z freed of its mean and its deviation, over a batch or over a layer.
+"""Normalisation: Z freed of its mean and deviation, over a batch or a layer, or of its size.
 
     X̂ = (Z - μ) / σ      Y = γ * X̂ + β      σ = sqrt(variance + ε)
 
@@ -13,12 +13,31 @@ dσ/dz = x̂/n, so that
 
 what is left of dx̂ without its parts along 1 and along x̂, in which x̂ can hardly change.
 
+RMS normalisation leaves the mean where it is: σ² is the mean of z², there is no β, and in the
+Jacobian no mean(dx̂).
+
 Inverse deviations are kept as (1,l) or (N,1), so that they broadcast against Z as they are.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from xpmlp.algebra.formulas import Expression, node
 from xpmlp.typing import Array, Namespace
+
+__all__ = [
+    "NORMALIZATIONS",
+    "Normalization",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+    "running",
+    "unbiased",
+]
 
 EPSILON = 1e-5
 """ε, which bounds 1/σ where there is no deviation."""
@@ -44,11 +63,12 @@ class LayerNorm(NamedTuple):
 
 
 class NormGradients(NamedTuple):
-    """What a normalisation's Jacobian returns, each shaped like what it is the gradient of."""
+    """What a normalisation's Jacobian returns, each shaped like what it is the gradient of; dbeta
+    is None where there is no β."""
 
     dZ: Array
     dgamma: Array
-    dbeta: Array
+    dbeta: Array | None
 
 
 def batch_norm(
@@ -165,6 +185,40 @@ def layer_norm_backward(
     return NormGradients(dZ, dgamma, dbeta)
 
 
+def rms_norm(
+    Z: Array, gamma: Array, beta: None = None, *, epsilon: float = EPSILON, xp: Namespace
+) -> LayerNorm:
+    """Divide each row by its root mean square, in training and after it alike.
+
+    Forward    X̂ = Z / sqrt(mean(Z²) + ε)     (N,l) -> (N,l)
+               Y = γ * X̂     (l,),(N,l) -> (N,l)
+    Keeps      X̂ and 1/σ, σ = sqrt(mean(Z²) + ε).
+    Members    Leading axes broadcast: Z (E,N,l), γ (E,l).
+
+    Source: Zhang & Sennrich 2019, "Root mean square layer normalization", equation 4.
+    """
+    inverse_deviation = 1.0 / xp.sqrt(_mean(Z * Z, -1, xp=xp) + epsilon)
+    X_hat = Z * inverse_deviation
+    return LayerNorm(X_hat * gamma[..., None, :], X_hat, inverse_deviation)
+
+
+def rms_norm_backward(
+    dY: Array, X_hat: Array, inverse_deviation: Array, gamma: Array, *, xp: Namespace
+) -> NormGradients:
+    """Carry the gradient at the output of `rms_norm` back to its inputs.
+
+    Backward   dγ = sum over rows of dY * X̂     (N,l) -> (l,)
+               dZ = (1/σ)(dX̂ - X̂ * mean(dX̂ * X̂)), dX̂ = γ dY     (N,l) -> (N,l)
+    Scale      None of the loss's: the mean is over the l units of a row.
+    Members    Leading axes broadcast.
+
+    Source: Zhang & Sennrich 2019, "Root mean square layer normalization"; derived above.
+    """
+    dX_hat = dY * gamma[..., None, :]
+    dZ = (dX_hat - X_hat * _mean(dX_hat * X_hat, -1, xp=xp)) * inverse_deviation
+    return NormGradients(dZ, xp.sum(dY * X_hat, axis=-2), None)
+
+
 def _normalized(
     Z: Array, axis: int, epsilon: float, *, xp: Namespace
 ) -> tuple[Array, Array, Array, Array]:
@@ -187,3 +241,74 @@ def _parameters(dY: Array, X_hat: Array, *, xp: Namespace) -> tuple[Array, Array
 def _mean(Q: Array, axis: int, *, xp: Namespace) -> Array:
     """The mean along an axis that stays with length 1; NumPy's own costs 10 us before it sums."""
     return xp.sum(Q, axis=axis, keepdims=True) / Q.shape[axis]
+
+
+class Normalization(NamedTuple):
+    """A normalisation: all that the package knows of it.
+
+    `equations` are those of the docstrings by what they compute, Y and X̂ forward, dγ, dβ and dZ
+    backward, and `symbols` what their letters stand for; without `has_shift` there is no β. Over a
+    batch it has `running` statistics for predictions; else `onnx` is X̂ as operations on Z.
+    """
+
+    forward: Callable[..., Any]
+    backward: Callable[..., NormGradients]
+    equations: Mapping[str, tuple[str, ...]]
+    symbols: Mapping[str, str]
+    has_shift: bool = True
+    onnx: Expression | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether predictions take statistics that training has measured."""
+        return self.onnx is None
+
+
+def _equations(X_hat: str, Y: str, *dZ: str) -> dict[str, tuple[str, ...]]:
+    shift = {"dβ": ("dβ = sum over rows of dY",)} if "β" in Y else {}
+    return {"X̂": (X_hat,), "Y": (Y,), "dγ": ("dγ = sum over rows of dY * X̂",), **shift, "dZ": dZ}
+
+
+def _over(numbers: str) -> dict[str, str]:
+    mean = {"μ, variance": f"those of {numbers}", "σ": "sqrt(variance + ε)"}
+    return {**mean, "ε": f"{EPSILON:g}"}
+
+
+def _mean_node(formula: Expression) -> Expression:
+    return node("ReduceMean", formula, axes=[-1], keepdims=1)
+
+
+def _deviation_node(centred: Expression) -> Expression:
+    return node("Sqrt", node("Add", _mean_node(node("Mul", centred, centred)), EPSILON))
+
+
+_CENTRED = node("Sub", "Z", _mean_node("Z"))
+_X_HAT, _Y = "X̂ = (Z - μ) / sqrt(variance + ε)", "Y = γ * X̂ + β"
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "batch": Normalization(
+        batch_norm,
+        batch_norm_backward,
+        _equations(_X_HAT, _Y, "dZ = (γ/σ)(dY - dβ/N - X̂ * dγ/N)"),
+        _over("a column's N rows"),
+    ),
+    "layer": Normalization(
+        layer_norm,
+        layer_norm_backward,
+        _equations(_X_HAT, _Y, "dZ = (1/σ)(dX̂ - mean(dX̂) - X̂ * mean(dX̂ * X̂))", "dX̂ = γ dY"),
+        _over("a row's units"),
+        onnx=node("Div", _CENTRED, _deviation_node(_CENTRED)),
+    ),
+    "rms": Normalization(
+        rms_norm,
+        rms_norm_backward,
+        _equations(
+            "X̂ = Z / sqrt(mean(Z²) + ε)", "Y = γ * X̂",
+            "dZ = (1/σ)(dX̂ - X̂ * mean(dX̂ * X̂))", "dX̂ = γ dY",
+        ),
+        {"mean": "that of a row's units", "σ": "sqrt(mean(Z²) + ε)", "ε": f"{EPSILON:g}"},
+        has_shift=False,
+        onnx=node("Div", "Z", _deviation_node("Z")),
+    ),
+}  # fmt: skip
+"""The normalisations by name, as recipes and `MLP(normalization=...)` give them."""

@@ -20,8 +20,8 @@ import numpy as np
 
 from xpmlp.algebra import (
     ACTIVATIONS,
-    batch_norm,
-    batch_norm_backward,
+    NORMALIZATIONS,
+    Normalization,
     batch_norm_inference,
     dense,
     dense_backward,
@@ -29,8 +29,7 @@ from xpmlp.algebra import (
     dropout,
     dropout_backward,
     dropout_key,
-    layer_norm,
-    layer_norm_backward,
+    formulas,
     unbiased,
 )
 from xpmlp.algebra.formulas import Expression
@@ -109,11 +108,44 @@ class Graph(Protocol):
     def expression(self, formula: Expression, Z: str) -> str: ...
 
 
+Shape = tuple[int, ...]
+
+
+class Equation(NamedTuple):
+    """One matrix that a layer computes: its formula, with what stands in it, and its shape.
+
+    `factors` are the shapes of what a matrix product multiplies; `adds` says that the result is
+    added to what is there.
+    """
+
+    formula: tuple[str, ...]
+    shape: Shape
+    factors: tuple[Shape, ...] = ()
+    adds: bool = False
+
+    @property
+    def product(self) -> tuple[int, int, int] | None:
+        """Rows, inner length and columns of the matrix product, if it is one."""
+        if not self.factors:
+            return None
+        (rows, inner), (_, columns) = self.factors[:2]
+        return rows, inner, columns
+
+
+class Equations(NamedTuple):
+    """What a layer computes forward and backward, in that order."""
+
+    forward: tuple[Equation, ...]
+    backward: tuple[Equation, ...]
+
+
 class Layer(Protocol):
     """What every layer has. `k` is the number of the dense layer that it belongs to."""
 
     @property
     def k(self) -> int: ...
+    @property
+    def width(self) -> int: ...
     @property
     def parts(self) -> tuple[Part, ...]: ...
     @property
@@ -125,6 +157,7 @@ class Layer(Protocol):
         self, p: Parts, saved: Any, dA: Array, *, xp: Namespace
     ) -> tuple[Array | None, Gradients]: ...
     def onnx(self, p: Parts, A: str, graph: Graph) -> str: ...
+    def equations(self, N: int) -> Equations: ...
 
 
 @dataclass(frozen=True)
@@ -142,6 +175,10 @@ class Dense:
     bias_cancels: bool = False
 
     phase: ClassVar = "forward product + bias"
+
+    @property
+    def width(self) -> int:
+        return self.l_out
 
     @property
     def backward_phase(self) -> str:
@@ -174,6 +211,15 @@ class Dense:
         Z = graph.add("MatMul", A, graph.weight(W, p[W]))
         return graph.add("Add", Z, graph.weight(b, p[b][..., None, :]))
 
+    def equations(self, N: int) -> Equations:
+        l_in, l_out = self.l_in, self.l_out
+        of_b = formulas.NO_BIAS_GRADIENT if self.bias_cancels else formulas.DENSE_BIASES
+        Z = Equation((formulas.DENSE,), (N, l_out), ((N, l_in), (l_in, l_out), (l_out,)))
+        dW = Equation((formulas.DENSE_WEIGHTS,), (l_in, l_out), ((l_in, N), (N, l_out)))
+        dA = Equation((formulas.DENSE_INPUTS,), (N, l_in), ((N, l_out), (l_out, l_in)))
+        backward = dW, Equation((of_b,), (l_out,)), dA
+        return Equations((Z,), backward[:2] if self.is_first else backward)
+
 
 class SavedNorm(NamedTuple):
     """What a normalisation's Jacobian needs, X̂ and 1/σ, and of a batch its mean and variance."""
@@ -186,74 +232,84 @@ class SavedNorm(NamedTuple):
 
 @dataclass(frozen=True)
 class Normalize:
-    """Z normalised over the rows of a batch or the units of a layer, scaled and shifted."""
+    """Z normalised, then scaled and shifted; `name` is one of `xpmlp.algebra.NORMALIZATIONS`."""
 
     k: int
     width: int
-    over: str
+    name: str
 
     @property
     def phase(self) -> str:
-        return f"{self.over} norm"
+        return f"{self.name} norm"
 
     @property
     def backward_phase(self) -> str:
-        return f"backward {self.over} norm"
+        return f"backward {self.name} norm"
+
+    @property
+    def kind(self) -> Normalization:
+        """The functions and formulas of this normalisation."""
+        return NORMALIZATIONS[self.name]
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        shape = (self.width,)
-        learned = Part(f"gamma{self.k}", shape, "scale"), Part(f"beta{self.k}", shape, "shift")
-        if self.over == "layer":
-            return learned
-        return (
-            *learned,
-            Part(f"mean{self.k}", shape, "running mean"),
-            Part(f"variance{self.k}", shape, "running variance"),
-        )
+        found = [Part(f"gamma{self.k}", (self.width,), "scale")]
+        if self.kind.has_shift:
+            found.append(Part(f"beta{self.k}", (self.width,), "shift"))
+        if self.kind.running:
+            found.append(Part(f"mean{self.k}", (self.width,), "running mean"))
+            found.append(Part(f"variance{self.k}", (self.width,), "running variance"))
+        return tuple(found)
+
+    def _own(self, p: Parts) -> list[Array]:
+        """γ and β, or γ alone; with running statistics, where they are given, those besides."""
+        return [p[part.name] for part in self.parts if part.name in p]
 
     def forward(
         self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace
     ) -> tuple[Array, SavedNorm | None]:
-        gamma, beta = p[f"gamma{self.k}"], p[f"beta{self.k}"]
-        if self.over == "batch" and not mode.is_training:
-            if f"mean{self.k}" not in p:
+        own = self._own(p)
+        if self.kind.running and not mode.is_training:
+            if len(own) < len(self.parts):
                 raise InputError(
                     "parameters without the running statistics of batch normalisation, which "
                     "predictions need; give run.parameters"
                 )
-            mean, variance = p[f"mean{self.k}"], p[f"variance{self.k}"]
-            return batch_norm_inference(Z, gamma, beta, mean, variance, xp=xp), None
-        normalize = batch_norm if self.over == "batch" else layer_norm
-        Y, *saved = normalize(Z, gamma, beta, xp=xp)
+            return batch_norm_inference(Z, *own, xp=xp), None
+        Y, *saved = self.kind.forward(Z, *own[:2], xp=xp)
         return Y, SavedNorm(*saved)
 
     def backward(
         self, p: Parts, saved: SavedNorm, dY: Array, *, xp: Namespace
     ) -> tuple[Array, Gradients]:
-        backward = batch_norm_backward if self.over == "batch" else layer_norm_backward
-        gamma = p[f"gamma{self.k}"]
-        dZ, dgamma, dbeta = backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
-        return dZ, {f"gamma{self.k}": dgamma, f"beta{self.k}": dbeta}
+        gamma, *_ = self._own(p)
+        dZ, *learned = self.kind.backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
+        return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
     def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
-        gamma, beta = p[f"gamma{self.k}"], p[f"beta{self.k}"]
-        if self.over == "batch":
-            mean, variance = p[f"mean{self.k}"], p[f"variance{self.k}"]
+        gamma, *beta = self._own(p)
+        if self.kind.running:
+            shift, mean, variance = beta
             gamma = gamma / np.sqrt(variance + EPSILON)
-            beta = beta - mean * gamma
-        else:
-            Z = graph.add("Sub", Z, graph.add("ReduceMean", Z, axes=[-1], keepdims=1))
-            squares = graph.add("Mul", Z, Z)
-            variance = graph.add("ReduceMean", squares, axes=[-1], keepdims=1)
-            deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(EPSILON)))
-            Z = graph.add("Div", Z, deviation)
+            beta = [shift - mean * gamma]
+        elif self.kind.onnx is not None:
+            Z = graph.expression(self.kind.onnx, Z)
         Y = graph.add("Mul", Z, graph.weight(f"gamma{self.k}", gamma[..., None, :]))
-        return graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
+        for shift in beta:
+            Y = graph.add("Add", Y, graph.weight(f"beta{self.k}", shift[..., None, :]))
+        return Y
+
+    def equations(self, N: int) -> Equations:
+        found = {
+            what: Equation(text, (self.width,) if what in ("dγ", "dβ") else (N, self.width))
+            for what, text in self.kind.equations.items()
+        }
+        forward = found.pop("X̂"), found.pop("Y")
+        return Equations(forward, tuple(found.values()))
 
     def statistics(self, saved: SavedNorm, rows: int, *, xp: Namespace) -> Parts:
         """Return the mean and unbiased variance of the batch, by the names of the running ones."""
-        if self.over == "layer":
+        if not self.kind.running:
             return {}
         variance = unbiased(saved.variance, rows, xp=xp)
         return {f"mean{self.k}": saved.mean, f"variance{self.k}": variance}
@@ -290,6 +346,9 @@ class Activate:
     def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
         return graph.expression(ACTIVATIONS[self.name].onnx, Z)
 
+    def equations(self, N: int) -> Equations:
+        return _elementwise(ACTIVATIONS[self.name].formulas, N, self.width)
+
 
 @dataclass(frozen=True)
 class Dropout:
@@ -322,6 +381,14 @@ class Dropout:
     def onnx(self, p: Parts, A: str, graph: Graph) -> str:
         return A
 
+    def equations(self, N: int) -> Equations:
+        return _elementwise(formulas.DROPOUT, N, self.width)
+
+
+def _elementwise(both: formulas.Formulas, N: int, width: int, adds: bool = False) -> Equations:
+    shape = (N, width)
+    return Equations((Equation(both.forward, shape),), (Equation(both.backward, shape, adds=adds),))
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -334,10 +401,29 @@ class Chain:
     layers: tuple["Layer | Chain", ...]
     residual: bool = False
 
-    def walk(self) -> Iterator[Layer]:
-        """Every layer in the order of the forward pass."""
+    parts: ClassVar[tuple[Part, ...]] = ()
+
+    @property
+    def k(self) -> int:
+        return self.layers[0].k
+
+    @property
+    def width(self) -> int:
+        return self.layers[-1].width
+
+    def walk(self) -> Iterator["Layer | Chain"]:
+        """Every layer in the order of the forward pass, a sum of `residual` after what it adds."""
         for layer in self.layers:
             yield from layer.walk() if isinstance(layer, Chain) else (layer,)
+        if self.residual:
+            yield self
+
+    def walk_back(self) -> Iterator["Layer | Chain"]:
+        """Every layer in the order of the backward pass, a sum again last."""
+        for layer in reversed(self.layers):
+            yield from layer.walk_back() if isinstance(layer, Chain) else (layer,)
+        if self.residual:
+            yield self
 
     def saved(self, saved: tuple[Any, ...]) -> Iterator[tuple[Layer, Any]]:
         """Every layer with what it saved in a forward pass."""
@@ -384,3 +470,7 @@ class Chain:
         for layer in self.layers:
             A = layer.onnx(p, A, graph)
         return graph.add("Add", A, A_in) if self.residual else A
+
+    def equations(self, N: int) -> Equations:
+        """What the sum computes, without what its layers do."""
+        return _elementwise(formulas.RESIDUAL, N, self.width, adds=True)

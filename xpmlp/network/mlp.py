@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
+from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, NUMBERS, max_norm, one_hot, running, sigmoid, softmax
 from xpmlp.checks import one_of
 from xpmlp.compiler.scopes import scope
@@ -51,7 +52,7 @@ OUTPUTS = ("softmax", "sigmoid", *NUMBERS)
 """What makes predictions of the last layer's L: one class of K, K answers of yes or no, numbers
 (`identity`), and numbers above 0 (`exp`)."""
 
-NORMALIZATIONS = ("none", "batch", "layer")
+NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 
 MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
@@ -194,12 +195,8 @@ class MLP:
 
         Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
         """
-        products = []
-        for number, (l_in, l_out) in enumerate(itertools.pairwise(self.layer_sizes)):
-            products += [(batch_size, l_in, l_out), (l_in, batch_size, l_out)]
-            if number:
-                products.append((batch_size, l_out, l_in))
-        return products
+        found = (layer.equations(batch_size) for layer in self.chain.walk())
+        return [one.product for two in found for side in two for one in side if one.product]
 
     def initialize(
         self,

@@ -6,16 +6,25 @@ they are shown and gets the gradients that the network gets.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from xpmlp.algebra import formulas
-from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
-from xpmlp.algebra.normalization import EPSILON
+from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, formulas
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, USUAL_LOSS, Objective
+from xpmlp.network import (
+    MLP,
+    USUAL_LOSS,
+    Activate,
+    Chain,
+    Dense,
+    Dropout,
+    Layer,
+    Normalize,
+    Objective,
+)
+from xpmlp.network.layers import Equation
 from xpmlp.reports.notation import Name, as_latex, as_text, named, tokens
 
 Shape = tuple[int, ...]
@@ -119,135 +128,104 @@ def explain(
 
 def _forward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
     widths = model.layer_sizes
-    last = len(widths) - 1
-    X = Name("X")
+    last, K = len(widths) - 1, widths[-1]
     if objective.mixup:
-        mixed = f"X = {formulas.MIXED}"
-        yield Operation(0, "mixup", (mixed,), (N, widths[0]))
-    if _any(objective.input_dropout):
-        names = {"A": X, "A after": _input(objective), "mask": Name("mask", 0)}
-        yield Operation(0, "dropout", formulas.DROPOUT.forward, (N, widths[0]), names)
-    for k in range(1, last + 1):
-        l_in, l_out = widths[k - 1], widths[k]
-        A_in = Name("A", k - 1) if k > 1 else _input(objective)
-        Z = Name("Z", k) if k < last else Name("L")
-        names = {"A": A_in, "W": Name("W", k), "b": Name("b", k), "Z": Z}
-        operands = ((N, l_in), (l_in, l_out), (l_out,))
-        yield Operation(k, "dense", (formulas.DENSE,), (N, l_out), names, operands)
-        if k < last:
-            for part, equations, names in _hidden(model, objective, k):
-                yield Operation(k, part, equations, (N, l_out), names)
-    K = widths[-1]
+        yield Operation(0, "mixup", (f"X = {formulas.MIXED}",), (N, widths[0]))
+    for layer in _walked(model.chain.walk(), objective):
+        names = _names(layer, model, objective)[0]
+        yield from (_operation(layer, one, names) for one in layer.equations(N).forward)
     if objective.label_smoothing:
-        smoothed = f"Y = {formulas.SMOOTHED}"
-        yield Operation(last, "smoothing", (smoothed,), (N, K))
-    for step in formulas.LOSS_FORMULAS[_loss(model, objective)]:
+        yield Operation(last, "smoothing", (f"Y = {formulas.SMOOTHED}",), (N, K))
+    for step in _loss(model, objective):
         is_scalar = step.forward[0].startswith("J")
         yield Operation(last, "loss", step.forward, () if is_scalar else (N, K))
     for strength, one, letter in _penalties(objective):
         for k in range(1, last + 1) if strength else ():
-            penalty = f"J = {one.forward[0]}"
             names = {"W": Name("W", k), "λ": Name(letter)}
-            yield Operation(k, "penalty", (penalty,), (), names, adds=True)
-
-
-def _hidden(
-    model: MLP, objective: Objective, k: int
-) -> Iterator[tuple[str, tuple[str, ...], dict[str, Name]]]:
-    """What stands between a hidden layer's product and its output."""
-    names = _names(model, objective, k)
-    if model.normalization != "none":
-        yield "normalize", (formulas.NORMALIZED,), names
-        yield "normalize", (formulas.SCALED,), names
-    names_g = names | {"Z": names["Y"], "A": names["g"]}
-    yield "activation", formulas.ACTIVATION_FORMULAS[model.hidden].forward, names_g
-    if _any(objective.dropout):
-        names_d = names | {"A": names["g"], "A after": names["dropped"]}
-        yield "dropout", formulas.DROPOUT.forward, names_d
-    if model.is_residual(k):
-        names_r = {"A": names["dropped"], "A in": Name("A", k - 1), "A after": Name("A", k)}
-        yield "residual", formulas.RESIDUAL.forward, names_r
-
-
-def _names(model: MLP, objective: Objective, k: int) -> dict[str, Name]:
-    """The names of hidden layer k; `g` is what the activation gives, `dropped` what follows."""
-    parts = int(_any(objective.dropout)) + int(model.is_residual(k))
-    activated = Name("A", k, primes=1) if parts else Name("A", k)
-    dropped = activated
-    if _any(objective.dropout):
-        dropped = Name("A", k, primes=2) if model.is_residual(k) else Name("A", k)
-    return {
-        "Z": Name("Z", k),
-        "Y": Name("Z̃", k) if model.normalization != "none" else Name("Z", k),
-        **{letter: Name(letter, k) for letter in ("X̂", "γ", "β", "μ", "σ", "variance", "mask")},
-        "g": activated,
-        "dropped": dropped,
-    }
+            yield Operation(k, "penalty", (f"J = {one.forward[0]}",), (), names, adds=True)
 
 
 def _backward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
     widths = model.layer_sizes
-    last = len(widths) - 1
-    *_, loss = formulas.LOSS_FORMULAS[_loss(model, objective)]
-    yield Operation(last, "loss", loss.backward, (N, widths[-1]))
-    for k in range(last, 0, -1):
-        l_in, l_out = widths[k - 1], widths[k]
-        names = {
-            "A": Name("A", k - 1) if k > 1 else _input(objective),
-            "W": Name("W", k),
-            "b": Name("b", k),
-            "Z": Name("Z", k) if k < last else Name("L"),
-        }
-        operands = ((l_in, N), (N, l_out))
-        yield Operation(k, "dense", (formulas.DENSE_WEIGHTS,), (l_in, l_out), names, operands)
-        no_bias = model.normalization == "batch" and k < last
-        of_b = formulas.NO_BIAS_GRADIENT if no_bias else formulas.DENSE_BIASES
-        yield Operation(k, "dense", (of_b,), (l_out,), names)
-        for strength, one, letter in _penalties(objective):
-            if strength:
-                of_W = {**names, "λ": Name(letter)}
-                yield Operation(k, "penalty", one.backward, (l_in, l_out), of_W, adds=True)
-        if k == 1:
-            return
-        operands = ((N, l_out), (l_out, l_in))
-        yield Operation(k, "dense", (formulas.DENSE_INPUTS,), (N, l_in), names, operands)
-        if model.is_residual(k):
-            skip = {"A in": Name("A", k - 1), "A after": Name("A", k)}
-            yield Operation(k, "residual", formulas.RESIDUAL.backward, (N, l_in), skip, adds=True)
-        yield from _hidden_backward(model, objective, k - 1, N)
+    yield Operation(len(widths) - 1, "loss", _loss(model, objective)[-1].backward, (N, widths[-1]))
+    for layer in _walked(model.chain.walk_back(), objective):
+        if layer.k == 0:
+            return  # behind the input nothing learns
+        names = _names(layer, model, objective)[1]
+        yield from (_operation(layer, one, names) for one in layer.equations(N).backward)
+        if isinstance(layer, Dense):
+            for strength, one, letter in _penalties(objective):
+                if strength:
+                    of_W, shape = {**names, "λ": Name(letter)}, (layer.l_in, layer.l_out)
+                    yield Operation(layer.k, "penalty", one.backward, shape, of_W, adds=True)
 
 
-def _hidden_backward(model: MLP, objective: Objective, k: int, N: int) -> Iterator[Operation]:
-    """From the gradient at a hidden layer's output to that at its product."""
-    names, width = _names(model, objective, k), model.layer_sizes[k]
-    dropped = Name("A", k)  # a residual adds to what came in and leaves the rest as it is
-    activated = dropped
-    if _any(objective.dropout):
-        activated = Name("A", k, primes=1)
-        of_mask = names | {"A after": dropped, "A before": activated}
-        yield Operation(k, "dropout", formulas.DROPOUT.backward, (N, width), of_mask)
-    equations = formulas.ACTIVATION_FORMULAS[model.hidden].backward
-    of_g = names | {"Z": names["Y"], "A": names["g"], "dA": activated}
-    yield Operation(k, "activation", equations, (N, width), of_g)
-    if model.normalization != "none":
-        yield Operation(k, "normalize", (formulas.SCALE_GRADIENT,), (width,), names)
-        yield Operation(k, "normalize", (formulas.SHIFT_GRADIENT,), (width,), names)
-        of_Z = formulas.NORMALIZATION_FORMULAS[model.normalization]
-        yield Operation(k, "normalize", of_Z, (N, width), names)
+def _walked(layers: Iterable[Layer | Chain], objective: Objective) -> Iterator[Layer | Chain]:
+    """Those that do something: dropout only where it has a rate."""
+    for layer in layers:
+        rate = objective.dropout if layer.k else objective.input_dropout
+        if not isinstance(layer, Dropout) or _any(rate):
+            yield layer
+
+
+def _operation(layer: Layer | Chain, one: Equation, names: Mapping[str, Name]) -> Operation:
+    part = type(layer).__name__.lower()
+    return Operation(layer.k, part, one.formula, one.shape, names, one.factors, one.adds)
+
+
+def _names(
+    layer: Layer | Chain, model: MLP, objective: Objective
+) -> tuple[dict[str, Name], dict[str, Name]]:
+    """What the letters of a layer's formulas are called in the network, forward and backward.
+
+    Between the activation and what leaves layer k, A has primes. A sum of `residual` leaves the
+    gradient as it is, so there are fewer of them backward.
+    """
+    k, drops, adds = layer.k, _any(objective.dropout), model.is_residual(layer.k)
+    A = Name("A", k)
+    A_in = Name("A", k - 1) if k > 1 else _input(objective)
+    Z = Name("Z", k) if k < len(model.layer_sizes) - 1 else Name("L")
+    activated, d_activated = A._replace(primes=drops or adds), A._replace(primes=drops)
+    dropped = A._replace(primes=2 * adds) if drops else activated
+    numbered = {letter: Name(letter, k) for letter in ("W", "b", "X̂", "γ", "β", "μ", "σ")}
+    numbered |= {
+        "variance": Name("variance", k),
+        "mask": Name("mask", k),
+        "Y": Name("Z̃", k),
+        "Z": Z,
+    }
+    match layer:
+        case Dense():
+            both = numbered | {"A": A_in}
+            return both, both
+        case Normalize():
+            return numbered, numbered
+        case Activate():
+            both = {"Z": Name("Z̃", k) if model.normalization != "none" else Z, "A": activated}
+            return both, both | {"dA": d_activated}
+        case Dropout(k=0):
+            return numbered | {"A": Name("X"), "A after": _input(objective)}, {}
+        case Dropout():
+            back = numbered | {"A before": d_activated, "A after": A}
+            return numbered | {"A": activated, "A after": dropped}, back
+        case _:
+            summed = {"A in": Name("A", k - 1), "A after": A}
+            return {"A": dropped, **summed}, summed
 
 
 def _input(objective: Objective) -> Name:
     return Name("X", None, primes=1) if _any(objective.input_dropout) else Name("X")
 
 
-def _loss(model: MLP, objective: Objective) -> str:
-    name = objective.loss or USUAL_LOSS[model.output]
-    if not isinstance(name, str):
-        raise InputError(
-            "loss of one's own: its formulas are not known; give "
-            f"one of {', '.join(formulas.LOSS_FORMULAS)}"
-        )
-    return name
+def _loss(model: MLP, objective: Objective) -> tuple[formulas.Formulas, ...]:
+    loss = objective.loss or USUAL_LOSS[model.output]
+    if isinstance(loss, str):
+        return LOSSES[loss].formulas
+    if loss.formulas:
+        return loss.formulas
+    raise InputError(
+        f"loss of one's own: its formulas are not known; give one of {', '.join(LOSSES)}"
+    )
 
 
 def _penalties(objective: Objective) -> list[tuple[float, formulas.Formulas, str]]:
@@ -262,14 +240,11 @@ def _constants(model: MLP, objective: Objective) -> dict[str, str]:
     """What the letters of the formulas stand for, with this network's numbers."""
     found = {"N": "rows of the batch"}
     if model.normalization != "none":
-        over = "a column's N rows" if model.normalization == "batch" else "a row's units"
-        found |= {
-            "μ, variance": f"those of {over}", "σ": "sqrt(variance + ε)", "ε": f"{EPSILON:g}"
-        }  # fmt: skip
+        found |= NORMALIZATIONS[model.normalization].symbols
     if _any(objective.dropout) or _any(objective.input_dropout):
         found["mask"] = formulas.DROPOUT_MASK
         found["p"] = f"dropout {objective.dropout}, of inputs {objective.input_dropout}"
-    loss = _loss(model, objective)
+    loss = objective.loss or USUAL_LOSS[model.output]
     if loss == "huber":
         found["δ"] = f"{objective.huber_delta:g}"
     if loss == "quantile":
@@ -281,11 +256,10 @@ def _constants(model: MLP, objective: Objective) -> dict[str, str]:
     for strength, _, letter in _penalties(objective):
         if strength:
             found[letter] = f"{strength:g}"
-    if model.hidden == "selu":
-        mixed = f"; of mixup: {found['λ']}" if "λ" in found else ""
-        found |= {"λ": f"{SELU_SCALE:.4f}{mixed}", "λα": f"{SELU_LIMIT:.4f}"}
-    if model.hidden == "gelu":
-        found["Φ, φ"] = "the normal distribution and its density"
+    symbols = ACTIVATIONS[model.hidden].symbols
+    if "λ" in symbols and "λ" in found:
+        symbols = {**symbols, "λ": f"{symbols['λ']}; of mixup: {found['λ']}"}
+    found |= symbols
     if objective.class_weights:
         found["weights"] = "each row counts by the weight of its class, in J and in dL"
     return found
