@@ -1,5 +1,6 @@
 """The application: its commands, and what becomes of an error."""
 
+import errno
 import io
 import logging
 import os
@@ -26,7 +27,7 @@ from xpmlp.cli import (
     sweep,
     train,
 )
-from xpmlp.cli.console import Warnings, close_consoles, complain, output, say
+from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -77,11 +78,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; an error made on purpose is one line on standard error."""
-    close_consoles()
+    reset_consoles()
     status = _run(arguments)
     if lost := output().lost:
-        complain(f"standard output: cannot be written ({lost}); free or change the place")
+        _complain_of_output(lost)
     return status or int(bool(lost))
+
+
+def _complain_of_output(why: str) -> None:
+    complain(f"standard output: cannot be written ({why}); free or change the place")
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -90,8 +95,14 @@ def _run(arguments: Sequence[str]) -> int:
     except XpmlpError as error:
         complain(str(error))
         return error.exit_status
-    except BrokenPipeError:  # the reader of our output left, as `| head` does
+    except OSError as error:
+        # Of no file, so of standard output, which the help is written to: its reader left, as
+        # `| head` does, or the disk is full.
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _complain_of_output(error.strerror)
         return 1
     except Exception as error:
         if is_out_of_memory(error):
