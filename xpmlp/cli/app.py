@@ -52,6 +52,10 @@ app.command("gradcheck")(gradcheck.gradcheck)
 app.command("backends")(backends_command.backends)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EIO)
+"""What writing fails with; of no file it is standard output, where the help goes."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         say(f"xpmlp {xpmlp.__version__}")
@@ -95,14 +99,8 @@ def _run(arguments: Sequence[str]) -> int:
     except XpmlpError as error:
         complain(str(error))
         return error.exit_status
-    except OSError as error:
-        # Of no file, so of standard output, which the help is written to: its reader left, as
-        # `| head` does, or the disk is full.
-        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
-            raise
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            _complain_of_output(error.strerror)
         return 1
     except Exception as error:
         if is_out_of_memory(error):
@@ -111,6 +109,10 @@ def _run(arguments: Sequence[str]) -> int:
                 "fewer members, or on a GPU --backend numpy"
             )
             return 2
+        if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _complain_of_output(error.strerror or str(error))
+            return 1
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise
