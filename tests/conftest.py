@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import ask_driver, installed_wheels
 
 if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter  # public from pytest 9 on
     from matplotlib.figure import Figure
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -48,8 +48,8 @@ class StrictBackend(Backend):
 BY_THEMSELVES = ("container", "browser", "documentation")
 """Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
 
-ALL, LEFT_OUT = pytest.StashKey[int](), pytest.StashKey[Counter[str]]()
-"""How many tests there are, and how many are left out, by the mark that leaves them out."""
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+"""How many tests are left out, by the mark that leaves them out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,21 +63,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # Tests see neither the terminal they are run on nor what its user thinks of colours.
-    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES"):
-        os.environ.pop(name, None)
-    os.environ["TERM"] = "xterm-256color"
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, unless `-m` chooses; a file that is named is run as a whole."""
+    """Leave out what takes long, unless `-m` chooses; a place that is named is run as a whole."""
     if config.option.markexpr:
         return
     left_out = {item: mark for mark in BY_THEMSELVES for item in _marked(items, mark)}
     if not config.getoption("--full") and config.args_source is not pytest.Config.ArgsSource.ARGS:
         left_out |= dict.fromkeys(_extended(items), "extended")
-    config.stash[ALL], config.stash[LEFT_OUT] = len(items), Counter(left_out.values())
+    config.stash[LEFT_OUT] = Counter(left_out.values())
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 
@@ -101,21 +94,19 @@ def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         yield from (item for number, item in enumerate(cases) if number not in kept)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "TerminalReporter") -> None:
     """Say what the full run has besides, and what was skipped for which reason."""
     config, stats = terminalreporter.config, terminalreporter.stats
     counts = config.stash.get(LEFT_OUT, Counter())
-    skipped = Counter(
-        report.longrepr[2].removeprefix("Skipped: ") for report in stats.get("skipped", ())
-    )
+    skipped = Counter(map(_reason, stats.get("skipped", ())))
     if not counts and not skipped:
         return
-    terminalreporter.section("not run")
-    if ALL in config.stash:
-        terminalreporter.line(f"{config.stash[ALL] - counts.total()} of {config.stash[ALL]} tests:")
+    ran = sum(len(stats.get(outcome, ())) for outcome in ("passed", "failed", "xfailed"))
+    known = ran + counts.total() + skipped.total()
+    terminalreporter.section(f"{ran} tests ran" + (f" of {known}" if counts else ""))
     for mark, count in counts.items():
         how = "--full" if mark == "extended" else f"-m {mark}"
-        terminalreporter.line(f"{count} {mark}: pytest {how}")
+        terminalreporter.line(f"{count} left out ({mark}); to run them too: pytest {how}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"{count} skipped: {reason}")
 

@@ -36,6 +36,17 @@ def write_data(directory: Path, *, images: str = "u1", classes: int = 10, seed: 
 
 
 @pytest.fixture(autouse=True)
+def _pipe_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What commands in this process write to, however wide the terminal of who runs the tests is.
+
+    NO_COLOR and TERM stay as they are: no test may depend on them.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

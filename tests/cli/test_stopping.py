@@ -397,9 +397,11 @@ def test_training_goes_on_when_nobody_reads_its_progress(tiny, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_that_is_lost_is_status_1(trained: Path) -> None:
+@pytest.mark.parametrize("arguments", [["evaluate"], ["--help"], ["evaluate", "--help"]])
+def test_output_that_is_lost_is_status_1(trained: Path, arguments: list[str]) -> None:
+    given = [*arguments, trained] if arguments == ["evaluate"] else arguments
     with open("/dev/full", "w") as full:
-        process = start("evaluate", trained, stdout=full)
+        process = start(*given, stdout=full)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said.startswith("xpmlp: standard output: cannot be written (No space left on device)")

@@ -178,12 +178,13 @@ def test_says_why_auto_took_what_it_took(command, tiny) -> None:
 
 def on_a_terminal(arguments: list[str], **environment: str) -> str:
     main, terminal = pty.openpty()
+    ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
         [sys.executable, "-m", "xpmlp", *arguments],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
+        env={**ours, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
     )
     os.close(terminal)
     seen = b""

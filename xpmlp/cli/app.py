@@ -1,5 +1,6 @@
 """The application: its commands, and what becomes of an error."""
 
+import errno
 import io
 import logging
 import os
@@ -26,7 +27,7 @@ from xpmlp.cli import (
     sweep,
     train,
 )
-from xpmlp.cli.console import Warnings, close_consoles, complain, output, say
+from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
 from xpmlp.errors import XpmlpError
 
 app = typer.Typer(
@@ -49,6 +50,10 @@ app.command("find-rate")(find_rate.find_rate)
 app.command("sweep")(sweep.sweep)
 app.command("gradcheck")(gradcheck.gradcheck)
 app.command("backends")(backends_command.backends)
+
+
+NO_ROOM = (errno.ENOSPC, errno.EIO)
+"""What writing fails with; of no file it is standard output, where the help goes."""
 
 
 def _version(wanted: bool) -> None:
@@ -77,11 +82,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; an error made on purpose is one line on standard error."""
-    close_consoles()
+    reset_consoles()
     status = _run(arguments)
     if lost := output().lost:
-        complain(f"standard output: cannot be written ({lost}); free or change the place")
+        _complain_of_output(lost)
     return status or int(bool(lost))
+
+
+def _complain_of_output(why: str) -> None:
+    complain(f"standard output: cannot be written ({why}); free or change the place")
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -100,6 +109,10 @@ def _run(arguments: Sequence[str]) -> int:
                 "fewer members, or on a GPU --backend numpy"
             )
             return 2
+        if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _complain_of_output(error.strerror or str(error))
+            return 1
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise

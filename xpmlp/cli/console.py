@@ -48,7 +48,7 @@ def errors() -> Stream:
     return Stream(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
-def close_consoles() -> None:
+def reset_consoles() -> None:
     """Forget both consoles: the next command may write to other files, or a resized terminal."""
     output.cache_clear()
     errors.cache_clear()
