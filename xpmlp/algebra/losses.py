@@ -103,6 +103,14 @@ def softmax(L: Array, *, xp: Namespace) -> Array:
     return _softmax_and_log(L, xp=xp)[0]
 
 
+def softmax_backward(dY_hat: Array, Y_hat: Array, *, xp: Namespace) -> Array:
+    """dL = Ŷ * (dŶ - sum over classes of dŶ * Ŷ); (N,K),(N,K) -> (N,K).
+
+    From dŶ_k/dL_j = Ŷ_k (δ_kj - Ŷ_j). For derivatives of predictions; a loss has a simpler one.
+    """
+    return Y_hat * (dY_hat - xp.sum(dY_hat * Y_hat, axis=-1, keepdims=True))
+
+
 def softmax_cross_entropy(
     Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
 ) -> CrossEntropy:

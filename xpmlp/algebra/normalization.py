@@ -31,6 +31,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
+    "batch_norm_inference_backward",
     "layer_norm",
     "layer_norm_backward",
     "rms_norm",
@@ -128,6 +129,20 @@ def batch_norm_inference(
     """
     slope = gamma / xp.sqrt(variance + epsilon)
     return Z * slope[..., None, :] + (beta - mean * slope)[..., None, :]
+
+
+def batch_norm_inference_backward(
+    dY: Array, gamma: Array, variance: Array, *, epsilon: float = EPSILON, xp: Namespace
+) -> Array:
+    """Carry the gradient at the output of `batch_norm_inference` back to Z.
+
+    Backward   dZ = dY * γ/σ     (N,l) -> (N,l)
+    Scale      None: each row stands alone, the statistics are constants.
+    Members    Leading axes broadcast.
+
+    Source: from `batch_norm_inference`, which is linear in Z.
+    """
+    return dY * (gamma / xp.sqrt(variance + epsilon))[..., None, :]
 
 
 def running(statistic: Array, of_batch: Array, momentum: float, *, xp: Namespace) -> Array:

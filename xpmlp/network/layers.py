@@ -23,6 +23,7 @@ from xpmlp.algebra import (
     NORMALIZATIONS,
     Normalization,
     batch_norm_inference,
+    batch_norm_inference_backward,
     dense,
     dense_backward,
     dense_backward_parameters,
@@ -280,9 +281,12 @@ class Normalize:
         return Y, SavedNorm(*saved)
 
     def backward(
-        self, p: Parts, saved: SavedNorm, dY: Array, *, xp: Namespace
+        self, p: Parts, saved: SavedNorm | None, dY: Array, *, xp: Namespace
     ) -> tuple[Array, Gradients]:
         gamma, *_ = self._own(p)
+        if saved is None:  # predictions, which learn nothing
+            variance = p[f"variance{self.k}"]
+            return batch_norm_inference_backward(dY, gamma, variance, xp=xp), {}
         dZ, *learned = self.kind.backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 

@@ -27,7 +27,17 @@ import array_api_compat
 import numpy as np
 
 from xpmlp import algebra
-from xpmlp.algebra import ACTIVATIONS, NUMBERS, max_norm, one_hot, running, sigmoid, softmax
+from xpmlp.algebra import (
+    ACTIVATIONS,
+    NUMBERS,
+    max_norm,
+    one_hot,
+    running,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+)
 from xpmlp.checks import one_of
 from xpmlp.compiler.scopes import scope
 from xpmlp.errors import InputError
@@ -146,13 +156,18 @@ class MLP:
     @functools.cached_property
     def chain(self) -> Chain:
         """The layers in the order of the forward pass."""
+        return self._build(reaches_input=False)
+
+    def _build(self, *, reaches_input: bool) -> Chain:
+        """The chain; the first layer has a dA only where the gradient is to reach the input."""
         widths = self.layer_sizes
         last = len(widths) - 1
         layers: list[Layer | Chain] = [Dropout(0, widths[0])]
         for k, (l_in, l_out) in enumerate(itertools.pairwise(widths), start=1):
             is_hidden = k < last
             bias_cancels = is_hidden and self.normalization == "batch"
-            block: list[Layer] = [Dense(k, l_in, l_out, is_first=k == 1, bias_cancels=bias_cancels)]
+            is_first = k == 1 and not reaches_input
+            block: list[Layer] = [Dense(k, l_in, l_out, is_first, bias_cancels)]
             if is_hidden:
                 if self.normalization != "none":
                     block.append(Normalize(k, l_out, self.normalization))
@@ -310,6 +325,65 @@ class MLP:
         if self.predicts_numbers:
             return xp.exp(L) if self.output == "exp" else L
         return (softmax if self.output == "softmax" else sigmoid)(L, xp=xp)
+
+    def input_gradients(
+        self,
+        parameters: Array,
+        X: Array,
+        labels: Array | None = None,
+        *,
+        objective: Objective | None = None,
+        xp: Namespace | None = None,
+    ) -> Array:
+        """Return the derivatives of the predictions, or of the loss, with respect to the input.
+
+        Parameters
+        ----------
+        parameters
+            The flat vector, (P,) or (P + S,) with the running statistics of batch normalisation.
+        X
+            Rows (N, l0), floating like the parameters.
+        labels
+            None for the predictions' derivatives; integers (N,) or targets (N, K) for the loss's.
+        objective
+            The loss; by default the usual one of the output.
+
+        Returns
+        -------
+        dŶ/dX, of shape (N, K, l0), or dJ/dX, of shape (N, l0); J is the mean over the N rows, so
+        each row of dJ/dX has the 1/N in it. Nothing is dropped out, and batches are normalised by
+        the running statistics.
+
+        Notes
+        -----
+        One more product than training: dX = dZ1 W1ᵀ, with one backward pass for each output. The
+        chain is that of training, so that what it shows is what the network has learned.
+        """
+        xp = xp or array_api_compat.array_namespace(parameters)
+        chain = self._build(reaches_input=True)
+        p = self.unflatten(parameters, xp=xp)
+        L, saved = chain.forward(p, X, INFERENCE, xp=xp)
+        classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(X))
+        if labels is not None:
+            objective = objective or Objective()
+            loss = objective.loss_for(self.output)
+            Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
+            _, kept = loss.forward(Y, L, None, xp=xp)
+            return chain.backward(p, saved, loss.backward(Y, kept, None, xp=xp), xp=xp)[0]
+        Y_hat = self.predictions_of(L, xp=xp)
+        rows = []
+        for k in range(self.layer_sizes[-1]):
+            dY_hat = xp.zeros_like(Y_hat) + xp.astype(classes == k, Y_hat.dtype)
+            dL = self._outputs_backward(dY_hat, Y_hat, xp=xp)
+            rows.append(chain.backward(p, saved, dL, xp=xp)[0])
+        return xp.stack(rows, axis=-2)
+
+    def _outputs_backward(self, dY_hat: Array, Y_hat: Array, *, xp: Namespace) -> Array:
+        """dL of what makes predictions of it: softmax, sigmoid, exp, or nothing; (N,K) -> (N,K)."""
+        if self.predicts_numbers:
+            return dY_hat * Y_hat if self.output == "exp" else dY_hat
+        backward = softmax_backward if self.output == "softmax" else sigmoid_backward
+        return backward(dY_hat, Y_hat, xp=xp)
 
     def loss_and_gradients(
         self,
