@@ -12,6 +12,7 @@ in microseconds. Where the number of launches is unknown, the model leaves them 
 
 import contextlib
 import csv
+import functools
 import math
 import os
 import re
@@ -151,7 +152,7 @@ def measure_rates(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
         return 2 * square**3 / products.square_seconds("cuda", precision, square, own=True)()
 
     for precision in (*PRECISIONS, "float64"):
-        add(of_products, precision, lambda precision=precision: flops(precision))
+        add(of_products, precision, functools.partial(flops, precision))
     add(rates, "copy", lambda: _copy_rate(copied))
     add(rates, "host", lambda: _host_rate(copied // 8))
     return rates, causes
@@ -644,6 +645,7 @@ def run_captured(session: Session) -> None:
     """Two epochs of 32 captured steps, for the tools to look at."""
     problem = make_problem((784, 64, 32, 10), 64, batches=32, warm=32, lecture_weights=True)
     turn = ours().start(problem)(32)
+    assert turn.answer is not None
     session.report(passed=True, last_loss=float(turn.answer[-1]))
 
 
