@@ -27,7 +27,7 @@ LINES = {
 }
 """Colour, marker and style of each line of the scaling chart."""
 
-STYLE = {
+STYLE: Any = {
     "font.size": 11.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

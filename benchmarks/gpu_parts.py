@@ -12,6 +12,8 @@ in microseconds. Where the number of launches is unknown, the model leaves them 
 
 import contextlib
 import csv
+import functools
+import math
 import os
 import re
 import shutil
@@ -101,30 +103,59 @@ def main(name: str, *arguments: str) -> None:
 
 
 def describe(session: Session) -> None:
-    """The machine as NVIDIA's tool and CuPy see it, and its rates; what cannot say says why."""
+    """Report the machine as nvidia-smi and CuPy describe it, and its rates."""
     session.report(host=describe_machine())
     session.report(cupy=_cupy())
-    rates = {
-        "products": {
-            precision: 2 * session.sizes.square**3 / products.square_seconds(
-                "cuda", precision, session.sizes.square, own=True
-            )()
-            for precision in (*PRECISIONS, "float64")
-        },
-        **_bandwidths(session.sizes.copied),
-    }  # fmt: skip
+    rates, causes = measure_rates(session)
     session.report(
-        rates=rates,
         units="products in FLOP/s of our own square product; copy (read + written) and host in B/s",
-        passed=True,
+        passed=not causes,
     )
     smi = _nvidia_smi()
-    tera = ", ".join(f"{name} {rate / 1e12:.3g}" for name, rate in rates["products"].items())
+
+    def scaled(rate: float | None, unit: float) -> str:
+        return "unknown" if rate is None else f"{rate / unit:.3g}"
+
+    tera = ", ".join(f"{name} {scaled(rate, 1e12)}" for name, rate in rates["products"].items())
     summary = (
-        f"{smi.get('name', smi)}, driver {smi.get('driver_version', 'unknown')}; {tera} TFLOP/s; "
-        f"copy {rates['copy'] / 1e12:.3g} TB/s, from the host {rates['host'] / 1e9:.3g} GB/s"
+        f"{smi['name']}, driver {smi.get('driver_version', 'unknown')}; {tera} TFLOP/s; "
+        f"copy {scaled(rates['copy'], 1e12)} TB/s, from the host {scaled(rates['host'], 1e9)} GB/s"
     )
-    session.report(nvidia_smi=smi, summary=summary)
+    failures = (f"{name} failed: {cause}" for name, cause in causes.items())
+    session.report(nvidia_smi=smi, summary="; ".join([summary, *failures]))
+
+
+def measure_rates(session: Session) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measure each rate, report it at once, and return all rates and the causes of failures.
+
+    A rate that fails, or is not positive and finite, is None; the others are still measured.
+    """
+    square, copied = session.sizes.square, session.sizes.copied
+    of_products: dict[str, float | None] = {}
+    rates: dict[str, Any] = {"products": of_products}
+    causes: dict[str, str] = {}
+
+    def add(into: dict[str, Any], name: str, measure_rate: Callable[[], float]) -> None:
+        into[name] = None
+        try:
+            rate = float(measure_rate())
+        except Exception as error:
+            causes[name] = f"{type(error).__name__}: {error}"
+        else:
+            if math.isfinite(rate) and rate > 0:
+                into[name] = rate
+            else:
+                causes[name] = f"the rate is {rate}"
+        session.report(rates=rates, failed_rates=causes)
+
+    def flops(precision: str) -> float:
+        return 2 * square**3 / products.square_seconds("cuda", precision, square, own=True)()
+
+    for precision in (*PRECISIONS, "float64"):
+        add(of_products, precision, functools.partial(flops, precision))
+    add(rates, "copy", lambda: _copy_rate(copied))
+    add(rates, "host", lambda: _host_rate(copied // 8))
+    return rates, causes
 
 
 def _nvidia_smi() -> dict[str, str]:
@@ -159,28 +190,34 @@ def _cupy() -> dict[str, Any]:
     }
 
 
-def _bandwidths(size: int) -> dict[str, float]:
-    """B/s of a copy on the device, bytes read and bytes written, and of one from the host."""
+def _copy_rate(size: int) -> float:
+    """Return the B/s of a copy on the device, bytes read plus bytes written."""
+    import cupy
+
+    source, target = cupy.zeros(size, "uint8"), cupy.empty(size, "uint8")
+    return 2 * size / _median_seconds(lambda: cupy.copyto(target, source))
+
+
+def _host_rate(size: int) -> float:
+    """Return the B/s of a copy from the host to the device."""
     import cupy
     import numpy as np
 
-    source, target = cupy.zeros(size, "uint8"), cupy.empty(size, "uint8")
-    host = np.zeros(size // 8, "uint8")
+    source, target = np.zeros(size, "uint8"), cupy.empty(size, "uint8")
+    return size / _median_seconds(lambda: target.set(source))
 
-    def seconds(call: Callable[[], object]) -> float:
-        found = []
-        for _ in range(4):  # the first warms up
-            cupy.cuda.get_current_stream().synchronize()
-            started = time.perf_counter()
-            call()
-            cupy.cuda.get_current_stream().synchronize()
-            found.append(time.perf_counter() - started)
-        return statistics.median(found[1:])
 
-    return {
-        "copy": 2 * size / seconds(lambda: cupy.copyto(target, source)),
-        "host": host.nbytes / seconds(lambda: target[: host.nbytes].set(host)),
-    }
+def _median_seconds(call: Callable[[], object]) -> float:
+    import cupy
+
+    found = []
+    for _ in range(4):  # the first warms up
+        cupy.cuda.get_current_stream().synchronize()
+        started = time.perf_counter()
+        call()
+        cupy.cuda.get_current_stream().synchronize()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found[1:])
 
 
 # -- the model ----------------------------------------------------------------------------------
@@ -198,13 +235,15 @@ def model(
     """Return the microseconds to expect, from and to, and what they are made of.
 
     `moved` are bytes read and written on the device, `sent` those between host and device,
-    `nodes` launches. None without rates.
+    `nodes` launches. None where a rate that it needs was not measured.
     """
-    if not rates:
+    flops = rates.get("products", {}).get(precision)
+    copy, host = rates.get("copy"), rates.get("host")
+    if flops is None or copy is None or host is None:
         return None
     times = {
-        "products": 2e6 * multiply_adds / rates["products"][precision],
-        "bytes": 1e6 * moved / rates["copy"] + 1e6 * sent / rates["host"],
+        "products": 2e6 * multiply_adds / flops,
+        "bytes": 1e6 * moved / copy + 1e6 * sent / host,
     }
     us = [sum(times.values()) + (nodes or 0.0) * each for each in LAUNCH_MICROSECONDS]
     return {"us": us, "nodes": nodes, **{f"{name}_us": time for name, time in times.items()}}
@@ -274,11 +313,13 @@ def watched() -> Iterator[list[dict[str, Any]]]:
 # -- tests and gradients ------------------------------------------------------------------------
 
 
-LEFT_OUT = (
-    "backends/test_cupy_gpu.py", "benchmarks",
-    "estimators/test_scikit_learn.py", "estimators/test_among_other_tools.py",
-)  # fmt: skip
-"""Not among all tests: what other parts do; and files that need polars, where no test needs a GPU.
+LEFT_OUT = ("backends/test_cupy_gpu.py", "benchmarks")
+"""Tests that `all-tests` leaves out, since other parts run them."""
+
+MAY_NEED_GPU = re.compile(r"mark\.gpu\b|\bbackend[,:)]|\bBACKENDS\b")
+"""Matches test files with the mark `gpu`, or with the fixture `backend`, which has it too.
+
+Only these are imported: the others may need packages that a GPU's image lacks.
 """
 
 
@@ -294,13 +335,13 @@ def run_all_tests(session: Session) -> None:
 
 
 def run_pytest(session: Session, arguments: Sequence[str]) -> None:
-    """Run tests in this process and report each; one skipped for want of a GPU is a failure."""
+    """Run tests in this process and report each; a test skipped without a GPU is a failure."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # warnings of others' plugins are errors
     import pytest
 
     results = Results(session.report)
-    options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", *arguments]
-    status = pytest.main(options, plugins=[results])
+    options = ["-m", "gpu", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    status = pytest.main([*options, *arguments], plugins=[results])
     counts = results.counts()
     passed = status == 0 and counts.get("passed", 0) > 0 and not results.without_gpu
     session.report(passed=passed, running="", status=int(status), without_gpu=results.without_gpu)
@@ -313,11 +354,18 @@ class Results:
         self.report = report
         self.tests: dict[str, dict[str, Any]] = {}
         self.without_gpu: list[str] = []
+        self.not_collected: list[str] = []
 
     def counts(self) -> dict[str, int]:
         """How many tests passed, failed and were skipped."""
         outcomes = [test["outcome"] for test in self.tests.values()]
         return {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        is_test = collection_path.is_file() and collection_path.name.startswith("test_")
+        if is_test and not MAY_NEED_GPU.search(collection_path.read_text(encoding="utf-8")):
+            return True
+        return None
 
     def pytest_runtest_logstart(self, nodeid: str, location: object) -> None:
         self._tell(nodeid)
@@ -328,6 +376,8 @@ class Results:
     def pytest_collectreport(self, report: Any) -> None:
         if report.outcome != "passed":
             self._add(report)
+        if report.outcome == "failed":
+            self.not_collected.append(report.nodeid)
 
     def _add(self, report: Any) -> None:
         test = self.tests.setdefault(report.nodeid, {"outcome": "passed", "seconds": 0.0})
@@ -346,7 +396,12 @@ class Results:
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         failed = [name for name, test in self.tests.items() if test["outcome"] == "failed"]
         summary = said + (f"; first failure: {failed[0]}" if failed else "")
-        self.report(tests=self.tests, counts=counts, running=running, summary=summary)
+        if self.not_collected:
+            summary += f"; not collected: {', '.join(self.not_collected)}"
+        self.report(
+            tests=self.tests, counts=counts, not_collected=self.not_collected, running=running,
+            summary=summary,
+        )  # fmt: skip
 
     def pytest_sessionfinish(self) -> None:
         self._tell("")
@@ -548,7 +603,7 @@ def fit_estimators(session: Session) -> None:
             + (f", {speed:.1f} times scikit-learn's speed" if speed else "")
         )
         session.report(
-            **{f"work_{number}": contest}, compiled=compiled[:1], summary="; ".join(said)
+            **{f"work_{number}": {**contest, "compiled": compiled[:1]}}, summary="; ".join(said)
         )
     session.report(passed=sound)
 
@@ -590,55 +645,66 @@ def run_captured(session: Session) -> None:
     """Two epochs of 32 captured steps, for the tools to look at."""
     problem = make_problem((784, 64, 32, 10), 64, batches=32, warm=32, lecture_weights=True)
     turn = ours().start(problem)(32)
+    assert turn.answer is not None
     session.report(passed=True, last_loss=float(turn.answer[-1]))
 
 
 def time_kernels(session: Session) -> None:
     """Each kernel's time by Nsight Compute; graphs are taken apart for it."""
-    lines = _run_tool(
+    done = _run_tool(
         session, "ncu",
         "--csv", "--print-units", "base", "--clock-control", "none", "--launch-count", "1000",
         "--metrics", "gpu__time_duration.sum",
+        refusal=r"==ERROR==.*ERR_NVGPUCTRPERM",
     )  # fmt: skip
-    if lines is None:
+    if done is None:
         return
+    lines, failure = done
     kernels: dict[str, list[float]] = {}
     start = next((number for number, line in enumerate(lines) if line.startswith('"ID"')), None)
     for row in csv.DictReader(lines[start:] if start is not None else []):
         if row.get("Metric Name") == "gpu__time_duration.sum":
             nanoseconds = float(row["Metric Value"].replace(",", ""))
             kernels.setdefault(row["Kernel Name"], []).append(nanoseconds)
-    if not kernels:
-        said = [line for line in lines if "==ERROR==" in line] or lines[-1:] or ["no output"]
-        session.report(passed=True, summary=f"not available: {said[0]}")
-        return
     found = {
         name: {"launches": len(times), "median_us": statistics.median(times) / 1e3}
         for name, times in sorted(kernels.items(), key=lambda item: -sum(item[1]))
     }
     own = [f"{name} {one['median_us']:.2f} us" for name, one in found.items() if name[:1] == "k"]
-    session.report(passed=True, kernels=found, summary=", ".join(own) or f"{len(found)} kernels")
+    summary = ", ".join(own) or f"{len(found)} kernels"
+    session.report(
+        passed=bool(found) and not failure,
+        kernels=found,
+        summary="; ".join(filter(None, (failure, summary))),
+    )
 
 
 def check_memory(session: Session) -> None:
     """One captured run under compute-sanitizer's memcheck."""
-    lines = _run_tool(session, "compute-sanitizer", "--report-api-errors", "no")
-    if lines is None:
+    done = _run_tool(
+        session, "compute-sanitizer", "--report-api-errors", "no",
+        refusal=r"={5,}.*not supported",
+    )  # fmt: skip
+    if done is None:
         return
-    closing = [line for line in lines if "ERROR SUMMARY" in line]
-    errors = re.search(r"ERROR SUMMARY: (\d+) error", closing[-1]) if closing else None
-    refused = [line for line in lines if "not supported" in line]
-    if refused or errors is None:
-        said = (refused or lines[-1:] or ["no output"])[0]
-        session.report(passed=True, summary=f"not available: {said}")
-        return
-    session.report(passed=errors[1] == "0", summary=closing[-1].strip("= "), lines=lines[:200])
+    lines, failure = done
+    closing = [line.strip("= ") for line in lines if "ERROR SUMMARY" in line]
+    summary = closing[-1] if closing else "no ERROR SUMMARY"
+    session.report(
+        passed=re.match(r"ERROR SUMMARY: 0 errors?\b", summary) is not None and not failure,
+        summary="; ".join(filter(None, (failure, summary))),
+        lines=lines[:200],
+    )
 
 
-def _run_tool(session: Session, tool: str, *options: str) -> list[str] | None:
-    """The lines of a tool over `run_captured`, or None, reported, where there is no such tool.
+def _run_tool(
+    session: Session, tool: str, *options: str, refusal: str
+) -> tuple[list[str], str] | None:
+    """Return a tool's lines over `run_captured`, and what failed, or "" if nothing did.
 
-    It has no limit of its own: it belongs to this part's process group and ends with it.
+    Return None, and report why, if there is no such tool or if it refuses this machine: if one of
+    its lines begins with the pattern `refusal`. The tool has no time limit of its own: it belongs
+    to this part's process group and ends with it.
     """
     path = shutil.which(tool) or shutil.which(tool, path="/usr/local/cuda/bin")
     if path is None:
@@ -647,15 +713,25 @@ def _run_tool(session: Session, tool: str, *options: str) -> list[str] | None:
     with tempfile.TemporaryDirectory() as directory:
         report, record, log = (Path(directory) / name for name in ("report", "record", "log"))
         record.write_text("{}")
-        program = [sys.executable, "-m", "benchmarks.gpu_parts", "captured", report, record]
+        program = (sys.executable, "-m", "benchmarks.gpu_parts", "captured", report, record)
         with log.open("wb") as output:
             done = subprocess.run(
                 [path, *options, *program], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
                 check=False,
             )  # fmt: skip
         lines = log.read_text(errors="replace").splitlines()
-        session.report(tool=path, status=done.returncode, last_lines=lines[-20:])
-    return lines
+        captured = read_record(report) if report.exists() else {}
+    session.report(tool=path, status=done.returncode, captured=captured, last_lines=lines[-20:])
+    for line in lines:
+        if re.match(refusal, line):
+            session.report(passed=True, summary=f"not available: {line}")
+            return None
+    last = next((line for line in reversed(lines) if line.strip()), "no output")
+    if done.returncode != 0:
+        return lines, f"exit status {done.returncode}: {last}"
+    if captured.get("passed") is not True:
+        return lines, f"the captured run did not finish: {last}"
+    return lines, ""
 
 
 PARTS: dict[str, Callable[[Session], None]] = {

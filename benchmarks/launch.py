@@ -6,6 +6,7 @@ its parent held when it was started. Writes JSON to REPORT: `status`, `seconds` 
 used memory rose by; without an nvidia-smi that answers it is left out.
 """
 
+import io
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ ANSWER_SECONDS = 10
 """How long to wait for nvidia-smi's first figure, and for its end."""
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Run the command of the arguments; its output is not ours to touch."""
     watch = arguments[0] == "--watch-gpu"
     report, *command = arguments[1:] if watch else arguments
@@ -42,7 +43,7 @@ def main(arguments):
         json.dump(found, file)
 
 
-def _watch_gpu(used):
+def _watch_gpu(used: io.TextIOWrapper) -> subprocess.Popen[bytes] | None:
     """Start nvidia-smi, which writes the used memory every 20 ms; None if it does not answer."""
     try:
         watcher = subprocess.Popen(
@@ -61,7 +62,7 @@ def _watch_gpu(used):
     return watcher
 
 
-def _end(process):
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process; one stuck in a driver is left to itself."""
     for end in (process.terminate, process.kill):
         end()

@@ -33,6 +33,7 @@ def main(name: str, device: str, images: str, labels: str, weights: str, losses:
         if (found.name, found.precision) == (name, "float32")
     )
     turn = competitor.start(problem)(problem.batches)
+    assert turn.answer is not None
     np.savez(losses, losses=turn.answer, parts=turn.parts or ())
 
 

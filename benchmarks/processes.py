@@ -81,7 +81,7 @@ def programs(problem: Problem, device: str, directory: Path) -> list[Program]:
 
     python, backend = sys.executable, {"cpu": "numpy", "cuda": "cupy"}[device]
     weights = directory / "weights.npz"
-    np.savez(weights, **problem.weights)
+    np.savez(weights, **dict[str, Any](problem.weights))
     here = Path(mnist.__file__).parent
     files = [str(here / f"train-{name}-ubyte.gz") for name in ("images-idx3", "labels-idx1")]
     run, api = directory / "run", directory / "api.npz"
@@ -200,7 +200,9 @@ def _run(program: Program, row: Row, watch_gpu: bool) -> bool:
             status = run_bounded(command, limit=LIMIT, output=output, cwd=ROOT)
             output.seek(0)
             said = output.read().strip().splitlines() or ["it said nothing"]
-        found = json.loads(report.read_text()) if report.exists() else {"status": status}
+        found: dict[str, Any] = {"status": status}
+        if report.exists():
+            found = json.loads(report.read_text())
     if status is None:
         row.status, row.cause = "failed", f"stopped after {LIMIT:g} s: {said[-1]}"
         return False

@@ -31,7 +31,8 @@ class Sweep(NamedTuple):
 
     def problem(self, value: int, device: str) -> Problem:
         """The network at one value, in blocks of steps that fit the data and the time."""
-        layer_sizes, batch_size, members = (784, 64, 32, 10), 64, 1
+        layer_sizes: tuple[int, ...] = (784, 64, 32, 10)
+        batch_size, members = 64, 1
         match self.quantity:
             case "width":
                 layer_sizes = (784, value, value, 10)
@@ -67,7 +68,7 @@ def measure_scaling(
     one block of steps.
     """
     begun = datetime.datetime.now(datetime.UTC)
-    found = []
+    found: list[dict[str, Any]] = []
     for sweep in sweeps:
         values = sweep.values + (sweep.more_on_gpu if device == "cuda" else ())
         points = []

@@ -136,19 +136,18 @@ def _library(
     def multiply(A: Any, B: Any, out: Any) -> None:
         cupy.matmul(A, B, out=out)
 
-    if own or dtype in ("tf32", "float16"):
-        multiply = _own_product(dtype)
-    return cupy, multiply, lambda: cupy.cuda.get_current_stream().synchronize()
+    is_ours = own or dtype in ("tf32", "float16")
+    chosen = _own_product(dtype) if is_ours else multiply
+    return cupy, chosen, lambda: cupy.cuda.get_current_stream().synchronize()
 
 
 def _own_product(dtype: str) -> Multiply:
     """The product of xpmlp's own cuBLAS handle."""
     import cupy
 
-    from xpmlp.backends.cupy.cublas import WORKSPACE, Cublas, address, arithmetic, gemms, place_of
+    from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms, place_of
 
-    handle = Cublas(cupy.empty(WORKSPACE, "uint8"))
-    handle.use(cupy.cuda.get_current_stream().ptr)
+    handle = Cublas(cupy.cuda.get_current_stream(), cupy)
     result = "float64" if dtype == "float64" else "float32"
 
     def multiply(*arrays: Any) -> None:

@@ -1,11 +1,13 @@
 """The GPU's script: parts that crash, hang or fail lose themselves and nothing else."""
 
+import contextlib
+import fnmatch
 import json
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -251,10 +253,12 @@ gpu_parts.main("tests", *sys.argv[2:])
 """
 
 
-def run_planted_tests(tmp_path: Path, text: str, *, limit: float = 60.0) -> dict[str, Any]:
+def run_planted_tests(
+    tmp_path: Path, text: str, *, limit: float = 60.0, run: Path | None = None
+) -> dict[str, Any]:
     file = tmp_path / "test_planted.py"
     file.write_text(f"import os, time, pytest\npytestmark = pytest.mark.gpu\n{text}")
-    part = Part("tests", limit, (sys.executable, "-c", RUN_PYTEST, str(file)))
+    part = Part("tests", limit, (sys.executable, "-c", RUN_PYTEST, str(run or file)))
     found = run_parts([part], claim_record(tmp_path, "gpu"), budget=100.0)["parts"]["tests"]
     found["short"] = {
         name.rpartition(":")[2]: test["outcome"] for name, test in found.get("tests", {}).items()
@@ -277,7 +281,7 @@ def test_tests_that_finished_outlive_one_that_does_not(
     assert not found["passed"]
 
 
-def test_only_a_test_skipped_for_want_of_a_gpu_is_a_failure(tmp_path: Path) -> None:
+def test_a_test_skipped_without_a_gpu_is_a_failure(tmp_path: Path) -> None:
     found = run_planted_tests(
         tmp_path, "def test_one(): pass\ndef test_two(): pytest.skip('not for this estimator')\n"
     )
@@ -292,17 +296,34 @@ def test_only_a_test_skipped_for_want_of_a_gpu_is_a_failure(tmp_path: Path) -> N
     assert not run_planted_tests(tmp_path, "import no_such_module\n")["passed"]
 
 
-def test_all_tests_leave_out_those_that_need_polars() -> None:
-    """A GPU's image may lack it."""
-    tests = ROOT / "tests"
-    need = {
-        path.relative_to(tests).as_posix()
-        for path in tests.rglob("test_*.py")
-        if "\nimport polars" in path.read_text()
-    }
-    assert need == {name for name in gpu_parts.LEFT_OUT if name.startswith("estimators/")}
-    for name in need:
-        assert "gpu" not in (tests / name).read_text()
+def test_a_file_that_cannot_be_imported_loses_only_its_own_results(tmp_path: Path) -> None:
+    (tmp_path / "test_broken.py").write_text("import no_such_module  # mark.gpu\n")
+    (tmp_path / "test_other.py").write_text("import no_such_module_either\ndef test(): pass\n")
+    found = run_planted_tests(tmp_path, "def test_one(): pass\n", run=tmp_path)
+    assert not found["passed"]
+    assert found["short"]["test_one"] == "passed"
+    assert [Path(name).name for name in found["not_collected"]] == ["test_broken.py"]
+    assert "; not collected: " in found["summary"]
+    assert "no_such_module_either" not in str(found)
+
+
+def test_files_chosen_by_their_text_have_all_gpu_tests() -> None:
+    """The choice by text must not lose a file that the mark would choose."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--collect-only",
+               "-m", "gpu", "tests"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert "tests/backends/test_cupy_gpu.py" in files
+    for file in files:
+        assert gpu_parts.MAY_NEED_GPU.search((ROOT / file).read_text()), file
+
+
+def test_files_with_gpu_tests_need_no_package_that_an_image_may_lack() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        text = path.read_text()
+        if gpu_parts.MAY_NEED_GPU.search(text):
+            for package in ("onnx", "onnxruntime", "pandas", "polars"):
+                assert f"\nimport {package}" not in text, path
 
 
 # -- what is measured ---------------------------------------------------------------------------
@@ -326,6 +347,74 @@ def test_the_model_adds_launches_products_and_bytes() -> None:
     assert without["us"] == pytest.approx([6.0, 6.0])
     assert without["nodes"] is None
     assert model({}, "tf32", multiply_adds=1, moved=1) is None
+
+
+@pytest.mark.parametrize("lost", ["copy", "host", "tf32"])
+def test_the_model_is_none_without_a_rate_that_it_needs(lost: str) -> None:
+    rates = {**RATES, "products": {**RATES["products"]}}
+    (rates["products"] if lost == "tf32" else rates)[lost] = None
+    assert model(rates, "tf32", multiply_adds=1, moved=1) is None
+    other = model(rates, "float32", multiply_adds=1, moved=1)
+    assert (other is None) == (lost != "tf32")
+
+
+def test_a_rate_that_fails_or_is_not_finite_loses_only_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def square_seconds(device: str, precision: str, n: int, *, own: bool) -> Callable[[], float]:
+        if precision == "tf32":
+            raise RuntimeError("no such product")
+        return lambda: {"float32": 1e-6, "float16": float("nan"), "float64": 0.0}[precision]
+
+    monkeypatch.setattr(products, "square_seconds", square_seconds)
+    monkeypatch.setattr(gpu_parts, "_copy_rate", lambda size: np.float64("inf"))
+    monkeypatch.setattr(gpu_parts, "_host_rate", lambda size: np.float64(size))
+    reports: list[str] = []
+    reported = Reported()
+
+    def report(**more: Any) -> None:
+        reported.update(more)
+        reports.append(json.dumps(reported, allow_nan=False))  # as it is then
+
+    rates, causes = gpu_parts.measure_rates(Session(TINY, {}, report))
+    assert rates["products"] == {
+        "float32": pytest.approx(2 * TINY.square**3 / 1e-6),
+        "tf32": None, "float16": None, "float64": None,
+    }  # fmt: skip
+    assert rates["copy"] is None
+    assert rates["host"] == TINY.copied // 8
+    assert causes == {
+        "tf32": "RuntimeError: no such product",
+        "float16": "the rate is nan",
+        "float64": "ZeroDivisionError: float division by zero",
+        "copy": "the rate is inf",
+    }
+    assert len(reports) == 6  # each as soon as it was measured
+    assert "float64" not in reports[2]
+    assert reported == {"rates": rates, "failed_rates": causes}
+
+
+def test_each_estimator_keeps_what_was_compiled_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        "name": gpu_parts.OURS, "device": "cuda", "precision": "float32", "status": "timed",
+        "median": 1.0, "cause": "", "share_of_ceiling": None, "speed": 2.0,
+    }  # fmt: skip
+    nodes = iter((11, 22))
+
+    @contextlib.contextmanager
+    def compiled() -> Iterator[list[dict[str, Any]]]:
+        yield [{"nodes_per_step": next(nodes)}]
+
+    monkeypatch.setattr(gpu_parts, "watched", compiled)
+    monkeypatch.setattr(gpu_parts, "measure", lambda *_, **__: {"rows": [dict(row)]})
+    monkeypatch.setattr(gpu_parts, "compare", lambda rows: None)
+    reported = Reported()
+    session = reported.session()
+    works = [*TINY.works, *TINY.works]
+    gpu_parts.fit_estimators(session._replace(sizes=TINY._replace(works=works)))
+    assert reported["passed"]
+    for number, count in ((1, 11), (2, 22)):
+        assert reported[f"work_{number}"]["compiled"] == [{"nodes_per_step": count}]
 
 
 def test_bytes_of_a_step_are_those_of_its_operations() -> None:
@@ -390,6 +479,7 @@ def test_no_cpu_competitor_uses_up_the_gpus_time() -> None:
 
 # -- NVIDIA's tools, with stand-ins -------------------------------------------------------------
 
+SUMMARY = "========= ERROR SUMMARY"
 CSV = """==PROF== Connected to process 7
 "ID","Process ID","Kernel Name","Metric Name","Metric Unit","Metric Value"
 "0","7","k00_a","gpu__time_duration.sum","ns","2,000"
@@ -399,40 +489,59 @@ CSV = """==PROF== Connected to process 7
 
 
 @pytest.mark.parametrize(
-    ("tool", "part", "output", "passed", "summary"),
+    ("part", "output", "status", "captured", "passed", "summary"),
     [
-        ("ncu", time_kernels, CSV, True, "k00_a 3.00 us"),
+        (time_kernels, CSV, 0, True, True, "k00_a 3.00 us"),
+        (time_kernels, CSV, 1, True, False, "exit status 1: *; k00_a 3.00 us"),
+        (time_kernels, CSV, 0, False, False, "the captured run did not finish: *"),
         (
-            "ncu", time_kernels, "==ERROR== ERR_NVGPUCTRPERM: no permission", True,
+            time_kernels, "==ERROR== ERR_NVGPUCTRPERM: no permission", 9, False, True,
             "not available: ==ERROR== ERR_NVGPUCTRPERM: no permission",
         ),
         (
-            "compute-sanitizer", check_memory, "========= ERROR SUMMARY: 0 errors", True,
-            "ERROR SUMMARY: 0 errors",
+            time_kernels, "ImportError: not supported: ERR_NVGPUCTRPERM", 1, False, False,
+            "exit status 1: ImportError*; 0 kernels",
+        ),
+        (time_kernels, "==PROF== Disconnected", 0, True, False, "0 kernels"),
+        (check_memory, f"{SUMMARY}: 0 errors", 0, True, True, "ERROR SUMMARY: 0 errors"),
+        (check_memory, f"{SUMMARY}: 2 errors", 0, True, False, "ERROR SUMMARY: 2 errors"),
+        (
+            check_memory, f"Traceback\nOSError: gone\n{SUMMARY}: 0 errors", 1, False, False,
+            "exit status 1: *; ERROR SUMMARY: 0 errors",
         ),
         (
-            "compute-sanitizer", check_memory, "========= ERROR SUMMARY: 2 errors", False,
-            "ERROR SUMMARY: 2 errors",
+            check_memory, f"{SUMMARY}: 0 errors", 0, False, False,
+            "the captured run did not finish: *",
         ),
         (
-            "compute-sanitizer", check_memory, "========= Device not supported", True,
+            check_memory, "========= Device not supported", 1, False, True,
             "not available: ========= Device not supported",
         ),
+        (
+            check_memory, "ValueError: dtype not supported", 1, False, False,
+            "exit status 1: ValueError: dtype not supported; no ERROR SUMMARY",
+        ),
+        (check_memory, "nothing", 0, True, False, "no ERROR SUMMARY"),
     ],
 )  # fmt: skip
-def test_what_nvidias_tools_say(
-    tool: str, part: Callable[[Session], None], output: str, passed: bool, summary: str,
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_tools_part_passes_only_if_the_tool_and_the_captured_run_did(
+    part: Callable[[Session], None], output: str, status: int, captured: bool, passed: bool,
+    summary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    fake = tmp_path / tool
-    fake.write_text(f"#!/bin/sh\ncat {tmp_path / 'said'}\n")
+    """The stand-in leaves the captured run's report at its last path but one."""
+    fake = tmp_path / ("ncu" if part is time_kernels else "compute-sanitizer")
+    fake.write_text(
+        f"#!/bin/sh\ncat {tmp_path / 'said'}\n"
+        'for path in "$@"; do report=$record; record=$path; done\n'
+        f"""echo '{{"passed": {json.dumps(captured)}}}' > "$report"\nexit {status}\n"""
+    )
     fake.chmod(0o755)
     (tmp_path / "said").write_text(f"{output}\n")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     reported = Reported()
     part(reported.session())
     assert reported["passed"] is passed
-    assert reported["summary"] == summary
+    assert fnmatch.fnmatchcase(reported["summary"], summary)
 
 
 @pytest.mark.parametrize("part", [time_kernels, check_memory])
