@@ -54,7 +54,7 @@ def export_onnx(
 
     `parameters` is the flat vector (P,), or (E, P): then the graph is the ensemble's, and its
     predictions are the members' averaged. Weights are float32 in the graph, those in float64 are
-    rounded; Its opset is 17, its IR version 8.
+    rounded. Its opset is 17, its IR version 8.
 
     input           uint8 if `takes_bytes`, which the graph divides by 255, else float32, of shape
                     (N, *image_shape), or (N, l0) without that
