@@ -132,7 +132,7 @@ def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
     for t, batch in enumerate(batches(split, epochs=3)):
         loss, gradients = MODEL.loss_and_gradients(p, split.X[batch], split.labels[batch])
         [factor] = SHORT[schedule](np.array([t]), total=36, steps_per_epoch=STEPS)
-        p = np.where(MODEL.is_weight, p - rate * factor * wd * p, p)
+        p = np.where(MODEL.parts.mask("weight"), p - rate * factor * wd * p, p)
         p, state = optimizer.update(p, gradients, state, np.asarray(rate * factor), xp=np)
         losses.append(loss)
     np.testing.assert_allclose(run.history.loss, losses, rtol=1e-12)
