@@ -297,7 +297,7 @@ def make_stopped() -> None:
 
 @contextlib.contextmanager
 def signalled(number: int, step: int) -> Iterator[None]:
-    """The process sends itself a signal once so many steps are done."""
+    """The process sends itself a signal after this number of steps."""
     on_tick = Interruption.on_tick
 
     def hear(self: Interruption, training: Training, /) -> None:
