@@ -58,7 +58,7 @@ def plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
     numpy = select_backend("numpy")
     zeros = np.zeros(model.parameter_count)
     _, saved = model.forward(zeros, case.X, case.mode(numpy), xp=np)
-    masks = {layer.k: m for layer, m in model.chain.saved(saved) if isinstance(layer, Dropout)}
+    masks = {layer.k: m for layer, m in model.chain.with_saved(saved) if isinstance(layer, Dropout)}
     A = maths.array(model.activations(saved)[0])
     last = len(model.layer_sizes) - 1
     for number in range(1, last):

@@ -68,7 +68,7 @@ def given(model: MLP, objective: Objective, parameters: np.ndarray) -> dict[str,
         letter = {"gamma": "γ", "beta": "β"}.get(letters, letters)
         values[f"{letter}[{number}]"] = part
     _, saved = model.forward(parameters, X, mode_of(objective), xp=np)
-    for layer, mask in model.chain.saved(saved):
+    for layer, mask in model.chain.with_saved(saved):
         if isinstance(layer, Dropout) and mask is not None:
             values[f"mask[{layer.k}]"] = mask
     return values

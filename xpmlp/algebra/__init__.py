@@ -18,6 +18,7 @@ the Array API standard has; products are `xp.matmul`, so that a backend can supp
 dense.py          Z = A W + b
 activations.py    A = g(Z), elementwise (erf.py: the error function, which the standard lacks)
 losses.py         J from targets and the last layer's L
+outputs.py        predictions from the last layer's L
 normalization.py  Z freed of its mean and deviation, over a batch or a layer, or of its size
 dropout.py        units left out at random
 regularisers.py   penalties and limits on W
@@ -27,7 +28,7 @@ Source: lecture 11, "MNIST classifier" and "Expanded Jacobians"; what the lectur
 names its paper.
 """
 
-from xpmlp.algebra import activations, normalization
+from xpmlp.algebra import activations, normalization, outputs
 from xpmlp.algebra.activations import *  # noqa: F403 (what an activation is called stands there alone)
 from xpmlp.algebra.dense import (
     DenseGradients,
@@ -66,6 +67,7 @@ from xpmlp.algebra.losses import (
     weighted_total,
 )
 from xpmlp.algebra.normalization import *  # noqa: F403
+from xpmlp.algebra.outputs import *  # noqa: F403
 from xpmlp.algebra.regularisers import (
     l1_penalty,
     l1_penalty_gradient,
@@ -113,3 +115,4 @@ __all__ = [
 ]
 __all__ += activations.__all__
 __all__ += normalization.__all__
+__all__ += outputs.__all__

@@ -7,6 +7,7 @@ initializers.py  what its weights are before the first step
 objective.py     a loss with its regularisation
 """
 
+from xpmlp.algebra import OUTPUTS
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import (
     INFERENCE,
@@ -23,7 +24,6 @@ from xpmlp.network.layers import (
 from xpmlp.network.mlp import (
     MLP,
     NORMALIZATIONS,
-    OUTPUTS,
     LossAndGradients,
     check_layer_sizes,
     member_seeds,

@@ -14,13 +14,14 @@ layer asks it, and whoever needs to know about all of them walks the chain.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from xpmlp.algebra import (
     ACTIVATIONS,
     NORMALIZATIONS,
+    Activation,
     Normalization,
     batch_norm_inference,
     batch_norm_inference_backward,
@@ -37,7 +38,7 @@ from xpmlp.algebra.formulas import Expression
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.compiler.scopes import scope
 from xpmlp.errors import InputError
-from xpmlp.network.parameters import Part
+from xpmlp.network.parameters import Kind, Part
 from xpmlp.typing import Array, Namespace
 
 Parts = Mapping[str, Array]
@@ -45,6 +46,9 @@ Parts = Mapping[str, Array]
 
 Gradients = dict[str, Array]
 """Gradients by the names of their parameters."""
+
+Backward = tuple[Array | None, Gradients]
+"""The gradient at a layer's input, None in front of the first, and those of its parameters."""
 
 Rate = float | Array
 """The share that dropout drops: a number, or (E, 1, 1), one for each member."""
@@ -141,29 +145,50 @@ class Equations(NamedTuple):
 
 
 class Layer(Protocol):
-    """What every layer has. `k` is the number of the dense layer that it belongs to."""
+    """A step of the network, part of dense layer `k` (0: of the input).
+
+    `l_out` is how many numbers it gives for each row, `name` what it is called.
+    """
+
+    k: int
+    l_out: int
+    name: str
 
     @property
-    def k(self) -> int: ...
+    def phases(self) -> tuple[str, str]:
+        """What profiles call its forward pass and its Jacobian."""
+        return self.name, f"backward {self.name}"
+
     @property
-    def width(self) -> int: ...
-    @property
-    def parts(self) -> tuple[Part, ...]: ...
-    @property
-    def phase(self) -> str: ...
-    @property
-    def backward_phase(self) -> str: ...
-    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]: ...
-    def backward(
-        self, p: Parts, saved: Any, dA: Array, *, xp: Namespace
-    ) -> tuple[Array | None, Gradients]: ...
-    def onnx(self, p: Parts, A: str, graph: Graph) -> str: ...
-    def equations(self, N: int) -> Equations: ...
+    def parts(self) -> tuple[Part, ...]:
+        """Its parameters."""
+        return ()
+
+    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
+        """Return its output, and what `backward` needs of this pass."""
+
+    def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
+        """Return the gradient at its input and those of its parameters from that at its output."""
+
+    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+        """Return the name of its output in an ONNX graph, given that of its input."""
+        return A
+
+    def equations(self, N: int) -> Equations:
+        """Return what it computes for N rows."""
+
+    def walk(self, *, backward: bool = False) -> Iterator["Layer"]:
+        """Yield the layers in it, itself alone, in the order of the forward or backward pass."""
+        yield self
+
+    def with_saved(self, saved: Any) -> Iterator[tuple["Layer", Any]]:
+        """Yield the layers in it, each with what it saved in a forward pass."""
+        yield self, saved
 
 
 @dataclass(frozen=True)
-class Dense:
-    """Z = A W + b, dense layer k of the network.
+class Dense(Layer):
+    """Z = A W + b.
 
     The first layer, behind whose input nothing learns, has no dA. With `bias_cancels` a batch
     normalisation follows, whose own mean takes b off again: db is exactly 0.
@@ -175,15 +200,12 @@ class Dense:
     is_first: bool = False
     bias_cancels: bool = False
 
-    phase: ClassVar = "forward product + bias"
+    name = "dense"
 
     @property
-    def width(self) -> int:
-        return self.l_out
-
-    @property
-    def backward_phase(self) -> str:
-        return "backward dW, db" if self.is_first else "backward dW, db, dA"
+    def phases(self) -> tuple[str, str]:
+        backward = "backward dW, db" if self.is_first else "backward dW, db, dA"
+        return "forward product + bias", backward
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -195,9 +217,7 @@ class Dense:
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
         return dense(A, p[f"W{self.k}"], p[f"b{self.k}"], xp=xp), A
 
-    def backward(
-        self, p: Parts, A: Array, dZ: Array, *, xp: Namespace
-    ) -> tuple[Array | None, Gradients]:
+    def backward(self, p: Parts, A: Array, dZ: Array, *, xp: Namespace) -> Backward:
         dA = None
         if self.is_first:
             dW, db = dense_backward_parameters(dZ, A, xp=xp)
@@ -208,7 +228,7 @@ class Dense:
         return dA, {f"W{self.k}": dW, f"b{self.k}": db}
 
     def onnx(self, p: Parts, A: str, graph: Graph) -> str:
-        W, b = f"W{self.k}", f"b{self.k}"
+        W, b = (part.name for part in self.parts)
         Z = graph.add("MatMul", A, graph.weight(W, p[W]))
         return graph.add("Add", Z, graph.weight(b, p[b][..., None, :]))
 
@@ -222,30 +242,20 @@ class Dense:
         return Equations((Z,), backward[:2] if self.is_first else backward)
 
 
-class SavedNorm(NamedTuple):
-    """What a normalisation's Jacobian needs, X̂ and 1/σ, and of a batch its mean and variance."""
-
-    X_hat: Array
-    inverse_deviation: Array
-    mean: Array | None = None
-    variance: Array | None = None
-
-
 @dataclass(frozen=True)
-class Normalize:
-    """Z normalised, then scaled and shifted; `name` is one of `xpmlp.algebra.NORMALIZATIONS`."""
+class Normalize(Layer):
+    """Z normalised, then scaled and shifted; `name` is one of `xpmlp.algebra.NORMALIZATIONS`.
+
+    For its Jacobian it saves X̂ and 1/σ, and of a batch its mean and variance besides.
+    """
 
     k: int
-    width: int
+    l_out: int
     name: str
 
     @property
-    def phase(self) -> str:
-        return f"{self.name} norm"
-
-    @property
-    def backward_phase(self) -> str:
-        return f"backward {self.name} norm"
+    def phases(self) -> tuple[str, str]:
+        return f"{self.name} norm", f"backward {self.name} norm"
 
     @property
     def kind(self) -> Normalization:
@@ -254,120 +264,103 @@ class Normalize:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        found = [Part(f"gamma{self.k}", (self.width,), "scale")]
+        kinds: dict[str, Kind] = {"gamma": "scale"}
         if self.kind.has_shift:
-            found.append(Part(f"beta{self.k}", (self.width,), "shift"))
+            kinds["beta"] = "shift"
         if self.kind.running:
-            found.append(Part(f"mean{self.k}", (self.width,), "running mean"))
-            found.append(Part(f"variance{self.k}", (self.width,), "running variance"))
-        return tuple(found)
+            kinds |= {"mean": "running mean", "variance": "running variance"}
+        return tuple(Part(f"{one}{self.k}", (self.l_out,), kind) for one, kind in kinds.items())
 
     def _own(self, p: Parts) -> list[Array]:
-        """γ and β, or γ alone; with running statistics, where they are given, those besides."""
+        """γ and β, or γ alone; with running statistics, where there are some, those besides."""
         return [p[part.name] for part in self.parts if part.name in p]
 
-    def forward(
-        self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace
-    ) -> tuple[Array, SavedNorm | None]:
+    def forward(self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         own = self._own(p)
-        if self.kind.running and not mode.is_training:
-            if len(own) < len(self.parts):
-                raise InputError(
-                    "parameters without the running statistics of batch normalisation, which "
-                    "predictions need; give run.parameters"
-                )
-            return batch_norm_inference(Z, *own, xp=xp), None
-        Y, *saved = self.kind.forward(Z, *own[:2], xp=xp)
-        return Y, SavedNorm(*saved)
+        if mode.is_training or not self.kind.running:
+            Y, *saved = self.kind.forward(Z, *own[:2], xp=xp)
+            return Y, saved
+        if len(own) < len(self.parts):
+            raise InputError(
+                "parameters without the running statistics of batch normalisation, which "
+                "predictions need; give run.parameters"
+            )
+        return batch_norm_inference(Z, *own, xp=xp), None
 
-    def backward(
-        self, p: Parts, saved: SavedNorm | None, dY: Array, *, xp: Namespace
-    ) -> tuple[Array, Gradients]:
-        gamma, *_ = self._own(p)
+    def backward(self, p: Parts, saved: Any, dY: Array, *, xp: Namespace) -> Backward:
+        gamma = p[f"gamma{self.k}"]
         if saved is None:  # predictions, which learn nothing
             variance = p[f"variance{self.k}"]
             return batch_norm_inference_backward(dY, gamma, variance, xp=xp), {}
-        dZ, *learned = self.kind.backward(dY, saved.X_hat, saved.inverse_deviation, gamma, xp=xp)
+        dZ, *learned = self.kind.backward(dY, *saved[:2], gamma, xp=xp)
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
     def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
-        gamma, *beta = self._own(p)
-        if self.kind.running:
-            shift, mean, variance = beta
-            gamma = gamma / np.sqrt(variance + EPSILON)
-            beta = [shift - mean * gamma]
-        elif self.kind.onnx is not None:
+        gamma, *shifts = self._own(p)
+        if self.kind.onnx is not None:
             Z = graph.expression(self.kind.onnx, Z)
+        else:
+            beta, mean, variance = shifts
+            gamma = gamma / np.sqrt(variance + EPSILON)
+            shifts = [beta - mean * gamma]
         Y = graph.add("Mul", Z, graph.weight(f"gamma{self.k}", gamma[..., None, :]))
-        for shift in beta:
-            Y = graph.add("Add", Y, graph.weight(f"beta{self.k}", shift[..., None, :]))
+        for beta in shifts:
+            Y = graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
         return Y
 
     def equations(self, N: int) -> Equations:
         found = {
-            what: Equation(text, (self.width,) if what in ("dγ", "dβ") else (N, self.width))
+            what: Equation(text, (self.l_out,) if what in ("dγ", "dβ") else (N, self.l_out))
             for what, text in self.kind.equations.items()
         }
         forward = found.pop("X̂"), found.pop("Y")
         return Equations(forward, tuple(found.values()))
 
-    def statistics(self, saved: SavedNorm, rows: int, *, xp: Namespace) -> Parts:
+    def statistics(self, saved: Any, rows: int, *, xp: Namespace) -> Parts:
         """Return the mean and unbiased variance of the batch, by the names of the running ones."""
         if not self.kind.running:
             return {}
-        variance = unbiased(saved.variance, rows, xp=xp)
-        return {f"mean{self.k}": saved.mean, f"variance{self.k}": variance}
+        *_, mean, variance = saved
+        return {f"mean{self.k}": mean, f"variance{self.k}": unbiased(variance, rows, xp=xp)}
 
 
 @dataclass(frozen=True)
-class Activate:
-    """A = g(Z), elementwise; g is one of `xpmlp.algebra.ACTIVATIONS`."""
+class Activate(Layer):
+    """A = g(Z), elementwise; `name` is one of `xpmlp.algebra.ACTIVATIONS`."""
 
     k: int
-    width: int
+    l_out: int
     name: str
 
-    parts: ClassVar[tuple[Part, ...]] = ()
-
     @property
-    def phase(self) -> str:
-        return self.name
-
-    @property
-    def backward_phase(self) -> str:
-        return f"backward {self.name}"
+    def kind(self) -> Activation:
+        """The functions and formulas of this activation."""
+        return ACTIVATIONS[self.name]
 
     def forward(self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
-        activation = ACTIVATIONS[self.name]
-        A = activation.forward(Z, xp=xp)
-        return A, A if activation.keeps == "A" else Z
+        A = self.kind.forward(Z, xp=xp)
+        return A, A if self.kind.keeps == "A" else Z
 
-    def backward(
-        self, p: Parts, saved: Array, dA: Array, *, xp: Namespace
-    ) -> tuple[Array, Gradients]:
-        return ACTIVATIONS[self.name].backward(dA, saved, xp=xp), {}
+    def backward(self, p: Parts, saved: Array, dA: Array, *, xp: Namespace) -> Backward:
+        return self.kind.backward(dA, saved, xp=xp), {}
 
     def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
-        return graph.expression(ACTIVATIONS[self.name].onnx, Z)
+        return graph.expression(self.kind.onnx, Z)
 
     def equations(self, N: int) -> Equations:
-        return _elementwise(ACTIVATIONS[self.name].formulas, N, self.width)
+        return _elementwise(self.kind.formulas, N, self.l_out)
 
 
 @dataclass(frozen=True)
-class Dropout:
-    """Units of layer k left out at random, 0 being the input; all of them kept after training."""
+class Dropout(Layer):
+    """Units left out at random; all of them kept after training."""
 
     k: int
-    width: int
+    l_out: int
 
-    parts: ClassVar[tuple[Part, ...]] = ()
-    phase: ClassVar = "dropout"
-    backward_phase: ClassVar = "dropout backward"
+    name = "dropout"
 
-    def forward(
-        self, p: Parts, A: Array, mode: Mode, *, xp: Namespace
-    ) -> tuple[Array, Array | None]:
+    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         keys = mode.dropout
         if keys is None:
             return A, None
@@ -375,93 +368,60 @@ class Dropout:
         if isinstance(rate, float) and rate == 0.0:
             return A, None
         key = dropout_key(keys.key, keys.step, self.k, xp=xp)
-        return dropout(A, keys.positions, keys.columns[: self.width], key, rate, xp=xp)
+        return dropout(A, keys.positions, keys.columns[: self.l_out], key, rate, xp=xp)
 
-    def backward(
-        self, p: Parts, mask: Array | None, dA: Array, *, xp: Namespace
-    ) -> tuple[Array, Gradients]:
+    def backward(self, p: Parts, mask: Any, dA: Array, *, xp: Namespace) -> Backward:
         return (dA if mask is None else dropout_backward(dA, mask, xp=xp)), {}
 
-    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
-        return A
-
     def equations(self, N: int) -> Equations:
-        return _elementwise(formulas.DROPOUT, N, self.width)
+        return _elementwise(formulas.DROPOUT, N, self.l_out)
 
 
-def _elementwise(both: formulas.Formulas, N: int, width: int, adds: bool = False) -> Equations:
-    shape = (N, width)
+def _elementwise(both: formulas.Formulas, N: int, l_out: int, adds: bool = False) -> Equations:
+    shape = (N, l_out)
     return Equations((Equation(both.forward, shape),), (Equation(both.backward, shape, adds=adds),))
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Layer):
     """Layers one after another; with `residual`, what came in is added to what they give.
 
     Backward, dA in = dA of the layers + dA after, since a sum passes its gradient to both terms.
     Source of the sum: He et al. 2016, "Deep residual learning for image recognition", equation 1.
     """
 
-    layers: tuple["Layer | Chain", ...]
+    k: int
+    l_out: int
+    layers: tuple[Layer, ...]
     residual: bool = False
 
-    parts: ClassVar[tuple[Part, ...]] = ()
+    name = "residual"
 
-    @property
-    def k(self) -> int:
-        return self.layers[0].k
-
-    @property
-    def width(self) -> int:
-        return self.layers[-1].width
-
-    def walk(self) -> Iterator["Layer | Chain"]:
-        """Every layer in the order of the forward pass, a sum of `residual` after what it adds."""
-        for layer in self.layers:
-            yield from layer.walk() if isinstance(layer, Chain) else (layer,)
+    def walk(self, *, backward: bool = False) -> Iterator[Layer]:
+        """Yield every layer in the order of that pass, a sum of `residual` after what it adds."""
+        for layer in reversed(self.layers) if backward else self.layers:
+            yield from layer.walk(backward=backward)
         if self.residual:
             yield self
 
-    def walk_back(self) -> Iterator["Layer | Chain"]:
-        """Every layer in the order of the backward pass, a sum again last."""
-        for layer in reversed(self.layers):
-            yield from layer.walk_back() if isinstance(layer, Chain) else (layer,)
-        if self.residual:
-            yield self
-
-    def saved(self, saved: tuple[Any, ...]) -> Iterator[tuple[Layer, Any]]:
-        """Every layer with what it saved in a forward pass."""
+    def with_saved(self, saved: Any) -> Iterator[tuple[Layer, Any]]:
         for layer, one in zip(self.layers, saved, strict=True):
-            yield from layer.saved(one) if isinstance(layer, Chain) else ((layer, one),)
+            yield from layer.with_saved(one)
 
-    def forward(
-        self, p: Parts, A: Array, mode: Mode, *, xp: Namespace
-    ) -> tuple[Array, tuple[Any, ...]]:
-        """Return the output of the last layer, and what all of them saved."""
+    def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
+        """Return the output of the last layer, and a list of what each has saved."""
         A_in, saved = A, []
         for layer in self.layers:
-            if isinstance(layer, Chain):
+            with scope(xp, layer.phases[0], layer.k):
                 A, one = layer.forward(p, A, mode, xp=xp)
-            else:
-                with scope(xp, layer.phase, layer.k):
-                    A, one = layer.forward(p, A, mode, xp=xp)
             saved.append(one)
-        return (A + A_in if self.residual else A), tuple(saved)
+        return (A + A_in if self.residual else A), saved
 
-    def backward(
-        self, p: Parts, saved: tuple[Any, ...], dA: Array, *, xp: Namespace
-    ) -> tuple[Array | None, Gradients]:
-        """Return the gradient at the first layer's input, and those of all parameters.
-
-        The gradient at the input of the network, behind which nothing learns, is None.
-        """
+    def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
         dA_out, gradients = dA, Gradients()
         for layer, one in zip(reversed(self.layers), reversed(saved), strict=True):
-            if isinstance(layer, Chain):
+            with scope(xp, layer.phases[1], layer.k):
                 found, its = layer.backward(p, one, dA, xp=xp)
-            else:
-                with scope(xp, layer.backward_phase, layer.k):
-                    found, its = layer.backward(p, one, dA, xp=xp)
             gradients |= its
             if found is None:
                 return None, gradients
@@ -469,12 +429,11 @@ class Chain:
         return (dA + dA_out if self.residual else dA), gradients
 
     def onnx(self, p: Parts, A: str, graph: Graph) -> str:
-        """Return the name of the last layer's output in an ONNX graph."""
         A_in = A
         for layer in self.layers:
             A = layer.onnx(p, A, graph)
         return graph.add("Add", A, A_in) if self.residual else A
 
     def equations(self, N: int) -> Equations:
-        """What the sum computes, without what its layers do."""
-        return _elementwise(formulas.RESIDUAL, N, self.width, adds=True)
+        """Return what the sum computes, without what its layers do."""
+        return _elementwise(formulas.RESIDUAL, N, self.l_out, adds=True)

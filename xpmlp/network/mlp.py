@@ -27,18 +27,8 @@ import array_api_compat
 import numpy as np
 
 from xpmlp import algebra
-from xpmlp.algebra import (
-    ACTIVATIONS,
-    NUMBERS,
-    max_norm,
-    one_hot,
-    running,
-    sigmoid,
-    sigmoid_backward,
-    softmax,
-    softmax_backward,
-)
-from xpmlp.checks import one_of
+from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
+from xpmlp.checks import check_range, one_of
 from xpmlp.compiler.scopes import scope
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
@@ -54,13 +44,9 @@ from xpmlp.network.layers import (
     Normalize,
 )
 from xpmlp.network.objective import Objective
-from xpmlp.network.parameters import Parameters, Part, ordered
+from xpmlp.network.parameters import Parameters, ordered
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import DTYPES, Array, Namespace
-
-OUTPUTS = ("softmax", "sigmoid", *NUMBERS)
-"""What makes predictions of the last layer's L: one class of K, K answers of yes or no, numbers
-(`identity`), and numbers above 0 (`exp`)."""
 
 NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 
@@ -124,30 +110,19 @@ class MLP:
     Source: lecture 11, the network 784-64-32-10 is the default recipe's.
     """
 
-    layer_sizes: tuple[int, ...]
+    layer_sizes: Sequence[int]
     hidden: str = "sigmoid"
     output: str = "softmax"
     normalization: str = "none"
     residual: bool = False
 
-    def __init__(
-        self,
-        layer_sizes: Iterable[int],
-        hidden: str = "sigmoid",
-        output: str = "softmax",
-        normalization: str = "none",
-        residual: bool = False,
-    ) -> None:
-        object.__setattr__(self, "layer_sizes", tuple(layer_sizes))
-        object.__setattr__(self, "hidden", hidden)
-        object.__setattr__(self, "output", output)
-        object.__setattr__(self, "normalization", normalization)
-        object.__setattr__(self, "residual", residual)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layer_sizes", tuple(self.layer_sizes))
         check_layer_sizes(self.layer_sizes)
-        one_of(ACTIVATIONS, hidden=hidden)
-        one_of(OUTPUTS, output=output)
-        one_of(NORMALIZATIONS, normalization=normalization)
-        if residual and not any(map(self.is_residual, range(1, len(self.layer_sizes)))):
+        one_of(ACTIVATIONS, hidden=self.hidden)
+        one_of(OUTPUTS, output=self.output)
+        one_of(NORMALIZATIONS, normalization=self.normalization)
+        if self.residual and not any(map(self.is_residual, range(1, len(self.layer_sizes)))):
             raise InputError(
                 f"residual=True: {self} has no hidden layer as wide as the hidden layer before it; "
                 "give two of the same width"
@@ -162,7 +137,7 @@ class MLP:
         """The chain; the first layer has a dA only where the gradient is to reach the input."""
         widths = self.layer_sizes
         last = len(widths) - 1
-        layers: list[Layer | Chain] = [Dropout(0, widths[0])]
+        layers: list[Layer] = [Dropout(0, widths[0])]
         for k, (l_in, l_out) in enumerate(itertools.pairwise(widths), start=1):
             is_hidden = k < last
             bias_cancels = is_hidden and self.normalization == "batch"
@@ -173,10 +148,9 @@ class MLP:
                     block.append(Normalize(k, l_out, self.normalization))
                 block += [Activate(k, l_out, self.hidden), Dropout(k, l_out)]
             if self.is_residual(k):
-                layers.append(Chain(tuple(block), residual=True))
-            else:
-                layers += block
-        return Chain(tuple(layers))
+                block = [Chain(k, l_out, tuple(block), residual=True)]
+            layers += block
+        return Chain(0, widths[-1], tuple(layers))
 
     @functools.cached_property
     def parts(self) -> Parameters:
@@ -234,33 +208,24 @@ class MLP:
         """
         one_of(DTYPES, dtype=dtype)
         one_of(INITIALIZERS, initializer=initializer)
-        if not 0.0 < scale < math.inf:
-            raise InputError(f"scale={scale}: give a finite number above 0")
+        check_range("scale", scale, above=0.0, below=math.inf)
 
-        def vector(seed: int) -> np.ndarray:
-            return self._initial_vector(seed, initializer, scale, zero_output)
+        def member(seed: int) -> np.ndarray:
+            random = generator(seed, WEIGHTS)
+            drawn = self._weights[:-1] if zero_output else self._weights
+            parts = {
+                part.name: scale * INITIALIZERS[initializer](random, *part.shape)
+                if part.name in drawn
+                else np.full(part.shape, float(part.kind in ("scale", "running variance")))
+                for part in self.parts.parts
+            }
+            return self.flatten(parts)
 
         if isinstance(seed, Iterable):
-            host = np.stack([vector(member) for member in member_seeds(seed)])
+            host = np.stack([member(one) for one in member_seeds(seed)])
         else:
-            host = vector(*member_seeds([seed]))
+            host = member(*member_seeds([seed]))
         return host.astype(dtype) if backend is None else backend.asarray(host, dtype)
-
-    def _initial_vector(
-        self, seed: int, initializer: str, scale: float, zero_output: bool
-    ) -> np.ndarray:
-        random = generator(seed, WEIGHTS)
-
-        def values(part: Part) -> np.ndarray:
-            if part.kind == "weight":
-                return scale * INITIALIZERS[initializer](random, *part.shape)
-            return np.full(part.shape, float(part.kind in ("scale", "running variance")))
-
-        found = {part.name: values(part) for part in self.parts.parts}
-        if zero_output:
-            found[f"W{len(self.layer_sizes) - 1}"][...] = 0.0
-        vector: np.ndarray = self.parts.flatten(found, xp=np)
-        return vector
 
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:
         """The parts of a flat vector (P,) or (E, P) by name: views where the library has them.
@@ -304,12 +269,12 @@ class MLP:
 
     def activations(self, saved: tuple[Any, ...]) -> list[Array]:
         """X, A1, A2, ...: what went into each dense layer in a forward pass."""
-        return [one for layer, one in self.chain.saved(saved) if isinstance(layer, Dense)]
+        return [one for layer, one in self.chain.with_saved(saved) if isinstance(layer, Dense)]
 
     @property
     def predicts_numbers(self) -> bool:
         """Whether it is a regression: predictions are no probabilities."""
-        return self.output in NUMBERS
+        return OUTPUTS[self.output].is_regression
 
     def predictions(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
         """What the network says of each row; (N, l0) -> (N, K).
@@ -321,10 +286,8 @@ class MLP:
         return self.predictions_of(self.forward(parameters, X, xp=xp).L, xp=xp)
 
     def predictions_of(self, L: Array, *, xp: Namespace) -> Array:
-        """Predictions from the last layer's L: softmax, sigmoid, exp, or L itself."""
-        if self.predicts_numbers:
-            return xp.exp(L) if self.output == "exp" else L
-        return (softmax if self.output == "softmax" else sigmoid)(L, xp=xp)
+        """Predictions from the last layer's L."""
+        return OUTPUTS[self.output].forward(L, xp=xp)
 
     def input_gradients(
         self,
@@ -360,30 +323,24 @@ class MLP:
         chain is that of training, so that what it shows is what the network has learned.
         """
         xp = xp or array_api_compat.array_namespace(parameters)
+        p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
         chain = self._build(reaches_input=True)
-        p = self.unflatten(parameters, xp=xp)
         L, saved = chain.forward(p, X, INFERENCE, xp=xp)
-        classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(X))
+
+        def back(dL: Array) -> Array | None:
+            return chain.backward(p, saved, dL, xp=xp)[0]
+
+        device, K = array_api_compat.device(X), self.layer_sizes[-1]
         if labels is not None:
-            objective = objective or Objective()
-            loss = objective.loss_for(self.output)
+            loss = (objective or Objective()).loss_for(self.output)
+            classes = xp.arange(K, device=device)
             Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
             _, kept = loss.forward(Y, L, None, xp=xp)
-            return chain.backward(p, saved, loss.backward(Y, kept, None, xp=xp), xp=xp)[0]
-        Y_hat = self.predictions_of(L, xp=xp)
-        rows = []
-        for k in range(self.layer_sizes[-1]):
-            dY_hat = xp.zeros_like(Y_hat) + xp.astype(classes == k, Y_hat.dtype)
-            dL = self._outputs_backward(dY_hat, Y_hat, xp=xp)
-            rows.append(chain.backward(p, saved, dL, xp=xp)[0])
-        return xp.stack(rows, axis=-2)
-
-    def _outputs_backward(self, dY_hat: Array, Y_hat: Array, *, xp: Namespace) -> Array:
-        """dL of what makes predictions of it: softmax, sigmoid, exp, or nothing; (N,K) -> (N,K)."""
-        if self.predicts_numbers:
-            return dY_hat * Y_hat if self.output == "exp" else dY_hat
-        backward = softmax_backward if self.output == "softmax" else sigmoid_backward
-        return backward(dY_hat, Y_hat, xp=xp)
+            return back(loss.backward(Y, kept, None, xp=xp))
+        Y_hat = output.forward(L, xp=xp)
+        units = xp.eye(K, dtype=Y_hat.dtype, device=device)
+        rows = (xp.broadcast_to(units[k, :], Y_hat.shape) for k in range(K))
+        return xp.stack([back(output.backward(row, Y_hat, xp=xp)) for row in rows], axis=-2)
 
     def loss_and_gradients(
         self,
@@ -485,7 +442,7 @@ class MLP:
     ) -> Array:
         """The running mean1, variance1, ... with this batch in them; (S,) -> (S,)."""
         of_batch: dict[str, Array] = {}
-        for layer, one in self.chain.saved(saved):
+        for layer, one in self.chain.with_saved(saved):
             if isinstance(layer, Normalize):
                 of_batch |= layer.statistics(one, rows, xp=xp)
         flat = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)

@@ -17,7 +17,6 @@ from xpmlp.network import (
     MLP,
     USUAL_LOSS,
     Activate,
-    Chain,
     Dense,
     Dropout,
     Layer,
@@ -148,7 +147,7 @@ def _forward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
 def _backward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
     widths = model.layer_sizes
     yield Operation(len(widths) - 1, "loss", _loss(model, objective)[-1].backward, (N, widths[-1]))
-    for layer in _walked(model.chain.walk_back(), objective):
+    for layer in _walked(model.chain.walk(backward=True), objective):
         if layer.k == 0:
             return  # behind the input nothing learns
         names = _names(layer, model, objective)[1]
@@ -160,7 +159,7 @@ def _backward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
                     yield Operation(layer.k, "penalty", one.backward, shape, of_W, adds=True)
 
 
-def _walked(layers: Iterable[Layer | Chain], objective: Objective) -> Iterator[Layer | Chain]:
+def _walked(layers: Iterable[Layer], objective: Objective) -> Iterator[Layer]:
     """Those that do something: dropout only where it has a rate."""
     for layer in layers:
         rate = objective.dropout if layer.k else objective.input_dropout
@@ -168,13 +167,13 @@ def _walked(layers: Iterable[Layer | Chain], objective: Objective) -> Iterator[L
             yield layer
 
 
-def _operation(layer: Layer | Chain, one: Equation, names: Mapping[str, Name]) -> Operation:
+def _operation(layer: Layer, one: Equation, names: Mapping[str, Name]) -> Operation:
     part = type(layer).__name__.lower()
     return Operation(layer.k, part, one.formula, one.shape, names, one.factors, one.adds)
 
 
 def _names(
-    layer: Layer | Chain, model: MLP, objective: Objective
+    layer: Layer, model: MLP, objective: Objective
 ) -> tuple[dict[str, Name], dict[str, Name]]:
     """What the letters of a layer's formulas are called in the network, forward and backward.
 
