@@ -1,6 +1,7 @@
 """The README is true: its Python runs, its links lead somewhere, its commands exist."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_every_setting_is_explained() -> None:
     first_cells = " ".join(line.split("|")[1] for line in page.splitlines() if line[:1] == "|")
     explained = set(re.findall(r"`(\w+)`", first_cells))
     assert explained == set(Recipe.model_fields)
+
+
+def test_the_page_of_formulas_is_the_algebras() -> None:
+    """Written by `.ci/formulas`: run it after a change."""
+    made = runpy.run_path(str(ROOT / ".ci" / "formulas"))
+    assert made["PAGE"].read_text("utf-8") == made["page"]()
 
 
 def test_every_command_is_shown() -> None:
