@@ -3,7 +3,9 @@
 import difflib
 import math
 import numbers
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 from xpmlp.errors import InputError
 
@@ -22,6 +24,17 @@ def one_of(known: Iterable[str], **given: str) -> None:
             raise InputError(
                 f"{setting}={value!r}: {nearest(str(value), known)}use {', '.join(known)}"
             )
+
+
+def check_integer(name: str, value: Any, *, least: int) -> int:
+    """Return an integer of any library as Python's; refuse what is none, or is below `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise InputError(f"{name}={value}: give a whole number, {least} or more")
+    return number
 
 
 def check_range(

@@ -41,7 +41,7 @@ def training(
         settings: dict[str, Any] = {}
         stored = dtype
         if dtype in ("tf32", "float16"):
-            stored, settings["precision"] = "float32", dtype
+            stored, settings["dtype"] = "float32", dtype
         if threads is not None:
             settings["threads"] = threads
         if compile is not None:

@@ -34,7 +34,7 @@ def test_a_captured_run_is_profiled(
         batch_size=8,
         seed=0,
         shuffle=False,
-        precision=precision,
+        dtype=precision,
         compile=compile,
     )
     found = profile(training)

@@ -199,7 +199,7 @@ def test_a_run_shorter_than_the_proof_is_proved_by_what_there_is(
 
 
 def test_unknown_words_are_refused() -> None:
-    with pytest.raises(InputError, match="compile=yes: use auto, require, off"):
+    with pytest.raises(InputError, match="compile='yes': use auto, require, off"):
         fit(compile="yes")
     with pytest.raises(InputError, match="dtype=tf32: numpy computes in float32 or float64"):
         fit(dtype="tf32")

@@ -105,7 +105,7 @@ def fit_stochastic(
         rows=task.rows,
         sample_weights=task.weights,
         threads=threads,
-        precision=precision,
+        dtype=precision,
         compile="off" if is_short else "auto",
     )
     if goes_on:

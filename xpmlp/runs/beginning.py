@@ -51,7 +51,7 @@ def begin_training(
             shuffle=recipe.shuffle,
             drop_last=recipe.drop_last,
             threads=recipe.threads,
-            precision=recipe.dtype,
+            dtype=recipe.dtype,
             compile=recipe.compile,
         )
 

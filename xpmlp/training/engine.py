@@ -19,9 +19,6 @@ from xpmlp.compiler.program import leaves, rebuild
 from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import Array
 
-COMPILE = ("auto", "require", "off")
-"""Whether steps are compiled: where that works, or else not at all, or never."""
-
 PROOF = 3
 """Steps that a compiled run is compared with the eager one over."""
 
@@ -57,8 +54,6 @@ class Engine:
         probe: Probe | None = None,
         parts: Parts | None = None,
     ) -> None:
-        if compile not in COMPILE:
-            raise InputError(f"compile={compile}: use {', '.join(COMPILE)}")
         if precision not in backend.precisions:
             raise InputError(
                 f"dtype={precision}: {backend.name} computes in "

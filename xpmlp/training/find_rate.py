@@ -122,7 +122,7 @@ def find_rate(
         shuffle=training.shuffle,
         drop_last=training.drop_last,
         threads=training.threads.number,
-        precision=training.engine.precision,
+        dtype=training.engine.precision,
         compile=training.engine.mode,
     )
     run.weights, run.orders = training.weights, training.orders

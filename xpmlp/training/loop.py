@@ -8,19 +8,20 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.backends.failures import is_lost, is_out_of_memory
-from xpmlp.checks import one_of
 from xpmlp.compiler import rebuild
 from xpmlp.data import MappedRows, Split, order
 from xpmlp.errors import DeviceLost, Diverged, InputError
-from xpmlp.network import MLP, Objective, member_seeds
+from xpmlp.network import MLP, Objective
 from xpmlp.randomness import MIXUP, generator
 from xpmlp.training.beginning import dtype_name, first_state, fixed_data, row_weights
+from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best, Control
 from xpmlp.training.descent import Descent
 from xpmlp.training.engine import Engine
@@ -153,8 +154,6 @@ class Training:
             raise InputError(
                 f"batch_size={self.batch_size}: give 1 to {count:,}, the rows there are"
             )
-        if type(self.epochs) is not int or self.epochs < 0:
-            raise InputError(f"epochs={self.epochs}: give a whole number, 0 or more")
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters are not all finite: give others")
@@ -167,36 +166,25 @@ class Training:
         *,
         parameters: Array,
         backend: Backend,
-        epochs: int,
-        batch_size: int,
-        seed: int | Sequence[int],
-        shuffle: bool,
-        drop_last: bool = True,
+        config: TrainConfig | None = None,
         orders: Callable[[int], np.ndarray] | None = None,
-        objective: Objective | None = None,
-        descent: Descent | None = None,
-        control: Control | None = None,
         rows: np.ndarray | None = None,
         sample_weights: np.ndarray | None = None,
-        threads: int = 0,
-        precision: str | None = None,
-        compile: str = "auto",
+        **settings: Any,
     ) -> "Training":
         """A run that has not started; it trains a copy of the given parameters.
 
         `parameters` is (P,) or (E, P), with the running statistics behind or without; the order of
         rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
-        `rows`, one for each member (E, n); each member's dropout comes from its own seed. Rows left
-        over after the last full batch wait for another order, or are a smaller batch with
-        `drop_last=False`. `rows` (E, n) are the numbers of the rows that each member trains on, by
-        default all, and `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on
-        the backend's device already are taken as they are: who gives them has checked them.
-        `threads` CPU threads compute; 0 lets the backend find the best number. `precision` is one
-        of `xpmlp.backends.PRECISIONS`, by default that of the parameters. `compile` is one of
-        `auto` (where it works), `require` and `off`.
+        `rows`, one for each member (E, n); each member's dropout comes from its own seed.
+        `rows` (E, n) are the numbers of the rows that each member trains on, by default all, and
+        `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on the backend's
+        device already are taken as they are: who gives them has checked them. `settings` are those
+        of `TrainConfig`.
         """
-        objective, descent = objective or Objective(), descent or Descent()
-        control = control or Control()
+        config = TrainConfig.of(config, **settings)
+        objective, descent, control = config.objective, config.descent, config.control
+        batch_size, seeds = config.batch_size, list(config.seeds)
         objective.check(model.output, model.layer_sizes[-1])
         if model.normalization == "batch" and batch_size == 1:
             raise InputError(
@@ -212,7 +200,6 @@ class Training:
                 parameters = backend.asarray(parameters)
             members = tuple(parameters.shape[:-1])
             dtype = dtype_name(parameters)
-            seeds = [seed] if isinstance(seed, int) else list(seed)
             if rows is not None and rows.shape[:-1] != members:
                 raise InputError(f"rows of shape {rows.shape} for parameters {parameters.shape}")
             if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
@@ -235,8 +222,8 @@ class Training:
             functools.partial(make_step, model, objective, descent),
             model,
             backend,
-            precision=precision or dtype,
-            compile=compile,
+            precision=config.dtype or dtype,
+            compile=config.compile,
         )
         is_number = model.predicts_numbers
         run = cls(
@@ -246,11 +233,11 @@ class Training:
             descent=descent,
             control=control,
             backend=backend,
-            epochs=epochs,
+            epochs=config.epochs,
             batch_size=batch_size,
             seed=seeds[0],
-            shuffle=shuffle,
-            drop_last=drop_last,
+            shuffle=config.shuffle,
+            drop_last=config.drop_last,
             orders=orders,
             rows=rows,
             weights=row_weights(
@@ -261,13 +248,13 @@ class Training:
                 output=model.output,
                 dtype=dtype,
             ),
-            threads=Threads(threads, may_change=False),
+            threads=Threads(config.threads, may_change=False),
             engine=engine,
             fixed=fixed,
             state=state,
             correct=np.zeros(members, dtype=np.float64 if is_number else np.int64),
         )
-        if not threads:
+        if not config.threads:
             run._choose_threads()
         return run
 
@@ -757,23 +744,13 @@ def train(
     model: MLP,
     split: Split,
     *,
-    epochs: int = 20,
-    batch_size: int = 64,
-    learning_rate: float | Sequence[float] = 0.03,
-    seed: int | Iterable[int] = 0,
-    shuffle: bool = False,
-    drop_last: bool = True,
     parameters: Array | None = None,
-    objective: Objective | None = None,
-    descent: Descent | None = None,
-    control: Control | None = None,
+    config: TrainConfig | None = None,
     rows: np.ndarray | None = None,
     sample_weights: np.ndarray | None = None,
     backend: Backend | None = None,
-    dtype: str = "float32",
-    threads: int = 0,
-    compile: str = "auto",
     observers: Iterable[Observer] = (),
+    **settings: Any,
 ) -> Training:
     """Train a network, by default by mini-batch SGD, and return the finished run.
 
@@ -783,40 +760,27 @@ def train(
     over after the last full batch wait for another order, or are a smaller batch with
     `drop_last=False`. Training starts
     from `parameters` (flat, on the device or the host) or from `model.initialize(seed)`.
-    `objective` says what is minimised, `descent` how (it brings its own learning rate), `control`
-    what is watched meanwhile; `sample_weights` (n,) weigh rows. `dtype` is one of
-    `xpmlp.backends.PRECISIONS`; `threads` and `compile` are as for `Training.begin`. The result
-    has `parameters` and `history`.
+    `settings` are those of `TrainConfig`; `sample_weights` (n,) weigh rows. The result has
+    `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that is no
     number any more.
     """
     backend = backend or select_backend()
-    if isinstance(seed, Iterable):
-        seed = member_seeds(seed)
-    one_of(PRECISIONS, dtype=dtype)
+    config = TrainConfig.of(config, **settings)
+    dtype = config.dtype or "float32"
     if parameters is None:
-        parameters = model.initialize(seed, backend=backend, dtype=PRECISIONS[dtype])
+        parameters = model.initialize(config.seed, backend=backend, dtype=PRECISIONS[dtype])
     elif dtype in DTYPES:
-        dtype = ""  # what the parameters are in decides
+        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
     return Training.begin(
         model,
         split,
         parameters=parameters,
-        objective=objective,
-        descent=descent or Descent(learning_rate=learning_rate),
-        control=control,
+        backend=backend,
+        config=config,
         rows=rows,
         sample_weights=sample_weights,
-        backend=backend,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        threads=threads,
-        precision=dtype or None,
-        compile=compile,
     ).run(observers)
 
 
