@@ -10,9 +10,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 
+from xpmlp.backends.interchange import to_host
 from xpmlp.errors import InputError
-from xpmlp.estimators.arrays import taken, to_host
-from xpmlp.estimators.base import BaseMLP
+from xpmlp.estimators.base import BaseMLP, taken
 
 
 def cross_validate_members(

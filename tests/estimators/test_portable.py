@@ -12,8 +12,8 @@ import pytest
 from sklearn.datasets import load_iris
 
 from xpmlp import BackendUnavailable, InputError, MLPClassifier, MLPRegressor
-from xpmlp.estimators import arrays
-from xpmlp.estimators.arrays import opened
+from xpmlp.backends import interchange as arrays
+from xpmlp.backends.interchange import opened
 from xpmlp.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

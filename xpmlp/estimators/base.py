@@ -5,19 +5,17 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any, Self
 
+import array_api_compat
 import numpy as np
 import scipy.sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from xpmlp.backends import PRECISIONS, Backend
-from xpmlp.data import SparseRows, Split
-from xpmlp.errors import BackendUnavailable
-from xpmlp.estimators import conventions, saving
-from xpmlp.estimators.arrays import (
+from xpmlp.backends.interchange import (
     adopted,
     choose_backend,
     is_foreign,
@@ -25,9 +23,11 @@ from xpmlp.estimators.arrays import (
     like,
     namespace_of,
     on_host,
-    taken,
     to_host,
 )
+from xpmlp.data import SparseRows, Split
+from xpmlp.errors import BackendUnavailable
+from xpmlp.estimators import conventions, saving
 from xpmlp.estimators.lbfgs import check_whole, minimize
 from xpmlp.estimators.learned import Labels, Learned
 from xpmlp.estimators.parameters import BEYOND, ORIGINAL, Plan, plan
@@ -523,3 +523,12 @@ OUT_ACTIVATIONS = {
     "exp": "exp",
 }
 """scikit-learn's names of what is made of the last layer."""
+
+
+def taken(array: Any, rows: np.ndarray) -> Any:
+    """Some rows of what was given, by number, where it lies."""
+    if not is_on_device(array):
+        return _safe_indexing(on_host(array), rows)
+    xp = array_api_compat.array_namespace(array)
+    numbers = xp.asarray(rows, device=array_api_compat.device(array))
+    return xp.take(array, numbers, axis=0)

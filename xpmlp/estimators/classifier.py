@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import column_or_1d
 
 from xpmlp.backends import Backend
-from xpmlp.estimators.arrays import adopted, choose_backend, is_foreign, like, to_host
+from xpmlp.backends.interchange import adopted, choose_backend, is_foreign, like, to_host
 from xpmlp.estimators.base import BaseMLP, assign, has_batches
 from xpmlp.estimators.learned import MULTILABEL, Labels
 from xpmlp.estimators.parameters import OF_CLASSIFIER

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from xpmlp.estimators.arrays import adopted, choose_backend, is_foreign, like, to_host
+from xpmlp.backends.interchange import adopted, choose_backend, is_foreign, like, to_host
 from xpmlp.estimators.base import BaseMLP, assign, has_batches
 from xpmlp.typing import Array
 

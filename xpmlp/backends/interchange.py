@@ -1,8 +1,8 @@
-"""What estimators are given and give back: arrays of any library, computed with where they lie.
+"""Arrays of any library as input and output, computed with where they lie.
 
 Arrays on the host, whoever's they are, are read as NumPy's without a copy and go the way of all
-input. Arrays on a device stay there: their rows never come to the host, and what is predicted is
-of the same library on the same device.
+input. Arrays on a device stay there: their rows never come to the host, and predictions are of the
+same library on the same device.
 """
 
 import functools
@@ -10,9 +10,9 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-from sklearn.utils import _safe_indexing
 
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends.base import Backend
+from xpmlp.backends.select import select_backend
 from xpmlp.errors import BackendUnavailable
 from xpmlp.typing import Array
 
@@ -102,15 +102,6 @@ def adopted(X: Array, backend: Backend) -> Array:
     if backend.device_name.startswith("cuda"):
         return backend.xp.from_dlpack(X)
     return backend.asarray(to_host(X))
-
-
-def taken(array: Any, rows: np.ndarray) -> Any:
-    """Some rows of what was given, by number, where it lies."""
-    if not is_on_device(array):
-        return _safe_indexing(on_host(array), rows)
-    xp = array_api_compat.array_namespace(array)
-    numbers = xp.asarray(rows, device=array_api_compat.device(array))
-    return xp.take(array, numbers, axis=0)
 
 
 def like(array: Array, X: Any, backend: Backend) -> Array:
