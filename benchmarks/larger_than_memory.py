@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xpmlp import MLP, Observer, Split, StopTraining, Training, select_backend, train
+from xpmlp import MLP, Observer, Split, StopTraining, Training, select_backend
+from xpmlp.training import train
 
 VALUES, BATCH = 784, 64
 IN_MEMORY = 2_000_000

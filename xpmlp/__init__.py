@@ -2,8 +2,8 @@
 
     model = xpmlp.MLP((784, 64, 32, 10))
     mnist = xpmlp.load_mnist()
-    run = xpmlp.train(model, mnist.train)
-    xpmlp.evaluate(model, run.parameters, mnist.test, backend=run.backend)
+    run = xpmlp.train(model, mnist, epochs=5)
+    run.evaluate()
 
 Importing xpmlp loads nothing but the name that is used, and no array library but NumPy.
 """
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from xpmlp.errors import BackendUnavailable, DeviceLost, Diverged, InputError, XpmlpError
     from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
+    from xpmlp.runs import Run, load, train
     from xpmlp.training import (
         Control,
         Descent,
         Observer,
         Plateau,
         StopTraining,
+        TrainConfig,
         Training,
         cross_validate,
         evaluate,
         predict,
-        train,
     )
 
 __all__ = [
@@ -47,13 +48,16 @@ __all__ = [
     "Objective",
     "Observer",
     "Plateau",
+    "Run",
     "Split",
     "StopTraining",
+    "TrainConfig",
     "Training",
     "XpmlpError",
     "__version__",
     "cross_validate",
     "evaluate",
+    "load",
     "load_idx_directory",
     "load_mnist",
     "predict",
@@ -67,9 +71,10 @@ _HOMES = {
     "xpmlp.estimators": ("MLPClassifier", "MLPRegressor"),
     "xpmlp.errors": ("BackendUnavailable", "DeviceLost", "Diverged", "InputError", "XpmlpError"),
     "xpmlp.network": ("MLP", "Objective"),
+    "xpmlp.runs": ("Run", "load", "train"),
     "xpmlp.training": (
-        "Control", "Descent", "Observer", "Plateau", "StopTraining", "Training",
-        "cross_validate", "evaluate", "predict", "train",
+        "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig", "Training",
+        "cross_validate", "evaluate", "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

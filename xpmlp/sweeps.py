@@ -40,7 +40,7 @@ Settings = dict[str, Any]
 """Values of a recipe by name."""
 
 
-class Run(NamedTuple):
+class PlannedRun(NamedTuple):
     """One of the runs that a sweep takes: its recipe, and for each member its setting and seed."""
 
     recipe: Recipe
@@ -100,7 +100,7 @@ def grid(over: Iterable[tuple[str, Sequence[Any]]]) -> list[Settings]:
     ]
 
 
-def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[Run]:
+def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
     """The runs that a sweep takes.
 
     A recipe of several members has so many seeds for every setting. The first seed of a run also
@@ -142,7 +142,7 @@ def _touches(recipe: Recipe) -> bool:
     return bool(recipe.patience) or is_limited or recipe.schedule == PLATEAU
 
 
-def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> Run:
+def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> PlannedRun:
     """Settings that differ by member only, each with all seeds or with its own, as one run."""
     members = [
         (settings, seed)
@@ -158,10 +158,10 @@ def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> Run
             if name in differing[0]
         }
     owners, seeds = zip(*members, strict=True)
-    return Run(recipe.replace(changes), list(owners), list(seeds))
+    return PlannedRun(recipe.replace(changes), list(owners), list(seeds))
 
 
-def check(runs: Iterable[Run], dataset: Dataset, backend: Backend) -> None:
+def check(runs: Iterable[PlannedRun], dataset: Dataset, backend: Backend) -> None:
     """Begin every run and forget it: raises `InputError` for what the data or the backend refuse.
 
     So nothing is trained in vain where a later run cannot be.
@@ -171,11 +171,11 @@ def check(runs: Iterable[Run], dataset: Dataset, backend: Backend) -> None:
 
 
 def sweep(
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     dataset: Dataset,
     backend: Backend,
     *,
-    tell: Callable[[Run, int, int], Sequence[Observer]] = lambda *_: (),
+    tell: Callable[[PlannedRun, int, int], Sequence[Observer]] = lambda *_: (),
 ) -> list[Outcome]:
     """Train every run and say how each setting did on the rows held out; never on the test set.
 
@@ -213,7 +213,7 @@ def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)
 
 
-def _outcomes(run: Run, losses: np.ndarray, accuracies: np.ndarray) -> list[Outcome]:
+def _outcomes(run: PlannedRun, losses: np.ndarray, accuracies: np.ndarray) -> list[Outcome]:
     """The members of a run gathered by setting; those of one setting stand side by side."""
     found = []
     for _, group in itertools.groupby(range(len(run.seeds)), lambda place: run.settings[place]):

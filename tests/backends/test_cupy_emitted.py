@@ -17,7 +17,8 @@ import pytest
 from pretended_cupy import Pretended, PretendedCuPy, pretend
 
 from tests.compiler.scheduled import build, compiler
-from xpmlp import MLP, Split, select_backend, train
+from xpmlp import MLP, Split, select_backend
+from xpmlp.training import train
 
 MODEL = MLP((6, 5, 3))
 HALF = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import gpu_backend
-from xpmlp import MLP, Descent, Objective, Split, train
+from xpmlp import MLP, Descent, Objective, Split
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import (
@@ -22,6 +22,7 @@ from xpmlp.backends.cupy.cublas import (
 )
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
+from xpmlp.training import train
 from xpmlp.training.beginning import first_state
 from xpmlp.training.engine import TOLERANCES
 from xpmlp.training.feeding import Epoch, Streamed, feed

@@ -12,8 +12,8 @@ import pytest
 from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_schedule, pretend
 
 import xpmlp.backends.cupy as cupy_module
-from xpmlp import MLP, BackendUnavailable, Split, select_backend, train
-from xpmlp.training import feeding
+from xpmlp import MLP, BackendUnavailable, Split, select_backend
+from xpmlp.training import feeding, train
 from xpmlp.training.step import TrainingData
 
 MODEL = MLP((6, 5, 3))

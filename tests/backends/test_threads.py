@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from xpmlp import MLP, Split, select_backend, train
+from xpmlp import MLP, Split, select_backend
 from xpmlp.backends import threads
 from xpmlp.backends.threads import calibrate, fastest, thread_counts
+from xpmlp.training import train
 
 PRODUCTS = MLP((30, 20, 10)).products(16)
 

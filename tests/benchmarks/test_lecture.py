@@ -8,7 +8,8 @@ import pytest
 from benchmarks.lecture import train_lecture
 from benchmarks.problems import NETWORKS, Problem, lecture_problem, make_problem
 from benchmarks.reference import reference_losses, reference_probabilities
-from xpmlp import MLP, Split, train
+from xpmlp import MLP, Split
+from xpmlp.training import train
 
 pytestmark = pytest.mark.extended
 

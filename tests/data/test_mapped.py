@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpmlp import MLP, Observer, Split, StopTraining, Training, evaluate, train
+from xpmlp import MLP, Observer, Split, StopTraining, Training, evaluate
 from xpmlp.data import MappedRows, check_split, dataset_of, hold_out, mapped, order
 from xpmlp.data.mapped import order_by_blocks
 from xpmlp.errors import InputError
 from xpmlp.randomness import generator
-from xpmlp.training import feeding
+from xpmlp.training import feeding, train
 
 pytestmark = pytest.mark.extended(keep=6)
 
@@ -219,7 +219,8 @@ def test_members_with_rows_of_their_own_need_them_in_memory(
 PROGRAM = """
 import resource, sys
 import numpy as np
-from xpmlp import MLP, Split, select_backend, train
+from xpmlp import MLP, Split, select_backend
+from xpmlp.training import train
 from xpmlp.data import mapped
 from xpmlp.training import feeding
 

@@ -4,11 +4,12 @@ by, compared with gradients of exactly the rows that are meant."""
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Observer, Split, StopTraining, Training, train
+from xpmlp import MLP, Descent, Objective, Observer, Split, StopTraining, Training
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import SparseRows, order
 from xpmlp.optimizers import adam
+from xpmlp.training import train
 from xpmlp.training.feeding import Streamed, feed
 
 pytestmark = pytest.mark.extended(keep=14)

@@ -16,13 +16,13 @@ from xpmlp import (
     Split,
     StopTraining,
     Training,
-    train,
 )
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, Optimizer
 from xpmlp.schedules import SCHEDULES, Schedule, constant, cosine
+from xpmlp.training import train
 
 pytestmark = pytest.mark.extended(keep=26)
 

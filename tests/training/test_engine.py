@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, InputError, Split, Training, select_backend, train
+from xpmlp import MLP, Descent, InputError, Split, Training, select_backend
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.errors import NotCompiled
 from xpmlp.optimizers import OPTIMIZERS, sgd
+from xpmlp.training import train
 from xpmlp.training.step import TrainingState
 
 pytestmark = pytest.mark.extended(keep=12)

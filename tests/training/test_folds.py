@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpmlp import MLP, InputError, Objective, Split, cross_validate, evaluate, select_backend, train
-from xpmlp.training import fold_rows
+from xpmlp import MLP, InputError, Objective, Split, cross_validate, evaluate, select_backend
+from xpmlp.training import fold_rows, train
 
 MODEL = MLP((12, 8, 4))
 SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 0.5, "shuffle": True}

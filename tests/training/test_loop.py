@@ -13,11 +13,11 @@ from xpmlp import (
     StopTraining,
     Training,
     select_backend,
-    train,
 )
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
+from xpmlp.training import train
 
 pytestmark = pytest.mark.extended(keep=12)
 

@@ -18,7 +18,6 @@ from xpmlp import (
     Training,
     evaluate,
     predict,
-    train,
 )
 from xpmlp.algebra import NUMBERS
 from xpmlp.backends import Backend
@@ -28,6 +27,7 @@ from xpmlp.optimizers import OPTIMIZERS, Optimizer
 from xpmlp.randomness import MIXUP, generator
 from xpmlp.recipes import load_recipe
 from xpmlp.runs import RunDirectory
+from xpmlp.training import train
 
 pytestmark = pytest.mark.extended(keep=21)
 

@@ -8,8 +8,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from benchmarks.lecture import train_lecture
-from xpmlp import MLP, Dataset, load_mnist, train
+from xpmlp import MLP, Dataset, load_mnist
 from xpmlp.backends import Backend
+from xpmlp.training import train
 
 MODEL = MLP((784, 64, 32, 10))
 

@@ -21,15 +21,16 @@ from xpmlp.cli.options import (
     RecipeArgument,
     SettingsOption,
 )
-from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
+from xpmlp.cli.watching import Interruption
 from xpmlp.data import load_data
 from xpmlp.errors import Diverged, InputError
 from xpmlp.files import write_atomically
 from xpmlp.recipes import Recipe, load_recipe, read_setting
 from xpmlp.reports import plot_sweep
-from xpmlp.sweeps import Outcome, Run, check, grid, plan
+from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
 from xpmlp.training import Observer
+from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
 """The share of the training rows that is held out where the recipe holds out none."""
@@ -78,14 +79,12 @@ def sweep(
     interruption = Interruption()
     with interruption, contextlib.ExitStack() as stack:
 
-        def tell(run: Run, number: int, count: int) -> Sequence[Observer]:
+        def tell(run: PlannedRun, number: int, count: int) -> Sequence[Observer]:
             errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
-            if not errors().is_terminal:
-                return [interruption, ProgressLines()]
             stack.pop_all().close()  # the bar of a run that diverged is still there
-            bar = ProgressBar()
-            stack.callback(bar.stop)
-            return [interruption, bar]
+            progress = Progress(errors())
+            stack.callback(progress.stop)
+            return [interruption, progress]
 
         outcomes = run_sweep(runs, dataset, chosen, tell=tell)
     outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
@@ -176,7 +175,7 @@ def _forget(directory: Path) -> None:
         directory.rmdir()
 
 
-def _in_short(run: Run) -> str:
+def _in_short(run: PlannedRun) -> str:
     """What all networks of a run have in common, and how many there are."""
     first, *others = run.settings
     common = {

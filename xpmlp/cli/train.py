@@ -22,7 +22,7 @@ from xpmlp.cli.options import (
     seconds,
 )
 from xpmlp.cli.profile import show
-from xpmlp.cli.watching import Interruption, ProgressBar, ProgressLines
+from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import DeviceLost, Diverged, InputError
 from xpmlp.files import remove_unfinished
@@ -38,6 +38,7 @@ from xpmlp.runs import (
 )
 from xpmlp.training import Observer, Training, evaluate
 from xpmlp.training.profile import profile as profile_steps
+from xpmlp.training.progress import Progress
 
 
 def train(
@@ -203,12 +204,9 @@ def _carry_out(
         if way.is_profiled:
             show(profile_steps(training), training)
         if not way.quiet:
-            if errors().is_terminal:
-                bar = ProgressBar()
-                stack.callback(bar.stop)
-                observers.append(bar)
-            else:
-                observers.append(ProgressLines())
+            progress = Progress(errors())
+            stack.callback(progress.stop)
+            observers.append(progress)
         try:
             training.run(observers)
         except Diverged as error:

@@ -1,14 +1,9 @@
-"""What the command line has to say, and to hear, while a run trains."""
+"""What the command line hears while a run trains: Ctrl-C and SIGTERM."""
 
-import math
 import signal
 from types import FrameType
 from typing import Any
 
-import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from xpmlp.cli.console import errors
 from xpmlp.training import Observer, StopTraining, Training
 
 
@@ -40,70 +35,3 @@ class Interruption(Observer):
     def on_tick(self, training: Training, /) -> None:
         if self.status:
             raise StopTraining
-
-
-class ProgressBar(Observer):
-    """A bar on the terminal: epoch, loss, accuracy, samples per second, time left."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.fields[measures]}"),
-            TimeRemainingColumn(),
-            console=errors(),
-        )
-        self._task = self._progress.add_task("", total=None, epoch="", measures="")
-
-    def on_start(self, training: Training, /) -> None:
-        self.on_tick(training)
-        self._progress.start()
-
-    def on_tick(self, training: Training, /) -> None:
-        self._progress.update(
-            self._task,
-            total=training.epochs * training.steps_per_epoch,
-            completed=training.iteration,
-            epoch=f"{min(training.epoch + 1, training.epochs)}/{training.epochs}",
-            measures=_measures(training),
-        )
-
-    def on_epoch(self, training: Training, /) -> None:
-        self.on_tick(training)
-
-    def on_end(self, _: Training, /) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Give the terminal back; also for a run that ends without its end."""
-        self._progress.stop()
-
-
-class ProgressLines(Observer):
-    """A line for each epoch, for pipes and files."""
-
-    def on_epoch(self, training: Training, /) -> None:
-        errors().print(f"epoch {training.epoch}/{training.epochs}  {_measures(training)}")
-
-
-def _measures(training: Training) -> str:
-    """Loss of the last step, accuracy of the epoch so far or just done, samples per second."""
-    history = training.history
-    parts = []
-    if history.losses:
-        parts.append(f"loss {_mean(history.losses[-1]):.4f}")
-    if training.step:
-        share = training.correct.mean() / (training.step * training.batch_size)
-        parts.append(f"accuracy {share:.4f}")
-    elif history.accuracies:
-        parts.append(f"accuracy {history.accuracies[-1].mean():.4f}")
-    if training.seconds and training.iteration:
-        rate = training.iteration * training.batch_size / training.seconds
-        parts.append(f"{rate:,.0f} samples/s")
-    return "  ".join(parts)
-
-
-def _mean(losses: np.ndarray) -> float:
-    """Over the members that have a loss: one that diverged says nothing of the others."""
-    finite = np.asarray(losses)[np.isfinite(losses)]
-    return float(finite.mean()) if finite.size else math.nan

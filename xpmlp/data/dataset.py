@@ -195,14 +195,27 @@ def check_split(
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
     rows = mapped(rows, where=where)
-    if len(labels) != len(rows):
+    found = check_labels(labels, len(rows), where=where, layer_sizes=layer_sizes, output=output)
+    return Split(rows, found)
+
+
+def check_labels(
+    labels: np.ndarray,
+    count: int,
+    *,
+    where: str,
+    layer_sizes: Sequence[int] | None = None,
+    output: str = "softmax",
+) -> np.ndarray:
+    """Check the labels of `count` rows as `check_split` does; classes become int64."""
+    if len(labels) != count:
         raise InputError(
-            f"{where}: {len(rows):,} rows and {len(labels):,} labels; give one label per row"
+            f"{where}: {count:,} rows and {len(labels):,} labels; give one label per row"
         )
     width = None if layer_sizes is None else layer_sizes[-1]
     is_column = labels.ndim == 2 and labels.shape[1] == 1 != width
     if (labels.ndim == 2 and not is_column) or (output in NUMBERS and labels.ndim == 1):
-        return Split(rows, _check_targets(labels, where=where, width=width, output=output))
+        return _check_targets(labels, where=where, width=width, output=output)
     if labels.dtype.kind not in "ui" or labels.ndim != 1:
         raise InputError(
             f"{where}: labels of type {labels.dtype} and shape {labels.shape}, expected one "
@@ -226,7 +239,7 @@ def check_split(
             f"{where}: label {labels[row]} in row {row:,}, the largest that fits is "
             f"{classes - 1:,}; {fix}"
         )
-    return Split(rows, labels.astype(np.int64, copy=False))
+    return labels.astype(np.int64, copy=False)
 
 
 def _check_targets(

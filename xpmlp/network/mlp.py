@@ -117,8 +117,7 @@ class MLP:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layer_sizes", tuple(self.layer_sizes))
-        check_layer_sizes(self.layer_sizes)
+        object.__setattr__(self, "layer_sizes", check_layer_sizes(self.layer_sizes))
         one_of(ACTIVATIONS, hidden=self.hidden)
         one_of(OUTPUTS, output=self.output)
         one_of(NORMALIZATIONS, normalization=self.normalization)
@@ -458,6 +457,17 @@ class MLP:
             parts[name] = max_norm(parts[name], limit, xp=xp)
         return self.parts.flatten(parts, parameters.shape[:-1], xp=xp)
 
+    def summary(self) -> str:
+        """Return a table of the layers: widths and how many parameters each learns."""
+        lines = [f"{'layer':<10}{'computes':<24}{'out':>8}{'parameters':>14}"]
+        for layer in self.chain.walk():
+            if layer.k and layer.name != "dropout":
+                learned = sum(part.size for part in layer.parts if part.is_learned)
+                formula = layer.equations(1).forward[-1].formula[0]
+                lines.append(f"{layer.k:<10}{formula:<24.23}{layer.l_out:>8,}{learned:>14,}")
+        lines.append(f"{self.output} of the last layer; {self.parameter_count:,} parameters")
+        return "\n".join(lines)
+
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
 
@@ -473,13 +483,19 @@ def member_seeds(seeds: Iterable[int]) -> list[int]:
     return found
 
 
-def check_layer_sizes(layer_sizes: Sequence[int]) -> None:
-    """Refuse with `InputError` what cannot be the widths of a network."""
-    shown = ",".join(map(str, layer_sizes))
-    if len(layer_sizes) < 2:
+def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
+    """Return the widths as Python's integers; refuse with `InputError` what no network has."""
+    if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
+        raise InputError(
+            f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"
+        )
+    widths = list(layer_sizes)
+    shown = ",".join(map(str, widths))
+    if len(widths) < 2:
         raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
-    for position, width in enumerate(layer_sizes):
-        if type(width) is not int or width < 1:
+    for position, width in enumerate(widths):
+        if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 1:
             raise InputError(
                 f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1"
             )
+    return tuple(map(int, widths))

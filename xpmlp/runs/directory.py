@@ -41,14 +41,21 @@ SUMMARY_NUMBERS = (
 )  # fmt: skip
 
 
+NAMES = ("classes", "columns")
+"""What a model's file may have the names of."""
+
+
 class TrainedModel(NamedTuple):
-    """A network with its flat parameters on the host, the shape its inputs had as images, and
-    whether they were bytes, which are scaled."""
+    """A network with its flat parameters on the host, the shape its inputs had as images, whether
+    they were bytes, which are scaled, and the names of its classes and columns, if they have any.
+    """
 
     model: MLP
     parameters: np.ndarray
     image_shape: tuple[int, ...]
     takes_bytes: bool
+    classes: np.ndarray | None = None
+    columns: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,16 @@ class RunDirectory:
         return cls.create(path, recipe)
 
     @classmethod
+    def bare(cls, path: Path) -> "RunDirectory":
+        """Make the directory of a run that no recipe describes."""
+        run = cls(path)
+        with _making(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise InputError(f"{path}: holds something already; give another directory")
+        return run
+
+    @classmethod
     def existing(cls, path: Path) -> "RunDirectory":
         """The directory of a run that was started before; `InputError` if there is none."""
         run = cls(path)
@@ -133,8 +150,8 @@ class RunDirectory:
         snapshot = training.snapshot()
         parameters = training.backend.to_numpy(training.parameters)
         takes_bytes = str(training.split.X.dtype).endswith("uint8")
-        self._save_model(training.model, parameters, image_shape, takes_bytes)
-        self._save_history(snapshot.history)
+        trained = TrainedModel(training.model, parameters, image_shape, takes_bytes)
+        self.save_trained(trained, snapshot.history)
         self._save_metrics(snapshot.history, training)
         accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
         summary: dict[str, Any] = {
@@ -171,30 +188,26 @@ class RunDirectory:
         write_atomically(self.path / "summary.json", lambda file: file.write_text(text, "utf-8"))
         return summary
 
-    def _save_model(
-        self, model: MLP, parameters: np.ndarray, image_shape: tuple[int, ...], takes_bytes: bool
-    ) -> None:
-        tensors = model.unflatten(parameters, xp=np)
+    def save_trained(self, trained: TrainedModel, history: History) -> None:
+        """Write the network and its history."""
+        model = trained.model
+        tensors = model.unflatten(trained.parameters, xp=np)
         metadata = {
             "layer_sizes": list(model.layer_sizes),
             "hidden": model.hidden,
             "output": model.output,
             "normalization": model.normalization,
             "residual": model.residual,
-            "image_shape": list(image_shape),
-            "takes_bytes": takes_bytes,
+            "image_shape": list(trained.image_shape),
+            "takes_bytes": trained.takes_bytes,
             "version": xpmlp.__version__,
         }
+        for name in NAMES:
+            if (values := getattr(trained, name)) is not None:
+                metadata[name] = values.tolist()
         save_tensors(self.path / "model.safetensors", tensors, metadata)
-
-    def _save_history(self, history: History) -> None:
-        def write(file: Path) -> None:
-            series: dict[str, Any] = {
-                "loss": history.loss, "accuracy": history.accuracy, **history.validation
-            }  # fmt: skip
-            np.savez(file, **series)
-
-        write_atomically(self.path / "history.npz", write)
+        series: dict[str, Any] = history.series
+        write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
     def _save_metrics(self, history: History, training: Training) -> None:
         """Columns epoch, iterations, loss (mean over the epoch), accuracy; per member if several.
@@ -269,7 +282,8 @@ class RunDirectory:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
-        return TrainedModel(model, parameters, image_shape, takes_bytes)
+        names = (np.array(metadata[one]) if one in metadata else None for one in NAMES)
+        return TrainedModel(model, parameters, image_shape, takes_bytes, *names)
 
     def steps_per_epoch(self) -> int | None:
         """As metrics.csv has it; None before the first epoch was done."""

@@ -1,5 +1,6 @@
 """Training: a pure step, a loop around it, and observers of the loop.
 
+config.py      every setting of a run
 step.py        one mini-batch: rows, forward, backward, update
 descent.py     optimizer, rates over time and by group, limits, averages
 control.py     validation, what counts as better, and when a run has had enough
@@ -9,9 +10,11 @@ history.py     what a run has measured so far
 evaluation.py  loss, accuracy and probabilities on given rows
 folds.py       cross-validation: every fold a member of one run
 find_rate.py   which learning rate to begin with
-profile.py     where a step's time goes, phase by phase (phases.py)
+profile.py     where a step's time goes, phase by phase
+progress.py    a bar, or a line for each epoch
 """
 
+from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, Control
 from xpmlp.training.descent import AVERAGES, Descent, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
@@ -33,6 +36,7 @@ __all__ = [
     "Plateau",
     "Snapshot",
     "StopTraining",
+    "TrainConfig",
     "Training",
     "TrainingData",
     "TrainingState",

@@ -123,14 +123,27 @@ class TrainConfig:
         for name in settings:
             if name not in _fields(cls):
                 names = [*_fields(cls), *(key for kind in PARTS.values() for key in _fields(kind))]
-                raise InputError(
-                    f"{name}: {nearest(name, names)}not a setting; see help(xpmlp.TrainConfig)"
-                )
+                near = f"did you mean {HABITS[name]}? " if name in HABITS else nearest(name, names)
+                raise InputError(f"{name}: {near}not a setting; see help(xpmlp.TrainConfig)")
         return dataclasses.replace(config, **settings)
 
 
 PARTS = {"objective": Objective, "descent": Descent, "control": Control}
 """The settings that are made of settings."""
+
+
+HABITS = {
+    "lr": "learning_rate",
+    "learning_rate_init": "learning_rate",
+    "max_iter": "epochs",
+    "n_epochs": "epochs",
+    "alpha": "l2",
+    "random_state": "seed",
+    "validation_split": "validation",
+    "validation_data": "validation",
+    "restore_best_weights": "keep_best",
+}
+"""What other libraries call these settings."""
 
 
 def _taken(names: Iterable[str], settings: dict[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Evaluation(NamedTuple):
     the accuracy of the members' averaged predictions; None for one network.
     """
 
-    loss: np.ndarray
-    accuracy: np.ndarray
+    loss: np.ndarray | float
+    accuracy: np.ndarray | float
     committee: float | None
 
 

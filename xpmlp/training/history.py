@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xpmlp.checks import nearest
+from xpmlp.errors import InputError
 
-@dataclass
+
+@dataclass(repr=False)
 class History:
     """The series of a run, as the lecture keeps them; with E members each entry has E values.
 
@@ -20,8 +23,27 @@ class History:
     validation_losses: list[np.ndarray] = field(default_factory=list)
     validation_accuracies: list[np.ndarray] = field(default_factory=list)
 
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return a series by name: `loss` of each iteration, `accuracy` of each epoch, and
+        `validation_iteration`, `validation_loss` and `validation_accuracy` of each evaluation."""
+        try:
+            return self.series[name]
+        except KeyError:
+            raise InputError(
+                f"history[{name!r}]: {nearest(name, self.series)}use {', '.join(self.series)}"
+            ) from None
+
+    @property
+    def series(self) -> dict[str, np.ndarray]:
+        """Every series by name."""
+        return {"loss": self.loss, "accuracy": self.accuracy, **self.validation}
+
+    def __repr__(self) -> str:
+        shown = (f"{name} {len(values)}" for name, values in self.series.items())
+        return f"History({', '.join(shown)})"
+
     def copy(self) -> "History":
-        """A history that goes on for itself."""
+        """An independent copy."""
         return History(**{name: list(series) for name, series in vars(self).items()})
 
     @property

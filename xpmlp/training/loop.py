@@ -15,6 +15,7 @@ import numpy as np
 from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.backends.failures import is_lost, is_out_of_memory
+from xpmlp.checks import check_integer
 from xpmlp.compiler import rebuild
 from xpmlp.data import MappedRows, Split, order
 from xpmlp.errors import DeviceLost, Diverged, InputError
@@ -317,6 +318,11 @@ class Training:
             seconds=self.seconds,
             best=self.best,
         )
+
+    def extend(self, epochs: int) -> None:
+        """Let a run that is over go on for so many epochs more."""
+        self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
+        self.ended, self.was_stopped = "", False
 
     @property
     def step_maker(self) -> StepMaker:

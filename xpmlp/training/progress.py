@@ -1,0 +1,103 @@
+"""How a run comes along, on a terminal, in a notebook, or line by line in a pipe or a file."""
+
+import math
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from xpmlp.training.loop import Observer, Training
+
+CELLS = 30
+"""Characters of a notebook's bar."""
+
+
+class Progress(Observer):
+    """Show epoch, loss, accuracy, speed and the time left while a run trains.
+
+    Parameters
+    ----------
+    console
+        Where it is written, by default standard error. A terminal and a notebook get a bar that
+        moves, anything else a line after each epoch.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._cell: Any = None
+        self._bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.fields[measures]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=None, epoch="", measures="")
+
+    def on_start(self, training: Training, /) -> None:
+        if self._console.is_jupyter:
+            from IPython.display import display
+
+            self._cell = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        elif self._console.is_terminal:
+            self._bar.start()
+        self.on_tick(training)
+
+    def on_tick(self, training: Training, /) -> None:
+        total = training.epochs * training.steps_per_epoch
+        epoch = f"{min(training.epoch + 1, training.epochs)}/{training.epochs}"
+        if self._cell is not None:
+            full = CELLS * training.iteration // max(1, total)
+            drawn = "━" * full + " " * (CELLS - full)
+            text = f"epoch {epoch} {drawn} {measures(training)}"
+            self._cell.update({"text/plain": text}, raw=True)
+        elif self._console.is_terminal:
+            self._bar.update(
+                self._task,
+                total=total,
+                completed=training.iteration,
+                epoch=epoch,
+                measures=measures(training),
+            )
+
+    def on_epoch(self, training: Training, /) -> None:
+        if self._cell is None and not self._console.is_terminal:
+            epoch = f"epoch {training.epoch}/{training.epochs}"
+            self._console.print(f"{epoch}  {measures(training)}")
+        self.on_tick(training)
+
+    def on_end(self, _: Training, /) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back, also after an error."""
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+
+def measures(training: Training) -> str:
+    """Return mean loss and accuracy of the epoch so far or just finished, and rows per second."""
+    history, steps = training.history, training.step or training.steps_per_epoch
+    parts = []
+    if history.losses:
+        parts.append(f"loss {_mean(history.losses[-steps:]):.4f}")
+    if training.step:
+        share = training.correct.mean() / (training.step * training.batch_size)
+        parts.append(f"accuracy {share:.4f}")
+    elif history.accuracies:
+        parts.append(f"accuracy {history.accuracies[-1].mean():.4f}")
+    if not training.step and history.validation_losses:
+        parts.append(f"validation loss {_mean(history.validation_losses[-1:]):.4f}")
+    if training.seconds and training.iteration:
+        rate = training.iteration * training.batch_size / training.seconds
+        parts.append(f"{rate:,.0f} samples/s")
+    return "  ".join(parts)
+
+
+def _mean(losses: list[np.ndarray]) -> float:
+    """Over steps and the members that have a loss: one that diverged says nothing of the others."""
+    values = np.asarray(losses, np.float64)
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
