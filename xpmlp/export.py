@@ -74,7 +74,12 @@ def export_onnx(
     another network, weights beyond 2 GiB or beyond float32, a graph that does not compute what the
     network does, and a place that cannot be written.
     """
-    onnx = _onnx()
+    try:
+        import onnx.reference
+    except ImportError as error:
+        raise InputError(
+            f'ONNX needs the package onnx ({error}); pip install "xpmlp[onnx]"'
+        ) from error
     row_shape = tuple(image_shape) or model.layer_sizes[:1]
     if math.prod(row_shape) != model.layer_sizes[0]:
         raise InputError(
@@ -104,16 +109,6 @@ def export_onnx(
     return Exported(described(made.graph.input[0]), outputs, len(data))
 
 
-def _onnx() -> Any:
-    try:
-        import onnx.reference
-    except ImportError as error:
-        raise InputError(
-            f'ONNX needs the package onnx ({error}); pip install "xpmlp[onnx]"'
-        ) from error
-    return onnx
-
-
 class _Graph:
     """Nodes and weights in the making."""
 
@@ -123,7 +118,7 @@ class _Graph:
         self.weights: dict[str, Any] = {}
 
     def add(self, name: str, *operands: str, result: str = "", **attributes: Any) -> str:
-        """The name of an operation's result; the same operation again gives the same result."""
+        """Return the name of an operation's result; equal operations are one node."""
         result = result or f"{name}_{len(self.nodes) + 1}"
         made = self.onnx.helper.make_node(name, operands, [result], **attributes)
         made = self.nodes.setdefault(repr((name, operands, attributes)), made)
@@ -148,7 +143,7 @@ class _Graph:
 
 
 def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> Any:
-    """The network as an ONNX model that takes any number of such rows."""
+    """Return the network as an ONNX model of any number of rows with this type and shape."""
     graph, A = _Graph(onnx), INPUT
     kind, meaning = "float", "as it is"
     if rows.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""Where a step's time goes, layer by layer: the steps of a run, with a stopwatch between phases.
+"""Where a step's time goes, layer by layer: the steps of a run, timed between their phases.
 
 Neither the algebra nor the step knows of it: the step is traced, and what runs its operations is
 asked to say when it comes from one phase to the next.
