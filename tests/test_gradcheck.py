@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Objective, select_backend
+from xpmlp import MLP, Objective, algebra, select_backend
 from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.backends import Backend
 from xpmlp.gradcheck import Comparison, gradcheck
@@ -24,7 +24,6 @@ losses = importlib.import_module("xpmlp.algebra.losses")
 normalization = importlib.import_module("xpmlp.algebra.normalization")
 regularisers = importlib.import_module("xpmlp.algebra.regularisers")
 layers = importlib.import_module("xpmlp.network.layers")
-objective_module = importlib.import_module("xpmlp.network.objective")
 
 HIDDEN = ("sigmoid", "tanh", "relu")
 
@@ -182,14 +181,13 @@ def planted(function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
 def use(monkeypatch: pytest.MonkeyPatch, original: FunctionType, mutant: FunctionType) -> None:
     """Put the mutant wherever the package reaches the original."""
     name = original.__name__
-    for module in (layers, objective_module, dense, losses):
+    for module in (algebra, layers, dense, losses):
         if hasattr(module, name):
             monkeypatch.setattr(module, name, mutant)
     for table in (ACTIVATIONS, LOSSES, normalization.NORMALIZATIONS):
         for key, part in table.items():
             if part.backward is original:
                 monkeypatch.setitem(table, key, part._replace(backward=mutant))
-    objective_module._loss.cache_clear()
 
 
 ELSEWHERE = (
@@ -215,12 +213,6 @@ def test_there_are_mutants_of_every_jacobian() -> None:
     plain |= {losses.squared_error_backward, losses.huber_backward, losses.quantile_backward}
     plain |= {losses.sigmoid_cross_entropy_backward}
     assert {parameter.values[0] for parameter in MUTANTS} >= {f for f, _ in JACOBIANS} - plain
-
-
-@pytest.fixture(autouse=True)
-def _losses_are_looked_up_anew() -> Iterator[None]:
-    yield
-    objective_module._loss.cache_clear()
 
 
 @pytest.mark.extended(keep=30)

@@ -54,5 +54,9 @@ def check_range(
         ):
             low = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
             high = "" if below == math.inf else f" and below {below:g}"
-            shown = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
-            raise InputError(f"{name}={shown}: give a finite number {low}{high}")
+            raise InputError(f"{name}={shown(value)}: give a finite number {low}{high}")
+
+
+def shown(value: object) -> str:
+    """A number, or several, as a user gives them."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 import xpmlp
-from xpmlp.algebra.formulas import Expression, Node
+from xpmlp.algebra.formulas import Expression, Node, node
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
-from xpmlp.training import predict
 from xpmlp.training.step import inputs
 
 OPSET, IR_VERSION = 17, 8
@@ -32,6 +32,14 @@ besides."""
 FLOAT32 = np.finfo(np.float32)
 
 INPUT = "input"
+
+PREDICTIONS: dict[str, Expression] = {
+    "softmax": node("Softmax", "Z", axis=-1),
+    "sigmoid": node("Sigmoid", "Z"),
+    "exp": node("Exp", "Z"),
+    "identity": node("Identity", "Z"),
+}
+"""What makes predictions of the last layer's L, by the network's output."""
 
 
 class Exported(NamedTuple):
@@ -66,141 +74,107 @@ def export_onnx(
     another network, weights beyond 2 GiB or beyond float32, a graph that does not compute what the
     network does, and a place that cannot be written.
     """
-    onnx = _onnx()
-    image_shape = tuple(image_shape)
-    if image_shape and math.prod(image_shape) != model.layer_sizes[0]:
-        raise InputError(
-            f"image_shape={image_shape}: {math.prod(image_shape)} values, but {model} takes "
-            f"{model.layer_sizes[0]}; leave it out for rows"
-        )
-    _check_parameters(model, parameters, path)
-    found = _Graph(onnx, model, parameters, image_shape, takes_bytes).build()
-    data = found.SerializeToString(deterministic=True)
-    onnx.checker.check_model(found, full_check=True)
-    _compare(onnx, found, model, parameters, image_shape, takes_bytes, path)
-    write_atomically(Path(path), lambda file: file.write_bytes(data))
-    return Exported(
-        _described(found.graph.input[0], onnx),
-        tuple(_described(one, onnx) for one in found.graph.output),
-        len(data),
-    )
-
-
-def _onnx() -> Any:
     try:
-        import onnx
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
         import onnx.reference
     except ImportError as error:
         raise InputError(
             f'ONNX needs the package onnx ({error}); pip install "xpmlp[onnx]"'
         ) from error
-    return onnx
+    row_shape = tuple(image_shape) or model.layer_sizes[:1]
+    if math.prod(row_shape) != model.layer_sizes[0]:
+        raise InputError(
+            f"image_shape={row_shape}: {math.prod(row_shape)} values, but {model} takes "
+            f"{model.layer_sizes[0]}; leave it out for rows"
+        )
+    _check_parameters(model, parameters, path)
+    random = np.random.Generator(np.random.Philox(0))
+    shape = (CHECKED, *row_shape)
+    if takes_bytes:
+        rows = random.integers(0, 256, shape, np.uint8)
+    else:
+        rows = random.standard_normal(shape, np.float32)
+    made = _model(onnx, model, parameters, rows)
+    onnx.checker.check_model(made, full_check=True)
+    _compare(onnx.reference.ReferenceEvaluator(made), model, parameters, rows, path)
+    data = made.SerializeToString(deterministic=True)
+    write_atomically(Path(path), lambda file: file.write_bytes(data))
+
+    def described(value: Any) -> str:
+        tensor = value.type.tensor_type
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        sizes = ", ".join(one.dim_param or str(one.dim_value) for one in tensor.shape.dim)
+        return f"{value.name} {dtype} ({sizes})"
+
+    outputs = tuple(map(described, made.graph.output))
+    return Exported(described(made.graph.input[0]), outputs, len(data))
 
 
 class _Graph:
     """Nodes and weights in the making."""
 
-    def __init__(
-        self,
-        onnx: Any,
-        model: MLP,
-        parameters: np.ndarray,
-        image_shape: tuple[int, ...],
-        takes_bytes: bool,
-    ) -> None:
-        self.onnx, self.model, self.parameters = onnx, model, parameters
-        self.image_shape, self.takes_bytes = image_shape, takes_bytes
-        self.nodes: list[Any] = []
+    def __init__(self, onnx: Any) -> None:
+        self.onnx = onnx
+        self.nodes: dict[str, Any] = {}
         self.weights: dict[str, Any] = {}
-        self.known: dict[str, str] = {}
-
-    def build(self) -> Any:
-        """The whole model."""
-        p = self.model.unflatten(self.parameters, xp=np)
-        L = self.model.chain.onnx(p, self._rows(), self)
-        return self._finished(L, self.onnx.helper, self.onnx.TensorProto)
-
-    def _rows(self) -> str:
-        """Stored rows as the network takes them."""
-        rows = INPUT
-        if self.takes_bytes:
-            rows = self.add("Cast", rows, to=self.onnx.TensorProto.FLOAT)
-            rows = self.add("Div", rows, self.constant(255.0))
-        return self.add("Flatten", rows, axis=1) if len(self.image_shape) > 1 else rows
-
-    def _finished(self, L: str, helper: Any, types: Any) -> Any:
-        """The model, once the last layer has given L."""
-        model, K = self.model, self.model.layer_sizes[-1]
-        last = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exp": "Exp", "identity": "Identity"}
-        attributes: dict[str, Any] = {"axis": -1} if model.output == "softmax" else {}
-        Y_hat = self.add(last[model.output], L, **attributes)
-        name = "predictions" if model.predicts_numbers else "probabilities"
-        if self.parameters.ndim == 2:
-            self.add("ReduceMean", Y_hat, axes=[0], keepdims=0, result=name)
-        else:
-            self.add("Identity", Y_hat, result=name)
-        outputs = [helper.make_tensor_value_info(name, types.FLOAT, ["N", K])]
-        if model.output == "softmax":
-            likeliest = self.add("ArgMax", name, axis=-1, keepdims=1)
-            # Of no rows onnxruntime 1.20 gives (0, K) here: as many numbers, but another shape.
-            self.weights["flat"] = self.onnx.numpy_helper.from_array(np.array([-1]), "flat")
-            self.add("Reshape", likeliest, "flat", result="label")
-            outputs.append(helper.make_tensor_value_info("label", types.INT64, ["N"]))
-        graph = helper.make_graph(
-            self.nodes,
-            "xpmlp",
-            [
-                helper.make_tensor_value_info(
-                    INPUT,
-                    types.UINT8 if self.takes_bytes else types.FLOAT,
-                    ["N", *(self.image_shape or (model.layer_sizes[0],))],
-                )
-            ],
-            outputs,
-            list(self.weights.values()),
-        )
-        made = helper.make_model(
-            graph,
-            producer_name="xpmlp",
-            producer_version=xpmlp.__version__,
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            doc_string=f"{model}, {model.hidden}, {model.output}",
-        )
-        scaled = "bytes 0..255, divided by 255 in the graph" if self.takes_bytes else "as it is"
-        members = str(len(self.parameters)) if self.parameters.ndim == 2 else "1"
-        helper.set_model_props(made, {"input": scaled, "members": members})
-        return made
 
     def add(self, name: str, *operands: str, result: str = "", **attributes: Any) -> str:
-        """An operation, by the name of its result."""
+        """Return the name of an operation's result; equal operations are one node."""
         result = result or f"{name}_{len(self.nodes) + 1}"
-        node = self.onnx.helper.make_node(name, list(operands), [result], **attributes)
-        self.nodes.append(node)
-        return result
+        made = self.onnx.helper.make_node(name, operands, [result], **attributes)
+        made = self.nodes.setdefault(repr((name, operands, attributes)), made)
+        return str(made.output[0])
 
-    def weight(self, name: str, values: np.ndarray) -> str:
+    def weight(self, name: str, values: ArrayLike, dtype: DTypeLike = np.float32) -> str:
         """An array of numbers, by its name."""
-        array = np.ascontiguousarray(values, np.float32)
+        array = np.ascontiguousarray(values, dtype)
         self.weights[name] = self.onnx.numpy_helper.from_array(array, name)
         return name
 
     def constant(self, value: float) -> str:
         """A number, by its name."""
-        return self.weight(f"{value:.9g}", np.asarray(value))
+        return self.weight(f"{value:.9g}", value)
 
     def expression(self, formula: Expression, Z: str) -> str:
         """The result of a formula in Z."""
         if not isinstance(formula, Node):
             return self.constant(formula) if isinstance(formula, float) else Z
-        key = repr((formula, Z))  # what stands in a formula twice is computed once
-        if key not in self.known:
-            operands = [self.expression(one, Z) for one in formula.operands]
-            self.known[key] = self.add(formula.name, *operands, **formula.attributes)
-        return self.known[key]
+        operands = [self.expression(one, Z) for one in formula.operands]
+        return self.add(formula.name, *operands, **formula.attributes)
+
+
+def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> Any:
+    """Return the network as an ONNX model of any number of rows with this type and shape."""
+    graph, A = _Graph(onnx), INPUT
+    kind, meaning = "float", "as it is"
+    if rows.dtype == np.uint8:
+        kind, meaning = "uint8", "bytes 0..255, divided by 255 in the graph"
+        A = graph.add("Cast", A, to=onnx.TensorProto.FLOAT)
+        A = graph.add("Div", A, graph.constant(255.0))
+    if rows.ndim > 2:
+        A = graph.add("Flatten", A, axis=1)
+    L = model.chain.onnx(model.unflatten(parameters, xp=np), A, graph)
+    Y_hat = graph.expression(PREDICTIONS[model.output], L)
+    name = "predictions" if model.predicts_numbers else "probabilities"
+    outputs = f"float[N, {model.layer_sizes[-1]}] {name}"
+    if parameters.ndim == 2:
+        graph.add("ReduceMean", Y_hat, axes=[0], keepdims=0, result=name)
+    else:
+        graph.add("Identity", Y_hat, result=name)
+    if model.output == "softmax":
+        likeliest = graph.add("ArgMax", name, axis=-1, keepdims=1)
+        # Of no rows onnxruntime 1.20 gives (0, K) here: as many numbers, but another shape.
+        graph.add("Reshape", likeliest, graph.weight("flat", [-1], np.int64), result="label")
+        outputs += ", int64[N] label"
+    sizes = ", ".join(map(str, rows.shape[1:]))
+    made = onnx.parser.parse_model(f"""<
+            ir_version: {IR_VERSION}, opset_import: ["": {OPSET}],
+            producer_name: "xpmlp", producer_version: "{xpmlp.__version__}",
+            doc_string: "{model}, {model.hidden}, {model.output}",
+            metadata_props: ["input": "{meaning}", "members": "{parameters.size // model.size}"]
+        > xpmlp ({kind}[N, {sizes}] {INPUT}) => ({outputs}) {{}}""")
+    made.graph.node.extend(graph.nodes.values())
+    made.graph.initializer.extend(graph.weights.values())
+    return made
 
 
 def _check_parameters(model: MLP, parameters: Any, path: Path | str) -> None:
@@ -229,32 +203,17 @@ def _check_parameters(model: MLP, parameters: Any, path: Path | str) -> None:
 
 
 def _compare(
-    onnx: Any,
-    found: Any,
-    model: MLP,
-    parameters: np.ndarray,
-    image_shape: tuple[int, ...],
-    takes_bytes: bool,
-    path: Path | str,
+    graph: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray, path: Path | str
 ) -> None:
-    """Run the graph by ONNX's reference implementation, on random rows, beside the network in
-    float64.
+    """Run the graph by ONNX's reference implementation beside the network in float64.
 
     In float32 neither can be nearer to that than rounding lets it, and how far that is depends on
     the weights. So a multiple of what float32 makes of the network's own L is allowed: softmax and
     sigmoid change by less than L does, as exp does relative to itself.
     """
-    random = np.random.Generator(np.random.Philox(0))
-    shape = (CHECKED, *(image_shape or (model.layer_sizes[0],)))
-    rows = (
-        random.integers(0, 256, shape).astype(np.uint8)
-        if takes_bytes
-        else random.normal(size=shape).astype(np.float32)
-    )
-    X = rows.reshape(CHECKED, -1)
     with np.errstate(all="ignore"):
-        given, *_ = onnx.reference.ReferenceEvaluator(found).run(None, {INPUT: rows})
-        wanted = predict(model, parameters.astype(np.float64), X)
+        given, *_ = graph.run(None, {INPUT: rows})
+        X = rows.reshape(CHECKED, -1)
         L32, L64 = (
             model.forward(parameters.astype(dtype), inputs(X, dtype=dtype, xp=np), xp=np).L
             for dtype in (np.float32, np.float64)
@@ -264,23 +223,16 @@ def _compare(
                 f"{path}: the network overflows float32 on ordinary rows; train it again, with "
                 "smaller weights"
             )
-        rounding = float(np.abs(L32 - L64).max())
+        wanted = model.predictions_of(L64, xp=np).reshape(-1, *given.shape).mean(axis=0)
         if model.output == "exp":
             # As far as float32 holds them, and the sum of as many as there are members.
-            most = FLOAT32.max / (len(parameters) if parameters.ndim == 2 else 1)
+            most = FLOAT32.max / (parameters.size // model.size)
             given, wanted = (np.log(np.clip(Y, FLOAT32.tiny, most)) for Y in (given, wanted))
         difference = float(np.abs(given - wanted).max())
-        scale = max(1.0, float(np.abs(wanted).max()))
-    limit = TOLERANCE * scale + ROUNDINGS * rounding
+        rounding = float(np.abs(L32 - L64).max())
+    limit = TOLERANCE * max(1.0, float(np.abs(wanted).max())) + ROUNDINGS * rounding
     if not difference <= limit:
         raise InputError(
             f"{path}: the graph's predictions differ from the network's by {difference:.2g}, at "
             f"most {limit:.2g} is expected; nothing was written, please report it"
         )
-
-
-def _described(value: Any, onnx: Any) -> str:
-    tensor = value.type.tensor_type
-    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    sizes = ", ".join(one.dim_param or str(one.dim_value) for one in tensor.shape.dim)
-    return f"{value.name} {kind} ({sizes})"

@@ -16,14 +16,15 @@ not.
 """
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.backends import Backend, select_backend, usable_backends
-from xpmlp.network import MLP, TRAINING, DropoutKeys, LossAndGradients, Mode, Objective
+from xpmlp.network import MLP, DropoutKeys, LossAndGradients, Mode, Objective
 from xpmlp.randomness import BATCH, DIRECTIONS, generator
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -39,6 +40,12 @@ CANCELLED = 1e-3
 
 COMPLEX_STEP = 1e-30
 """h of the complex step: nothing is subtracted, so it can be as small as one likes."""
+
+ANALYTIC = SimpleNamespace(**{**vars(np), "abs": lambda Z: np.where(Z.real < 0.0, -Z, Z)})
+"""NumPy on complex numbers whose imaginary part is next to nothing: |Z| as a real function."""
+
+AUTODIFF = {"torch": "torch autograd", "jax": "jax autodiff"}
+"""The libraries that differentiate by themselves, and what their derivatives are called."""
 
 
 class Comparison(NamedTuple):
@@ -66,17 +73,12 @@ class Case:
     weights: np.ndarray | None
 
     def mode(self, backend: Backend) -> Mode:
-        """Training, where dropout draws from step 3 of seed 7."""
-        objective, send = self.objective, backend.asarray
-        if not objective.has_noise:
-            return TRAINING
+        """Training, where dropout draws from step 3 of seed 7, at the first member's rates."""
+        units = np.arange(max(self.model.layer_sizes), dtype=np.int32)
+        drawn = np.array([7], np.int32), np.array([3]), np.arange(len(self.X)), units
+        rates = self.objective.input_dropout, self.objective.dropout
         keys = DropoutKeys(
-            send(np.array([7], np.int32)),
-            send(np.array([3])),
-            send(np.arange(len(self.X))),
-            send(np.arange(max(self.model.layer_sizes), dtype=np.int32)),
-            _one(objective.input_dropout),
-            _one(objective.dropout),
+            *map(backend.asarray, drawn), *(float(np.ravel(rate)[0]) for rate in rates)
         )
         return Mode(is_training=True, dropout=keys)
 
@@ -90,21 +92,15 @@ class Case:
     ) -> LossAndGradients:
         """J and its gradient by the network itself, on a backend, by default NumPy."""
         backend = backend or select_backend("numpy")
-        labels, weights = self.labels, self.weights
         return self.model.loss_and_gradients(
             parameters,
             backend.asarray(self.X, dtype),
-            backend.asarray(labels.astype(dtype) if labels.dtype.kind == "f" else labels),
+            backend.asarray(self.labels),
             objective=self.objective,
-            weights=None if weights is None else backend.asarray(weights, dtype),
+            weights=None if self.weights is None else backend.asarray(self.weights, dtype),
             mode=self.mode(backend),
             xp=xp or backend.xp,
         )
-
-
-def _one(rate: float | tuple[float, ...]) -> float:
-    """The first member's."""
-    return rate[0] if isinstance(rate, tuple) else rate
 
 
 def gradcheck(
@@ -114,7 +110,7 @@ def gradcheck(
     seed: int = 0,
     batch_size: int = 32,
     backends: Sequence[Backend] | None = None,
-    autodiff: Sequence[str] = ("torch", "jax"),
+    autodiff: Sequence[str] = tuple(AUTODIFF),
 ) -> list[Comparison]:
     """Compare every parameter's gradient across backends and with independent derivatives.
 
@@ -126,38 +122,43 @@ def gradcheck(
     objective.check(model.output, model.layer_sizes[-1])
     case = _random_case(model, objective, seed, batch_size)
     parameters = _moderate_parameters(model, seed)
-    reference = _gradients(case, select_backend("numpy"), "float64", parameters)
-
+    gradients = _gradients(case, select_backend("numpy"), "float64", parameters)
+    ours = model.unflatten(gradients, xp=np)
+    scales = _scales(ours)
+    amplified = 1.0 if model.normalization == "none" else AMPLIFIED
     rows: list[Comparison] = []
+
+    def compare(witness: str, gradients: np.ndarray, dtype: str = "float64") -> None:
+        """Add differences relative to each parameter's gradient."""
+        for name, theirs in model.unflatten(gradients, xp=np).items():
+            difference = float(np.abs(theirs - ours[name]).max()) / scales[name]
+            rows.append(Comparison(name, witness, difference, amplified * TOLERANCES[dtype]))
+
     for backend in usable_backends() if backends is None else backends:
-        for dtype in ("float64", "float32"):
+        for dtype in TOLERANCES:
             if (backend.name, dtype) != ("numpy", "float64"):
                 found = _gradients(case, backend, dtype, parameters)
-                witness = f"{backend.name} {dtype}"
-                rows += _compare(model, reference, found, witness, TOLERANCES[dtype])
-    rows += _directional(case, reference, parameters, seed)
-    for witness, differentiate in (("torch", _torch_autograd), ("jax", _jax_autodiff)):
-        if witness in autodiff and importlib.util.find_spec(witness):
-            found = differentiate(case, parameters)
-            name = f"{witness} autograd" if witness == "torch" else f"{witness} autodiff"
-            rows += _compare(model, reference, found, name, TOLERANCES["float64"])
-    order = list(model.shapes)
-    return sorted(rows, key=lambda row: order.index(row.parameter))
+                compare(f"{backend.name} {dtype}", found, dtype)
+    for name, difference in _directional(case, ours, parameters, seed):
+        tolerance = amplified * TOLERANCES["float64"]
+        rows.append(Comparison(name, "directional float64", difference, tolerance))
+    for library, witness in AUTODIFF.items():
+        if library in autodiff and importlib.util.find_spec(library):
+            compare(witness, _autodiff(library, case, parameters))
+    return sorted(rows, key=lambda row: list(ours).index(row.parameter))
 
 
 def _random_case(model: MLP, objective: Objective, seed: int, batch_size: int) -> Case:
-    random, width = generator(seed, BATCH), model.layer_sizes[-1]
+    random, K = generator(seed, BATCH), model.layer_sizes[-1]
     shape = (batch_size, model.layer_sizes[0])
     X = random.uniform(0.0, 1.0, shape)  # NumPy's Philox: repeatable, and no secret # nosec B311
-    labels: np.ndarray
-    if model.output == "softmax":
-        labels = random.integers(0, width, batch_size)
-    elif model.output == "sigmoid":
-        labels = random.integers(0, 2, (batch_size, width)).astype(np.float64)
-    elif model.output == "exp":
-        labels = random.poisson(1.0, (batch_size, width)).astype(np.float64)
-    else:
-        labels = random.standard_normal((batch_size, width))
+    draws: dict[str, Callable[[], np.ndarray]] = {
+        "softmax": lambda: random.integers(0, K, batch_size),
+        "sigmoid": lambda: random.integers(0, 2, (batch_size, K)).astype(np.float64),
+        "exp": lambda: random.poisson(1.0, (batch_size, K)).astype(np.float64),
+        "identity": lambda: random.standard_normal((batch_size, K)),
+    }
+    labels = draws[model.output]()
     weights = None
     if objective.class_weights:
         classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
@@ -168,14 +169,10 @@ def _random_case(model: MLP, objective: Objective, seed: int, batch_size: int) -
 def _moderate_parameters(model: MLP, seed: int) -> np.ndarray:
     """Weights from N(0, 1/l_in) and biases too: N(0, 1) weights would saturate most units, and
     a gradient of nearly zero, or a bias that is zero, shows few mistakes."""
-    random = generator(seed, DIRECTIONS, 0)
-    scales = [
-        np.full(int(np.prod(shape)), shape[0] ** -0.5 if len(shape) == 2 else 0.5)
-        for shape in model.shapes.values()
-    ]
-    numbers = random.standard_normal(model.size)[: model.parameter_count]
-    moderate: np.ndarray = numbers * np.concatenate(scales)[: model.parameter_count]
-    return moderate
+    numbers = generator(seed, DIRECTIONS, 0).standard_normal(model.size)[: model.parameter_count]
+    for part in model.unflatten(numbers, xp=np).values():
+        part *= part.shape[0] ** -0.5 if part.ndim == 2 else 0.5
+    return numbers
 
 
 def _gradients(case: Case, backend: Backend, dtype: str, parameters: np.ndarray) -> np.ndarray:
@@ -184,72 +181,41 @@ def _gradients(case: Case, backend: Backend, dtype: str, parameters: np.ndarray)
         return backend.to_numpy(case.loss_and_gradients(vector, backend, dtype=dtype).gradients)
 
 
-def _compare(
-    model: MLP, reference: np.ndarray, found: np.ndarray, witness: str, tolerance: float
-) -> Iterator[Comparison]:
-    """Differences relative to the largest entry of each parameter's gradient."""
-    ours, theirs = model.unflatten(reference, xp=np), model.unflatten(found, xp=np)
-    for name in ours:
-        difference = np.abs(theirs[name] - ours[name]).max() / _scale(ours, name)
-        yield Comparison(name, witness, float(difference), tolerance * _amplified(model))
-
-
-def _amplified(model: MLP) -> float:
-    return 1.0 if model.normalization == "none" else AMPLIFIED
-
-
-def _scale(gradients: dict[str, np.ndarray], name: str) -> float:
-    """What a difference is measured by.
+def _scales(gradients: dict[str, np.ndarray]) -> dict[str, float]:
+    """What a difference is measured by, for each parameter.
 
     That is the largest entry of the gradient itself, but where it is what large parts that cancel
     leave over (a single bias, a weight before a normalisation), a thousandth of the network's.
     """
-    own = float(np.abs(gradients[name]).max())
-    largest = max(float(np.abs(one).max()) for one in gradients.values())
-    return max(own, CANCELLED * largest) or 1.0
+    largest = {name: float(np.abs(one).max()) for name, one in gradients.items()}
+    least = CANCELLED * max(largest.values())
+    return {name: max(own, least) or 1.0 for name, own in largest.items()}
 
 
 def _directional(
-    case: Case, reference: np.ndarray, parameters: np.ndarray, seed: int
-) -> Iterator[Comparison]:
-    gradients = case.model.unflatten(reference, xp=np)
+    case: Case, gradients: dict[str, np.ndarray], parameters: np.ndarray, seed: int
+) -> Iterator[tuple[str, float]]:
+    """Each parameter's name, and the relative difference of the loss's slope along a direction."""
+    scales = _scales(gradients)
     for number, (name, gradient) in enumerate(gradients.items()):
         D = np.zeros_like(parameters)
         part = case.model.unflatten(D, xp=np)[name]
         part[...] = generator(seed, DIRECTIONS, 1, number).standard_normal(part.shape)
         part /= np.linalg.norm(part)
-        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, xp=_Analytic())
-        measured = J.imag / COMPLEX_STEP
+        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, xp=ANALYTIC)
         expected = float(np.sum(gradient * part))
-        scale = max(abs(expected), _scale(gradients, name))
-        difference = abs(measured - expected) / scale
-        tolerance = TOLERANCES["float64"] * _amplified(case.model)
-        yield Comparison(name, "directional float64", difference, tolerance)
+        difference = abs(J.imag / COMPLEX_STEP - expected)
+        yield name, difference / max(abs(expected), scales[name])
 
 
-class _Analytic:
-    """NumPy on complex numbers whose imaginary part is next to nothing: |Z| as a real function."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-    def abs(self, Z: np.ndarray) -> np.ndarray:
-        return np.where(Z.real < 0.0, -Z, Z)
-
-
-def _torch_autograd(case: Case, parameters: np.ndarray) -> np.ndarray:
-    torch = select_backend("torch", "cpu")
-    vector = torch.asarray(parameters).requires_grad_()
-    case.loss_and_gradients(vector, torch).loss.backward()
-    gradient: np.ndarray = vector.grad.numpy()
-    return gradient
-
-
-def _jax_autodiff(case: Case, parameters: np.ndarray) -> np.ndarray:
-    import jax
-
-    backend = select_backend("jax", "cpu")
+def _autodiff(library: str, case: Case, parameters: np.ndarray) -> np.ndarray:
+    backend = select_backend(library, "cpu")
     with backend.activate():
+        vector = backend.asarray(parameters)
+        if library == "torch":
+            case.loss_and_gradients(vector.requires_grad_(), backend).loss.backward()
+            return np.asarray(vector.grad)
+        import jax
+
         differentiate = jax.grad(lambda vector: case.loss_and_gradients(vector, backend).loss)
-        gradient: np.ndarray = np.asarray(differentiate(backend.asarray(parameters)))
-    return gradient
+        return np.asarray(differentiate(vector))

@@ -167,6 +167,19 @@ def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> No
         Objective(**changes).check("softmax", 3)
 
 
+@pytest.mark.parametrize(("loss", "option"), [("huber", "huber_delta"), ("quantile", "quantile")])
+def test_loss_given_as_value_takes_its_own_parameter(loss: str, option: str) -> None:
+    Y, L = np.zeros((2, 1)), np.array([[4.0], [-3.0]])
+    losses = [Objective(one, **{option: 0.2}).loss_for("identity") for one in (loss, LOSSES[loss])]
+    found, expected = (one.forward(Y, L, xp=np)[0] for one in losses)
+    assert found == expected != LOSSES[loss].forward(Y, L, xp=np)[0]
+
+
+def test_loss_given_as_value_is_refused_for_another_output() -> None:
+    with pytest.raises(InputError, match="loss: is for output=exp; with output=softmax use"):
+        Objective(LOSSES["poisson"]).check("softmax", 3)
+
+
 @pytest.mark.parametrize("output", NUMBERS)
 @pytest.mark.parametrize("changes", [{"class_weights": (1.0, 1.0)}, {"label_smoothing": 0.1}])
 def test_numbers_have_no_classes(changes: dict[str, Any], output: str) -> None:

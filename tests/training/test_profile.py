@@ -16,7 +16,7 @@ from xpmlp.compiler import Program, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training import profile as profile_module
 from xpmlp.training.beginning import first_state
-from xpmlp.training.profile import BETWEEN, Stopwatch, profile
+from xpmlp.training.profile import BETWEEN, profile
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 
 TICK = 2.0**-10
@@ -229,16 +229,35 @@ def test_a_known_clock_gives_known_times_and_shares() -> None:
     assert found.ceiling == 2 * 16**3 / TICK
 
 
-def test_a_stopwatch_times_what_has_ended() -> None:
-    stopwatch = Stopwatch(2, iter([1.0, 3.0, 7.0, 20.0, 21.0]).__next__)
-    for part in (0, 1, 0):
-        stopwatch.lap(part)
-    stopwatch.stop()  # in part 0
-    for part in (1, 0):
-        stopwatch.lap(part)
-    assert stopwatch.taken == [[2.0], [4.0, 1.0]]
-    stopwatch.clear()
-    assert stopwatch.taken == [[], []]
+def test_phase_in_several_parts_of_a_step_has_their_sum() -> None:
+    found = profile(begin(MLP((6, 5, 4)), objective=Objective(l1=0.1)), clock=Clock())
+    times = {timing.phase: timing.seconds / TICK for timing in found.timings}
+    assert times.pop(Phase(None, "penalties")) == 2
+    assert set(times.values()) == {1}
+
+
+def test_time_between_steps_is_zero_for_single_step() -> None:
+    """After the last step of a run, nothing that a run does is left to time."""
+    found = profile(begin(MLP((6, 5, 4)), batch_size=100), clock=Clock())
+    assert found.timings[-1] == (BETWEEN, 0.0, 0)
+    assert {timing.seconds for timing in found.timings[:-1]} == {TICK}
+
+
+def test_seconds_of_a_phase_are_the_median_over_steps() -> None:
+    """Each part of a step has some slow laps, and its median is not moved by them."""
+    laps = [phase for phase, _ in itertools.groupby(phases_of(traced_for(begin(MLP((6, 5, 4))))))]
+    assert (len(laps) + 1) % 11  # so that no part has all of them
+
+    class Stuttering(Clock):
+        looks = 0
+
+        def __call__(self) -> float:
+            self.looks += 1
+            self.now += 1000 * TICK * (self.looks % 11 == 0)
+            return super().__call__()
+
+    found = profile(begin(MLP((6, 5, 4))), clock=Stuttering())
+    assert {timing.seconds for timing in found.timings} == {TICK}
 
 
 def test_it_says_where_the_run_goes_another_way_than_the_phases() -> None:

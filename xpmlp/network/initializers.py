@@ -13,18 +13,24 @@ on the host, in float64, so that every backend and dtype starts from the same nu
     zeros             0                                      0
 
 A normal distribution is not truncated; a uniform one of variance s² is U[-sqrt(3) s, sqrt(3) s].
+
+Sources:
+    glorot_*  Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward
+              neural networks": the variance of equation 12; equation 16, "normalized
+              initialization"
+    he_*      He et al. 2015, "Delving deep into rectifiers", equation 10: a ReLU halves the mean
+              square, and the 2 restores it
+    lecun_*   LeCun et al. 1998, "Efficient BackProp", section 4.6; what `scaled_tanh` and `selu`
+              are made for
 """
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
-
-class Initializer(Protocol):
-    """Weights W (l_in, l_out), float64."""
-
-    def __call__(self, random: np.random.Generator, l_in: int, l_out: int, /) -> np.ndarray: ...
+Initializer = Callable[[np.random.Generator, int, int], np.ndarray]
+"""Weights W (l_in, l_out), float64, from a generator, l_in and l_out."""
 
 
 def normal(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
@@ -41,47 +47,16 @@ def uniform(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
     return random.uniform(-1.0, 1.0, shape)  # NumPy's Philox, no secret # nosec B311
 
 
-def glorot_uniform(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ U[-a, a], a = sqrt(6 / (l_in + l_out)).
+def scaled(draw: Initializer, gain: float, *, both: bool = False) -> Initializer:
+    """W = sqrt(gain / l) * draw, where l is l_in, or l_in + l_out with `both`.
 
-    Source: Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural
-    networks", equation 16, "normalized initialization".
+    The variance is gain / l of `normal`, and a third of that of `uniform`.
     """
-    return math.sqrt(6.0 / (l_in + l_out)) * uniform(random, l_in, l_out)
 
+    def initialize(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
+        return math.sqrt(gain / (l_in + l_out if both else l_in)) * draw(random, l_in, l_out)
 
-def glorot_normal(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ N(0, s²), s = sqrt(2 / (l_in + l_out)).
-
-    Source: Glorot & Bengio 2010, the variance of equation 12.
-    """
-    return math.sqrt(2.0 / (l_in + l_out)) * normal(random, l_in, l_out)
-
-
-def he_uniform(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ U[-a, a], a = sqrt(6 / l_in): the variance of `he_normal`."""
-    return math.sqrt(6.0 / l_in) * uniform(random, l_in, l_out)
-
-
-def he_normal(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ N(0, s²), s = sqrt(2 / l_in): a ReLU halves the mean square, and the 2 restores it.
-
-    Source: He et al. 2015, "Delving deep into rectifiers", equation 10.
-    """
-    return math.sqrt(2.0 / l_in) * normal(random, l_in, l_out)
-
-
-def lecun_uniform(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ U[-a, a], a = sqrt(3 / l_in): the variance of `lecun_normal`."""
-    return math.sqrt(3.0 / l_in) * uniform(random, l_in, l_out)
-
-
-def lecun_normal(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
-    """W ~ N(0, s²), s = 1 / sqrt(l_in); what `scaled_tanh` and `selu` are made for.
-
-    Source: LeCun et al. 1998, "Efficient BackProp", section 4.6.
-    """
-    return math.sqrt(1.0 / l_in) * normal(random, l_in, l_out)
+    return initialize
 
 
 def orthogonal(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
@@ -107,12 +82,12 @@ def zeros(random: np.random.Generator, l_in: int, l_out: int) -> np.ndarray:
 INITIALIZERS: dict[str, Initializer] = {
     "normal": normal,
     "uniform": uniform,
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
+    "glorot_uniform": scaled(uniform, 6.0, both=True),
+    "glorot_normal": scaled(normal, 2.0, both=True),
+    "he_uniform": scaled(uniform, 6.0),
+    "he_normal": scaled(normal, 2.0),
+    "lecun_uniform": scaled(uniform, 3.0),
+    "lecun_normal": scaled(normal, 1.0),
     "orthogonal": orthogonal,
     "zeros": zeros,
 }

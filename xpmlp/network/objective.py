@@ -1,23 +1,15 @@
 """What training minimises: a loss, and what is added to keep a network from learning by heart."""
 
-import functools
-import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from xpmlp.algebra import (
-    LOSSES,
-    NUMBERS,
-    Loss,
-    l1_penalty,
-    l1_penalty_gradient,
-    l2_penalty,
-    l2_penalty_gradient,
-    smooth_labels,
-)
-from xpmlp.checks import check_range, one_of
+import numpy as np
+
+from xpmlp import algebra
+from xpmlp.algebra import LOSSES, NUMBERS, Loss
+from xpmlp.checks import check_range, one_of, shown
 from xpmlp.errors import InputError
 from xpmlp.typing import Array, Namespace
 
@@ -31,6 +23,9 @@ USUAL_LOSS = {
 
 Rates = float | tuple[float, ...]
 """One number, or one for each member."""
+
+Penalty = Callable[..., Array]
+"""Of weights W and a strength, a penalty on them or its gradient."""
 
 
 @dataclass(frozen=True)
@@ -74,38 +69,31 @@ class Objective:
             one_of(LOSSES, loss=self.loss)
         for name in ("label_smoothing", "dropout", "input_dropout"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)
-        for name in ("l1", "l2", "mixup"):
+        for name in ("l1", "l2", "mixup", "class_weights"):
             check_range(name, getattr(self, name), least=0.0, below=1e18)
         check_range("huber_delta", self.huber_delta, above=0.0, below=math.inf)
         check_range("quantile", self.quantile, above=0.0, below=1.0)
-        if self.class_weights:
-            check_range("class_weights", self.class_weights, least=0.0, below=1e18)
-            if not any(self.class_weights):
-                raise InputError("class_weights: all are 0, so nothing would be learned; give some")
-            if self.mixup:
-                raise InputError("class_weights and mixup: a mixed row has no class; choose one")
+        if self.class_weights and not any(self.class_weights):
+            raise InputError("class_weights: all are 0, so nothing would be learned; give some")
+        if self.class_weights and self.mixup:
+            raise InputError("class_weights and mixup: a mixed row has no class; choose one")
 
     def check(self, output: str, classes: int) -> None:
         """Refuse with `InputError` what contradicts a network's output and its last width."""
         self.loss_for(output)
-        for name in ("class_weights", "label_smoothing"):
-            if getattr(self, name) and output in NUMBERS:
-                value = getattr(self, name)
-                shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        is_regression = output in NUMBERS
+        why = "an output of numbers has no classes" if is_regression else "smooths one class of K"
+        refused = {"class_weights": is_regression, "label_smoothing": output != "softmax"}
+        for name, is_refused in refused.items():
+            if is_refused and (value := getattr(self, name)):
                 raise InputError(
-                    f"{name}={shown}: an output of numbers has no classes; "
-                    f"leave it out, or train with output=softmax"
+                    f"{name}={shown(value)}: {why}; leave it out, or train with output=softmax"
                 )
-        if self.label_smoothing and output == "sigmoid":
-            raise InputError(
-                f"label_smoothing={self.label_smoothing}: smooths one class of K; leave it out, or "
-                "train with output=softmax"
-            )
         wanted = max(2, classes)
         if self.class_weights and len(self.class_weights) != wanted:
             raise InputError(
-                f"class_weights={','.join(map(str, self.class_weights))}: "
-                f"{len(self.class_weights)} weights for {wanted} classes; give one for each"
+                f"class_weights={shown(self.class_weights)}: {len(self.class_weights)} weights "
+                f"for {wanted} classes; give one for each"
             )
 
     @property
@@ -116,12 +104,23 @@ class Objective:
     @property
     def has_noise(self) -> bool:
         """Whether anything is dropped out."""
-        rates = (self.dropout, self.input_dropout)
-        return any(max(rate) if isinstance(rate, tuple) else rate for rate in rates)
+        return bool(np.any(self.dropout) or np.any(self.input_dropout))
 
     def loss_for(self, output: str) -> Loss:
         """The loss of a network with this output, its own parameters bound."""
-        return _loss(self.loss or USUAL_LOSS[output], output, self.huber_delta, self.quantile)
+        name = self.loss or USUAL_LOSS[output]
+        loss = LOSSES[name] if isinstance(name, str) else name
+        if loss.output != output:
+            fitting = [known for known, one in LOSSES.items() if one.output == output]
+            raise InputError(
+                f"loss{f'={name}' if isinstance(name, str) else ''}: is for output={loss.output}; "
+                f"with output={output} use {' or '.join(fitting)}"
+            )
+        if loss.forward is algebra.huber:
+            return loss._replace(forward=partial(algebra.huber, delta=self.huber_delta))
+        if loss.forward is algebra.quantile:
+            return loss._replace(forward=partial(algebra.quantile, quantile=self.quantile))
+        return loss
 
     def phase(self, output: str) -> str:
         """The name of the loss, as profiles and messages call it."""
@@ -132,7 +131,7 @@ class Objective:
 
     def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
         """The targets with label smoothing."""
-        return smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
+        return algebra.smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
 
     @property
     def has_penalty(self) -> bool:
@@ -144,43 +143,23 @@ class Objective:
     ) -> Array:
         """J with the penalties on all W, times `scale` (1, 1) or (E, 1, 1)."""
         for W in weights:
-            if self.l1:
-                J = J + l1_penalty(W, _scaled(self.l1, scale), xp=xp)
-            if self.l2:
-                J = J + l2_penalty(W, _scaled(self.l2, scale), xp=xp)
+            for strength, penalty, _ in self._penalties(scale):
+                J = J + penalty(W, strength, xp=xp)
         return J
 
     def add_penalty_gradient(
         self, dW: Array, W: Array, scale: Array | None = None, *, xp: Namespace
     ) -> Array:
         """dW with the penalties' part in it."""
-        if self.l1:
-            dW = dW + l1_penalty_gradient(W, _scaled(self.l1, scale), xp=xp)
-        if self.l2:
-            dW = dW + l2_penalty_gradient(W, _scaled(self.l2, scale), xp=xp)
+        for strength, _, gradient in self._penalties(scale):
+            dW = dW + gradient(W, strength, xp=xp)
         return dW
 
-
-def _scaled(strength: float, scale: Array | None) -> float | Array:
-    return strength if scale is None else strength * scale
-
-
-@functools.lru_cache
-def _loss(name: str | Loss, output: str, delta: float, quantile: float) -> Loss:
-    loss = LOSSES[name] if isinstance(name, str) else name
-    if loss.output != output:
-        if not isinstance(name, str):
-            raise InputError(f"loss: it is for output={loss.output}, not for output={output}")
-        fitting = [other for other, one in LOSSES.items() if one.output == output]
-        raise InputError(
-            f"loss={name}: is for output={loss.output}; with output={output} use "
-            f"{' or '.join(fitting)}"
-        )
-    given = {"delta": delta, "quantile": quantile}
-
-    def bound(function: Any) -> Any:
-        known = inspect.signature(function).parameters
-        options = {option: value for option, value in given.items() if option in known}
-        return functools.partial(function, **options) if options else function
-
-    return Loss(bound(loss.forward), bound(loss.backward), loss.output)
+    def _penalties(self, scale: Array | None) -> Iterator[tuple[Array, Penalty, Penalty]]:
+        """Yield the strength of each penalty that is not 0, the penalty and its gradient."""
+        for strength, penalty, gradient in (
+            (self.l1, algebra.l1_penalty, algebra.l1_penalty_gradient),
+            (self.l2, algebra.l2_penalty, algebra.l2_penalty_gradient),
+        ):
+            if strength:
+                yield strength if scale is None else strength * scale, penalty, gradient

@@ -1,4 +1,4 @@
-"""Where a step's time goes, layer by layer: the steps of a run, with a stopwatch between phases.
+"""Where a step's time goes, layer by layer: the steps of a run, timed between their phases.
 
 Neither the algebra nor the step knows of it: the step is traced, and what runs its operations is
 asked to say when it comes from one phase to the next.
@@ -7,6 +7,7 @@ asked to say when it comes from one phase to the next.
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
-from xpmlp.compiler import Program, leaves, rebuild, record
+from xpmlp.compiler import leaves, rebuild, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training.engine import Engine
 from xpmlp.training.feeding import Segment
@@ -71,33 +72,6 @@ class Profile:
         return sum(timing.flops for timing in self.timings)
 
 
-class Stopwatch:
-    """The seconds of every part of a step, each time it was run."""
-
-    def __init__(self, parts: int, clock: Clock) -> None:
-        self.taken: list[list[float]] = [[] for _ in range(parts)]
-        self._clock = clock
-        self._running: tuple[int, float] | None = None
-
-    def lap(self, part: int) -> None:
-        """This part begins, and the one before it has ended."""
-        now = self._clock()
-        if self._running is not None:
-            before, since = self._running
-            self.taken[before].append(now - since)
-        self._running = part, now
-
-    def stop(self) -> None:
-        """What has begun last is not timed."""
-        self._running = None
-
-    def clear(self) -> None:
-        """Forget all that was timed."""
-        self.stop()
-        for times in self.taken:
-            times.clear()
-
-
 def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
     """Time steps like those that a run is about to make; the run is not changed.
 
@@ -123,41 +97,54 @@ def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     program = record(maker, state, segment.data)
     phases = [operation.phase for operation in program.operations]
     starts = [k for k, phase in enumerate(phases) if k == 0 or phase != phases[k - 1]]
-    stopwatch = Stopwatch(len(starts) + 1, clock)
-    in_phases = backend.timed(program, starts, stopwatch.lap, precision=precision)
+    laps: list[float] = []
+    in_phases = backend.timed(program, starts, lambda _: laps.append(clock()), precision=precision)
     side = SIDE if backend.device_name == "cpu" else SIDE_ON_GPU
-    multiply = _product(backend, side, dtype=program.state[0].dtype, precision=precision)
+    numbers = np.random.default_rng(0).random(2**16 + 1).astype(program.state[0].dtype)
+    A = backend.asarray(np.resize(numbers, (side, side)))
+    multiply = backend.eager(_make_product, precision=precision)
 
-    def seconds(runner: Runner, count: int) -> float:
-        """Of a step, in a run of so many."""
+    def seconds(runner: Runner, count: int, state: Any = state, data: Any = segment.data) -> float:
+        """The time of a step, in a run of `count`."""
         copies = [backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
         backend.synchronize(copies)
         began = clock()
-        _, metrics = runner(rebuild(state, iter(copies)), segment.data, count)
+        _, metrics = runner(rebuild(state, iter(copies)), data, count)
         backend.to_numpy(metrics.loss)  # waits
-        stopwatch.stop()
         return (clock() - began) / count
 
     count = 1
     for _ in range(2):  # the first time something may be compiled
-        multiply(clock)
+        seconds(multiply, 1, (), A)
         seconds(in_phases, 1)
         count = min(segment.steps, tick_length(4 * seconds(engine.run, count)))
     seconds(engine.run, count)
-    stopwatch.clear()
 
-    steps, products = list[float](), list[float]()
+    steps, products, rows = list[float](), list[float](), list[np.ndarray]()
     began = clock()
     while len(steps) < TURNS or clock() - began < SECONDS:
+        laps.clear()
         seconds(in_phases, count)
+        rows.append(np.diff(laps, append=math.nan).reshape(count, -1))
         steps.append(seconds(engine.run, count))
-        products += [multiply(clock), multiply(clock)]  # the second with warm caches
+        products += [seconds(multiply, 1, (), A) for _ in range(2)]  # the second with warm caches
+    times = np.concatenate(rows)  # a row for each step, a column for each part
+
+    flops = Counter[Phase]()
+    for operation in program.operations:
+        if operation.function == "matmul":  # 2 m n k for each (m,k)(k,n), and for each member
+            inner = next(operation.values).shape[-1]
+            flops[operation.phase] += 2 * math.prod(operation.result.shape) * inner
+
     parts = [*(phases[start] for start in starts), BETWEEN]
+
+    def timing(phase: Phase) -> Timing:
+        taken = times[:, [part == phase for part in parts]].sum(axis=1)
+        taken = taken[np.isfinite(taken)]  # nothing follows the last step of a run
+        return Timing(phase, float(np.median(taken)) if len(taken) else 0.0, flops[phase])
+
     return Profile(
-        timings=tuple(
-            Timing(phase, _median(phase, parts, stopwatch), _flops(phase, phases, program))
-            for phase in dict.fromkeys(parts)
-        ),
+        timings=tuple(map(timing, dict.fromkeys(parts))),
         step=float(np.median(steps)),
         ceiling=2 * side**3 / min(products),
         side=side,
@@ -166,40 +153,11 @@ def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     )
 
 
-def _median(phase: Phase, parts: list[Phase], stopwatch: Stopwatch) -> float:
-    """Over steps, of the seconds of all parts that the phase has."""
-    times = [taken for part, taken in zip(parts, stopwatch.taken, strict=True) if part == phase]
-    return float(np.median(np.sum(times, axis=0))) if times[0] else 0.0
+def _make_product(*, xp: Namespace) -> Step:
+    """What multiplies a square matrix by itself, with the products of a training step."""
 
+    def multiply(state: Any, A: Any) -> tuple[Any, StepMetrics]:
+        corner = xp.matmul(A, A)[:1, :1]
+        return state, StepMetrics(corner, corner)
 
-def _flops(phase: Phase, phases: list[Phase], program: Program) -> int:
-    """Those of the products of a phase: 2 m n k for each (m,k)(k,n), and for each member."""
-    return sum(
-        2 * math.prod(operation.result.shape) * next(operation.values).shape[-1]
-        for operation, its_phase in zip(program.operations, phases, strict=True)
-        if operation.function == "matmul" and its_phase == phase
-    )
-
-
-def _product(
-    backend: Backend, side: int, *, dtype: str, precision: str
-) -> Callable[[Clock], float]:
-    """What times a product of two square matrices, made as the products of a step are."""
-
-    def make_product(*, xp: Namespace) -> Step:
-        def multiply(A: Any, B: Any) -> tuple[Any, StepMetrics]:
-            corner = xp.matmul(A, B)[:1, :1]
-            return A, StepMetrics(corner, corner)
-
-        return multiply
-
-    run = backend.eager(make_product, precision=precision)
-    numbers = np.random.default_rng(0).random(2**16 + 1)
-    A = backend.asarray(np.resize(numbers.astype(dtype), (side, side)))
-
-    def seconds(clock: Clock) -> float:
-        began = clock()
-        backend.to_numpy(run(A, A, 1)[1].loss)  # waits
-        return clock() - began
-
-    return seconds
+    return multiply
