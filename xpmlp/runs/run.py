@@ -148,12 +148,9 @@ class Run:
         else:
             split = _split(X, y, self.model, classes=self._named, columns=self._columns).split
         objective = None if self.trainer is None else self.trainer.objective
-        found = evaluate(
+        return evaluate(
             self.model, self.parameters, split, objective=objective, backend=self.backend
         )
-        if found.committee is not None:
-            return found
-        return found._replace(loss=float(found.loss), accuracy=float(found.accuracy))
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the training loss, and the validation loss where there is one; return the axes.

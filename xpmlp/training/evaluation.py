@@ -32,9 +32,14 @@ class Evaluation(NamedTuple):
     the accuracy of the members' averaged predictions; None for one network.
     """
 
-    loss: np.ndarray | float
-    accuracy: np.ndarray | float
+    loss: np.ndarray
+    accuracy: np.ndarray
     committee: float | None
+
+    def __repr__(self) -> str:
+        of_members = "" if self.committee is None else f", committee={self.committee:.4f}"
+        loss, accuracy = (np.array2string(one, precision=4) for one in self[:2])
+        return f"Evaluation(loss={loss}, accuracy={accuracy}{of_members})"
 
 
 def evaluate(
