@@ -414,15 +414,13 @@ class MLP:
         with scope(xp, objective.phase(self.output)):
             Y = objective.smoothed(Y, xp=xp)
             J, kept = loss.forward(Y, L, weights, xp=xp)
-        with scope(xp, "penalties"):
-            J = objective.add_penalty(J, [p[name] for name in self._weights], penalty_scale, xp=xp)
         with scope(xp, "backward dL"):
             dL = loss.backward(Y, kept, weights, xp=xp)
         _, gradients = self.chain.backward(p, saved, dL, xp=xp)
         with scope(xp, "penalties"):
             for name in self._weights:
-                gradients[name] = objective.add_penalty_gradient(
-                    gradients[name], p[name], penalty_scale, xp=xp
+                J, gradients[name] = objective.penalized(
+                    J, gradients[name], p[name], penalty_scale, xp=xp
                 )
         with scope(xp, "gradients as one vector"):
             flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)

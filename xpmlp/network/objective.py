@@ -1,7 +1,6 @@
 """What training minimises: a loss, and what is added to keep a network from learning by heart."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,9 +22,6 @@ USUAL_LOSS = {
 
 Rates = float | tuple[float, ...]
 """One number, or one for each member."""
-
-Penalty = Callable[..., Array]
-"""Of weights W and a strength, a penalty on them or its gradient."""
 
 
 @dataclass(frozen=True)
@@ -138,28 +134,15 @@ class Objective:
         """Whether weights cost anything."""
         return bool(self.l1 or self.l2)
 
-    def add_penalty(
-        self, J: Array, weights: Sequence[Array], scale: Array | None = None, *, xp: Namespace
-    ) -> Array:
-        """J with the penalties on all W, times `scale` (1, 1) or (E, 1, 1)."""
-        for W in weights:
-            for strength, penalty, _ in self._penalties(scale):
-                J = J + penalty(W, strength, xp=xp)
-        return J
-
-    def add_penalty_gradient(
-        self, dW: Array, W: Array, scale: Array | None = None, *, xp: Namespace
-    ) -> Array:
-        """dW with the penalties' part in it."""
-        for strength, _, gradient in self._penalties(scale):
-            dW = dW + gradient(W, strength, xp=xp)
-        return dW
-
-    def _penalties(self, scale: Array | None) -> Iterator[tuple[Array, Penalty, Penalty]]:
-        """Yield the strength of each penalty that is not 0, the penalty and its gradient."""
+    def penalized(
+        self, J: Array, dW: Array, W: Array, scale: Array | None = None, *, xp: Namespace
+    ) -> tuple[Array, Array]:
+        """J and dW with the penalties on W in them, times `scale` (1, 1) or (E, 1, 1)."""
         for strength, penalty, gradient in (
             (self.l1, algebra.l1_penalty, algebra.l1_penalty_gradient),
             (self.l2, algebra.l2_penalty, algebra.l2_penalty_gradient),
         ):
             if strength:
-                yield strength if scale is None else strength * scale, penalty, gradient
+                scaled = strength if scale is None else strength * scale
+                J, dW = J + penalty(W, scaled, xp=xp), dW + gradient(W, scaled, xp=xp)
+        return J, dW
