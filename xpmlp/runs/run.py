@@ -217,6 +217,14 @@ class Run:
         self.history = self.trainer.history
         return self
 
+    def __getattr__(self, name: str) -> Any:
+        """What `train` returned in 0.1.0 was the trainer."""
+        trainer = self.__dict__.get("trainer")
+        if trainer is None or not hasattr(trainer, name):
+            raise AttributeError(f"'Run' object has no attribute {name!r}")
+        warnings.warn(f"run.{name} is run.trainer.{name} now", DeprecationWarning, stacklevel=2)
+        return getattr(trainer, name)
+
     def __repr__(self) -> str:
         facts = [f"{len(self.history.accuracies)} epochs", *self._figures()]
         return f"<Run of {self.model}: {', '.join(facts)}>"

@@ -1,0 +1,288 @@
+"""`xpmlp.train`, what it returns, and `xpmlp.load`, as people type them."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+from rich.console import Console
+
+import xpmlp
+from xpmlp import MLP, InputError, Observer, Run, StopTraining
+from xpmlp.training import Training
+from xpmlp.training.progress import Progress
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(120, 4)).astype(np.float32)
+SIDES = np.where(X[:, 0] + 0.3 * X[:, 1] > 0.0, "right", "left")
+NUMBERS = (SIDES == "right").astype(np.int64)
+MODEL = MLP((4, 8, 2))
+
+
+def fit(X: Any = X, y: Any = SIDES, model: MLP = MODEL, **settings: Any) -> Run:
+    chosen = {"epochs": 30, "batch_size": 12, "learning_rate": 0.5, "threads": 1, "verbose": 0}
+    return xpmlp.train(model, X, y, **{**chosen, **settings})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        X,
+        X.tolist(),
+        tuple(map(tuple, X.tolist())),
+        pd.DataFrame(X, columns=list("abcd")),
+        pl.DataFrame(X, schema=list("abcd")),
+        scipy.sparse.csr_matrix(X),
+        X.astype(np.float64),
+    ],
+    ids=["array", "lists", "tuples", "pandas", "polars", "sparse", "float64"],
+)
+def test_rows_of_every_kind_train_the_same_network(rows: Any) -> None:
+    run = fit(rows)
+    assert np.array_equal(run.parameters, fit().parameters)
+    assert run.predict(rows).tolist() == fit().predict(X).tolist()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        SIDES,
+        SIDES.tolist(),
+        pd.Series(SIDES),
+        pl.Series(SIDES),
+        SIDES[:, None],
+        SIDES == "right",
+        NUMBERS,
+        NUMBERS.astype(np.int8),
+    ],
+    ids=["text", "list", "pandas", "polars", "column", "truth values", "integers", "int8"],
+)
+def test_labels_of_every_kind_train_the_same_network(labels: Any) -> None:
+    run = fit(y=labels)
+    assert np.array_equal(run.parameters, fit().parameters)
+    assert np.mean(run.predict(X) == np.ravel(labels)) > 0.9
+    assert run.evaluate(X, labels).accuracy == np.mean(run.predict(X) == np.ravel(labels))
+
+
+def test_torch_and_jax_arrays_are_taken() -> None:
+    torch = pytest.importorskip("torch")
+    jax = pytest.importorskip("jax")
+    expected = fit().parameters
+    for rows, labels in (
+        (torch.tensor(X), torch.tensor(NUMBERS)),
+        (jax.numpy.asarray(X), jax.numpy.asarray(NUMBERS.astype(np.int32))),
+    ):
+        run = fit(rows, labels, backend="numpy")
+        assert np.array_equal(run.parameters, expected)
+        assert run.predict(rows).tolist() == fit(y=NUMBERS).predict(X).tolist()
+
+
+def test_classes_are_those_of_the_labels_in_sorted_order() -> None:
+    run = fit()
+    assert run.classes_.tolist() == ["left", "right"]
+    probabilities = run.predict_proba(X)
+    assert probabilities.shape == (120, 2)
+    assert np.allclose(probabilities.sum(axis=1), 1.0)
+    assert (run.predict(X) == run.classes_[probabilities.argmax(axis=1)]).all()
+
+
+def test_frames_are_put_in_the_order_of_training() -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    run = fit(frame)
+    assert run.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    expected = run.predict_proba(X)
+    for other in (frame[list("dcba")], frame.assign(e="text"), pl.DataFrame(frame)):
+        assert np.array_equal(run.predict_proba(other), expected)
+
+
+def test_one_answer_and_numbers_have_their_own_shapes() -> None:
+    yes = fit(model=MLP((4, 8, 1), output="sigmoid"))
+    assert (
+        yes.predict(X).tolist()
+        == np.where(yes.predict_proba(X)[:, 0] > 0.5, "right", "left").tolist()
+    )
+    number = fit(y=X[:, 1], model=MLP((4, 8, 1), output="identity"), learning_rate=0.1)
+    assert number.predict(X).shape == (120,)
+    assert number.evaluate(X, X[:, 1]).accuracy > 0.8
+    two = fit(y=X[:, :2], model=MLP((4, 8, 2), output="identity"), learning_rate=0.1)
+    assert two.predict(X).shape == (120, 2)
+    with pytest.raises(InputError, match="predict_proba: this network predicts numbers"):
+        number.predict_proba(X)
+
+
+def test_settings_are_those_of_a_configuration() -> None:
+    named = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, schedule="cosine", dropout=0.2)
+    descent = xpmlp.Descent(
+        xpmlp.optimizers.adam(beta1=0.8), learning_rate=0.01, schedule=xpmlp.schedules.cosine()
+    )
+    config = xpmlp.TrainConfig(descent=descent, objective=xpmlp.Objective(dropout=0.2))
+    assert np.array_equal(named.parameters, fit(config=config, learning_rate=None).parameters)
+
+
+def test_members_predict_together() -> None:
+    run = fit(seed=[1, 2, 3])
+    assert run.parameters.shape == (3, MODEL.size)
+    alone = [fit(seed=seed).predict_proba(X) for seed in (1, 2, 3)]
+    assert np.allclose(run.predict_proba(X), np.mean(alone, axis=0), atol=1e-6)
+    assert run.evaluate(X, SIDES).accuracy.shape == (3,)
+
+
+def test_validation_is_a_share_or_a_pair() -> None:
+    share = fit(validation=0.25, patience=40, keep_best=True)
+    assert len(share.history["validation_loss"]) == 30
+    assert share.trainer.row_count == 90
+    pair = fit(validation=(X[:20], SIDES[:20]))
+    expected = pair.evaluate(X[:20], SIDES[:20])
+    assert pair.history["validation_loss"][-1] == pytest.approx(float(expected.loss))
+
+
+def test_weights_of_rows_count() -> None:
+    only_left = fit(sample_weight=(SIDES == "left").tolist())
+    assert set(only_left.predict(X)) == {"left"}
+
+
+def test_saved_run_predicts_the_same(tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    run = fit(frame, validation=0.2)
+    run.save(tmp_path / "mine")
+    loaded = xpmlp.load(tmp_path / "mine")
+    assert np.array_equal(loaded.predict_proba(frame[list("badc")]), run.predict_proba(frame))
+    assert loaded.predict(frame).tolist() == run.predict(frame).tolist()
+    assert loaded.classes_.tolist() == run.classes_.tolist()
+    assert loaded.evaluate(frame, SIDES) == run.evaluate(frame, SIDES)
+    for name, series in run.history.series.items():
+        assert np.array_equal(loaded.history[name], series)
+    with pytest.raises(InputError, match="holds something already"):
+        run.save(tmp_path / "mine")
+    with pytest.raises(InputError, match="a loaded run has no rows"):
+        loaded.resume(epochs=1)
+
+
+def test_resumed_run_equals_one_that_was_never_stopped() -> None:
+    settings = {"optimizer": "adam", "learning_rate": 0.01, "shuffle": True, "dropout": 0.1}
+    run = fit(epochs=4, **settings)
+    assert run.resume(epochs=3, verbose=0) is run
+    assert np.array_equal(run.parameters, fit(epochs=7, **settings).parameters)
+    assert run.history["accuracy"].shape == (7,)
+
+
+def test_callbacks_hear_events_and_may_stop() -> None:
+    class Two(Observer):
+        def on_epoch(self, training: Training, /) -> None:
+            if training.epoch == 2:
+                raise StopTraining
+
+    assert len(fit(callbacks=[Two()]).history["accuracy"]) == 2
+
+
+def test_data_set_brings_its_test_rows() -> None:
+    mnist = xpmlp.load_mnist()
+    few = xpmlp.Dataset(
+        "few", mnist.train.__class__(mnist.train.X[:500], mnist.train.labels[:500]),
+        mnist.test, mnist.image_shape, "here",
+    )  # fmt: skip
+    run = xpmlp.train(MLP((784, 10)), few, epochs=1, verbose=0, threads=1)
+    assert run.evaluate() == run.evaluate(mnist.test.X, mnist.test.labels) == run.evaluate(mnist)
+    assert run.image_shape == (28, 28)
+    images = mnist.test.X[:3].reshape(3, 28, 28)
+    assert run.predict(images).tolist() == run.predict(mnist.test.X[:3]).tolist()
+
+
+def test_plot_draws_on_given_axes() -> None:
+    figure_axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    run = fit(validation=0.2)
+    assert run.plot(ax=figure_axes) is figure_axes
+    training, validation = figure_axes.lines
+    assert np.array_equal(training.get_ydata(), run.history["loss"])
+    assert np.array_equal(validation.get_ydata(), run.history["validation_loss"])
+
+
+def test_what_is_shown_of_a_run_is_short() -> None:
+    run = fit(validation=0.2)
+    assert re.fullmatch(
+        r"<Run of the network 4-8-2: 30 epochs, loss [\d.]+, accuracy [\d.]+, "
+        r"validation loss [\d.]+>",
+        repr(run),
+    )
+    assert run._repr_html_().count("<tr>") == 5
+    assert len(repr(run.history)) < 120
+    assert "2 of the last" not in MODEL.summary()
+    assert f"{MODEL.parameter_count:,} parameters" in MODEL.summary()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fit(epoch=3), "epoch: did you mean epochs? not a setting"),
+        (lambda: fit(lr=0.1), "lr: did you mean learning_rate? not a setting"),
+        (lambda: fit(optimizer="Adam"), "optimizer='Adam': did you mean adam?"),
+        (lambda: fit(epochs=2.5), "epochs=2.5: give a whole number, 0 or more"),
+        (lambda: fit(y=None), "y is missing: give X and y"),
+        (lambda: fit(model="net"), "model='net': give a network"),
+        (lambda: fit(y=SIDES[:7]), "120 rows and 7 labels"),
+        (lambda: fit(y=["a", "b", "c"] * 40), "3 classes, the network has 2"),
+        (lambda: fit(y=[None, *SIDES[1:]]), "no label in row 0"),
+        (lambda: fit(y=np.array(["a", 1] * 60, object)), "labels of several kinds"),
+        (lambda: fit(X[:, :3]), "rows are 3 values, the network takes 4"),
+        (lambda: fit([[1.0, 2.0], [3.0]]), "rows of unequal length"),
+        (
+            lambda: fit(pd.DataFrame({"a": ["x"] * 120, **dict.fromkeys("bcd", X[:, 0])})),
+            "column 'a'",
+        ),
+        (lambda: fit().predict(pd.DataFrame(X[:, :3])), "rows are 3 values"),
+        (lambda: fit(pd.DataFrame(X)).predict(pd.DataFrame(X[:, :3])), "no column '3'"),
+        (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' is none of the 2"),
+        (lambda: fit().evaluate(), "this run has no test rows of its own"),
+        (lambda: fit().history["losses"], "did you mean loss?"),
+        (lambda: MLP(4, 8, 2), "give all widths as one sequence, such as (784, 64, 10)"),
+        (lambda: xpmlp.load("nowhere"), "nowhere"),
+    ],
+)
+def test_refused_in_one_line(call: Any, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        call()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numpy_scalars_are_numbers() -> None:
+    model = MLP(np.array([4, 8, NUMBERS.max() + 1]))
+    assert model == MODEL
+    assert hash(model) == hash(MODEL)
+    run = fit(
+        model=model, epochs=np.int64(30), batch_size=np.int32(12), seed=np.int64(0),
+        learning_rate=np.float32(0.5),
+    )  # fmt: skip
+    assert np.array_equal(run.parameters, fit().parameters)
+
+
+def test_names_of_0_1_0_work_with_a_warning() -> None:
+    run = fit()
+    with pytest.warns(DeprecationWarning, match=r"run.iteration is run.trainer.iteration now"):
+        assert run.iteration == 300
+    with pytest.warns(DeprecationWarning, match="observers= is callbacks= now"):
+        fit(observers=[], epochs=1)
+    with pytest.raises(AttributeError, match="'Run' object has no attribute 'iterations'"):
+        run.iterations  # noqa: B018
+
+
+def test_progress_prints_the_mean_loss_of_each_epoch_in_a_pipe() -> None:
+    text = io.StringIO()
+    run = fit(epochs=3, callbacks=[Progress(Console(file=text))])
+    losses = run.history["loss"].reshape(3, 10).mean(axis=1)
+    shown = [float(loss) for loss in re.findall(r"epoch \d/3  loss ([\d.]+)", text.getvalue())]
+    assert shown == pytest.approx(losses.tolist(), abs=6e-5)
+
+
+def test_verbose_zero_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(verbose=0)
+    assert capsys.readouterr() == ("", "")
+    fit(verbose=1, epochs=2)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("epoch") == 2
