@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -112,7 +111,7 @@ class Explanation:
         forward, backward = (short(one, "FLOP") for one in flops)
         return (
             f"{count:,} parameters ({short(count * self.itemsize, 'B')} in {self.dtype}); products "
-            f"of a step on {self.rows} rows: {forward} forward, {backward} backward"
+            f"of a step with N = {self.rows}: {forward} forward, {backward} backward"
         )
 
     def numbers(self, operation: Operation) -> tuple[str, str, str]:
@@ -156,11 +155,11 @@ def explain(
             found = layer.equations(rows).forward
             forward += [_operation(layer.k, one, named[layer]) for one in found]
     if objective.label_smoothing:
-        forward.append(_operation(above, Equation((f"Y = {formulas.SMOOTHED}",), outputs)))
+        forward.append(_operation(above, Equation((f"Y = {formulas.SMOOTHED}",), outputs), {}))
     for step in steps:
         shape = () if step.forward[0].startswith("J") else outputs
-        forward.append(_operation(above, Equation(step.forward, shape)))
-    backward.append(_operation(above, Equation(steps[-1].backward, outputs)))
+        forward.append(_operation(above, Equation(step.forward, shape), {}))
+    backward.append(_operation(above, Equation(steps[-1].backward, outputs), {}))
     for layer in model.chain.walk_back():
         if layer in named and layer.k:  # behind the input nothing learns
             found = layer.equations(rows).backward
@@ -206,9 +205,7 @@ def _named(model: MLP, objective: Objective) -> dict[object, Names]:
     return named
 
 
-def _operation(
-    layer: int, one: Equation, names: Mapping[str, str] = MappingProxyType({})
-) -> Operation:
+def _operation(layer: int, one: Equation, names: Names) -> Operation:
     first, *others = (as_text(formula, names) for formula in one.formula)
     if one.adds:
         first = first.replace("=", "+=", 1)
