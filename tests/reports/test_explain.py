@@ -158,6 +158,11 @@ def test_symbols_are_those_of_the_formulas(model: MLP, objective: Objective) -> 
     assert shown - known <= everyday
     assert known <= shown | {"sum"}
     assert all(found.symbols.values())
+    # Letters without a meaning of their own have an equation that defines them.
+    local = [key for key, said in found.symbols.items() if said == "defined where they stand"]
+    for letter in ", ".join(local).split(", ") if local else ():
+        texts = (one.text for one in (*found.forward, *found.backward))
+        assert any(re.search(rf"(^|, |with ){letter} = ", text) for text in texts), letter
 
 
 def test_symbols_of_mixup_and_weights() -> None:

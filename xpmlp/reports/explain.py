@@ -223,13 +223,13 @@ def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str
         **(norm.symbols if norm else {}),
         "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
         f"{objective.input_dropout}",
-        "δ": f"{objective.huber_delta:g}",
-        "q": f"{objective.quantile:g}",
-        "s": f"{objective.label_smoothing:g}",
-        "K": str(model.layer_sizes[-1]),
+        "δ": f"huber_delta = {objective.huber_delta:g}",
+        "q": f"quantile = {objective.quantile:g}",
+        "s": f"label_smoothing = {objective.label_smoothing:g}",
+        "K": f"classes = {model.layer_sizes[-1]}",
         "λ₀": f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike",
-        "λ₁": f"{objective.l1:g}",
-        "λ₂": f"{objective.l2:g}",
+        "λ₁": f"l1 = {objective.l1:g}",
+        "λ₂": f"l2 = {objective.l2:g}",
     }
     text = "\n".join(texts)
     symbols = list(SYMBOL.finditer(text))
