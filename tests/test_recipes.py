@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES, NUMBERS
+from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, select_backend
 from xpmlp.errors import InputError
-from xpmlp.network import INITIALIZERS, NORMALIZATIONS, OUTPUTS
+from xpmlp.network import INITIALIZERS, NORMALIZATIONS
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.recipes import Recipe, load_recipe, recipe_names
 from xpmlp.schedules import SCHEDULES
@@ -78,7 +78,7 @@ def choices(draw: st.DrawFn) -> dict[str, object]:
     found["output"] = LOSSES[loss].output if loss else draw(st.sampled_from(OUTPUTS))
     if found["output"] == "softmax":
         found["label_smoothing"] = draw(below_1)
-    if found["output"] not in NUMBERS:
+    if not OUTPUTS[found["output"]].is_regression:
         found["class_weights"] = draw(st.sampled_from(["", "balanced"]))
     if not found.get("class_weights"):
         found["mixup"] = draw(numbers())

@@ -22,10 +22,10 @@ from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 import xpmlp.algebra
 from tests.compiler.scheduled import Scheduled
 from xpmlp import MLP, Objective
+from xpmlp.algebra import OUTPUTS as KNOWN
 from xpmlp.backends import Backend
 from xpmlp.compiler import Interpreter, record
 from xpmlp.estimators import conventions
-from xpmlp.network import USUAL_LOSS
 
 OUTPUTS = list(conventions.LOSSES)
 THEIRS: dict[str, tuple[str, Any]] = {
@@ -101,7 +101,7 @@ def test_clipped_probabilities_are_scikit_learns(
 def test_the_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
     Y, L = problem(output, 3)
     weights = np.random.default_rng(1).uniform(0, 2, 30) if weighted else None
-    ours, plain = conventions.LOSSES[output], xpmlp.algebra.LOSSES[USUAL_LOSS[output]]
+    ours, plain = conventions.LOSSES[output], xpmlp.algebra.LOSSES[KNOWN[output].usual_loss]
     assert ours.output == output
     assert ours.backward is plain.backward
     found = ours.backward(Y, ours.forward(Y, L, weights, xp=np)[1], weights, xp=np)

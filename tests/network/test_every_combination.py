@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xpmlp import MLP, InputError, Objective, select_backend
-from xpmlp.algebra import ACTIVATIONS, LOSSES, NUMBERS
+from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.backends import Backend
 from xpmlp.gradcheck import Case, _random_case, gradcheck
 from xpmlp.network import NORMALIZATIONS
@@ -180,7 +180,7 @@ def test_loss_given_as_value_is_refused_for_another_output() -> None:
         Objective(LOSSES["poisson"]).check("softmax", 3)
 
 
-@pytest.mark.parametrize("output", NUMBERS)
+@pytest.mark.parametrize("output", ["identity", "exp"])
 @pytest.mark.parametrize("changes", [{"class_weights": (1.0, 1.0)}, {"label_smoothing": 0.1}])
 def test_numbers_have_no_classes(changes: dict[str, Any], output: str) -> None:
     with pytest.raises(InputError, match="an output of numbers has no classes"):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.network.test_every_combination import problems
 from xpmlp import MLP, Objective, select_backend
-from xpmlp.algebra import ACTIVATIONS
+from xpmlp.algebra import ACTIVATIONS, OUTPUTS
 from xpmlp.gradcheck import Case, _moderate_parameters, _random_case
-from xpmlp.network import USUAL_LOSS, Dropout
+from xpmlp.network import Dropout
 
 STEP = 1e-30
 
@@ -78,7 +78,9 @@ def plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
     L = A @ parts[f"W{last}"] + parts[f"b{last}"]
     Y = model.targets(case.labels, np.arange(model.layer_sizes[-1]), dtype=np.float64, xp=np)
     Y = maths.array(Y * (1 - objective.label_smoothing) + objective.label_smoothing / Y.shape[1])
-    losses = plain_losses(objective)[str(objective.loss) or USUAL_LOSS[model.output]](Y, L, maths)
+    losses = plain_losses(objective)[str(objective.loss) or OUTPUTS[model.output].usual_loss](
+        Y, L, maths
+    )
     rows = losses.sum(1)
     if case.weights is not None:
         rows = rows * maths.array(case.weights)

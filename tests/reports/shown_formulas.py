@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import ndtr
 
-NAME = r"dU/dZ|d?(?:[A-Za-zα-ωΦŶ]+[₁₂\u0302\u0303]?)′*(?:\[\d+\])?"
+NAME = r"dU/dZ|d?(?:[A-Za-zα-ωΦŶ]+[₀₁₂\u0302\u0303]?)′*(?:\[\d+\])?"
 TOKEN = re.compile(
     r"\s*(?:(?P<words>sum over rows of|held between|and\b|where\b|else\b)"
     r"|(?P<number>\d+(?:\.\d+)?)"

@@ -1,18 +1,20 @@
 """`explain` is right if whoever computes with what it shows gets what the network gets."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from tests.reports.shown_formulas import compute
+from tests.reports.shown_formulas import TOKEN, compute
 from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Dropout, DropoutKeys, Mode, Objective
 from xpmlp.reports.explain import Explanation, explain
+from xpmlp.reports.notation import as_latex
 
 N = 6
 WIDTHS = (5, 4, 4, 3)
@@ -78,10 +80,10 @@ def followed(found: Explanation, values: dict[str, object]) -> None:
     """Compute every matrix in the order in which it is shown."""
     axis = 0 if found.model.normalization == "batch" else 1
     for one in (*found.forward, *found.backward):
-        compute(one.text, values, is_product=one.part == "dense")
+        compute(one.text, values, is_product=bool(one.factors))
         name = one.text.split(" ")[0]
         assert np.shape(values[name]) == one.shape or name.startswith("db"), one.text
-        if one.part == "dense" and name.startswith("Z") and found.model.normalization != "none":
+        if name.startswith("Z[") and found.model.normalization != "none":
             number = name[1:]
             Z = np.asarray(values[name])
             mean, variance = Z.mean(axis, keepdims=True), Z.var(axis, keepdims=True)
@@ -132,13 +134,54 @@ def test_every_formula_is_tex_that_can_be_drawn(model: MLP, objective: Objective
     found = explain(model, objective)
     parser = MathTextParser("path")
     for one in (*found.forward, *found.backward):
-        parser.parse(f"${one.latex}$")
-        assert "[" not in one.latex.replace("^{[", "").replace(r"\prime[", ""), one.latex
+        latex = as_latex(one.text)
+        parser.parse(f"${latex}$")
+        assert latex.isascii()
+        assert "[" not in latex.replace("^{[", "").replace(r"\prime [", ""), latex
+
+
+@pytest.mark.extended(keep=3)
+@pytest.mark.parametrize(("model", "objective"), COMBINATIONS, ids=IDS)
+def test_symbols_are_those_of_the_formulas(model: MLP, objective: Objective) -> None:
+    found = explain(model, objective)
+    known = {letter.removesuffix("[k]") for key in found.symbols for letter in key.split(", ")}
+    shown = set()
+    for one in (*found.forward, *found.backward):
+        shown |= set(one.text).intersection("*ᵀ′Σ")
+        for match in TOKEN.finditer(one.text):
+            name = (match["name"] or "").removeprefix("d/d")
+            letters = re.sub(r"′|\[\d+\]", "", name)
+            for letter in letters.split("/"):
+                is_gradient = letter.startswith("d") and len(letter) > 1
+                shown |= {"d", letter[1:]} if is_gradient else {letter} - {""}
+    everyday = {"exp", "log", "tanh", "max", "min", "sqrt", "with"}
+    assert shown - known <= everyday
+    assert known <= shown | {"sum"}
+    assert all(found.symbols.values())
+    # Letters without a meaning of their own have an equation that defines them.
+    local = [key for key, said in found.symbols.items() if said == "defined where they stand"]
+    for letter in ", ".join(local).split(", ") if local else ():
+        texts = (one.text for one in (*found.forward, *found.backward))
+        assert any(re.search(rf"(^|, |with ){letter} = ", text) for text in texts), letter
+
+
+def test_symbols_of_mixup_and_weights() -> None:
+    objective = Objective(mixup=0.4, input_dropout=0.2)
+    found = explain(MLP((5, 4, 3), "selu"), objective)
+    assert found.forward[0].text == "X = λ₀ X + (1 - λ₀) X̃"
+    assert found.symbols["X̃"] == "the rows of X in another order"
+    assert found.symbols["λ₀"] == "drawn from Beta(0.4, 0.4); Y is mixed alike"
+    assert found.symbols["λ"] == "1.0507"
+    weighted = explain(MLP((5, 4, 3)), Objective(class_weights=(1.0, 2.0, 3.0)))
+    assert weighted.symbols["weights"].startswith("each row counts by the weight of its class")
 
 
 def test_the_lectures_network_has_the_lectures_shapes_and_costs() -> None:
     found = explain(MLP((784, 64, 32, 10)), rows=64)
-    shapes = {one.result: (one.shapes, one.flops) for one in (*found.forward, *found.backward)}
+    shapes = {
+        one.text.partition(" ")[0]: (one.shapes, one.flops)
+        for one in (*found.forward, *found.backward)
+    }
     assert shapes["Z[1]"] == ("64×784 784×64 → 64×64", 2 * 64 * 784 * 64)
     assert shapes["dW[1]"] == ("784×64 64×64 → 784×64", 2 * 784 * 64 * 64)
     assert shapes["dA[1]"] == ("64×32 32×64 → 64×64", 2 * 64 * 32 * 64)

@@ -19,7 +19,6 @@ from xpmlp import (
     evaluate,
     predict,
 )
-from xpmlp.algebra import NUMBERS
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
@@ -264,7 +263,7 @@ def test_what_is_no_count_is_refused(labels: list[float]) -> None:
         fit(MLP((6, 1), output="exp"), split)
 
 
-@pytest.mark.parametrize("output", NUMBERS)
+@pytest.mark.parametrize("output", ["identity", "exp"])
 def test_the_training_score_of_numbers_is_r_squared_too(output: str) -> None:
     split, model = counts(), MLP((6, 5, 2), output=output)
     split = Split(split.X, split.labels.astype(float))
@@ -273,7 +272,7 @@ def test_the_training_score_of_numbers_is_r_squared_too(output: str) -> None:
     np.testing.assert_allclose(run.history.accuracy, [r_squared(split.labels, Y_hat)], rtol=1e-12)
 
 
-@pytest.mark.parametrize("output", NUMBERS)
+@pytest.mark.parametrize("output", ["identity", "exp"])
 def test_a_committee_of_numbers_is_their_mean(output: str) -> None:
     split, model = counts(), MLP((6, 5, 2), output=output)
     split = Split(split.X, split.labels.astype(float))

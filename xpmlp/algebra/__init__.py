@@ -45,7 +45,6 @@ from xpmlp.algebra.dropout import (
 from xpmlp.algebra.erf import normal_cdf
 from xpmlp.algebra.losses import (
     LOSSES,
-    NUMBERS,
     Loss,
     huber,
     huber_backward,
@@ -78,7 +77,6 @@ from xpmlp.algebra.regularisers import (
 
 __all__ = [
     "LOSSES",
-    "NUMBERS",
     "DenseGradients",
     "Loss",
     "dense",

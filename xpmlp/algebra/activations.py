@@ -401,7 +401,7 @@ ACTIVATIONS: dict[str, Activation] = {
             node("Add", node("Erf", node("Mul", "Z", math.sqrt(0.5))), 1.0),
         ),
         keeps="Z",
-        symbols={"Φ, φ": "the normal distribution and its density"},
+        symbols={"Φ": "normal distribution function", "φ": "normal density"},
     ),
     "gelu_tanh": Activation(
         gelu_tanh,

@@ -335,6 +335,3 @@ LOSSES: dict[str, Loss] = {
     ),
 }
 """The losses by name, as recipes give them."""
-
-NUMBERS = ("identity", "exp")
-"""The outputs that are numbers, of which none is a class or a probability."""

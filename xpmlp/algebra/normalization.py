@@ -285,8 +285,8 @@ def _equations(X_hat: str, Y: str, *dZ: str) -> dict[str, tuple[str, ...]]:
 
 
 def _over(numbers: str) -> dict[str, str]:
-    mean = {"μ, variance": f"those of {numbers}", "σ": "sqrt(variance + ε)"}
-    return {**mean, "ε": f"{EPSILON:g}"}
+    mean = {"μ": f"mean of {numbers}", "variance": f"variance of {numbers}"}
+    return {**mean, "σ": "sqrt(variance + ε)", "ε": f"{EPSILON:g}"}
 
 
 def _mean_node(formula: Expression) -> Expression:
@@ -321,7 +321,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
             "X̂ = Z / sqrt(mean(Z²) + ε)", "Y = γ * X̂",
             "dZ = (1/σ)(dX̂ - X̂ * mean(dX̂ * X̂))", "dX̂ = γ dY",
         ),
-        {"mean": "that of a row's units", "σ": "sqrt(mean(Z²) + ε)", "ε": f"{EPSILON:g}"},
+        {"σ": "sqrt(mean(Z²) + ε)", "ε": f"{EPSILON:g}"},
         has_shift=False,
         onnx=node("Div", "Z", _deviation_node("Z")),
     ),

@@ -27,7 +27,6 @@ from xpmlp.reports.flow import (
     gradient_flow,
     verdict,
 )
-from xpmlp.reports.numbers import short
 from xpmlp.reports.slides import as_latex_document, draw_slides
 from xpmlp.runs import RunDirectory
 
@@ -113,16 +112,11 @@ def _following(
 
 def _tell(found: Explanation, title: str) -> None:
     say(title, style="bold")
-    _table(found, "Forward pass", found.forward)
-    _table(found, "Expanded Jacobians", found.backward)
-    for letter, said in found.constants.items():
-        say(f"{letter}: {said}")
-    count = found.model.parameter_count
-    flops = [sum(one.flops for one in side) for side in (found.forward, found.backward)]
-    say(
-        f"{count:,} parameters ({short(count * found.itemsize, 'B')} in {found.dtype}); products "
-        f"of a step: {short(flops[0])}FLOP forward, {short(flops[1])}FLOP backward"
-    )
+    for name, operations in found.slides.items():
+        _table(found, name, operations)
+    for symbol, meaning in found.symbols.items():
+        say(f"{symbol}: {meaning}")
+    say(found.summary)
 
 
 def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> None:
@@ -132,9 +126,7 @@ def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> No
     table.add_column("FLOPs", justify="right", no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
     for one in operations:
-        flops = short(one.flops) if one.flops else ""
-        size = short(one.size * found.itemsize)
-        table.add_row(*map(plain, (one.text, one.shapes, flops, size)))
+        table.add_row(*map(plain, (one.text, *found.numbers(one))))
     output().print(table)
     say()
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.algebra import NUMBERS
+from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
 from xpmlp.data.dataset import HOST_ROWS
 from xpmlp.data.sparse import SparseRows
@@ -111,7 +111,7 @@ def as_labels(
     found = np.asarray(to_host(y.to_numpy() if hasattr(y, "to_numpy") else y))
     if found.ndim == 2 and found.shape[1] == 1 != width:
         found = found[:, 0]
-    if output in NUMBERS:
+    if OUTPUTS[output].is_regression:
         return Labels(_numbers(found, where))
     if classes is None and found.dtype.kind not in "bOUS":
         return Labels(found)

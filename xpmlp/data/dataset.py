@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from xpmlp.algebra import NUMBERS
+from xpmlp.algebra import OUTPUTS
 from xpmlp.data.idx import read_idx
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
 from xpmlp.data.opening import FilePath, shown
@@ -214,7 +214,7 @@ def check_labels(
         )
     width = None if layer_sizes is None else layer_sizes[-1]
     is_column = labels.ndim == 2 and labels.shape[1] == 1 != width
-    if (labels.ndim == 2 and not is_column) or (output in NUMBERS and labels.ndim == 1):
+    if (labels.ndim == 2 and not is_column) or (OUTPUTS[output].is_regression and labels.ndim == 1):
         return _check_targets(labels, where=where, width=width, output=output)
     if labels.dtype.kind not in "ui" or labels.ndim != 1:
         raise InputError(
@@ -257,7 +257,7 @@ def _check_targets(
             f"{where}: {found.shape[1]} targets per row, the network gives {width}; "
             "give as many as its last layer is wide"
         )
-    if output in NUMBERS:
+    if OUTPUTS[output].is_regression:
         wrong, wanted = ~np.isfinite(found), "finite numbers"
         if output == "exp":
             wrong, wanted = wrong | (found < 0.0), "finite numbers of 0 or more"

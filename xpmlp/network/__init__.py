@@ -28,7 +28,7 @@ from xpmlp.network.mlp import (
     check_layer_sizes,
     member_seeds,
 )
-from xpmlp.network.objective import USUAL_LOSS, Objective
+from xpmlp.network.objective import Objective
 from xpmlp.network.parameters import Parameters, Part
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "NORMALIZATIONS",
     "OUTPUTS",
     "TRAINING",
-    "USUAL_LOSS",
     "Activate",
     "Chain",
     "Dense",

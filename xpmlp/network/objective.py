@@ -7,18 +7,10 @@ from functools import partial
 import numpy as np
 
 from xpmlp import algebra
-from xpmlp.algebra import LOSSES, NUMBERS, Loss
+from xpmlp.algebra import LOSSES, OUTPUTS, Loss
 from xpmlp.checks import check_range, one_of, shown
 from xpmlp.errors import InputError
 from xpmlp.typing import Array, Namespace
-
-USUAL_LOSS = {
-    "softmax": "softmax_cross_entropy",
-    "sigmoid": "sigmoid_cross_entropy",
-    "identity": "squared_error",
-    "exp": "poisson",
-}
-"""The loss that an output is trained with unless another is asked for."""
 
 Rates = float | tuple[float, ...]
 """One number, or one for each member."""
@@ -77,7 +69,7 @@ class Objective:
     def check(self, output: str, classes: int) -> None:
         """Refuse with `InputError` what contradicts a network's output and its last width."""
         self.loss_for(output)
-        is_regression = output in NUMBERS
+        is_regression = OUTPUTS[output].is_regression
         why = "an output of numbers has no classes" if is_regression else "smooths one class of K"
         refused = {"class_weights": is_regression, "label_smoothing": output != "softmax"}
         for name, is_refused in refused.items():
@@ -104,7 +96,7 @@ class Objective:
 
     def loss_for(self, output: str) -> Loss:
         """The loss of a network with this output, its own parameters bound."""
-        name = self.loss or USUAL_LOSS[output]
+        name = self.loss or OUTPUTS[output].usual_loss
         loss = LOSSES[name] if isinstance(name, str) else name
         if loss.output != output:
             fitting = [known for known, one in LOSSES.items() if one.output == output]
@@ -120,7 +112,7 @@ class Objective:
 
     def phase(self, output: str) -> str:
         """The name of the loss, as profiles and messages call it."""
-        name = self.loss or USUAL_LOSS[output]
+        name = self.loss or OUTPUTS[output].usual_loss
         if name == "softmax_cross_entropy":
             return "softmax, cross-entropy"
         return name.replace("_", " ") if isinstance(name, str) else "loss"

@@ -2,7 +2,7 @@
 
 plot.py      pictures of a run, of the search for a learning rate, of a sweep
 explain.py   every matrix of a training step; its formulas in the network's names (notation.py),
-             as a figure and as LaTeX (slides.py)
+             as a figure and as LaTeX (slides.py, slides.tex)
 flow.py      how large activations and gradients are, layer by layer
 page.py      a run as one HTML file, of page.html; what the network makes of its test rows
              (findings.py), charts and pictures

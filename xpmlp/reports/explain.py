@@ -5,93 +5,91 @@ An explanation follows `MLP.forward` and `MLP.backward` line by line; its formul
 they are shown and gets the gradients that the network gets.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, formulas
+from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, OUTPUTS, formulas
 from xpmlp.errors import InputError
-from xpmlp.network import (
-    MLP,
-    USUAL_LOSS,
-    Activate,
-    Dense,
-    Dropout,
-    Layer,
-    Normalize,
-    Objective,
-)
-from xpmlp.network.layers import Equation
-from xpmlp.reports.notation import Name, as_latex, as_text, named, tokens
+from xpmlp.network import MLP, Objective
+from xpmlp.network.layers import Activate, Chain, Dense, Dropout, Equation, Normalize
+from xpmlp.reports.notation import SYMBOL, as_text
+from xpmlp.reports.numbers import short
 
 Shape = tuple[int, ...]
+Names = dict[str, str]
+NUMBERED = ("W", "b", "X̂", "γ", "β", "μ", "σ", "variance", "mask")
+LINKS = {Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A")}
+"""What a layer's formulas call its input and its output, and what the network calls the latter."""
+
+SYMBOLS: Mapping[str, str] = {
+    "N": "rows of the batch",
+    "X": "inputs, one row per example",
+    "X̃": "the rows of X in another order",
+    "W": "weights",
+    "b": "biases",
+    "Z": "pre-activations",
+    "X̂": "normalised Z",
+    "Z̃": "normalised Z, scaled and shifted",
+    "γ": "learned scale",
+    "β": "learned shift",
+    "A": "activations",
+    "L": "outputs of the last layer (logits)",
+    "Y": "targets",
+    "Ŷ": "predictions",
+    "J": "loss",
+    "d": "gradient: dW is that of J with respect to W",
+    "*": "elementwise product; W A without a sign is a matrix product",
+    "ᵀ": "transpose",
+    "′": "after dropout or a residual sum, ′′ after both",
+    "π": "3.1416",
+    "Σ": "sum over all entries",
+    "sum": "sum over all entries",
+    "mean": "mean of a row",
+    "sign": "1, 0 or -1",
+    "softmax": "exp(L) of a row, divided by the sum of that row",
+    "softplus": "log(1 + exp(Z))",
+}
+"""What the letters and signs of every network's formulas stand for."""
 
 
 @dataclass(frozen=True)
 class Operation:
     """One matrix that a training step computes: how, from which shapes, at what cost.
 
-    `flops` are those of a matrix product, two for each multiplication with its addition, and 0 of
-    all else: elementwise operations take time by the bytes they move.
+    `layer` is 0 for the input and one above the last layer's for the loss. `factors` are the shapes
+    of a product's factors and of what is added to it. `flops` are those of the product, two for
+    each multiplication with its addition, and 0 of all else: elementwise operations take time by
+    the bytes they move.
     """
 
     layer: int
-    part: str
-    equations: tuple[str, ...]
+    text: str
     shape: Shape
-    names: Mapping[str, Name] = field(default_factory=dict)
-    operands: tuple[Shape, ...] = ()
-    adds: bool = False
+    factors: tuple[Shape, ...] = ()
+    flops: int = 0
 
     @property
-    def result(self) -> str:
-        """The name of the matrix."""
-        d, name = named(next(tokens(self.equations[0])).text, self.names)
-        return d + name.text
-
-    @property
-    def text(self) -> str:
-        """The formula, and what else stands in it."""
-        return self._joined([as_text(one, self.names) for one in self.equations], ", with ")
-
-    @property
-    def latex(self) -> str:
-        """The same for TeX."""
-        shown = [as_latex(one, self.names) for one in self.equations]
-        return self._joined(shown, r",\quad ", plus="{+}")
-
-    def _joined(self, shown: list[str], between: str, plus: str = "+") -> str:
-        if self.adds:
-            shown[0] = shown[0].replace("=", f"{plus}=", 1)
-        first, *others = shown
-        return between.join([first, ", ".join(others)]) if others else first
-
-    @property
-    def flops(self) -> int:
-        if len(self.operands) < 2:
-            return 0
-        (rows, inner), (_, columns) = self.operands[:2]
-        return 2 * rows * inner * columns
-
-    @property
-    def size(self) -> int:
-        """How many numbers the matrix has."""
-        return math.prod(self.shape)
+    def matrices(self) -> tuple[Shape, ...]:
+        """Rows and columns of each factor, and of the result last; a vector is one row."""
+        return tuple((1, 1, *shape)[-2:] for shape in (*self.factors, self.shape))
 
     @property
     def shapes(self) -> str:
         """The shapes of a product's factors, and that of the result."""
-        factors = " ".join(map(as_shape, self.operands[:2]))
-        return f"{factors} → {as_shape(self.shape)}" if factors else as_shape(self.shape)
+        shapes = (*self.factors[:2], self.shape)
+        *factors, result = ("×".join(map(str, shape)) or "1" for shape in shapes)
+        return f"{' '.join(factors)} → {result}" if factors else result
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A training step of a network on `rows` rows, matrix by matrix.
 
-    `constants` are the numbers that formulas have letters for.
+    `symbols` says what each letter and sign of the formulas stands for.
     """
 
     model: MLP
@@ -99,171 +97,153 @@ class Explanation:
     dtype: str
     forward: tuple[Operation, ...]
     backward: tuple[Operation, ...]
-    constants: dict[str, str]
+    symbols: dict[str, str]
 
     @property
     def itemsize(self) -> int:
         return int(np.dtype(self.dtype).itemsize)
 
-    def bytes_of(self, operations: Sequence[Operation]) -> int:
-        """What these matrices take."""
-        return sum(one.size for one in operations) * self.itemsize
+    @property
+    def summary(self) -> str:
+        """One line about the whole step."""
+        count = self.model.parameter_count
+        flops = [sum(one.flops for one in side) for side in self.slides.values()]
+        forward, backward = (short(one, "FLOP") for one in flops)
+        return (
+            f"{count:,} parameters ({short(count * self.itemsize, 'B')} in {self.dtype}); products "
+            f"of a step with N = {self.rows}: {forward} forward, {backward} backward"
+        )
+
+    def numbers(self, operation: Operation) -> tuple[str, str, str]:
+        """Shapes, FLOPs and bytes of a matrix, as tables show them."""
+        flops = short(operation.flops) if operation.flops else ""
+        return operation.shapes, flops, short(math.prod(operation.shape) * self.itemsize)
+
+    @property
+    def slides(self) -> dict[str, tuple[Operation, ...]]:
+        """The lecture's two slides by their titles."""
+        return {"Forward pass": self.forward, "Expanded Jacobians": self.backward}
+
+    def title(self, layer: int) -> str:
+        """What an operation's `layer` is called."""
+        widths = self.model.layer_sizes
+        if 0 < layer < len(widths):
+            return f"Layer {layer}: {widths[layer - 1]} → {widths[layer]}"
+        return "Loss" if layer else "Input"
 
 
 def explain(
     model: MLP, objective: Objective | None = None, *, rows: int = 64, dtype: str = "float32"
 ) -> Explanation:
-    """Every matrix of a training step in the order in which it is computed."""
+    """Return every matrix of a training step in the order in which it is computed."""
     objective = objective or Objective()
-    return Explanation(
-        model,
-        rows,
-        dtype,
-        tuple(_forward(model, objective, rows)),
-        tuple(_backward(model, objective, rows)),
-        _constants(model, objective),
-    )
-
-
-def _forward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
-    widths = model.layer_sizes
-    last, K = len(widths) - 1, widths[-1]
+    widths, above = model.layer_sizes, len(model.layer_sizes)
+    loss = objective.loss or OUTPUTS[model.output].usual_loss
+    steps = (LOSSES[loss] if isinstance(loss, str) else loss).formulas
+    if not steps:
+        raise InputError(
+            f"loss of one's own: its formulas are not known; give one of {', '.join(LOSSES)}"
+        )
+    inputs, outputs = (rows, widths[0]), (rows, widths[-1])
+    named = _named(model, objective)
+    forward, backward = list[Operation](), list[Operation]()
     if objective.mixup:
-        yield Operation(0, "mixup", (f"X = {formulas.MIXED}",), (N, widths[0]))
-    for layer in _walked(model.chain.walk(), objective):
-        names = _names(layer, model, objective)[0]
-        yield from (_operation(layer, one, names) for one in layer.equations(N).forward)
+        mixed = Equation((f"X = {formulas.MIXED}",), inputs)
+        forward.append(_operation(0, mixed, {"λ": "λ₀", "X'": "X̃"}))
+    for layer in model.chain.walk():
+        if layer in named:
+            found = layer.equations(rows).forward
+            forward += [_operation(layer.k, one, named[layer]) for one in found]
     if objective.label_smoothing:
-        yield Operation(last, "smoothing", (f"Y = {formulas.SMOOTHED}",), (N, K))
-    for step in _loss(model, objective):
-        is_scalar = step.forward[0].startswith("J")
-        yield Operation(last, "loss", step.forward, () if is_scalar else (N, K))
-    for strength, one, letter in _penalties(objective):
-        for k in range(1, last + 1) if strength else ():
-            names = {"W": Name("W", k), "λ": Name(letter)}
-            yield Operation(k, "penalty", (f"J = {one.forward[0]}",), (), names, adds=True)
+        forward.append(_operation(above, Equation((f"Y = {formulas.SMOOTHED}",), outputs), {}))
+    for step in steps:
+        shape = () if step.forward[0].startswith("J") else outputs
+        forward.append(_operation(above, Equation(step.forward, shape), {}))
+    backward.append(_operation(above, Equation(steps[-1].backward, outputs), {}))
+    for layer in model.chain.walk(backward=True):
+        if layer in named and layer.k:  # behind the input nothing learns
+            found = layer.equations(rows).backward
+            backward += [_operation(layer.k, one, named[layer]) for one in found]
+    penalties = (objective.l1, "λ₁", formulas.L1), (objective.l2, "λ₂", formulas.L2)
+    for strength, letter, penalty in penalties:
+        for k, shape in enumerate(itertools.pairwise(widths), 1) if strength else ():
+            names = {"W": f"W[{k}]", "λ": letter}
+            of_J = Equation((f"J = {penalty.forward[0]}",), (), adds=True)
+            forward.append(_operation(above, of_J, names))
+            backward.append(_operation(k, Equation(penalty.backward, shape, adds=True), names))
+    symbols = _symbols(model, objective, [one.text for one in (*forward, *backward)])
+    return Explanation(model, rows, dtype, tuple(forward), tuple(backward), symbols)
 
 
-def _backward(model: MLP, objective: Objective, N: int) -> Iterator[Operation]:
-    widths = model.layer_sizes
-    yield Operation(len(widths) - 1, "loss", _loss(model, objective)[-1].backward, (N, widths[-1]))
-    for layer in _walked(model.chain.walk(backward=True), objective):
-        if layer.k == 0:
-            return  # behind the input nothing learns
-        names = _names(layer, model, objective)[1]
-        yield from (_operation(layer, one, names) for one in layer.equations(N).backward)
-        if isinstance(layer, Dense):
-            for strength, one, letter in _penalties(objective):
-                if strength:
-                    of_W, shape = {**names, "λ": Name(letter)}, (layer.l_in, layer.l_out)
-                    yield Operation(layer.k, "penalty", one.backward, shape, of_W, adds=True)
+def _named(model: MLP, objective: Objective) -> dict[object, Names]:
+    """Return what the letters of each layer's formulas are called in the network.
 
-
-def _walked(layers: Iterable[Layer], objective: Objective) -> Iterator[Layer]:
-    """Those that do something: dropout only where it has a rate."""
-    for layer in layers:
-        rate = objective.dropout if layer.k else objective.input_dropout
-        if not isinstance(layer, Dropout) or _any(rate):
-            yield layer
-
-
-def _operation(layer: Layer, one: Equation, names: Mapping[str, Name]) -> Operation:
-    part = type(layer).__name__.lower()
-    return Operation(layer.k, part, one.formula, one.shape, names, one.factors, one.adds)
-
-
-def _names(
-    layer: Layer, model: MLP, objective: Objective
-) -> tuple[dict[str, Name], dict[str, Name]]:
-    """What the letters of a layer's formulas are called in the network, forward and backward.
-
-    Between the activation and what leaves layer k, A has primes. A sum of `residual` leaves the
-    gradient as it is, so there are fewer of them backward.
+    Dropout and a residual sum add a prime to the name of what they change; dropout without a rate
+    does nothing and is left out.
     """
-    k, drops, adds = layer.k, _any(objective.dropout), model.is_residual(layer.k)
-    A = Name("A", k)
-    A_in = Name("A", k - 1) if k > 1 else _input(objective)
-    Z = Name("Z", k) if k < len(model.layer_sizes) - 1 else Name("L")
-    activated, d_activated = A._replace(primes=drops or adds), A._replace(primes=drops)
-    dropped = A._replace(primes=2 * adds) if drops else activated
-    numbered = {letter: Name(letter, k) for letter in ("W", "b", "X̂", "γ", "β", "μ", "σ")}
-    numbered |= {
-        "variance": Name("variance", k),
-        "mask": Name("mask", k),
-        "Y": Name("Z̃", k),
-        "Z": Z,
+    named: dict[object, Names] = {}
+    entering, here, before = "X", "X", Names()
+    for layer in model.chain.walk():
+        k = layer.k
+        rate = objective.dropout if k else objective.input_dropout
+        if isinstance(layer, Dropout) and not np.any(rate):
+            continue
+        names = {letter: f"{letter}[{k}]" for letter in NUMBERED}
+        if isinstance(layer, Dense):
+            entering = here
+        if type(layer) in LINKS:
+            reads, gives, letter = LINKS[type(layer)]
+            is_last = letter == "Z" and k == len(model.layer_sizes) - 1
+            after = "L" if is_last else f"{letter}[{k}]"
+            names |= {reads: here, gives: after}
+        else:
+            after = here.replace("[", "′[") if k else "X′"
+            names |= {"A": here, "A before": here, "A after": after, "A in": entering}
+        if isinstance(layer, Chain):  # a sum leaves the gradient as it is
+            before |= {"dA": f"d{after}", "dA after": f"d{after}"}
+        here, before, named[layer] = after, names, names
+    return named
+
+
+def _operation(layer: int, one: Equation, names: Names) -> Operation:
+    first, *others = (as_text(formula, names) for formula in one.formula)
+    if one.adds:
+        first = first.replace("=", "+=", 1)
+    text = f"{first}, with {', '.join(others)}" if others else first
+    flops = 2 * math.prod(one.product) if one.product else 0
+    return Operation(layer, text, one.shape, one.factors, flops)
+
+
+def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str, str]:
+    """Return what stands in the formulas, with this network's numbers; `[k]` is a layer's."""
+    norm = NORMALIZATIONS.get(model.normalization)
+    known = {
+        **SYMBOLS,
+        **ACTIVATIONS[model.hidden].symbols,
+        **(norm.symbols if norm else {}),
+        "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
+        f"{objective.input_dropout}",
+        "δ": f"huber_delta = {objective.huber_delta:g}",
+        "q": f"quantile = {objective.quantile:g}",
+        "s": f"label_smoothing = {objective.label_smoothing:g}",
+        "K": f"classes = {model.layer_sizes[-1]}",
+        "λ₀": f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike",
+        "λ₁": f"l1 = {objective.l1:g}",
+        "λ₂": f"l2 = {objective.l2:g}",
     }
-    match layer:
-        case Dense():
-            both = numbered | {"A": A_in}
-            return both, both
-        case Normalize():
-            return numbered, numbered
-        case Activate():
-            both = {"Z": Name("Z̃", k) if model.normalization != "none" else Z, "A": activated}
-            return both, both | {"dA": d_activated}
-        case Dropout(k=0):
-            return numbered | {"A": Name("X"), "A after": _input(objective)}, {}
-        case Dropout():
-            back = numbered | {"A before": d_activated, "A after": A}
-            return numbered | {"A": activated, "A after": dropped}, back
-        case _:
-            summed = {"A in": Name("A", k - 1), "A after": A}
-            return {"A": dropped, **summed}, summed
-
-
-def _input(objective: Objective) -> Name:
-    return Name("X", None, primes=1) if _any(objective.input_dropout) else Name("X")
-
-
-def _loss(model: MLP, objective: Objective) -> tuple[formulas.Formulas, ...]:
-    loss = objective.loss or USUAL_LOSS[model.output]
-    if isinstance(loss, str):
-        return LOSSES[loss].formulas
-    if loss.formulas:
-        return loss.formulas
-    raise InputError(
-        f"loss of one's own: its formulas are not known; give one of {', '.join(LOSSES)}"
-    )
-
-
-def _penalties(objective: Objective) -> list[tuple[float, formulas.Formulas, str]]:
-    return [(objective.l1, formulas.L1, "λ₁"), (objective.l2, formulas.L2, "λ₂")]
-
-
-def _any(rate: float | Sequence[float]) -> bool:
-    return bool(np.any(rate))
-
-
-def _constants(model: MLP, objective: Objective) -> dict[str, str]:
-    """What the letters of the formulas stand for, with this network's numbers."""
-    found = {"N": "rows of the batch"}
-    if model.normalization != "none":
-        found |= NORMALIZATIONS[model.normalization].symbols
-    if _any(objective.dropout) or _any(objective.input_dropout):
-        found["mask"] = formulas.DROPOUT_MASK
-        found["p"] = f"dropout {objective.dropout}, of inputs {objective.input_dropout}"
-    loss = objective.loss or USUAL_LOSS[model.output]
-    if loss == "huber":
-        found["δ"] = f"{objective.huber_delta:g}"
-    if loss == "quantile":
-        found["q"] = f"{objective.quantile:g}"
-    if objective.label_smoothing:
-        found |= {"s": f"{objective.label_smoothing:g}", "K": str(model.layer_sizes[-1])}
-    if objective.mixup:
-        found["λ"] = f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike"
-    for strength, _, letter in _penalties(objective):
-        if strength:
-            found[letter] = f"{strength:g}"
-    symbols = ACTIVATIONS[model.hidden].symbols
-    if "λ" in symbols and "λ" in found:
-        symbols = {**symbols, "λ": f"{symbols['λ']}; of mixup: {found['λ']}"}
-    found |= symbols
+    text = "\n".join(texts)
+    symbols = list(SYMBOL.finditer(text))
+    numbered = {one["letter"] for one in symbols if one["number"]}
+    present = {part for one in symbols for part in (one["letter"], one["d"])}
+    present |= set(text).intersection("*ᵀ′Σ")
+    legend = {
+        f"{letter}[k]" if letter in numbered else letter: meaning
+        for letter, meaning in known.items()
+        if letter in present
+    }
+    local = {one["letter"] for one in symbols if len(one["letter"]) == 1} - known.keys()
+    if local:
+        legend[", ".join(sorted(local))] = "defined where they stand"
     if objective.class_weights:
-        found["weights"] = "each row counts by the weight of its class, in J and in dL"
-    return found
-
-
-def as_shape(shape: Shape) -> str:
-    """`64×784`, `64`, and `1` of a scalar."""
-    return "×".join(map(str, shape)) or "1"
+        legend["weights"] = "each row counts by the weight of its class, in J and in dL"
+    return legend
