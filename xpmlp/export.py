@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import xpmlp
-from xpmlp.algebra.formulas import Expression, Node, node
+from xpmlp.algebra import OUTPUTS
+from xpmlp.algebra.formulas import Expression, Node
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
@@ -32,14 +33,6 @@ besides."""
 FLOAT32 = np.finfo(np.float32)
 
 INPUT = "input"
-
-PREDICTIONS: dict[str, Expression] = {
-    "softmax": node("Softmax", "Z", axis=-1),
-    "sigmoid": node("Sigmoid", "Z"),
-    "exp": node("Exp", "Z"),
-    "identity": node("Identity", "Z"),
-}
-"""What makes predictions of the last layer's L, by the network's output."""
 
 
 class Exported(NamedTuple):
@@ -153,7 +146,7 @@ def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> A
     if rows.ndim > 2:
         A = graph.add("Flatten", A, axis=1)
     L = model.chain.onnx(model.unflatten(parameters, xp=np), A, graph)
-    Y_hat = graph.expression(PREDICTIONS[model.output], L)
+    Y_hat = graph.expression(OUTPUTS[model.output].onnx, L)
     name = "predictions" if model.predicts_numbers else "probabilities"
     outputs = f"float[N, {model.layer_sizes[-1]}] {name}"
     if parameters.ndim == 2:

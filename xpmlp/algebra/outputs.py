@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from xpmlp.algebra.activations import identity, identity_backward, sigmoid, sigmoid_backward
+from xpmlp.algebra.formulas import Expression, node
 from xpmlp.algebra.losses import softmax, softmax_backward
 from xpmlp.typing import Array, Namespace
 
@@ -17,14 +18,14 @@ __all__ = ["OUTPUTS", "Output", "exp", "exp_backward"]
 class Output(NamedTuple):
     """An output: all that the package knows of it.
 
-    `onnx` is the name of ONNX's operation, `usual_loss` the loss that a network with this output is
-    trained with unless another is asked for. `is_regression` says that predictions are numbers and
-    no probabilities.
+    `onnx` is Ŷ as operations of ONNX on L, there called Z; `usual_loss` the loss that a network
+    with this output is trained with unless another is asked for. `is_regression` says that
+    predictions are numbers and no probabilities.
     """
 
     forward: Callable[..., Array]
     backward: Callable[..., Array]
-    onnx: str
+    onnx: Expression
     usual_loss: str
     is_regression: bool = False
 
@@ -40,9 +41,11 @@ def exp_backward(dY_hat: Array, Y_hat: Array, *, xp: Namespace) -> Array:
 
 
 OUTPUTS: dict[str, Output] = {
-    "softmax": Output(softmax, softmax_backward, "Softmax", "softmax_cross_entropy"),
-    "sigmoid": Output(sigmoid, sigmoid_backward, "Sigmoid", "sigmoid_cross_entropy"),
-    "identity": Output(identity, identity_backward, "Identity", "squared_error", True),
-    "exp": Output(exp, exp_backward, "Exp", "poisson", True),
+    "softmax": Output(
+        softmax, softmax_backward, node("Softmax", "Z", axis=-1), "softmax_cross_entropy"
+    ),
+    "sigmoid": Output(sigmoid, sigmoid_backward, node("Sigmoid", "Z"), "sigmoid_cross_entropy"),
+    "identity": Output(identity, identity_backward, node("Identity", "Z"), "squared_error", True),
+    "exp": Output(exp, exp_backward, node("Exp", "Z"), "poisson", True),
 }
 """The outputs by name: one class of K, K answers of yes or no, numbers, and numbers above 0."""
