@@ -281,7 +281,7 @@ def train(
     sample_weight
         A weight for each row, (n,).
     parameters
-        The flat vector to start from, by default `model.initialize(seed)`.
+        The flat vector to start from; by default `initializer` draws it from the seed.
     backend
         A name for `xpmlp.select_backend`, or what it returned. Rows on a device stay there.
     verbose
@@ -327,7 +327,14 @@ def train(
     config = TrainConfig.of(config, **settings)
     dtype = config.dtype or "float32"
     if parameters is None:
-        parameters = model.initialize(config.seed, backend=backend, dtype=PRECISIONS[dtype])
+        parameters = model.initialize(
+            config.seed,
+            initializer=config.initializer,
+            scale=config.initial_scale,
+            zero_output=config.zero_output,
+            backend=backend,
+            dtype=PRECISIONS[dtype],
+        )
     elif dtype in DTYPES:
         config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
     if is_on_device(split.X):

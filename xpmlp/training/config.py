@@ -50,6 +50,8 @@ class TrainConfig:
         CPU threads; 0 finds the best number.
     compile
         `auto`: compile if possible; `require`: fail if not; `off`: never.
+    initializer, initial_scale, zero_output
+        Where weights start, as for `MLP.initialize`; for a ReLU take `initializer="he_normal"`.
 
     Raises
     ------
@@ -68,6 +70,9 @@ class TrainConfig:
     dtype: str | None = None
     threads: int = 0
     compile: str = "auto"
+    initializer: str = "normal"
+    initial_scale: float = 1.0
+    zero_output: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("threads", 0)):
