@@ -42,7 +42,7 @@ SYMBOLS: Mapping[str, str] = {
     "Ŷ": "predictions",
     "J": "loss",
     "d": "gradient: dW is that of J with respect to W",
-    "*": "elementwise product; W A without a sign is a matrix product",
+    "*": "elementwise product; A W without a sign is a matrix product",
     "ᵀ": "transpose",
     "′": "after dropout or a residual sum, ′′ after both",
     "π": "3.1416",
