@@ -1,5 +1,7 @@
 """The search for a learning rate: its curve, what is read from it, and what is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -133,7 +135,7 @@ def test_a_rate_that_is_too_large_from_the_start() -> None:
 def made(loss, steps: int = 300, scatter: float = 0.1) -> RateCurve:
     decades = np.linspace(-6.0, 1.0, steps)
     noise = np.random.default_rng(0).normal(0.0, scatter, steps)
-    return RateCurve(10.0**decades, loss(decades) + noise)
+    return RateCurve(10.0**decades, loss(decades) + noise, own=0.03)
 
 
 def test_the_steepest_place_is_found_in_noise() -> None:
@@ -162,5 +164,5 @@ def test_an_explosion_at_the_end_hides_no_fall() -> None:
 def test_any_curve_can_be_drawn(tmp_path, steps: int, scale: float) -> None:
     curve = made(lambda x: 3.0 - np.tanh(x + 2.0) + scale * np.exp(20.0 * x), steps)
     plot_rates(curve, tmp_path / "a.png")
-    plot_rates(RateCurve(curve.rates, np.full(steps, 2.0)), tmp_path / "flat.png")
+    plot_rates(dataclasses.replace(curve, losses=np.full(steps, 2.0)), tmp_path / "flat.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "flat.png"]

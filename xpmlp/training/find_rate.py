@@ -1,6 +1,9 @@
 """Which learning rate to begin with: a short run whose rate rises until the loss explodes.
 
-Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3.
+Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3: a range
+of rates, from where the loss begins to fall to where it no longer does. The rate proposed is the
+upper end. Lightning proposes the steepest point, fastai a point of the descent or a tenth of the
+minimum's; after a few epochs both are beaten by ten times themselves.
 """
 
 import contextlib
@@ -21,7 +24,7 @@ MEMORY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
 
 EXPLODED = 4.0
-"""The run ends when that mean is so many times its smallest."""
+"""The run ends when that mean is so many times its smallest since step `FEWEST`."""
 
 FEWEST = 10
 """With fewer steps there is no curve to read from."""
@@ -32,10 +35,11 @@ SHARE = 1 / 30
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What `find_rate` saw: the rate of each step, and the loss there, (steps,)."""
+    """What `find_rate` saw: the rate and loss of each step, (steps,), and the run's own rate."""
 
     rates: np.ndarray
     losses: np.ndarray
+    own: float
 
     @functools.cached_property
     def smoothed(self) -> np.ndarray:
@@ -49,17 +53,22 @@ class RateCurve:
     def _deviation(self) -> float:
         return max(1.0, SHARE * len(self.losses))
 
+    @functools.cached_property
+    def _standard_error(self) -> float:
+        """Of the smoothed loss, as long as it falls."""
+        end = max(3, int(self.smoothed.argmin()) + 1)
+        # Of neighbours' differences, so that the fall itself is no part of it.
+        scatter = float(np.std(np.diff(self.losses[:end]))) / math.sqrt(2.0)
+        # A mean with Gaussian weights leaves this part of it.
+        return scatter / math.sqrt(2.0 * math.sqrt(math.pi) * self._deviation)
+
     @property
     def falls(self) -> bool:
         """Whether the smoothed loss falls by more than chance lets it, and by 1 % at least."""
         end = int(self.smoothed.argmin()) + 1
         highest = float(self.smoothed[:end].max())
         fall = highest - float(self.smoothed[end - 1])
-        # Of neighbours' differences, so that the fall itself is no part of it.
-        scatter = float(np.std(np.diff(self.losses[: max(3, end)]))) / math.sqrt(2.0)
-        # So much of it is left by a mean with Gaussian weights.
-        scatter /= math.sqrt(2.0 * math.sqrt(math.pi) * self._deviation)
-        return fall > max(6.0 * scatter, 0.01 * highest)
+        return fall > max(6.0 * self._standard_error, 0.01 * highest)
 
     @property
     def rises(self) -> bool:
@@ -67,15 +76,22 @@ class RateCurve:
         after = self.smoothed[int(self.smoothed.argmin()) :]
         return bool(after[-1] > 1.05 * after[0])
 
+    @functools.cached_property
+    def _lowest(self) -> int:
+        """The middle step of those whose smoothed loss is within an error of the smallest: the
+        smallest itself is anywhere in a flat valley."""
+        within = np.flatnonzero(self.smoothed <= self.smoothed.min() + self._standard_error)
+        return int(within[len(within) // 2])
+
     @property
     def lowest(self) -> float:
-        """The rate at which the smoothed loss was smallest."""
-        return float(self.rates[self.smoothed.argmin()])
+        """The rate at which the smoothed loss is lowest: the one to begin with."""
+        return float(self.rates[self._lowest])
 
     @property
     def steepest(self) -> float:
-        """The rate at which the smoothed loss fell fastest, by the logarithm of the rate."""
-        falling = self.smoothed[: max(2, int(self.smoothed.argmin()) + 1)]
+        """The rate at which it falls fastest, by the logarithm of the rate; below `lowest`."""
+        falling = self.smoothed[: max(2, self._lowest + 1)]
         return float(self.rates[np.gradient(falling).argmin()])
 
 
@@ -84,9 +100,10 @@ def find_rate(
 ) -> RateCurve:
     """Train for a few hundred steps with a rate that rises from step to step, and look.
 
-    `training` is a run that has not begun; its own rate, schedule, validation and number of epochs
-    do not matter, and it is not changed. Raises `InputError` for a range that is none, and for
-    members: each would have a curve of its own.
+    `training` is a run that has not begun; its own rate, schedule, validation, order of rows and
+    number of epochs do not matter, and it is not changed. Rows are always shuffled: sorted by
+    class, the loss would follow the classes in place of the rate. Raises `InputError` for a range
+    that is none, and for members: each would have a curve of its own.
     """
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
@@ -112,20 +129,20 @@ def find_rate(
         training.model,
         training.split,
         parameters=training.parameters,
-        objective=training.objective,
+        objective=dataclasses.replace(training.objective, class_weights=()),
+        sample_weights=training.weights,  # with those of the classes
         descent=descent,
         control=Control(),
         backend=training.backend,
         epochs=math.ceil(steps / training.steps_per_epoch),
         batch_size=training.batch_size,
         seed=training.seed,
-        shuffle=training.shuffle,
+        shuffle=True,
         drop_last=training.drop_last,
         threads=training.threads.number,
         dtype=training.engine.precision,
         compile=training.engine.mode,
     )
-    run.weights, run.orders = training.weights, training.orders
     with contextlib.suppress(Diverged):
         run.run([watch])
     count = len(watch.losses)
@@ -134,7 +151,8 @@ def find_rate(
             f"the loss explodes within {count + 1} steps, at a rate of {rates[count]:.2g}: "
             "begin with a smaller one"
         )
-    return RateCurve(rates[:count], np.asarray(watch.losses, np.float64))
+    own = float(np.asarray(training.descent.learning_rate))
+    return RateCurve(rates[:count], np.asarray(watch.losses, np.float64), own)
 
 
 class _Watch(Observer):
@@ -153,6 +171,7 @@ class _Watch(Observer):
         self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.
         mean = self._mean / (1.0 - MEMORY ** len(self.losses))
-        self._smallest = min(self._smallest, mean)
+        if len(self.losses) >= FEWEST:  # one small batch may happen to have next to no loss
+            self._smallest = min(self._smallest, mean)
         if len(self.losses) >= self._steps or mean > EXPLODED * self._smallest:
             raise StopTraining
