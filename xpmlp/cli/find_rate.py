@@ -30,7 +30,10 @@ def find_rate(
     recipe: RecipeArgument = "lecture",
     lowest: Annotated[float, typer.Option("--from", help="The smallest rate tried.")] = 1e-6,
     highest: Annotated[float, typer.Option("--to", help="The largest.")] = 10.0,
-    steps: Annotated[int, typer.Option(help="Steps from one to the other.")] = 300,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps from one to the other; by default an epoch's, 300 to 3000."),
+    ] = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
     data: DataOption = None,
@@ -41,7 +44,7 @@ def find_rate(
         "find-rate.png"
     ),
 ) -> None:
-    """Find a learning rate: train a few hundred steps while it rises, and see how the loss falls.
+    """Find a learning rate: train for an epoch while it rises, and see how the loss falls.
 
     Rows are shuffled for it, whatever the recipe says.
 

@@ -1,9 +1,9 @@
 """Which learning rate to begin with: a short run whose rate rises until the loss explodes.
 
 Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3: a range
-of rates, from where the loss begins to fall to where it no longer does. The rate proposed is the
-upper end. Lightning proposes the steepest point, fastai a point of the descent or a tenth of the
-minimum's; after a few epochs both are beaten by ten times themselves.
+of rates, from where the loss falls to where it no longer does. The rate proposed is the upper end.
+The steepest point, which Lightning suggests, and a tenth of the minimum's rate, which fastai did,
+were mostly beaten by ten times themselves on the data sets of the tests.
 """
 
 import contextlib
@@ -28,6 +28,10 @@ EXPLODED = 4.0
 
 FEWEST = 10
 """With fewer steps there is no curve to read from."""
+
+USUAL = 300, 3000
+"""Without a number of steps they are those of an epoch, in these limits: a network that sees rows
+again learns them by heart, and no rate is too large any more."""
 
 SHARE = 1 / 30
 """The share of the steps that the curve is smoothed over: a standard deviation to either side."""
@@ -79,8 +83,11 @@ class RateCurve:
     @functools.cached_property
     def _lowest(self) -> int:
         """The middle step of those whose smoothed loss is within an error of the smallest: the
-        smallest itself is anywhere in a flat valley."""
-        within = np.flatnonzero(self.smoothed <= self.smoothed.min() + self._standard_error)
+        smallest itself is anywhere in a flat valley. Of two valleys it is in the first."""
+        lowest_so_far = np.minimum.accumulate(self.smoothed)
+        rises = self.smoothed > 1.05 * lowest_so_far + 6.0 * self._standard_error
+        valley = self.smoothed[: int(rises.argmax()) if rises.any() else None]
+        within = np.flatnonzero(valley <= valley.min() + self._standard_error)
         return int(within[len(within) // 2])
 
     @property
@@ -96,17 +103,20 @@ class RateCurve:
 
 
 def find_rate(
-    training: Training, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 300
+    training: Training, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
 ) -> RateCurve:
-    """Train for a few hundred steps with a rate that rises from step to step, and look.
+    """Train for an epoch with a rate that rises from step to step, and look.
 
     `training` is a run that has not begun; its own rate, schedule, validation, order of rows and
-    number of epochs do not matter, and it is not changed. Rows are always shuffled: sorted by
-    class, the loss would follow the classes in place of the rate. Raises `InputError` for a range
-    that is none, and for members: each would have a curve of its own.
+    number of epochs do not matter, and it is not changed. By default `steps` are those of an
+    epoch, 300 to 3000. Rows are always shuffled: sorted by class, the loss would follow the classes
+    in place of the rate. Raises `InputError` for a range that is none, and for members: each would
+    have a curve of its own.
     """
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
+    if steps is None:
+        steps = min(max(USUAL[0], training.steps_per_epoch), USUAL[1])
     if steps < FEWEST:
         raise InputError(f"steps={steps}: give at least {FEWEST}")
     if training.state.parameters.ndim > 1:
