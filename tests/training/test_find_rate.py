@@ -261,6 +261,7 @@ def test_the_first_of_two_valleys_counts() -> None:
         lambda x: 3.0 - 2.0 * np.exp(-2.0 * (x + 2) ** 2) - 2.3 * np.exp(-6.0 * (x - 1) ** 2)
     )
     assert -2.2 < np.log10(curve.lowest) < -1.8
+    assert curve.rises
     assert -2.8 < np.log10(curve.steepest) < -2.2
 
 

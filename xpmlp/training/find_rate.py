@@ -76,9 +76,9 @@ class RateCurve:
 
     @property
     def rises(self) -> bool:
-        """Whether it rises again."""
-        after = self.smoothed[int(self.smoothed.argmin()) :]
-        return bool(after[-1] > 1.05 * after[0])
+        """Whether it rises again beyond `lowest`."""
+        after = self.smoothed[self._lowest :]
+        return bool(after.max() > 1.05 * after[0])
 
     @functools.cached_property
     def _lowest(self) -> int:
