@@ -1,6 +1,7 @@
 """`xpmlp sweep` and `xpmlp find-rate`: what they say, leave behind and refuse."""
 
 import csv
+import re
 import signal
 from pathlib import Path
 
@@ -269,9 +270,13 @@ def test_find_rate_draws_its_curve_and_says_the_next_command(
 ) -> None:
     said = command(*search, "--steps", "100", "--out", "a b.png")
     assert said.status == 0, said
-    found, _, drawn = said.out.splitlines()
-    rate = found.removeprefix("The loss falls fastest at a learning rate of ").partition(":")[0]
-    assert 0.001 < float(rate) < 10.0
+    found, others, *_, drawn = said.out.splitlines()
+    rate = found.removeprefix("Begin with a learning rate of ").partition(":")[0]
+    assert 0.001 < float(rate) <= 10.0  # the largest tried, where the loss does not rise again
+    assert re.fullmatch(
+        rf"It falls fastest at (\S+); the range to try is \1 to {rate}, and the recipe has 0\.03",
+        others,
+    )
     assert drawn.startswith("Drawn in a b.png (next: xpmlp train lecture --backend numpy --data ")
     assert drawn.endswith(f"--set learning_rate={rate})")
     with Image.open(tmp_path / "a b.png") as picture:

@@ -30,7 +30,10 @@ def find_rate(
     recipe: RecipeArgument = "lecture",
     lowest: Annotated[float, typer.Option("--from", help="The smallest rate tried.")] = 1e-6,
     highest: Annotated[float, typer.Option("--to", help="The largest.")] = 10.0,
-    steps: Annotated[int, typer.Option(help="Steps from one to the other.")] = 300,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps from one to the other; by default an epoch's, 300 to 3000."),
+    ] = None,
     backend: BackendOption = None,
     device: DeviceOption = None,
     data: DataOption = None,
@@ -41,7 +44,9 @@ def find_rate(
         "find-rate.png"
     ),
 ) -> None:
-    """Find a learning rate: train a few hundred steps while it rises, and see where the loss falls.
+    """Find a learning rate: train for an epoch while it rises, and see how the loss falls.
+
+    Rows are shuffled for it, whatever the recipe says.
 
     Example: xpmlp find-rate modern --steps 500 --out rates.png
     """
@@ -65,12 +70,15 @@ def find_rate(
             f"the loss falls nowhere from {lowest:g} to {curve.rates[-1]:.2g}, see {out}: "
             "give other rates (--from, --to) or more --steps"
         )
-    say(f"The loss falls fastest at a learning rate of {curve.steepest:.2g}: begin with that")
-    if curve.rises:
-        say(f"It is lowest at {curve.lowest:.2g} and rises beyond: stay below that")
-    else:
+    proposal = f"{curve.lowest:.2g}"
+    say(f"Begin with a learning rate of {proposal}: the loss is lowest there")
+    say(
+        f"It falls fastest at {curve.steepest:.2g}; the range to try is {curve.steepest:.2g} to "
+        f"{proposal}, and the recipe has {curve.own:g}"
+    )
+    if not curve.rises:
         say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
-    found = {"learning_rate": f"{curve.steepest:.2g}"}
+    found = {"learning_rate": proposal}
     options["hidden"] = options.pop("hidden_sizes")
     again = with_recipe("train", recipe, options, settings or [], found)
     say_next(*again, after=f"Drawn in {out}")

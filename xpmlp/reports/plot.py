@@ -65,11 +65,12 @@ def plot_rates(curve: RateCurve, path: Path) -> None:
         axes = figure.subplots()
         axes.semilogx(curve.rates, curve.losses, linewidth=0.6, alpha=0.5, label="single steps")
         axes.semilogx(curve.rates, curve.smoothed, linewidth=2, label="smoothed")
+        marks = [("the recipe's", curve.own, "--", "C1")]
         if curve.falls:
-            axes.axvline(
-                curve.steepest, color="black", linestyle=":",
-                label=f"falls fastest at {curve.steepest:.2g}",
-            )  # fmt: skip
+            marks += [("lowest at", curve.lowest, "-", "black")]
+            marks += [("falls fastest at", curve.steepest, ":", "black")]
+        for name, rate, line, colour in marks:
+            axes.axvline(rate, color=colour, linestyle=line, label=f"{name} {rate:.2g}")
         # What explodes at the end would leave the rest of the curve flat.
         low, high = curve.losses.min(), np.quantile(curve.losses[: len(curve.losses) // 2], 0.98)
         if low < high:
