@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import xpmlp
-from xpmlp.network import layers
+from xpmlp import algebra
 
 PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
 
 
 def test_the_way_of_a_batch_is_a_real_call_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     stacks: list[list[str]] = []
-    original = layers.dense_backward
+    original = algebra.dense_backward
 
     def spy(dZ: Any, A: Any, W: Any, *, xp: Any) -> Any:
         if W.shape == (64, 32):  # of layer 2
@@ -24,12 +24,20 @@ def test_the_way_of_a_batch_is_a_real_call_stack(monkeypatch: pytest.MonkeyPatch
             stacks.append([name for name in reversed(names) if name.startswith("xpmlp.")])
         return original(dZ, A, W, xp=xp)
 
-    monkeypatch.setattr(layers, "dense_backward", spy)
+    monkeypatch.setattr(algebra, "dense_backward", spy)
     train = xpmlp.load_mnist().train
     model = xpmlp.MLP((784, 64, 32, 10))
     few = xpmlp.Split(train.X[:128], train.labels[:128])
     numpy = xpmlp.select_backend("numpy")
-    xpmlp.train(model, few, parameters=model.initialize(0), compile="off", epochs=1, backend=numpy)
+    xpmlp.train(
+        model,
+        few,
+        parameters=model.initialize(0),
+        compile="off",
+        epochs=1,
+        backend=numpy,
+        verbose=0,
+    )
 
     told = re.findall(r"^\d+\. `(xpmlp[^`]+)`", PAGE.read_text("utf-8"), flags=re.MULTILINE)
     assert told == stacks[0]

@@ -75,7 +75,7 @@ def choices(draw: st.DrawFn) -> dict[str, object]:
         found[kind] = chosen = draw(st.sampled_from(names))
         found |= draw(st.fixed_dictionaries({}, optional=SETTINGS_OF[kind, chosen]))
     loss = found["loss"]
-    found["output"] = LOSSES[loss].output if loss else draw(st.sampled_from(OUTPUTS))
+    found["output"] = LOSSES[loss].output if loss else draw(st.sampled_from(list(OUTPUTS)))
     if found["output"] == "softmax":
         found["label_smoothing"] = draw(below_1)
     if not OUTPUTS[found["output"]].is_regression:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xpmlp.errors import BackendUnavailable, DeviceLost, Diverged, InputError, XpmlpError
     from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
-    from xpmlp.runs import Run, load, train
+    from xpmlp.run import Run, load, train
     from xpmlp.training import (
         Control,
         Descent,
@@ -71,7 +71,7 @@ _HOMES = {
     "xpmlp.estimators": ("MLPClassifier", "MLPRegressor"),
     "xpmlp.errors": ("BackendUnavailable", "DeviceLost", "Diverged", "InputError", "XpmlpError"),
     "xpmlp.network": ("MLP", "Objective"),
-    "xpmlp.runs": ("Run", "load", "train"),
+    "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
         "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig", "Training",
         "cross_validate", "evaluate", "predict",

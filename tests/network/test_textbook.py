@@ -15,7 +15,7 @@ from tests.network.test_every_combination import problems
 from xpmlp import MLP, Objective, select_backend
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS
 from xpmlp.gradcheck import Case, _moderate_parameters, _random_case
-from xpmlp.network import Dropout
+from xpmlp.network.layers import Dropout
 
 STEP = 1e-30
 

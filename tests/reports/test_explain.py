@@ -12,7 +12,8 @@ from xpmlp.algebra import ACTIVATIONS, LOSSES
 from xpmlp.algebra.activations import SELU_LIMIT, SELU_SCALE
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Dropout, DropoutKeys, Mode, Objective
+from xpmlp.network import MLP, DropoutKeys, Mode, Objective
+from xpmlp.network.layers import Dropout
 from xpmlp.reports.explain import Explanation, explain
 from xpmlp.reports.notation import as_latex
 

@@ -73,7 +73,7 @@ def test_model_and_history_come_back_as_they_were(
     run = RunDirectory.create(tmp_path / "r", recipe())
     test = evaluate(training.model, training.parameters, dataset.test, backend=backend)
     summary = run.save_results(training, test, image_shape=dataset.image_shape)
-    model, parameters, image_shape, takes_bytes = run.load_model()
+    model, parameters, image_shape, takes_bytes, *_ = run.load_model()
     assert model == training.model
     np.testing.assert_array_equal(parameters, training.snapshot().parameters)
     assert image_shape == (3, 2)

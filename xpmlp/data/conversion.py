@@ -7,7 +7,7 @@ import numpy as np
 
 from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
-from xpmlp.data.dataset import HOST_ROWS
+from xpmlp.data.mapped import MappedRows
 from xpmlp.data.sparse import SparseRows
 from xpmlp.errors import InputError
 
@@ -26,42 +26,56 @@ def as_rows(X: Any, *, where: str = "X", columns: Sequence[str] | None = None) -
     ----------
     X
         An array of any library, (n, l0) or images (n, height, width), a frame of pandas or polars,
-        a list of rows, or a sparse matrix of SciPy.
+        a list of rows, or a sparse matrix of SciPy. Bytes (uint8) in an array are pixels, in a
+        frame they are numbers.
     where
         What messages call it.
     columns
-        The names that the columns of a frame must have; a frame with the same columns in another
-        order is put in this one.
+        The names that the columns of a frame must have; others are left out.
 
     Raises
     ------
     InputError
-        For text, for a frame with other columns, and for lists of unequal length.
+        For text, for a frame without a column, and for what is no table of numbers.
     """
-    if isinstance(X, HOST_ROWS) or is_on_device(X):
+    if isinstance(X, (SparseRows, MappedRows)) or is_on_device(X):
         return Rows(X)
     if hasattr(X, "tocsr"):
         return Rows(SparseRows(X.tocsr()))
     if hasattr(X, "columns") and hasattr(X, "to_numpy"):
-        names = tuple(map(str, X.columns))
-        if columns is not None and names != tuple(columns):
+        names, found = list(map(str, X.columns)), X.to_numpy()
+        if columns is not None and names != list(columns):
             if missing := [name for name in columns if name not in names]:
                 raise InputError(
                     f"{where}: no column {missing[0]!r}, which the network was trained with; it "
                     f"has {', '.join(names)}"
                 )
-            X = X[list(columns)]
-            names = tuple(columns)
-        return Rows(_numbers(X.to_numpy(), where, names), names)
+            names, found = list(columns), found[:, [names.index(name) for name in columns]]
+        numbers = _numbers(found, where, names)
+        return Rows(
+            numbers.astype(np.float32) if numbers.dtype == np.uint8 else numbers, tuple(names)
+        )
+    return Rows(_numbers(_array(X, where), where))
+
+
+def _array(values: Any, where: str) -> np.ndarray:
+    """An array of NumPy, of one axis at least and nothing masked."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{where}: some values are masked; fill them in or leave their rows out")
     try:
-        found = np.asarray(on_host(X))
-    except ValueError as error:
-        raise InputError(f"{where}: rows of unequal length ({error}); give equal ones") from error
-    return Rows(_numbers(found, where))
+        found = np.asarray(on_host(values))
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"{where}: no table ({said}); give rows of equal length") from error
+    if not found.ndim:
+        raise InputError(
+            f"{where} of type {type(values).__name__}: give an array, a frame or a list of rows"
+        )
+    return found
 
 
 def _numbers(X: np.ndarray, where: str, names: Sequence[str] = ()) -> np.ndarray:
-    """Refuse text; truth values and mixed numbers become floating-point numbers."""
+    """Refuse text; booleans and mixed numbers become floating-point numbers."""
     if X.dtype.kind not in "bOUS":
         return X
     try:
@@ -82,7 +96,7 @@ def _numbers(X: np.ndarray, where: str, names: Sequence[str] = ()) -> np.ndarray
 class Labels(NamedTuple):
     """Labels as `check_split` takes them, and the classes that were named in another way."""
 
-    y: Any
+    y: np.ndarray
     classes: np.ndarray | None = None
 
 
@@ -94,8 +108,8 @@ def as_labels(
     Parameters
     ----------
     y
-        Labels (n,) or targets (n, K), of any library, a series, a column or a list. Text and truth
-        values are classes, numbered in sorted order.
+        Labels (n,) or targets (n, K), of any library, a series, a column or a list. Integers are
+        numbers of classes, from 0; text and booleans are classes, numbered in sorted order.
     output, width
         Those of the network.
     classes
@@ -106,25 +120,45 @@ def as_labels(
     Raises
     ------
     InputError
-        For more classes than outputs, unknown classes, and missing values.
+        For another number of classes than of outputs, unknown classes, and missing values.
     """
-    found = np.asarray(to_host(y.to_numpy() if hasattr(y, "to_numpy") else y))
+    found = _array(to_host(y.to_numpy() if hasattr(y, "to_numpy") else y), where)
     if found.ndim == 2 and found.shape[1] == 1 != width:
         found = found[:, 0]
-    if OUTPUTS[output].is_regression:
+    if found.ndim != 1 or OUTPUTS[output].is_regression:
         return Labels(_numbers(found, where))
-    if classes is None and found.dtype.kind not in "bOUS":
-        return Labels(found)
-    if found.ndim != 1:
-        raise InputError(f"{where}: text of shape {found.shape}; give one label per row")
-    is_missing = np.array([label is None or label != label for label in found.tolist()], bool)
-    if is_missing.any():
-        row = int(is_missing.argmax())
+    missing = np.array([_is_missing(label) for label in found.tolist()], bool)
+    if missing.any():
+        row = int(missing.argmax())
         raise InputError(f"{where}: no label in row {row:,}; leave rows without labels out")
+    if found.dtype.kind == "f" and (found == np.round(found)).all():
+        found = found.astype(np.int64)
+    if found.dtype.kind in "uif" and (classes is None or classes.dtype.kind in "ui"):
+        return Labels(found[:, None] if found.dtype.kind == "f" and width == 1 else found)
+    return _numbered(found, output, width, classes, where)
+
+
+def _numbered(
+    found: np.ndarray, output: str, width: int, classes: np.ndarray | None, where: str
+) -> Labels:
+    """The numbers of named classes."""
+    outputs = 2 if output == "sigmoid" and width == 1 else width
+    if output == "sigmoid" and width > 1:
+        raise InputError(
+            f"{where}: one name per row for {width} answers; give 0 or 1 for each answer, (n, "
+            f"{width}), or a network with output='softmax'"
+        )
+    if found.dtype.kind == "S":
+        found = np.char.decode(found)
     try:
         known = np.unique(found) if classes is None else classes
     except TypeError as error:
         raise InputError(f"{where}: labels of several kinds ({error}); give one kind") from error
+    if len(known) != outputs:
+        raise InputError(
+            f"{where}: {len(known)} classes, the network has {outputs}; give its last layer a "
+            f"width of {max(2, len(known))}"
+        )
     places = {label: number for number, label in enumerate(known.tolist())}
     try:
         numbers = np.array([places[label] for label in found.tolist()], np.int64)
@@ -133,10 +167,11 @@ def as_labels(
             f"{where}: class {error.args[0]!r} is none of the {len(known)} that the network was "
             f"trained with ({', '.join(map(repr, known.tolist()[:8]))}); leave such rows out"
         ) from None
-    outputs = 2 if output == "sigmoid" and width == 1 else width
-    if len(known) > outputs:
-        raise InputError(
-            f"{where}: {len(known)} classes, the network has {outputs}; give its last layer a "
-            f"width of {len(known)}"
-        )
     return Labels(numbers, known)
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        return True

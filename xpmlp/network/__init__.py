@@ -7,20 +7,8 @@ initializers.py  what its weights are before the first step
 objective.py     a loss with its regularisation
 """
 
-from xpmlp.algebra import OUTPUTS
 from xpmlp.network.initializers import INITIALIZERS
-from xpmlp.network.layers import (
-    INFERENCE,
-    TRAINING,
-    Activate,
-    Chain,
-    Dense,
-    Dropout,
-    DropoutKeys,
-    Layer,
-    Mode,
-    Normalize,
-)
+from xpmlp.network.layers import TRAINING, DropoutKeys, Mode
 from xpmlp.network.mlp import (
     MLP,
     NORMALIZATIONS,
@@ -29,27 +17,16 @@ from xpmlp.network.mlp import (
     member_seeds,
 )
 from xpmlp.network.objective import Objective
-from xpmlp.network.parameters import Parameters, Part
 
 __all__ = [
-    "INFERENCE",
     "INITIALIZERS",
     "MLP",
     "NORMALIZATIONS",
-    "OUTPUTS",
     "TRAINING",
-    "Activate",
-    "Chain",
-    "Dense",
-    "Dropout",
     "DropoutKeys",
-    "Layer",
     "LossAndGradients",
     "Mode",
-    "Normalize",
     "Objective",
-    "Parameters",
-    "Part",
     "check_layer_sizes",
     "member_seeds",
 ]

@@ -1,7 +1,7 @@
 """The layers of a network as values: each says its parameters, its forward pass and its Jacobian.
 
     Dense       Z = A W + b
-    Normalize   Z freed of its mean and deviation, over a batch or over a layer's units
+    Normalize   Z divided by its deviation, over a batch or over a layer's units
     Activate    A = g(Z)
     Dropout     units left out at random
     Chain       layers one after another, with `residual` also A after = A + A in
@@ -18,22 +18,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from xpmlp.algebra import (
-    ACTIVATIONS,
-    NORMALIZATIONS,
-    Activation,
-    Normalization,
-    batch_norm_inference,
-    batch_norm_inference_backward,
-    dense,
-    dense_backward,
-    dense_backward_parameters,
-    dropout,
-    dropout_backward,
-    dropout_key,
-    formulas,
-    unbiased,
-)
+from xpmlp import algebra
+from xpmlp.algebra import ACTIVATIONS, NORMALIZATIONS, Activation, Normalization, formulas
 from xpmlp.algebra.formulas import Expression
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.compiler.scopes import scope
@@ -215,14 +201,14 @@ class Dense(Layer):
         )
 
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
-        return dense(A, p[f"W{self.k}"], p[f"b{self.k}"], xp=xp), A
+        return algebra.dense(A, p[f"W{self.k}"], p[f"b{self.k}"], xp=xp), A
 
     def backward(self, p: Parts, A: Array, dZ: Array, *, xp: Namespace) -> Backward:
         dA = None
         if self.is_first:
-            dW, db = dense_backward_parameters(dZ, A, xp=xp)
+            dW, db = algebra.dense_backward_parameters(dZ, A, xp=xp)
         else:
-            dW, db, dA = dense_backward(dZ, A, p[f"W{self.k}"], xp=xp)
+            dW, db, dA = algebra.dense_backward(dZ, A, p[f"W{self.k}"], xp=xp)
         if self.bias_cancels:
             db = xp.zeros_like(db)
         return dA, {f"W{self.k}": dW, f"b{self.k}": db}
@@ -285,13 +271,13 @@ class Normalize(Layer):
                 "parameters without the running statistics of batch normalisation, which "
                 "predictions need; give run.parameters"
             )
-        return batch_norm_inference(Z, *own, xp=xp), None
+        return algebra.batch_norm_inference(Z, *own, xp=xp), None
 
     def backward(self, p: Parts, saved: Any, dY: Array, *, xp: Namespace) -> Backward:
         gamma = p[f"gamma{self.k}"]
         if saved is None:  # predictions, which learn nothing
             variance = p[f"variance{self.k}"]
-            return batch_norm_inference_backward(dY, gamma, variance, xp=xp), {}
+            return algebra.batch_norm_inference_backward(dY, gamma, variance, xp=xp), {}
         dZ, *learned = self.kind.backward(dY, *saved[:2], gamma, xp=xp)
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
@@ -321,7 +307,7 @@ class Normalize(Layer):
         if not self.kind.running:
             return {}
         *_, mean, variance = saved
-        return {f"mean{self.k}": mean, f"variance{self.k}": unbiased(variance, rows, xp=xp)}
+        return {f"mean{self.k}": mean, f"variance{self.k}": algebra.unbiased(variance, rows, xp=xp)}
 
 
 @dataclass(frozen=True)
@@ -367,11 +353,11 @@ class Dropout(Layer):
         rate = keys.hidden_rate if self.k else keys.input_rate
         if isinstance(rate, float) and rate == 0.0:
             return A, None
-        key = dropout_key(keys.key, keys.step, self.k, xp=xp)
-        return dropout(A, keys.positions, keys.columns[: self.l_out], key, rate, xp=xp)
+        key = algebra.dropout_key(keys.key, keys.step, self.k, xp=xp)
+        return algebra.dropout(A, keys.positions, keys.columns[: self.l_out], key, rate, xp=xp)
 
     def backward(self, p: Parts, mask: Any, dA: Array, *, xp: Namespace) -> Backward:
-        return (dA if mask is None else dropout_backward(dA, mask, xp=xp)), {}
+        return (dA if mask is None else algebra.dropout_backward(dA, mask, xp=xp)), {}
 
     def equations(self, N: int) -> Equations:
         return _elementwise(formulas.DROPOUT, N, self.l_out)
@@ -418,7 +404,7 @@ class Chain(Layer):
         return (A + A_in if self.residual else A), saved
 
     def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
-        dA_out, gradients = dA, Gradients()
+        dA_after, gradients = dA, Gradients()
         for layer, one in zip(reversed(self.layers), reversed(saved), strict=True):
             with scope(xp, layer.phases[1], layer.k):
                 found, its = layer.backward(p, one, dA, xp=xp)
@@ -426,7 +412,7 @@ class Chain(Layer):
             if found is None:
                 return None, gradients
             dA = found
-        return (dA + dA_out if self.residual else dA), gradients
+        return (dA + dA_after if self.residual else dA), gradients
 
     def onnx(self, p: Parts, A: str, graph: Graph) -> str:
         A_in = A

@@ -359,6 +359,11 @@ class MLP:
         normalisation, if they are in the vector, have gradient zero.
         """
         xp = xp or array_api_compat.array_namespace(parameters)
+        if self.normalization == "batch" and not mode.is_training:
+            raise InputError(
+                "mode: batch normalisation has gradients in training alone; give "
+                "Mode(is_training=True)"
+            )
         is_floating = xp.isdtype(labels.dtype, "real floating")
         if labels.shape[0] != X.shape[-2] or labels.ndim != 1 + is_floating:
             raise InputError(
@@ -457,12 +462,12 @@ class MLP:
 
     def summary(self) -> str:
         """Return a table of the layers: widths and how many parameters each learns."""
-        lines = [f"{'layer':<10}{'computes':<24}{'out':>8}{'parameters':>14}"]
+        lines = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
         for layer in self.chain.walk():
             if layer.k and layer.name != "dropout":
                 learned = sum(part.size for part in layer.parts if part.is_learned)
-                formula = layer.equations(1).forward[-1].formula[0]
-                lines.append(f"{layer.k:<10}{formula:<24.23}{layer.l_out:>8,}{learned:>14,}")
+                name = layer.phases[0].removeprefix("forward ")
+                lines.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
         lines.append(f"{self.output} of the last layer; {self.parameter_count:,} parameters")
         return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """What training minimises: a loss, and what is added to keep a network from learning by heart."""
 
 import math
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -51,6 +52,8 @@ class Objective:
     def __post_init__(self) -> None:
         for name in ("class_weights", "dropout", "input_dropout"):
             value = getattr(self, name)
+            if isinstance(value, (Mapping, Set)):
+                raise InputError(f"{name}={value}: give a sequence, one number for each in order")
             if not isinstance(value, (int, float, str)):  # a list or an array, say
                 object.__setattr__(self, name, tuple(float(number) for number in value))
         if isinstance(self.loss, str) and self.loss:

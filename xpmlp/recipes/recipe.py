@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES
+from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, PRECISIONS, Backend
 from xpmlp.checks import check_range, nearest
 from xpmlp.data import DATA_NAMES, Split, hold_out
@@ -32,7 +32,6 @@ from xpmlp.network import (
     INITIALIZERS,
     MLP,
     NORMALIZATIONS,
-    OUTPUTS,
     Objective,
     check_layer_sizes,
 )

@@ -137,6 +137,7 @@ def explain(
 ) -> Explanation:
     """Return every matrix of a training step in the order in which it is computed."""
     objective = objective or Objective()
+    objective.check(model.output, model.layer_sizes[-1])
     widths, above = model.layer_sizes, len(model.layer_sizes)
     loss = objective.loss or OUTPUTS[model.output].usual_loss
     steps = (LOSSES[loss] if isinstance(loss, str) else loss).formulas

@@ -1,6 +1,5 @@
 """Runs of training as directories: begun from a recipe, saved on the way, gone on with.
 
-train, load, Run                training as one call, and the trained network
 begin_training                  the run that a recipe describes
 RunDirectory                    where it leaves its recipe, model, history and summary
 Checkpoints                     an observer that saves where it stands
@@ -16,19 +15,15 @@ from xpmlp.runs.checkpoints import (
     save_checkpoint,
 )
 from xpmlp.runs.directory import RunDirectory, TrainedModel
-from xpmlp.runs.run import Run, load, train
 
 __all__ = [
     "MAY_DIFFER",
     "Checkpoints",
     "Origin",
-    "Run",
     "RunDirectory",
     "TrainedModel",
     "begin_training",
-    "load",
     "load_checkpoint",
     "load_initial_weights",
     "save_checkpoint",
-    "train",
 ]

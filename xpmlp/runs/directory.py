@@ -29,7 +29,7 @@ import xpmlp
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.network import MLP
+from xpmlp.network import MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Training
@@ -45,10 +45,14 @@ NAMES = ("classes", "columns")
 """What a model's file may have the names of."""
 
 
+LOSS = ("loss", "huber_delta", "quantile")
+"""What a model's file says of its loss."""
+
+
 class TrainedModel(NamedTuple):
     """A network with its flat parameters on the host, the shape its inputs had as images, whether
-    they were bytes, which are scaled, and the names of its classes and columns, if they have any.
-    """
+    they were bytes, which are scaled, the names of its classes and columns, if they have any, and
+    the loss that it is evaluated with."""
 
     model: MLP
     parameters: np.ndarray
@@ -56,6 +60,7 @@ class TrainedModel(NamedTuple):
     takes_bytes: bool
     classes: np.ndarray | None = None
     columns: np.ndarray | None = None
+    objective: Objective = Objective()
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,13 @@ class RunDirectory:
         snapshot = training.snapshot()
         parameters = training.backend.to_numpy(training.parameters)
         takes_bytes = str(training.split.X.dtype).endswith("uint8")
-        trained = TrainedModel(training.model, parameters, image_shape, takes_bytes)
+        trained = TrainedModel(
+            training.model,
+            parameters,
+            image_shape,
+            takes_bytes,
+            objective=training.objective.loss_alone,
+        )
         self.save_trained(trained, snapshot.history)
         self._save_metrics(snapshot.history, training)
         accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
@@ -202,6 +213,8 @@ class RunDirectory:
             "takes_bytes": trained.takes_bytes,
             "version": xpmlp.__version__,
         }
+        if isinstance(trained.objective.loss, str):
+            metadata |= {name: getattr(trained.objective, name) for name in LOSS}
         for name in NAMES:
             if (values := getattr(trained, name)) is not None:
                 metadata[name] = values.tolist()
@@ -282,8 +295,11 @@ class RunDirectory:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
-        names = (np.array(metadata[one]) if one in metadata else None for one in NAMES)
-        return TrainedModel(model, parameters, image_shape, takes_bytes, *names)
+        names = {one: np.array(metadata[one]) for one in NAMES if one in metadata}
+        loss = {name: metadata[name] for name in LOSS if name in metadata}
+        return TrainedModel(
+            model, parameters, image_shape, takes_bytes, objective=Objective(**loss), **names
+        )
 
     def steps_per_epoch(self) -> int | None:
         """As metrics.csv has it; None before the first epoch was done."""

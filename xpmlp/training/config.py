@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from xpmlp.backends import PRECISIONS
 from xpmlp.checks import check_integer, nearest, one_of
 from xpmlp.errors import InputError
@@ -82,6 +84,11 @@ class TrainConfig:
         object.__setattr__(
             self, "seed", tuple(found) if isinstance(self.seed, Iterable) else found[0]
         )
+        for name in ("shuffle", "drop_last", "zero_output"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
+                raise InputError(f"{name}={value!r}: give True or False")
+        for part, kind in PARTS.items():
+            _check_kind(part, getattr(self, part), kind)
         one_of(COMPILE, compile=self.compile)
         if self.dtype is not None:
             one_of(PRECISIONS, dtype=self.dtype)
@@ -103,7 +110,8 @@ class TrainConfig:
         InputError
             For an unknown setting, and for a value out of range.
         """
-        config = config or cls()
+        config = cls() if config is None else config
+        _check_kind("config", config, cls)
         settings = {name: value for name, value in settings.items() if value is not None}
         if settings.get("schedule") == PLATEAU:
             renamed = {"plateau_patience": "patience", "plateau_factor": "factor"}
@@ -124,6 +132,7 @@ class TrainConfig:
         for part, kind in PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
+                _check_kind(part, base, kind)
                 settings[part] = dataclasses.replace(base, **own)
         for name in settings:
             if name not in _fields(cls):
@@ -149,6 +158,11 @@ HABITS = {
     "restore_best_weights": "keep_best",
 }
 """What other libraries call these settings."""
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{name}={value!r:.60}: give an xpmlp.{kind.__name__}")
 
 
 def _taken(names: Iterable[str], settings: dict[str, Any]) -> dict[str, Any]:

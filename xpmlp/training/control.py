@@ -40,6 +40,11 @@ class Control:
     lets_members_diverge: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.validation, Split | None):
+            raise InputError(
+                f"validation={self.validation!r:.60}: give a Split here; xpmlp.train takes a share "
+                "or a pair (X, y), too"
+            )
         one_of(MONITORS, monitor=self.monitor)
         for name in ("validate_every", "patience"):
             if type(getattr(self, name)) is not int:

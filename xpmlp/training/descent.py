@@ -63,6 +63,12 @@ class Descent:
     average_start: float = 0.75
 
     def __post_init__(self) -> None:
+        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise InputError(
+                    f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
+                    f"{'adam()' if name == 'optimizer' else 'cosine()'}"
+                )
         check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square is none in float32.

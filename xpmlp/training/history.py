@@ -1,6 +1,7 @@
 """What a run has measured: a loss an iteration, an accuracy an epoch, and of rows held out."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +38,16 @@ class History:
     def series(self) -> dict[str, np.ndarray]:
         """Every series by name."""
         return {"loss": self.loss, "accuracy": self.accuracy, **self.validation}
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of the series."""
+        return self.series.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.series)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.series
 
     def __repr__(self) -> str:
         shown = (f"{name} {len(values)}" for name, values in self.series.items())

@@ -80,14 +80,15 @@ class Progress(Observer):
 def measures(training: Training) -> str:
     """Return mean loss and accuracy of the epoch so far or just finished, and rows per second."""
     history, steps = training.history, training.step or training.steps_per_epoch
+    score = "R²" if training.model.predicts_numbers else "accuracy"
     parts = []
     if history.losses:
         parts.append(f"loss {_mean(history.losses[-steps:]):.4f}")
     if training.step:
         share = training.correct.mean() / (training.step * training.batch_size)
-        parts.append(f"accuracy {share:.4f}")
+        parts.append(f"{score} {share:.4f}")
     elif history.accuracies:
-        parts.append(f"accuracy {history.accuracies[-1].mean():.4f}")
+        parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
     if not training.step and history.validation_losses:
         parts.append(f"validation loss {_mean(history.validation_losses[-1:]):.4f}")
     if training.seconds and training.iteration:

@@ -1,6 +1,7 @@
 """`xpmlp.train`, what it returns, and `xpmlp.load`, as people type them."""
 
 import io
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ X = RANDOM.normal(size=(120, 4)).astype(np.float32)
 SIDES = np.where(X[:, 0] + 0.3 * X[:, 1] > 0.0, "right", "left")
 NUMBERS = (SIDES == "right").astype(np.int64)
 MODEL = MLP((4, 8, 2))
+
+
+PIXELS = RANDOM.integers(0, 256, (120, 4), dtype=np.uint8)
 
 
 def fit(X: Any = X, y: Any = SIDES, model: MLP = MODEL, **settings: Any) -> Run:
@@ -69,6 +73,7 @@ def test_labels_of_every_kind_train_the_same_network(labels: Any) -> None:
     assert run.evaluate(X, labels).accuracy == np.mean(run.predict(X) == np.ravel(labels))
 
 
+@pytest.mark.oracle
 def test_torch_and_jax_arrays_are_taken() -> None:
     torch = pytest.importorskip("torch")
     jax = pytest.importorskip("jax")
@@ -223,13 +228,13 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit(optimizer="Adam"), "optimizer='Adam': did you mean adam?"),
         (lambda: fit(epochs=2.5), "epochs=2.5: give a whole number, 0 or more"),
         (lambda: fit(y=None), "y is missing: give X and y"),
-        (lambda: fit(model="net"), "model='net': give a network"),
+        (lambda: fit(model="net"), "model of type str: give a network first"),
         (lambda: fit(y=SIDES[:7]), "120 rows and 7 labels"),
         (lambda: fit(y=["a", "b", "c"] * 40), "3 classes, the network has 2"),
         (lambda: fit(y=[None, *SIDES[1:]]), "no label in row 0"),
         (lambda: fit(y=np.array(["a", 1] * 60, object)), "labels of several kinds"),
         (lambda: fit(X[:, :3]), "rows are 3 values, the network takes 4"),
-        (lambda: fit([[1.0, 2.0], [3.0]]), "rows of unequal length"),
+        (lambda: fit([[1.0, 2.0], [3.0]]), "give rows of equal length"),
         (
             lambda: fit(pd.DataFrame({"a": ["x"] * 120, **dict.fromkeys("bcd", X[:, 0])})),
             "column 'a'",
@@ -241,6 +246,37 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit().history["losses"], "did you mean loss?"),
         (lambda: MLP(4, 8, 2), "give all widths as one sequence, such as (784, 64, 10)"),
         (lambda: xpmlp.load("nowhere"), "nowhere"),
+        (lambda: xpmlp.train(X, NUMBERS, MODEL), "model of type ndarray: give a network first"),
+        (lambda: fit("train.csv"), "X of type str: give an array, a frame or a list of rows"),
+        (lambda: fit(y=1), "y of type int"),
+        (lambda: fit(y=pd.array([pd.NA, *SIDES[1:]], "string")), "no label in row 0"),
+        (lambda: fit(model=MLP((4, 8, 5))), "2 classes, the network has 5"),
+        (lambda: fit(model=MLP((4, 8, 3), output="sigmoid")), "one name per row for 3 answers"),
+        (lambda: fit(class_weights={"up": 2.0}), "class_weights: 'up' is none of the classes"),
+        (lambda: xpmlp.Objective(class_weights={0: 1, 1: 2}), "give a sequence"),
+        (lambda: fit(sample_weight=np.zeros(120)), "sample_weight: all are 0"),
+        (lambda: fit(sample_weight="balanced"), "sample_weight of type str"),
+        (lambda: fit(callbacks=[print]), "callbacks: <built-in function print> is none"),
+        (lambda: fit(backend=3), "backend=3"),
+        (lambda: fit(config={"epochs": 3}), "config={'epochs': 3}: give an xpmlp.TrainConfig"),
+        (lambda: fit(objective={}), "objective={}: give an xpmlp.Objective"),
+        (
+            lambda: fit(optimizer=xpmlp.optimizers.adam),
+            "or what xpmlp.optimizers make",
+        ),
+        (lambda: fit(shuffle="yes"), "shuffle='yes': give True or False"),
+        (lambda: fit(validation=True), "validation of type bool: give a share such as 0.1"),
+        (lambda: fit(validation=1.5), "validation=1.5"),
+        (lambda: fit(parameters=np.zeros((1, 1, MODEL.size))), "parameters of shape (1, 1, 58)"),
+        (lambda: fit(seed=[1, 2], parameters=np.zeros((3, MODEL.size))), "one for each seed"),
+        (lambda: pickle.dumps(fit()), "use run.save(DIR) and xpmlp.load(DIR)"),
+        (lambda: fit(PIXELS).predict(PIXELS.astype(int)), "the network was trained on bytes"),
+        (
+            lambda: fit(validation=(X[:9], 1 - NUMBERS[:9]), y=NUMBERS, patience=1).resume(
+                epochs=1
+            ),
+            "the run ended early",
+        ),
     ],
 )
 def test_refused_in_one_line(call: Any, message: str) -> None:
@@ -248,6 +284,87 @@ def test_refused_in_one_line(call: Any, message: str) -> None:
         call()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_evaluation_numbers_classes_as_training_did() -> None:
+    run, is_right = fit(y=NUMBERS), NUMBERS == 1
+    assert run.evaluate(X[is_right], NUMBERS[is_right]).accuracy > 0.9
+    assert run.evaluate(X[is_right], NUMBERS[is_right].astype(object)).accuracy > 0.9
+    assert run.evaluate(X[is_right], NUMBERS[is_right].astype(float)).accuracy > 0.9
+    with pytest.raises(InputError, match="class 'right' is none of the 2"):
+        run.evaluate(X[is_right], SIDES[is_right])
+    named = fit()
+    assert named.evaluate(X[is_right], SIDES[is_right]).accuracy > 0.9
+
+
+def test_validation_frame_is_put_in_the_order_of_training() -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    run = fit(frame, validation=(frame[list("dcba")], SIDES))
+    assert run.history["validation_accuracy"][-1] == run.evaluate(frame, SIDES).accuracy
+
+
+def test_weights_of_classes_go_by_their_names() -> None:
+    run = fit(class_weights={"right": 3.0})
+    assert np.array_equal(run.parameters, fit(class_weights=(1.0, 3.0)).parameters)
+
+
+def test_bytes_are_numbers_in_a_frame_and_pixels_in_an_array() -> None:
+    tags = np.eye(4, dtype=np.uint8)[RANDOM.integers(0, 4, 120)]
+    labels = tags.argmax(axis=1) % 2
+    frame = pd.DataFrame(tags, columns=list("abcd"))
+    as_numbers = fit(frame, labels)
+    assert as_numbers.evaluate(frame, labels).accuracy == 1.0
+    whole = fit(tags.astype(np.int64), labels)
+    assert whole.predict(tags).tolist() == whole.predict(tags.astype(float)).tolist()
+    pixels = fit(PIXELS, NUMBERS)
+    assert np.allclose(
+        pixels.predict_proba(PIXELS), pixels.predict_proba(PIXELS / np.float32(255)), atol=1e-6
+    )
+
+
+def test_loaded_run_measures_its_own_loss(tmp_path: Path) -> None:
+    model = MLP((4, 8, 1), output="identity")
+    run = fit(y=X[:, 0], model=model, loss="huber", huber_delta=0.1, learning_rate=0.1)
+    run.save(tmp_path / "huber")
+    loaded = xpmlp.load(tmp_path / "huber")
+    assert loaded.evaluate(X, X[:, 0]) == run.evaluate(X, X[:, 0])
+
+
+def test_weights_of_rows_are_held_out_with_the_rows() -> None:
+    weights = RANDOM.uniform(0.5, 2.0, 120)
+    share = fit(y=NUMBERS, validation=0.25, sample_weight=weights)
+    kept, held = xpmlp.data.hold_out(xpmlp.Split(np.arange(120)[:, None], NUMBERS), 0.25, seed=0)
+    rows, others = kept.X[:, 0], held.X[:, 0]
+    pair = fit(
+        X[rows], NUMBERS[rows], sample_weight=weights[rows],
+        validation=(X[others], NUMBERS[others]),
+    )  # fmt: skip
+    assert np.array_equal(share.parameters, pair.parameters)
+
+
+def test_history_is_a_mapping_of_series() -> None:
+    history = fit(validation=0.2).history
+    assert "validation_loss" in history
+    assert dict(history).keys() == set(history) == set(history.keys())
+
+
+def test_results_are_not_written_over() -> None:
+    run = fit(epochs=2)
+    before = run.parameters.copy()
+    kept = run.parameters
+    run.resume(epochs=1, verbose=0)
+    assert np.array_equal(kept, before)
+    assert not np.array_equal(run.parameters, before)
+    assert run == run
+    assert hash(run)
+
+
+def test_progress_of_a_regression_names_its_measure() -> None:
+    text = io.StringIO()
+    model = MLP((4, 8, 1), output="identity")
+    fit(y=X[:, 0], model=model, epochs=1, callbacks=[Progress(Console(file=text))])
+    assert "R²" in text.getvalue()
+    assert "accuracy" not in text.getvalue()
 
 
 def test_numpy_scalars_are_numbers() -> None:

@@ -7,22 +7,23 @@ run = xpmlp.load("runs/mine")
 """
 
 import dataclasses
+import numbers
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import array_api_compat
 import numpy as np
 
 from xpmlp.backends import PRECISIONS, Backend, select_backend
-from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like
+from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like, to_host
+from xpmlp.checks import check_range
 from xpmlp.data import Dataset, Split, check_labels, check_split, hold_out
-from xpmlp.data.conversion import as_labels, as_rows
+from xpmlp.data.conversion import Rows, as_labels, as_rows
 from xpmlp.errors import InputError
-from xpmlp.network import MLP
-from xpmlp.runs.directory import RunDirectory, TrainedModel
+from xpmlp.network import MLP, Objective
 from xpmlp.training import (
     Evaluation,
     History,
@@ -36,7 +37,7 @@ from xpmlp.training.evaluation import predict_on_device
 from xpmlp.typing import DTYPES, Array
 
 
-@dataclass(repr=False)
+@dataclass(eq=False, repr=False)
 class Run:
     """A trained network, as `train` and `load` return it.
 
@@ -65,6 +66,7 @@ class Run:
     feature_names_in_: np.ndarray | None = None
     image_shape: tuple[int, ...] = ()
     takes_bytes: bool = False
+    objective: Objective = field(default_factory=Objective)
     trainer: Training | None = None
     test: Split | None = None
 
@@ -95,40 +97,36 @@ class Run:
 
         Returns
         -------
-        Array of shape (n,): a class of `classes_` for each row. Of shape (n, K) for K answers of
-        yes or no, 0 or 1, and for K numbers; (n,) for one number.
+        Array of shape (n,): a class of `classes_` for each row, on the host if classes are text.
+        Of shape (n, K) for K answers of yes or no, 0 or 1, and for K numbers; (n,) for one number.
         """
         Y_hat = self._predictions(X)
         if self.model.predicts_numbers:
             return Y_hat[:, 0] if Y_hat.shape[1] == 1 else Y_hat
-        if is_on_device(Y_hat):
-            xp = self.backend.xp
-            return xp.argmax(Y_hat, axis=-1) if self.model.output == "softmax" else Y_hat > 0.5
+        xp = array_api_compat.array_namespace(Y_hat)
         if self.model.output == "softmax":
-            numbers = Y_hat.argmax(axis=1)
+            numbers = xp.argmax(Y_hat, axis=-1)
         else:
-            numbers = (Y_hat > 0.5).astype(np.int64)
+            numbers = xp.astype(Y_hat > 0.5, xp.int64)
             numbers = numbers[:, 0] if numbers.shape[1] == 1 else numbers
-        if self.classes_ is None or numbers.ndim > 1:
+        if self.classes_ is None or self.classes_.dtype.kind in "ui":
             return numbers
-        return self.classes_[numbers]
+        return self.classes_[to_host(numbers)]
 
     def _predictions(self, X: Any) -> Array:
-        rows = as_rows(X, columns=self._columns).X
+        rows = self._rows(X, None).X
         if is_on_device(rows):
+            _check_on_device(rows, self.model)
             X = adopted(rows, self.backend)
             Y_hat = predict_on_device(self.model, self.parameters, X, backend=self.backend)
             return like(Y_hat, rows, self.backend)
         return predict(self.model, self.parameters, rows, backend=self.backend)
 
-    @property
-    def _columns(self) -> list[str] | None:
-        return None if self.feature_names_in_ is None else self.feature_names_in_.tolist()
-
-    @property
-    def _named(self) -> np.ndarray | None:
-        """The classes, where they are no integers from 0."""
-        return None if self.classes_ is None or self.classes_.dtype.kind in "ui" else self.classes_
+    def _rows(self, X: Any, where: str | None) -> Rows:
+        """Rows as in training: columns in its order, bytes where it had bytes."""
+        columns = None if self.feature_names_in_ is None else self.feature_names_in_.tolist()
+        rows = as_rows(X, columns=columns)
+        return rows._replace(X=_like_training(rows.X, takes_bytes=self.takes_bytes))
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
         """Return the loss and the accuracy on labelled rows, R² for a network of numbers.
@@ -146,10 +144,9 @@ class Run:
         elif isinstance(X, Dataset):
             split = X.test
         else:
-            split = _split(X, y, self.model, classes=self._named, columns=self._columns).split
-        objective = None if self.trainer is None else self.trainer.objective
+            split = _split(X, y, self.model, self.classes_, self._rows).split
         return evaluate(
-            self.model, self.parameters, split, objective=objective, backend=self.backend
+            self.model, self.parameters, split, objective=self.objective, backend=self.backend
         )
 
     def plot(self, ax: Any = None) -> Any:
@@ -184,6 +181,8 @@ class Run:
         InputError
             For a directory that holds a run already, and a place that cannot be written.
         """
+        from xpmlp.runs import RunDirectory, TrainedModel
+
         trained = TrainedModel(
             self.model,
             self.backend.to_numpy(self.parameters),
@@ -191,31 +190,41 @@ class Run:
             self.takes_bytes,
             self.classes_,
             self.feature_names_in_,
+            self.objective,
         )
         RunDirectory.bare(Path(path)).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Observer] = (), verbose: int = 1) -> "Run":
-        """Train for so many more epochs, and return the run.
+        """Train for `epochs` more, and return the run.
 
-        Optimizer and order of rows go on where they stopped; a schedule is laid out over all
+        Optimizer and order of rows continue where they stopped; a schedule is laid out over all
         epochs, those before included.
 
         Raises
         ------
         InputError
-            For a run that was loaded: it has no rows. Train again from its parameters:
-            `xpmlp.train(run.model, X, y, parameters=run.parameters)`.
+            For a run that ended early, and for one that was loaded, which has no rows. Train again
+            from its parameters: `xpmlp.train(run.model, X, y, parameters=run.parameters)`.
         """
         if self.trainer is None:
             raise InputError(
                 "resume: a loaded run has no rows to train on; give them to "
                 "train(run.model, X, y, parameters=run.parameters)"
             )
+        if self.trainer.ended:
+            raise InputError(
+                f"resume: the run ended early ({self.trainer.ended}); train again with other "
+                "settings, from parameters=run.parameters"
+            )
         self.trainer.extend(epochs)
-        _carry_out(self.trainer, callbacks, verbose)
-        self.parameters = self.trainer.parameters
-        self.history = self.trainer.history
+        try:
+            _carry_out(self.trainer, callbacks, verbose)
+        finally:
+            self.parameters, self.history = _results(self.trainer)
         return self
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("a run cannot be pickled or copied; use run.save(DIR) and xpmlp.load(DIR)")
 
     def __getattr__(self, name: str) -> Any:
         """What `train` returned in 0.1.0 was the trainer."""
@@ -230,7 +239,7 @@ class Run:
         return f"<Run of {self.model}: {', '.join(facts)}>"
 
     def _figures(self) -> list[str]:
-        name = "R²" if self.model.predicts_numbers else "accuracy"
+        name = "r2" if self.model.predicts_numbers else "accuracy"
         found = []
         if self.history.losses:
             found.append(f"loss {np.mean(self.history.losses[-1]):.4f}")
@@ -273,7 +282,7 @@ def train(
         polars, a list, a sparse matrix of SciPy. Bytes are pixels, scaled from 0..255 to 0..1. Or a
         data set such as `xpmlp.load_mnist()`, whose rows to train are taken, or a pair (X, y).
     y
-        Labels (n,): integers from 0, text or truth values; or targets (n, K) of numbers.
+        Labels (n,): integers from 0, text or booleans; or targets (n, K) of numbers.
     config
         The settings; those given by keyword replace its own.
     callbacks
@@ -309,23 +318,21 @@ def train(
     (3,)
     """
     if not isinstance(model, MLP):
-        raise InputError(f"model={model!r}: give a network, such as xpmlp.MLP((4, 8, 3))")
+        raise InputError(
+            f"model of type {type(model).__name__}: give a network first, "
+            "train(xpmlp.MLP((4, 8, 3)), X, y)"
+        )
     settings = _renamed(settings)
     callbacks = settings.pop("callbacks", callbacks)
-    sample_weight = settings.pop("sample_weight", sample_weight)
     given = _split(X, y, model)
-    if isinstance(backend, str):
-        backend = choose_backend(given.split.X, backend, settings.pop("device", None))
-    split = given.split
-    validation = settings.pop("validation", None)
-    seeds = TrainConfig.of(config, seed=settings.get("seed")).seeds
-    if isinstance(validation, (int, float)) and not isinstance(validation, bool):
-        if validation:
-            split, settings["validation"] = hold_out(split, float(validation), seed=seeds[0])
-    elif validation is not None:
-        settings["validation"] = _split(validation, None, model, classes=given.classes).split
+    weights = _weights(settings.pop("sample_weight", sample_weight))
+    backend = _backend(backend, given.split.X, settings)
+    split, weights = _hold_out(given, model, weights, config, settings)
+    if config is None:
+        settings.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
+    if isinstance(by_class := settings.get("class_weights"), Mapping):
+        settings["class_weights"] = _in_order(by_class, given.classes)
     config = TrainConfig.of(config, **settings)
-    dtype = config.dtype or "float32"
     if parameters is None:
         parameters = model.initialize(
             config.seed,
@@ -333,30 +340,27 @@ def train(
             scale=config.initial_scale,
             zero_output=config.zero_output,
             backend=backend,
-            dtype=PRECISIONS[dtype],
+            dtype=PRECISIONS[config.dtype or "float32"],
         )
-    elif dtype in DTYPES:
-        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
+    else:
+        parameters, config = _start(parameters, model, config, settings)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
     training = Training.begin(
-        model,
-        split,
-        parameters=parameters,
-        backend=backend,
-        config=config,
-        sample_weights=None if sample_weight is None else np.asarray(sample_weight),
+        model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
     _carry_out(training, callbacks, verbose)
+    vector, history = _results(training)
     return Run(
         model,
-        training.parameters,
-        training.history,
+        vector,
+        history,
         backend,
         classes_=given.classes,
         feature_names_in_=given.columns,
         image_shape=given.image_shape,
         takes_bytes=str(split.X.dtype).endswith("uint8"),
+        objective=config.objective.loss_alone,
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
     )
@@ -377,6 +381,8 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
     InputError
         For a directory without a trained network, and for a damaged one.
     """
+    from xpmlp.runs import RunDirectory
+
     directory = RunDirectory(Path(path))
     trained = directory.load_model()
     if isinstance(backend, str):
@@ -390,6 +396,7 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
         feature_names_in_=trained.columns,
         image_shape=trained.image_shape,
         takes_bytes=trained.takes_bytes,
+        objective=trained.objective,
     )
 
 
@@ -402,18 +409,28 @@ class _Given(NamedTuple):
     image_shape: tuple[int, ...]
 
 
+def _as_given(X: Any, where: str | None) -> Rows:
+    return as_rows(X)
+
+
 def _split(
-    X: Any, y: Any, model: MLP, *, classes: np.ndarray | None = None, columns: Any = None
+    X: Any,
+    y: Any,
+    model: MLP,
+    classes: np.ndarray | None = None,
+    rows_of: Callable[[Any, str | None], Rows] = _as_given,
 ) -> _Given:
-    """Rows and labels, checked; a data set or a pair without `y`."""
+    """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`."""
     if isinstance(X, Dataset):
+        if y is not None:
+            raise InputError("y: a data set has labels of its own; leave y out")
         split = X.for_network(model.layer_sizes, model.output).train
         return _Given(split, _classes(model), None, X.image_shape)
     if y is None:
-        if not (isinstance(X, tuple) and len(X) == 2):
+        if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")
         X, y = X
-    rows, names = as_rows(X, columns=columns)
+    rows, names = rows_of(X, None)
     sizes, output = model.layer_sizes, model.output
     labels, found = as_labels(y, output=output, width=sizes[-1], classes=classes)
     if is_on_device(rows):
@@ -425,6 +442,124 @@ def _split(
         split = check_split(rows, labels, where="X, y", layer_sizes=sizes, output=output)
     known = _classes(model) if found is None else found
     return _Given(split, known, None if names is None else np.array(names), tuple(rows.shape[1:]))
+
+
+def _hold_out(
+    given: _Given,
+    model: MLP,
+    weights: np.ndarray | None,
+    config: TrainConfig | None,
+    settings: dict[str, Any],
+) -> tuple[Split, np.ndarray | None]:
+    """The rows to train on and their weights; those to validate on become a setting."""
+    validation, split = settings.pop("validation", None), given.split
+    if validation is None or isinstance(validation, Split):
+        if validation is not None:
+            settings["validation"] = validation
+        return split, weights
+    if isinstance(validation, numbers.Real) and not isinstance(validation, bool):
+        if not validation:
+            return split, weights
+        if is_on_device(split.X):
+            raise InputError(
+                f"validation={validation}: of rows on a device no share can be held out; give a "
+                "pair, validation=(X, y)"
+            )
+        check_range("validation", validation, above=0.0, below=1.0)
+        seed = TrainConfig.of(config, seed=settings.get("seed")).seeds[0]
+        split, settings["validation"] = hold_out(split, float(validation), seed=seed)
+        if weights is not None:
+            places = Split(np.arange(len(given.split.labels))[:, None], given.split.labels)
+            weights = weights[..., hold_out(places, float(validation), seed=seed)[0].X[:, 0]]
+        return split, weights
+    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        raise InputError(
+            f"validation of type {type(validation).__name__}: give a share such as 0.1, or a pair "
+            "(X, y)"
+        )
+    columns, takes_bytes = given.columns, str(split.X.dtype).endswith("uint8")
+
+    def rows_of(X: Any, where: str | None) -> Rows:
+        rows = as_rows(X, columns=None if columns is None else columns.tolist())
+        return rows._replace(X=_like_training(rows.X, takes_bytes=takes_bytes))
+
+    X, y = validation
+    settings["validation"] = _split(X, y, model, given.classes, rows_of).split
+    return split, weights
+
+
+def _like_training(X: Any, *, takes_bytes: bool) -> Any:
+    """Rows on the host in numbers that mean what they meant in training.
+
+    Bytes are scaled to 0..1 in training and ever after; other numbers never are.
+    """
+    if not isinstance(X, np.ndarray) or takes_bytes == (X.dtype == np.uint8):
+        return X
+    if not takes_bytes:
+        return X.astype(np.float32)
+    if X.dtype.kind in "ui" or (X.size and X.max() > 1.0):
+        raise InputError(
+            f"X of type {X.dtype}: the network was trained on bytes, uint8, scaled to 0..1; give "
+            "bytes, or numbers from 0 to 1"
+        )
+    return X
+
+
+def _weights(given: Any) -> np.ndarray | None:
+    """A weight for each row as NumPy's."""
+    if given is None:
+        return None
+    try:
+        weights = np.asarray(to_host(given), np.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"sample_weight of type {type(given).__name__}: give a number for each row, (n,)"
+        ) from None
+    if weights.size and not weights.any():
+        raise InputError("sample_weight: all are 0, so nothing would be learned; give some")
+    return weights
+
+
+def _backend(given: str | Backend, X: Any, settings: dict[str, Any]) -> Backend:
+    device = settings.pop("device", None)
+    if isinstance(given, str):
+        return choose_backend(X, given, device)
+    if not isinstance(given, Backend) or device is not None:
+        raise InputError(
+            f"backend={given!r}, device={device!r}: give a name such as 'numpy', with a device if "
+            "you like, or what select_backend returned, which has its device"
+        )
+    return given
+
+
+def _in_order(by_class: Mapping[Any, float], classes: np.ndarray | None) -> tuple[float, ...]:
+    """Class weights from a mapping, in the order of the classes; those left out are 1."""
+    known = [] if classes is None else classes.tolist()
+    if unknown := [name for name in by_class if name not in known]:
+        raise InputError(f"class_weights: {unknown[0]!r} is none of the classes {known}")
+    return tuple(float(by_class.get(name, 1.0)) for name in known)
+
+
+def _start(
+    parameters: Any, model: MLP, config: TrainConfig, settings: dict[str, Any]
+) -> tuple[Array, TrainConfig]:
+    """Parameters to start from, one vector or one for each seed, in the dtype of the run."""
+    if isinstance(parameters, Mapping):
+        parameters = model.flatten(parameters)
+    if not hasattr(parameters, "shape"):
+        parameters = np.asarray(parameters, np.float64)
+    members = parameters.shape[0] if parameters.ndim == 2 else 1
+    seeds = len(config.seeds) if "seed" in settings else members
+    if parameters.ndim not in (1, 2) or (not isinstance(config.seed, int) and members != seeds):
+        raise InputError(
+            f"parameters of shape {tuple(parameters.shape)}: give a flat vector, (P,), or one for "
+            "each seed, (E, P)"
+        )
+    if config.dtype in DTYPES and isinstance(parameters, np.ndarray):
+        parameters = parameters.astype(config.dtype)
+    if config.dtype in DTYPES:
+        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
+    return parameters, config
 
 
 def _check_on_device(X: Array, model: MLP) -> None:
@@ -445,9 +580,11 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
-def _carry_out(training: Training, callbacks: Iterable[Observer], verbose: int) -> None:
+def _carry_out(training: Training, callbacks: Any, verbose: int) -> None:
     """Train, with progress shown if it is asked for."""
-    observers = list(callbacks)
+    observers = [callbacks] if isinstance(callbacks, Observer) else list(callbacks or ())
+    if wrong := [one for one in observers if not isinstance(one, Observer)]:
+        raise InputError(f"callbacks: {wrong[0]!r:.60} is none; give objects of xpmlp.Observer")
     if not verbose:
         training.run(observers)
         return
@@ -458,6 +595,12 @@ def _carry_out(training: Training, callbacks: Iterable[Observer], verbose: int) 
         training.run([*observers, progress])
     finally:
         progress.stop()
+
+
+def _results(training: Training) -> tuple[Array, History]:
+    """Copies: the next step may write over the trainer's own."""
+    with training.backend.activate():
+        return training.backend.xp.asarray(training.parameters, copy=True), training.history.copy()
 
 
 RENAMED = {"observers": "callbacks", "sample_weights": "sample_weight"}
