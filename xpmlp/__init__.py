@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
     from xpmlp.training import (
+        Callback,
         Control,
         Descent,
         Observer,
         Plateau,
         StopTraining,
+        Trainer,
         Training,
         cross_validate,
         evaluate,
@@ -36,6 +38,7 @@ __all__ = [
     "MLP",
     "Backend",
     "BackendUnavailable",
+    "Callback",
     "Control",
     "Dataset",
     "Descent",
@@ -49,6 +52,7 @@ __all__ = [
     "Plateau",
     "Split",
     "StopTraining",
+    "Trainer",
     "Training",
     "XpmlpError",
     "__version__",
@@ -68,8 +72,8 @@ _HOMES = {
     "xpmlp.errors": ("BackendUnavailable", "DeviceLost", "Diverged", "InputError", "XpmlpError"),
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.training": (
-        "Control", "Descent", "Observer", "Plateau", "StopTraining", "Training",
-        "cross_validate", "evaluate", "predict", "train",
+        "Callback", "Control", "Descent", "Observer", "Plateau", "StopTraining", "Trainer",
+        "Training", "cross_validate", "evaluate", "predict", "train",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
