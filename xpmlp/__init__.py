@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from xpmlp.network import MLP, Objective
     from xpmlp.run import Run, load, train
     from xpmlp.training import (
+        Callback,
         Control,
         Descent,
         Observer,
         Plateau,
         StopTraining,
         TrainConfig,
+        Trainer,
         Training,
         cross_validate,
         evaluate,
@@ -37,6 +39,7 @@ __all__ = [
     "MLP",
     "Backend",
     "BackendUnavailable",
+    "Callback",
     "Control",
     "Dataset",
     "Descent",
@@ -52,6 +55,7 @@ __all__ = [
     "Split",
     "StopTraining",
     "TrainConfig",
+    "Trainer",
     "Training",
     "XpmlpError",
     "__version__",
@@ -73,8 +77,8 @@ _HOMES = {
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
-        "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig", "Training",
-        "cross_validate", "evaluate", "predict",
+        "Callback", "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig",
+        "Trainer", "Training", "cross_validate", "evaluate", "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -25,11 +25,11 @@ from xpmlp.data.conversion import Rows, as_labels, as_rows
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
+    Callback,
     Evaluation,
     History,
-    Observer,
     TrainConfig,
-    Training,
+    Trainer,
     evaluate,
     predict,
 )
@@ -54,7 +54,7 @@ class Run:
         The classes in the order of the outputs; None where predictions are no classes.
     feature_names_in_ : ndarray of shape (l0,) or None
         The names of the columns, where the rows came in a frame.
-    trainer : Training or None
+    trainer : Trainer or None
         What trained it; None for a run that was loaded.
     """
 
@@ -67,7 +67,7 @@ class Run:
     image_shape: tuple[int, ...] = ()
     takes_bytes: bool = False
     objective: Objective = field(default_factory=Objective)
-    trainer: Training | None = None
+    trainer: Trainer | None = None
     test: Split | None = None
 
     def predict_proba(self, X: Any) -> Array:
@@ -194,7 +194,7 @@ class Run:
         )
         RunDirectory.bare(Path(path)).save_trained(trained, self.history)
 
-    def resume(self, *, epochs: int, callbacks: Iterable[Observer] = (), verbose: int = 1) -> "Run":
+    def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
         """Train for `epochs` more, and return the run.
 
         Optimizer and order of rows continue where they stopped; a schedule is laid out over all
@@ -264,7 +264,7 @@ def train(
     y: Any = None,
     *,
     config: TrainConfig | None = None,
-    callbacks: Iterable[Observer] = (),
+    callbacks: Iterable[Callback] = (),
     sample_weight: Any = None,
     parameters: Array | None = None,
     backend: str | Backend = "auto",
@@ -286,7 +286,7 @@ def train(
     config
         The settings; those given by keyword replace its own.
     callbacks
-        What hears of the run's events, each an `xpmlp.Observer`.
+        What hears of the run's events, each an `xpmlp.Callback`.
     sample_weight
         A weight for each row, (n,).
     parameters
@@ -346,7 +346,7 @@ def train(
         parameters, config = _start(parameters, model, config, settings)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
-    training = Training.begin(
+    training = Trainer.begin(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
     _carry_out(training, callbacks, verbose)
@@ -580,24 +580,24 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
-def _carry_out(training: Training, callbacks: Any, verbose: int) -> None:
+def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
     """Train, with progress shown if it is asked for."""
-    observers = [callbacks] if isinstance(callbacks, Observer) else list(callbacks or ())
-    if wrong := [one for one in observers if not isinstance(one, Observer)]:
-        raise InputError(f"callbacks: {wrong[0]!r:.60} is none; give objects of xpmlp.Observer")
+    heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    if wrong := [one for one in heard if not isinstance(one, Callback)]:
+        raise InputError(f"callbacks: {wrong[0]!r:.60} is none; give objects of xpmlp.Callback")
     if not verbose:
-        training.run(observers)
+        training.run(heard)
         return
     from xpmlp.training.progress import Progress
 
     progress = Progress()
     try:
-        training.run([*observers, progress])
+        training.run([*heard, progress])
     finally:
         progress.stop()
 
 
-def _results(training: Training) -> tuple[Array, History]:
+def _results(training: Trainer) -> tuple[Array, History]:
     """Copies: the next step may write over the trainer's own."""
     with training.backend.activate():
         return training.backend.xp.asarray(training.parameters, copy=True), training.history.copy()

@@ -15,3 +15,8 @@ Namespace: TypeAlias = Any
 
 DTYPES = ("float32", "float64")
 """What parameters are stored and trained in."""
+
+
+def dtype_name(array: Array) -> str:
+    """Return `float32` for the dtype of any library: torch's is written `torch.float32`."""
+    return str(array.dtype).rpartition(".")[2]

@@ -23,9 +23,10 @@ from xpmlp.backends.cupy.cublas import (
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
 from xpmlp.training import train
-from xpmlp.training.beginning import first_state
+from xpmlp.training.batches import EpochPlan
 from xpmlp.training.engine import TOLERANCES
-from xpmlp.training.feeding import Epoch, Streamed, feed
+from xpmlp.training.loaders import StreamingLoader, make_loader
+from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, make_step
 
 pytestmark = pytest.mark.gpu
@@ -279,14 +280,16 @@ def test_streamed_rows_give_the_bits_of_resident_ones(gpu: Backend) -> None:
     size = problem.split.X.nbytes
     found = []
     for limit in (None, size // 2):
-        rows = feed(problem.split, batch_size=BATCH, fixed=problem.data, backend=gpu, limit=limit)
-        assert isinstance(rows, Streamed) == (limit is not None)
+        rows = make_loader(
+            problem.split, batch_size=BATCH, fixed=problem.data, backend=gpu, limit=limit
+        )
+        assert isinstance(rows, StreamingLoader) == (limit is not None)
         state: Any = problem.state
         state = state._replace(parameters=state.parameters.copy())
         run, losses = None, []
         for epoch in range(3):
             order = np.random.default_rng(epoch).permutation(ROWS)
-            for data, steps, offset in rows.epoch(Epoch(order)):
+            for data, steps, offset in rows.epoch(EpochPlan(order)):
                 state = state._replace(offset=offset)
                 if run is None:
                     run = gpu.compile(problem.make_step, state, data, precision="float32")

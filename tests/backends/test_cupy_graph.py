@@ -14,8 +14,8 @@ from xpmlp.backends.cupy.cublas import CublasError
 from xpmlp.backends.cupy.graph import CapturedProgram, CaptureFailed, count_nodes
 from xpmlp.compiler import Interpreter, Untraceable, record
 from xpmlp.compiler.schedule import Launch, Product
-from xpmlp.training.beginning import first_state
 from xpmlp.training.engine import Engine
+from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, make_step
 
 pytestmark = pytest.mark.extended(keep=8)

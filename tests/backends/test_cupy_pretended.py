@@ -13,7 +13,8 @@ from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_sche
 
 import xpmlp.backends.cupy as cupy_module
 from xpmlp import MLP, BackendUnavailable, Split, select_backend
-from xpmlp.training import feeding, train
+from xpmlp.training import loaders, train
+from xpmlp.training.batches import EpochPlan
 from xpmlp.training.step import TrainingData
 
 MODEL = MLP((6, 5, 3))
@@ -108,11 +109,11 @@ def test_streamed_blocks_are_those_of_the_order(
     pretend(monkeypatch, cupy)
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
-    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
-    assert isinstance(feed, feeding.Streamed)
+    feed = loaders.make_loader(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
+    assert isinstance(feed, loaders.StreamingLoader)
     for seed in range(3):
         order, seen = np.random.default_rng(seed).permutation(200), []
-        for segment in feed.epoch(feeding.Epoch(order), done=seed):
+        for segment in feed.epoch(EpochPlan(order), done=seed):
             size = 8 * segment.steps
             # Queued, not computed: what comes later must not be what is read here.
             kept = [cupy.empty((size, *x.shape[1:]), x.dtype) for x in segment.data[:2]]
@@ -130,8 +131,10 @@ def test_a_block_is_there_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     cupy = PretendedCuPy()
     pretend(monkeypatch, cupy)
     whole = split()
-    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=select_backend("cupy"), limit=700)
-    first = next(feed.epoch(feeding.Epoch(np.arange(200))))
+    feed = loaders.make_loader(
+        whole, batch_size=8, fixed=FIXED, backend=select_backend("cupy"), limit=700
+    )
+    first = next(feed.epoch(EpochPlan(np.arange(200))))
     np.testing.assert_array_equal(first.data.X[:8].get(), whole.X[:8])
 
 
@@ -143,10 +146,10 @@ def test_a_stream_that_is_left_can_be_taken_up_again(
     pretend(monkeypatch, cupy)
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
-    feed = feeding.feed(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
+    feed = loaders.make_loader(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
     kept = [cupy.empty((8, 6), np.uint8) for _ in range(2)]
     for rows, array in zip((np.arange(200), np.arange(200)[::-1]), kept, strict=True):
-        segments = feed.epoch(feeding.Epoch(rows))
+        segments = feed.epoch(EpochPlan(rows))
         array[...] = next(segments).data.X[:8]
         segments.close()  # as where an observer stops the run
     first, second = kept

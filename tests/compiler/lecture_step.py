@@ -7,7 +7,7 @@ import numpy as np
 
 from xpmlp import MLP, Descent, Objective, select_backend
 from xpmlp.compiler import Program, record
-from xpmlp.training.beginning import first_state
+from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 
 LECTURE = (784, 64, 32, 10)

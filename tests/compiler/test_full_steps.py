@@ -97,7 +97,7 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         shuffle=True,
         threads=1,
     )
-    segment = next(training.feed().epoch(training.epoch_inputs()))
+    segment = next(training.loader().epoch(training.epoch_plan()))
     return partial(make_step, model, objective, descent), training.state, segment.data
 
 

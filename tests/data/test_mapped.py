@@ -14,7 +14,7 @@ from xpmlp.data import MappedRows, check_split, dataset_of, hold_out, mapped, or
 from xpmlp.data.mapped import order_by_blocks
 from xpmlp.errors import InputError
 from xpmlp.randomness import generator
-from xpmlp.training import feeding, train
+from xpmlp.training import loaders, train
 
 pytestmark = pytest.mark.extended(keep=6)
 
@@ -37,7 +37,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "BLOCK", 16 * VALUES)
     monkeypatch.setattr(mapped, "GROUP", 4)
     monkeypatch.setattr(mapped, "READ", 5 * VALUES)
-    monkeypatch.setattr(feeding, "MAPPED_BLOCK", 64 * (VALUES + 8))
+    monkeypatch.setattr(loaders, "MAPPED_BLOCK", 64 * (VALUES + 8))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_training_is_that_of_the_same_rows_in_memory(
 ) -> None:
     run = train(MODEL, Split(file, labels), drop_last=drop_last, **SETTINGS)
     assert isinstance(run.split.X, MappedRows)
-    assert isinstance(run.feed(), feeding.Streamed)
+    assert isinstance(run.loader(), loaders.StreamingLoader)
     held = Training.begin(
         MODEL,
         Split(content, labels),
@@ -157,7 +157,7 @@ def test_a_resumed_run_goes_on_in_the_same_order(file: np.memmap, labels: np.nda
     snapshot = stopped.snapshot()
     assert (snapshot.epoch, snapshot.step) == (1, 25)
     begun = train(MODEL, Split(file, labels), **SETTINGS | {"epochs": 0})
-    begun.epochs = 3
+    begun.extend(3)
     begun.restore(snapshot)
     begun.run()
     np.testing.assert_array_equal(whole.parameters, begun.parameters)
@@ -167,11 +167,13 @@ def test_rows_may_lie_on_a_device_with_room_for_them(file: np.memmap, labels: np
     run = train(MODEL, Split(file, labels), **SETTINGS)
     total = run.split.X.nbytes + run.split.labels.nbytes
     keywords = {"batch_size": 8, "fixed": run.fixed, "backend": run.backend}
-    resident = feeding.feed(run.split, limit=2 * total, **keywords)
-    assert isinstance(resident, feeding.Resident)
-    (segment,) = resident.epoch(run.epoch_inputs())
+    resident = loaders.make_loader(run.split, limit=2 * total, **keywords)
+    assert isinstance(resident, loaders.DeviceLoader)
+    (segment,) = resident.epoch(run.epoch_plan())
     np.testing.assert_array_equal(segment.data.X, np.asarray(file))
-    assert isinstance(feeding.feed(run.split, limit=2 * total - 1, **keywords), feeding.Streamed)
+    assert isinstance(
+        loaders.make_loader(run.split, limit=2 * total - 1, **keywords), loaders.StreamingLoader
+    )
 
 
 def test_rows_are_held_out_as_they_are_in_memory(
@@ -222,9 +224,9 @@ import numpy as np
 from xpmlp import MLP, Split, select_backend
 from xpmlp.training import train
 from xpmlp.data import mapped
-from xpmlp.training import feeding
+from xpmlp.training import loaders
 
-mapped.LARGE, mapped.BLOCK, feeding.MAPPED_BLOCK = 1 << 20, 1 << 18, 8 << 20
+mapped.LARGE, mapped.BLOCK, loaders.MAPPED_BLOCK = 1 << 20, 1 << 18, 8 << 20
 X = np.load(sys.argv[1], mmap_mode="r")
 model = MLP((784, 4))
 parameters = model.initialize(0, dtype="float32")

@@ -10,7 +10,7 @@ from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import SparseRows, order
 from xpmlp.optimizers import adam
 from xpmlp.training import train
-from xpmlp.training.feeding import Streamed, feed
+from xpmlp.training.loaders import StreamingLoader, make_loader
 
 pytestmark = pytest.mark.extended(keep=14)
 
@@ -124,10 +124,10 @@ def test_streamed_blocks_have_the_same_smaller_batch(backend: Backend):
         batch_size=16, epochs=2, seed=0, backend=backend, shuffle=True, drop_last=False,
         objective=Objective(l2=0.5, divides_by_weight=True),
     )  # fmt: skip
-    blocks = feed(
+    blocks = make_loader(
         again.split, batch_size=16, fixed=again.fixed, backend=backend, limit=2 * 2 * 16 * 48
     )
-    assert isinstance(blocks, Streamed)
+    assert isinstance(blocks, StreamingLoader)
     again.feed = lambda: blocks
     np.testing.assert_allclose(again.run().history.loss, resident, rtol=1e-12)
 

@@ -32,7 +32,8 @@ from xpmlp.optimizers import OPTIMIZERS, Optimizer
 from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
-from xpmlp.training.feeding import Epoch, feed
+from xpmlp.training.batches import EpochPlan
+from xpmlp.training.loaders import make_loader
 
 pytestmark = pytest.mark.extended(keep=17)
 
@@ -350,7 +351,7 @@ def test_the_better_of_two_is_each_member_s_own() -> None:
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by a second whenever it is looked at: a tick takes one and more."""
     clock = itertools.count(0.0)
-    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: next(clock))
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -374,7 +375,7 @@ def test_time_counts_on_in_a_run_that_goes_on() -> None:
 
 def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: now)
+    monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: now)
 
     class Slow(Observer):
         def on_epoch(self, training: Training, /) -> None:
@@ -694,11 +695,11 @@ def test_rows_in_blocks_train_the_same(
 
     def small(*given: Any, **options: Any) -> Any:
         options["limit"] = 2 * 5 * 8 * row
-        found = feed(*given, **options)
-        blocks.extend(segment.steps for segment in found.epoch(Epoch(np.arange(96))))
-        return feed(*given, **options)
+        found = make_loader(*given, **options)
+        blocks.extend(segment.steps for segment in found.epoch(EpochPlan(np.arange(96))))
+        return make_loader(*given, **options)
 
-    monkeypatch.setattr("xpmlp.training.loop.feed", small)
+    monkeypatch.setattr("xpmlp.training.trainer.make_loader", small)
     assert_same(make(backend, **changes).run(), resident)
     assert blocks == [5, 5, 2]
     if name != "numpy":

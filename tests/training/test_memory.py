@@ -12,8 +12,9 @@ from xpmlp import MLP, Descent, DeviceLost, Objective, Observer, Split, Training
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.network import TRAINING
 from xpmlp.optimizers import adam
-from xpmlp.training import evaluate, evaluation, loop, predict
-from xpmlp.training.feeding import Resident
+from xpmlp.training import evaluate, evaluation, predict, recovery
+from xpmlp.training.loaders import DeviceLoader
+from xpmlp.training.recovery import MemoryPlan
 from xpmlp.training.step import forward_backward
 
 pytestmark = pytest.mark.extended(keep=4)
@@ -42,7 +43,7 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Training:
 @pytest.fixture
 def at_most(monkeypatch: pytest.MonkeyPatch):
     """Steps that are given more rows at once are out of memory, of which any saving counts."""
-    monkeypatch.setattr(loop, "WORTHWHILE", 0)
+    monkeypatch.setattr(recovery, "WORTHWHILE", 0)
 
     def limit(rows: int) -> None:
         enough = MLP.forward_backward
@@ -84,7 +85,7 @@ def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, co
     training = begin(**SETTINGS[name], compile=compile)
     with caplog.at_level(logging.WARNING, "xpmlp"):
         training.run()
-    assert training.parts == 4
+    assert training.memory.parts == 4
     assert [record.getMessage() for record in caplog.records] == [
         f"numpy on cpu is out of memory (no room for {rows} rows): epoch 1 begins again with "
         f"each batch in {parts} parts"
@@ -139,18 +140,18 @@ def test_a_batch_that_saves_nothing_is_not_halved(monkeypatch, device: str, comp
     training = begin(backend=backend, compile=compile)
     with pytest.raises(MemoryError, match="no room for the workspace"):
         training.run()
-    assert training.parts == 1
+    assert training.memory.parts == 1
     assert len(tries) == (1 if device == "cpu" else 2)  # on a GPU again with rows in blocks
 
 
 def test_halving_ends_where_it_saves_too_little(monkeypatch, at_most) -> None:
     at_most(0)
-    batch = BATCH * sum(MODEL.layer_sizes[1:]) * loop.BYTES_OF_A_UNIT
-    monkeypatch.setattr(loop, "WORTHWHILE", batch / 4)
+    batch = BATCH * sum(MODEL.layer_sizes[1:]) * recovery.BYTES_OF_A_UNIT
+    monkeypatch.setattr(recovery, "WORTHWHILE", batch / 4)
     training = begin()
     with pytest.raises(MemoryError, match="no room for 3 rows"):
         training.run()
-    assert training.parts == 4
+    assert training.memory.parts == 4
 
 
 def test_gradients_of_parts_are_not_kept() -> None:
@@ -174,28 +175,28 @@ def test_blocks_are_an_eighth_of_the_rows_or_of_the_memory(monkeypatch, free: in
     backend = select_backend("numpy")
     monkeypatch.setattr(backend, "free_memory", lambda: free)
     training = begin(rows=4000, backend=backend)
-    training.in_blocks = True
+    training.memory = MemoryPlan(in_blocks=True)
     size = 40_000 if free == 40_000 else training.split.X.nbytes
-    segment = next(training.feed().epoch(training.epoch_inputs()))
+    segment = next(training.loader().epoch(training.epoch_plan()))
     row = training.split.X[0].nbytes + training.split.labels[0].nbytes
     assert segment.data.X.shape[0] == size // 8 // 2 // (row * BATCH) * BATCH
 
 
 def test_rows_that_do_not_fit_come_in_blocks(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     expected = begin(rows=4000).run()
-    send = Resident.__init__
+    send = DeviceLoader.__init__
 
-    def refuse(self: Resident, split: Split, **settings: Any) -> None:
+    def refuse(self: DeviceLoader, split: Split, **settings: Any) -> None:
         if len(split.X) > 1000:
             raise MemoryError("no room for the rows")
         send(self, split, **settings)
 
-    monkeypatch.setattr(Resident, "__init__", refuse)
+    monkeypatch.setattr(DeviceLoader, "__init__", refuse)
     backend = select_backend("numpy")
     backend.device_name = "cuda:0"  # rows are sent there, as far as the run knows
     training = begin(rows=4000, backend=backend).run()
-    assert training.in_blocks
-    assert training.parts == 1
+    assert training.memory.in_blocks
+    assert training.memory.parts == 1
     assert "epoch 1 begins again with rows in blocks" in caplog.text
     np.testing.assert_array_equal(training.history.loss, expected.history.loss)
 

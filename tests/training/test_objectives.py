@@ -48,6 +48,8 @@ def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Train
         "threads": 1, "backend": backend, "learning_rate": 0.3,
         "compile": "require" if backend.compiles else "off",
     }  # fmt: skip
+    if "descent" in changes:
+        del settings["learning_rate"]  # it would take the place of the descent's own
     return train(model, rows() if split is None else split, **{**settings, **changes})
 
 

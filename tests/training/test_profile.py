@@ -15,8 +15,8 @@ from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.compiler import Program, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training import profile as profile_module
-from xpmlp.training.beginning import first_state
 from xpmlp.training.profile import BETWEEN, profile
+from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 
 TICK = 2.0**-10

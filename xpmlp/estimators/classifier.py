@@ -46,7 +46,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     residual           whether hidden layers add what came in
     n_members          so many networks are trained at once, and their probabilities averaged
     time_limit         seconds after which training ends
-    callbacks          functions of the estimator, called after every epoch, or `xpmlp.Observer`s
+    callbacks          functions of the estimator, called after every epoch, or `xpmlp.Callback`s
     recipe             a recipe to start from, by name or file; what is left at its default here is
                        the recipe's. Or a dictionary of a recipe's settings
     threads            CPU threads; 0 finds the best number

@@ -11,48 +11,39 @@ from typing import Any
 import numpy as np
 
 from xpmlp.estimators.progress import say
-from xpmlp.training import Observer, StopTraining, Training
+from xpmlp.training import Best, Callback, StopTraining, Trainer
 
 SLOWEST, SLOWER = 1e-6, 5.0
 """An adaptive learning rate is divided by the second until it is below the first."""
 
 
-class Convergence(Observer):
+class Convergence(Callback):
     """Keeps an estimator's record up to date and ends its run.
 
     `score` gives the validation score of flat parameters on the host, None without validation;
-    `stops_early` is whether it counts in place of the training loss. `rows` are those trained on.
-    Of each member, `losses` has one an epoch, `epochs` how many it learned in, and `kept` what it
-    was when it was done.
+    with `early_stopping` it counts in place of the training loss. Of each member, `losses` has one
+    an epoch, `epochs` how many it learned in, and `kept` what it was when it was done.
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        *,
-        rows: int,
-        score: Callable[[np.ndarray], float] | None,
-        stops_early: bool,
-        is_planned: bool,
+        self, estimator: Any, score: Callable[[np.ndarray], float] | None, *, is_planned: bool
     ) -> None:
         self.estimator = estimator
         self.has_converged = False
-        self.kept: np.ndarray | None = None
-        self._rows = rows
-        self._score = score
-        self._stops_early = stops_early
-        self._is_planned = is_planned
+        self.kept: np.ndarray = estimator._learned.parameters
+        self._score, self._is_planned = score, is_planned
+        self._stops_early = estimator.early_stopping
         self.is_done = np.zeros(estimator._learned.parameters.shape[:-1], bool)
         self.epochs = np.zeros(self.is_done.shape, np.int64)
         self.losses: list[np.ndarray] = []
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         estimator = self.estimator
         losses = self._loss_of_epoch(training)
         self.losses.append(losses)
         self.epochs = np.where(self.is_done, self.epochs, estimator.n_iter_ + 1)
         estimator.n_iter_ += 1
-        estimator.t_ += self._rows
+        estimator.t_ += training.row_count
         estimator.loss_ = float(losses.mean())
         estimator.loss_curve_.append(estimator.loss_)
         if training.history.validation_losses:
@@ -65,7 +56,7 @@ class Convergence(Observer):
         if not self._is_planned or self._stops_early:
             self._stop(training, counts > estimator.n_iter_no_change)
 
-    def _loss_of_epoch(self, training: Training) -> np.ndarray:
+    def _loss_of_epoch(self, training: Trainer) -> np.ndarray:
         """The mean over rows: a smaller last batch counts less."""
         steps, batch = training.steps_per_epoch, training.batch_size
         rows = np.full(steps, float(batch))
@@ -74,38 +65,31 @@ class Convergence(Observer):
         mean: np.ndarray = np.asarray(np.tensordot(rows, losses, axes=1) / rows.sum())
         return mean
 
-    def _count(self, training: Training, losses: np.ndarray) -> np.ndarray:
+    def _count(self, training: Trainer, losses: np.ndarray) -> np.ndarray:
         """For how many epochs in a row each member has not got better by `tol`."""
-        estimator, tol = self.estimator, self.estimator.tol
-        counts = np.broadcast_to(estimator._learned.no_improvement_count, losses.shape)
-        if self._score is None or not self._stops_early:
-            best = np.broadcast_to(estimator._learned.best_losses, losses.shape)
-            counts = np.where(losses > best - tol, counts + 1, 0)
-            estimator._learned.best_losses = np.fmin(losses, best)
-            if not self._stops_early:
-                estimator.best_loss_ = float(estimator._learned.best_losses.mean())
+        estimator, learned = self.estimator, self.estimator._learned
+        costs, before = losses, learned.best_losses
         if self._score is not None:
             vectors = training.backend.to_numpy(training.parameters)
-            vectors = vectors.reshape(-1, vectors.shape[-1])
-            scores = np.array([self._score(vector) for vector in vectors]).reshape(losses.shape)
-            best = np.broadcast_to(estimator._learned.best_scores, losses.shape)
-            is_better = scores > best
-            if self._stops_early:
-                counts = np.where(scores < best + tol, counts + 1, 0)
-            estimator._learned.best_scores = np.where(is_better, scores, best)
-            estimator._learned.best_parameters = np.where(
-                is_better.reshape(-1, 1),
-                vectors,
-                estimator._learned.best_parameters.reshape(vectors.shape),
-            ).reshape(estimator._learned.best_parameters.shape)
+            found = [self._score(vector) for vector in vectors.reshape(-1, vectors.shape[-1])]
+            scores, best_scores = np.array(found).reshape(losses.shape), learned.best_scores
+            best = Best(-best_scores, learned.best_parameters).or_better(-scores, vectors)
+            learned.best_scores = np.asarray(-best.cost)
+            learned.best_parameters = best.parameters
             estimator.validation_scores_.append(float(scores.mean()))
-            estimator.best_validation_score_ = float(estimator._learned.best_scores.mean())
-        estimator._learned.no_improvement_count = counts
-        return counts
+            estimator.best_validation_score_ = float(learned.best_scores.mean())
+        if self._stops_early:
+            costs, before = -scores, -best_scores
+        else:
+            learned.best_losses = np.fmin(losses, before)
+            estimator.best_loss_ = float(learned.best_losses.mean())
+        counts = learned.no_improvement_count
+        learned.no_improvement_count = np.where(costs > before - estimator.tol, counts + 1, 0)
+        return np.asarray(learned.no_improvement_count)
 
-    def _stop(self, training: Training, is_stuck: np.ndarray) -> None:
+    def _stop(self, training: Trainer, is_stuck: np.ndarray) -> None:
         """End the run where all are stuck, or let the stuck ones go on more slowly."""
-        estimator = self.estimator
+        estimator, learned = self.estimator, self.estimator._learned
         is_stuck = is_stuck & ~self.is_done
         if not is_stuck.any():
             return
@@ -114,22 +98,19 @@ class Convergence(Observer):
             f"than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
         )
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
-            rates = np.broadcast_to(estimator._learned.rate, is_stuck.shape)
+            rates = np.broadcast_to(learned.rate, is_stuck.shape)
             is_slow = rates <= SLOWEST
             goes_on = is_stuck & ~is_slow
             if goes_on.any():
-                estimator._learned.rate = np.where(goes_on, rates / SLOWER, rates)
-                set_rate(training, estimator._learned.rate)
-                estimator._learned.no_improvement_count = np.where(
-                    goes_on, 0, estimator._learned.no_improvement_count
-                )
-                say(estimator, f"{said} Setting learning rate to {estimator._learned.rate.min():f}")
+                learned.rate = np.where(goes_on, rates / SLOWER, rates)
+                training.set_learning_rate(learned.rate)
+                counts = learned.no_improvement_count
+                learned.no_improvement_count = np.where(goes_on, 0, counts)
+                say(estimator, f"{said} Setting learning rate to {learned.rate.min():f}")
             is_stuck = is_stuck & is_slow
             said += " Learning rate too small."
         if is_stuck.any():
             vectors = training.backend.to_numpy(training.parameters)
-            if self.kept is None:
-                self.kept = vectors
             self.kept = np.where(is_stuck[..., None], vectors, self.kept)
             self.is_done = self.is_done | is_stuck
         if self.is_done.all():
@@ -138,19 +119,7 @@ class Convergence(Observer):
             raise StopTraining
 
 
-def set_rate(training: Training, rates: np.ndarray) -> None:
-    """Go on with another learning rate, or with one for each member."""
-    state = training.state
-    dtype = training.backend.to_numpy(state.learning_rate).dtype
-    rates = rates[:, None] if rates.ndim else rates
-    with training.backend.activate():
-        sent = training.backend.asarray(rates.astype(dtype))
-        if sent.shape != state.learning_rate.shape:
-            sent = sent + 0.0 * state.learning_rate
-        training.state = state._replace(learning_rate=sent)
-
-
-class Callbacks(Observer):
+class Callbacks(Callback):
     """Calls each function with the estimator after every epoch; `StopTraining` ends the run.
 
     The estimator predicts with the parameters of that moment.
@@ -160,7 +129,7 @@ class Callbacks(Observer):
         self._estimator = estimator
         self._functions = functions
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         self._estimator._set_parameters(training.backend.to_numpy(training.parameters))
         for function in self._functions:
             function(self._estimator)

@@ -23,7 +23,7 @@ from xpmlp.optimizers import (
 )
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import AVERAGES, Descent, Observer
+from xpmlp.training import AVERAGES, Callback, Descent
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="left")
@@ -72,7 +72,7 @@ BEYOND: dict[str, list[Any]] = {
     "residual": ["boolean"],
     "n_members": [Interval(Integral, 1, 4096, closed="both")],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-    "callbacks": [list, tuple, callable, Observer, None],
+    "callbacks": [list, tuple, callable, Callback, None],
     "recipe": [str, dict, None],
     "threads": [Interval(Integral, 0, 1024, closed="both")],
 }

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from xpmlp.training import Observer, Training
+from xpmlp.training import Callback, Trainer
 
 
 def shows_bar(estimator: Any) -> bool:
@@ -21,7 +21,7 @@ def say(estimator: Any, text: str, *, has_bar: bool = True) -> None:
         sys.stdout.write(text + "\n")
 
 
-class Bar(Observer):
+class Bar(Callback):
     """Epochs done, the loss, the validation score, the time left if all of them are needed."""
 
     def __init__(self, estimator: Any) -> None:
@@ -35,11 +35,11 @@ class Bar(Observer):
         )
         self._task = self._bar.add_task("", total=None, measures="")
 
-    def on_start(self, training: Training, /) -> None:
+    def on_start(self, training: Trainer, /) -> None:
         self._bar.update(self._task, total=training.epochs)
         self._bar.start()
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         measures = f"loss {self._estimator.loss_:.4f}"
         if self._estimator.validation_scores_:
             measures += f"  validation {self._estimator.validation_scores_[-1]:.4f}"

@@ -23,7 +23,7 @@ from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
 from xpmlp.reports.pictures import is_picture, row_picture, weight_picture
 from xpmlp.runs import RunDirectory, TrainedModel, load_checkpoint
 from xpmlp.training import History, evaluate, predict
-from xpmlp.training.loop import batches_of
+from xpmlp.training.batches import count_batches
 
 TEMPLATE = "page.html"
 
@@ -165,7 +165,7 @@ def curves(
     )
     measure = "R²" if is_regression else "accuracy"
     train, _ = recipe.held_out(dataset.train)
-    steps = batches_of(len(train.labels), recipe.batch_size, drop_last=recipe.drop_last)
+    steps = count_batches(len(train.labels), recipe.batch_size, drop_last=recipe.drop_last)
     validation = history.validation
     if len(accuracy):
         lines: dict[str, tuple[np.ndarray, np.ndarray]] = {}

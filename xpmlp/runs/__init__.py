@@ -2,7 +2,7 @@
 
 begin_training                  the run that a recipe describes
 RunDirectory                    where it leaves its recipe, model, history and summary
-Checkpoints                     an observer that saves where it stands
+Checkpoints                     a callback that saves where it stands
 load_checkpoint, Origin         where it stood, and what it began with
 """
 

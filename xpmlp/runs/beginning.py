@@ -1,6 +1,5 @@
 """The run that a recipe describes, before its first step."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,15 @@ from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.recipes import Recipe
-from xpmlp.training import Training
+from xpmlp.training import Trainer
+
+SETTINGS = ("epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile")
+"""Settings that a recipe and `TrainConfig` share as they are."""
 
 
 def begin_training(
     recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
-) -> Training:
+) -> Trainer:
     """The run that a recipe describes, before its first step."""
     model = recipe.model
     split, validation = recipe.held_out(dataset.train)
@@ -35,24 +37,17 @@ def begin_training(
                 backend=backend,
                 dtype=dtype,
             )
-        return Training.begin(
+        return Trainer.begin(
             model,
             split,
             parameters=parameters,
+            backend=backend,
             objective=recipe.objective(split.labels),
             descent=recipe.descent,
-            control=dataclasses.replace(
-                recipe.control(validation), lets_members_diverge=lets_members_diverge
-            ),
-            backend=backend,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
+            control=recipe.control(validation),
+            lets_members_diverge=lets_members_diverge,
             seed=recipe.seeds,
-            shuffle=recipe.shuffle,
-            drop_last=recipe.drop_last,
-            threads=recipe.threads,
-            dtype=recipe.dtype,
-            compile=recipe.compile,
+            **{name: getattr(recipe, name) for name in SETTINGS},
         )
 
 

@@ -21,7 +21,7 @@ from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe
 from xpmlp.runs.directory import RunDirectory, fault, history_of
 from xpmlp.tensors import load_tensors, save_tensors
-from xpmlp.training import Best, Observer, Snapshot, Training
+from xpmlp.training import Best, Callback, Snapshot, Trainer
 
 STATE, BEST = "state.", "best."
 """What the names of a checkpoint's tensors begin with."""
@@ -145,7 +145,7 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-class Checkpoints(Observer):
+class Checkpoints(Callback):
     """Saves where a run stands: before its first step, after every epoch, every so many steps or
     seconds, and at its end.
 
@@ -174,21 +174,21 @@ class Checkpoints(Observer):
         self._saved: tuple[int, int] | None = None
         self._is_refused = False
 
-    def on_start(self, training: Training, /) -> None:
+    def on_start(self, training: Trainer, /) -> None:
         self.save(training.snapshot())
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.step == training.steps_per_epoch:
             return  # the epoch's own comes next
         is_asked = bool(self.every) and training.iteration % self.every == 0
         if self._may_write and (is_asked or self._clock() - self._written >= self.seconds):
             self._try(training.snapshot())
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         if self._may_write:
             self._try(training.last_good)
 
-    def on_end(self, training: Training, /) -> None:
+    def on_end(self, training: Trainer, /) -> None:
         if self._saved != (training.epoch, training.step):
             self.save(training.snapshot())
 

@@ -32,7 +32,7 @@ from xpmlp.files import write_atomically
 from xpmlp.network import MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
-from xpmlp.training import Evaluation, History, Training
+from xpmlp.training import Evaluation, History, Trainer
 from xpmlp.typing import DTYPES
 
 SUMMARY_NUMBERS = (
@@ -148,7 +148,7 @@ class RunDirectory:
         write_atomically(self.config, lambda file: file.write_text(recipe.to_toml(), "utf-8"))
 
     def save_results(
-        self, training: Training, test: Evaluation, *, image_shape: tuple[int, ...]
+        self, training: Trainer, test: Evaluation, *, image_shape: tuple[int, ...]
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
         recipe = self.recipe
@@ -222,7 +222,7 @@ class RunDirectory:
         series: dict[str, Any] = history.series
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
-    def _save_metrics(self, history: History, training: Training) -> None:
+    def _save_metrics(self, history: History, training: Trainer) -> None:
         """Columns epoch, iterations, loss (mean over the epoch), accuracy; per member if several.
 
         No times: two runs that learn the same write the same bytes.

@@ -1,11 +1,18 @@
-"""Training: a pure step, a loop around it, and observers of the loop.
+"""Training: a pure step, a loop around it, and callbacks that listen to the loop.
 
 config.py      every setting of a run
-step.py        one mini-batch: rows, forward, backward, update
 descent.py     optimizer, rates over time and by group, limits, averages
-control.py     validation, what counts as better, and when a run has had enough
-beginning.py   what a run starts from
-loop.py        epochs of steps, and the named events that observers hear
+control.py     validation, what counts as better, and when a run ends early
+step.py        one mini-batch: rows, forward, backward, update
+state.py       what a run begins with, and what of it a snapshot saves
+batches.py     which rows each step takes, with what weights
+loaders.py     how rows reach the device
+engine.py      how steps are executed: compiled, or one by one
+trainer.py     epochs of steps, and the events that callbacks listen to
+callbacks.py   validation, best weights, early stopping, the time limit
+recovery.py    too little memory, a lost GPU, a diverged run
+nonfinite.py   where a number became NaN or infinite first
+ticks.py       how many steps lie between two looks at a run
 history.py     what a run has measured so far
 evaluation.py  loss, accuracy and probabilities on given rows
 folds.py       cross-validation: every fold a member of one run
@@ -14,19 +21,25 @@ profile.py     where a step's time goes, phase by phase
 progress.py    a bar, or a line for each epoch
 """
 
+from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, Control
 from xpmlp.training.descent import AVERAGES, Descent, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
-from xpmlp.training.loop import Observer, Snapshot, StopTraining, Training, train
+from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.training.trainer import Trainer, train
+
+Observer = Callback
+Training = Trainer
 
 __all__ = [
     "AVERAGES",
     "MONITORS",
     "Best",
+    "Callback",
     "Control",
     "Descent",
     "Evaluation",
@@ -37,6 +50,7 @@ __all__ = [
     "Snapshot",
     "StopTraining",
     "TrainConfig",
+    "Trainer",
     "Training",
     "TrainingData",
     "TrainingState",

@@ -1,4 +1,4 @@
-"""When a run is looked at, what counts as better, and when it has had enough."""
+"""The settings of validation and early stopping, and which parameters are better."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.checks import check_range, one_of
+from xpmlp.checks import check_integer, one_of
 from xpmlp.data import Split
 from xpmlp.errors import InputError
 
@@ -16,17 +16,17 @@ MONITORS = ("loss", "accuracy")
 
 @dataclass(frozen=True)
 class Control:
-    """What a run is watched with. Every decision follows from its history, but for the time.
+    """When a run is validated and when it ends early. All but the time follows from its history.
 
-    validation   rows that are held out, to evaluate the network on after every epoch
+    validation   validation rows, to evaluate the network on after every epoch
     validate_every   evaluate every so many steps in place of every epoch; 0 for epochs
-    monitor      what of it counts: the validation `loss` or `accuracy`
+    monitor      what counts: the validation `loss` or `accuracy`
     patience     evaluations without a better one after which the run ends; 0 for never
     keep_best    the run ends with the parameters that were best; each member with its own
-    time_limit   seconds after which the run ends, with all that is done between steps; of a run
-                 that goes on, those of its earlier steps count, too
-    lets_members_diverge   a member whose loss is no number any more does not end the run of the
-                 others; the run ends when all are so
+    time_limit   seconds after which the run ends, with all that is done between steps; a resumed
+                 run counts those of its earlier steps, too
+    lets_members_diverge   a member whose loss becomes NaN or infinite does not end the run of the
+                 others; the run ends when all have
 
     Raises `InputError` for values out of range, and for a rule that needs validation without it.
     """
@@ -47,9 +47,7 @@ class Control:
             )
         one_of(MONITORS, monitor=self.monitor)
         for name in ("validate_every", "patience"):
-            if type(getattr(self, name)) is not int:
-                raise InputError(f"{name}={getattr(self, name)}: give a whole number")
-            check_range(name, getattr(self, name), least=0, below=math.inf)
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=0))
         if not self.time_limit > 0.0:
             raise InputError(f"time_limit={self.time_limit}: give seconds, more than 0")
         for name in ("validate_every", "patience", "keep_best"):
@@ -60,12 +58,11 @@ class Control:
                 )
 
     def cost(self, loss: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-        """What of an evaluation should be small."""
+        """Return what of an evaluation should be small."""
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Which of some evaluations is best, over members on average; one that is no number is
-        not, unless all are."""
+        """Return which evaluation is best, over members on average; NaN counts as worst."""
         costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
         return int(np.argmin(np.nan_to_num(costs, nan=np.inf)))
 

@@ -6,6 +6,7 @@ one warning says why. So an engine that meets a driver or a card that nobody tri
 not wrong.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,9 +16,12 @@ import numpy as np
 from xpmlp.backends import Backend
 from xpmlp.backends.base import PRECISIONS, Runner, StepMaker, StepMetrics
 from xpmlp.backends.failures import is_lost, is_out_of_memory
-from xpmlp.compiler.program import leaves, rebuild
+from xpmlp.compiler.program import leaves
 from xpmlp.errors import InputError, NotCompiled
-from xpmlp.typing import Array
+from xpmlp.network import MLP
+from xpmlp.training.state import copied
+from xpmlp.training.step import TrainingData, TrainingState
+from xpmlp.typing import Array, Namespace
 
 PROOF = 3
 """Steps that a compiled run is compared with the eager one over."""
@@ -110,7 +114,7 @@ class Engine:
     def run(self, state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
         """`count` steps; a `Runner`."""
         if self._compiled is not None:
-            kept = self._copy(state) if self.backend.overwrites else state
+            kept = copied(state, backend=self.backend) if self.backend.overwrites else state
             try:
                 return self._compiled(state, data, count)
             except Exception as error:  # whatever a replay dies of
@@ -134,23 +138,19 @@ class Engine:
         self.how = f"step by step: {said}"
         log.warning("running step by step, since compiled steps failed: %s", said)
 
-    def _copy(self, state: Any) -> Any:
-        copies = [self.backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
-        return rebuild(state, iter(copies))
-
     def _proof(self, state: Any, data: Any, steps: int) -> tuple[Any, ...]:
         """A state, data and a number of steps, and what the eager steps make of them.
 
         They run before anything is compiled, and their memory is given back.
         """
         state, data = self._probe(state, data)
-        expected = self.run_eagerly(self._copy(state), data, steps)
+        expected = self.run_eagerly(copied(state, backend=self.backend), data, steps)
         self._eager = None
         return state, data, steps, *expected
 
     def _prove(self, runner: Runner, proof: tuple[Any, ...]) -> None:
         state, data, steps, expected, metrics = proof
-        found, found_metrics = runner(self._copy(state), data, steps)
+        found, found_metrics = runner(copied(state, backend=self.backend), data, steps)
         if difference := self._difference(found_metrics, metrics):
             raise NotCompiled(f"its {difference} from the steps run one by one")
         differing, same = [], set()
@@ -211,3 +211,40 @@ class Engine:
 
 def _not_compiled(why: str) -> NotCompiled:
     return NotCompiled(f"the run could not be compiled ({why}); --compile auto goes on without")
+
+
+FAST = 0.01
+"""The learning rate, at least, of steps that are compared: slower, they may change too little."""
+
+
+def make_engine(
+    step_maker: StepMaker, model: MLP, backend: Backend, *, precision: str, compile: str
+) -> Engine:
+    """Return what executes the steps of a run."""
+    return Engine(
+        backend,
+        step_maker,
+        precision=precision,
+        compile=compile,
+        probe=functools.partial(_fast_enough_to_see, backend=backend),
+        parts=functools.partial(_parts, model, xp=backend.xp),
+    )
+
+
+def _fast_enough_to_see(
+    state: TrainingState, data: TrainingData, *, backend: Backend
+) -> tuple[TrainingState, TrainingData]:
+    """State and data whose learning rate moves parameters by more than they are rounded."""
+    rate = backend.to_numpy(state.learning_rate)
+    state = state._replace(learning_rate=backend.asarray(np.maximum(rate, rate.dtype.type(FAST))))
+    if data.factors is not None:
+        ones = np.ones(data.factors.shape, rate.dtype)
+        data = data._replace(factors=backend.asarray(ones))
+    return state, data
+
+
+def _parts(model: MLP, leaf: Array, *, xp: Namespace) -> list[Array]:
+    """A flat vector as the layers' parts of it; another array whole."""
+    if leaf.ndim and leaf.shape[-1] == model.parameter_count > 1:
+        return list(model.unflatten(leaf, xp=xp).values())
+    return [leaf]

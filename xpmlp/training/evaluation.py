@@ -14,7 +14,7 @@ from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.step import inputs, score
-from xpmlp.typing import Array, Namespace
+from xpmlp.typing import Array, Namespace, dtype_name
 
 EVALUATED_UNIT_BYTES = 32
 """What evaluating takes of memory for each row and unit, at most: rows as they come and in the
@@ -66,7 +66,7 @@ def evaluate(
     count = split.labels.shape[0]
     with backend.activate(), _threads(model, backend, count):
         parameters = _on_device(parameters, backend)
-        dtype = str(parameters.dtype).rpartition(".")[2]
+        dtype = dtype_name(parameters)
         targets = split.labels
         if isinstance(targets, np.ndarray) and targets.dtype.kind == "f":
             targets = targets.astype(dtype)

@@ -16,9 +16,10 @@ import numpy as np
 
 from xpmlp.errors import Diverged, InputError
 from xpmlp.schedules import Schedule, Times
+from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.control import Control
 from xpmlp.training.history import smoothed
-from xpmlp.training.loop import Observer, StopTraining, Training
+from xpmlp.training.trainer import Trainer
 
 MEMORY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
@@ -103,7 +104,7 @@ class RateCurve:
 
 
 def find_rate(
-    training: Training, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
+    training: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
 ) -> RateCurve:
     """Train for an epoch with a rate that rises from step to step, and look.
 
@@ -135,23 +136,19 @@ def find_rate(
         plateau=None,
     )
     watch = _Watch(steps)
-    run = Training.begin(
+    run = Trainer.begin(
         training.model,
         training.split,
         parameters=training.parameters,
+        backend=training.backend,
+        config=training.config,
+        sample_weights=training.batches.weights,  # with those of the classes
         objective=dataclasses.replace(training.objective, class_weights=()),
-        sample_weights=training.weights,  # with those of the classes
         descent=descent,
         control=Control(),
-        backend=training.backend,
         epochs=math.ceil(steps / training.steps_per_epoch),
-        batch_size=training.batch_size,
-        seed=training.seed,
         shuffle=True,
-        drop_last=training.drop_last,
         threads=training.threads.number,
-        dtype=training.engine.precision,
-        compile=training.engine.mode,
     )
     with contextlib.suppress(Diverged):
         run.run([watch])
@@ -165,7 +162,7 @@ def find_rate(
     return RateCurve(rates[:count], np.asarray(watch.losses, np.float64), own)
 
 
-class _Watch(Observer):
+class _Watch(Callback):
     """Keeps the losses and ends the run when they explode."""
 
     every = 1
@@ -176,7 +173,7 @@ class _Watch(Observer):
         self._mean = 0.0
         self._smallest = math.inf
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.losses.append(float(training.history.losses[-1]))
         self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.

@@ -14,7 +14,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.randomness import HOLD_OUT, generator
 from xpmlp.training.evaluation import evaluate
-from xpmlp.training.loop import Training, train
+from xpmlp.training.trainer import Trainer, train
 
 
 class Folds(NamedTuple):
@@ -25,7 +25,7 @@ class Folds(NamedTuple):
 
     losses: np.ndarray
     accuracies: np.ndarray
-    run: Training
+    run: Trainer
 
 
 def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:

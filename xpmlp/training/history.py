@@ -54,8 +54,14 @@ class History:
         return f"History({', '.join(shown)})"
 
     def copy(self) -> "History":
-        """An independent copy."""
+        """Return an independent copy."""
         return History(**{name: list(series) for name, series in vars(self).items()})
+
+    def add_evaluation(self, iteration: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
+        """Append an evaluation on validation rows after so many iterations."""
+        self.validation_iterations.append(iteration)
+        self.validation_losses.append(np.asarray(loss))
+        self.validation_accuracies.append(np.asarray(accuracy))
 
     @property
     def loss(self) -> np.ndarray:

@@ -16,12 +16,13 @@ import numpy as np
 
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
-from xpmlp.compiler import leaves, rebuild, record
+from xpmlp.compiler import leaves, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training.engine import Engine
-from xpmlp.training.feeding import Segment
-from xpmlp.training.loop import Training
-from xpmlp.training.pace import tick_length
+from xpmlp.training.loaders import Chunk
+from xpmlp.training.state import copied
+from xpmlp.training.ticks import tick_length
+from xpmlp.training.trainer import Trainer
 from xpmlp.typing import Namespace
 
 Clock = Callable[[], float]
@@ -72,7 +73,7 @@ class Profile:
         return sum(timing.flops for timing in self.timings)
 
 
-def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
+def profile(training: Trainer, *, clock: Clock = time.perf_counter) -> Profile:
     """Time steps like those that a run is about to make; the run is not changed.
 
     It takes a second or two for a small network. What is compiled is compiled for this alone.
@@ -82,19 +83,19 @@ def profile(training: Training, *, clock: Clock = time.perf_counter) -> Profile:
     with (
         backend.activate(),
         backend.threads(training.threads.number),
-        contextlib.closing(training.feed().epoch(training.epoch_inputs())) as segments,
+        contextlib.closing(training.loader().epoch(training.epoch_plan())) as chunks,
     ):
-        return _profile(training, next(segments), clock)
+        return _profile(training, next(chunks), clock)
 
 
-def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
+def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
     backend, precision = training.backend, training.engine.precision
-    state = training.state._replace(offset=segment.offset)
+    state = training.state._replace(offset=chunk.offset)
     maker = training.step_maker
     engine = Engine(backend, maker, precision=precision, compile=training.engine.mode)
-    engine.start(state, segment.data, steps=segment.steps)
+    engine.start(state, chunk.data, steps=chunk.steps)
 
-    program = record(maker, state, segment.data)
+    program = record(maker, state, chunk.data)
     phases = [operation.phase for operation in program.operations]
     starts = [k for k, phase in enumerate(phases) if k == 0 or phase != phases[k - 1]]
     laps: list[float] = []
@@ -104,12 +105,12 @@ def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     A = backend.asarray(np.resize(numbers, (side, side)))
     multiply = backend.eager(_make_product, precision=precision)
 
-    def seconds(runner: Runner, count: int, state: Any = state, data: Any = segment.data) -> float:
+    def seconds(runner: Runner, count: int, state: Any = state, data: Any = chunk.data) -> float:
         """The time of a step, in a run of `count`."""
-        copies = [backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]
-        backend.synchronize(copies)
+        copy = copied(state, backend=backend)
+        backend.synchronize(leaves(copy))
         began = clock()
-        _, metrics = runner(rebuild(state, iter(copies)), data, count)
+        _, metrics = runner(copy, data, count)
         backend.to_numpy(metrics.loss)  # waits
         return (clock() - began) / count
 
@@ -117,7 +118,7 @@ def _profile(training: Training, segment: Segment, clock: Clock) -> Profile:
     for _ in range(2):  # the first time something may be compiled
         seconds(multiply, 1, (), A)
         seconds(in_phases, 1)
-        count = min(segment.steps, tick_length(4 * seconds(engine.run, count)))
+        count = min(chunk.steps, tick_length(4 * seconds(engine.run, count)))
     seconds(engine.run, count)
 
     steps, products, rows = list[float](), list[float](), list[np.ndarray]()

@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from xpmlp.training.loop import Observer, Training
+from xpmlp.training.callbacks import Callback
+from xpmlp.training.trainer import Trainer
 
 CELLS = 30
 """Characters of a notebook's bar."""
 
 
-class Progress(Observer):
+class Progress(Callback):
     """Show epoch, loss, accuracy, speed and the time left while a run trains.
 
     Parameters
@@ -36,7 +37,7 @@ class Progress(Observer):
         )
         self._task = self._bar.add_task("", total=None, epoch="", measures="")
 
-    def on_start(self, training: Training, /) -> None:
+    def on_start(self, training: Trainer, /) -> None:
         if self._console.is_jupyter:
             from IPython.display import display
 
@@ -45,7 +46,7 @@ class Progress(Observer):
             self._bar.start()
         self.on_tick(training)
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         total = training.epochs * training.steps_per_epoch
         epoch = f"{min(training.epoch + 1, training.epochs)}/{training.epochs}"
         if self._cell is not None:
@@ -62,13 +63,13 @@ class Progress(Observer):
                 measures=measures(training),
             )
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         if self._cell is None and not self._console.is_terminal:
             epoch = f"epoch {training.epoch}/{training.epochs}"
             self._console.print(f"{epoch}  {measures(training)}")
         self.on_tick(training)
 
-    def on_end(self, _: Training, /) -> None:
+    def on_end(self, _: Trainer, /) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -77,7 +78,7 @@ class Progress(Observer):
             self._bar.stop()
 
 
-def measures(training: Training) -> str:
+def measures(training: Trainer) -> str:
     """Return mean loss and accuracy of the epoch so far or just finished, and rows per second."""
     history, steps = training.history, training.step or training.steps_per_epoch
     score = "R²" if training.model.predicts_numbers else "accuracy"

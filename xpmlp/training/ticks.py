@@ -17,7 +17,7 @@ SETTLED = 5.0
 when a run began may be idle now."""
 
 
-class Pace:
+class TickTimer:
     """Measures ticks; says how long the next one should be and when to look at the threads again.
 
     What is computed does not depend on it.
@@ -44,8 +44,8 @@ class Pace:
         is_slow = self._best is not None and self._last > SLOW * self._best
         return is_slow or self._since_choice > SETTLED
 
-    def chose_threads(self) -> None:
-        """The threads have been looked at: what was expected is so no more."""
+    def reset_baseline(self) -> None:
+        """Reset the baseline after re-tuning the thread count."""
         self._best, self._since_choice = None, 0.0
 
 

@@ -1,6 +1,6 @@
 """The pace of a run: tick lengths, and when threads are looked at again."""
 
-from xpmlp.training.pace import FIRST, LONGEST, SETTLED, Pace, tick_length
+from xpmlp.training.ticks import FIRST, LONGEST, SETTLED, TickTimer, tick_length
 
 
 def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> None:
@@ -9,7 +9,7 @@ def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> 
 
 
 def test_the_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
-    pace = Pace()
+    pace = TickTimer()
     pace.measure(FIRST, 30.0)
     assert pace.tick == FIRST
     pace.measure(FIRST, FIRST * 1e-3)
@@ -17,20 +17,20 @@ def test_the_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
 
 
 def test_threads_are_looked_at_again_when_steps_become_slow() -> None:
-    pace = Pace()
+    pace = TickTimer()
     for _ in range(3):
         pace.measure(64, 64e-3)
         assert not pace.asks_for_threads
     pace.measure(64, 64e-3 * 2.5)
     assert pace.asks_for_threads
-    pace.chose_threads()
+    pace.reset_baseline()
     assert not pace.asks_for_threads
     pace.measure(64, 64e-3 * 2.5)
     assert not pace.asks_for_threads
 
 
 def test_and_when_some_time_has_passed() -> None:
-    pace = Pace()
+    pace = TickTimer()
     steps = 0
     while not pace.asks_for_threads:
         pace.measure(64, 0.5)

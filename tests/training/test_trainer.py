@@ -85,7 +85,7 @@ def test_the_events_come_in_order() -> None:
 def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = begin(rows(), epochs=3).run()
     clock = iter(float(second) for second in range(10_000))  # every look at the clock: a second
-    monkeypatch.setattr("xpmlp.training.loop.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: next(clock))
     recorder = Recorder()
     run = begin(rows(), epochs=3).run([recorder])
     steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
@@ -240,7 +240,7 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0: give 1 to 1,000"),
+        ({"batch_size": 0}, "batch_size=0: give a whole number, 1 or more"),
         ({"batch_size": 1001}, "batch_size=1001: give 1 to 1,000"),
         ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "not all finite"),
         ({"epochs": -1}, "epochs=-1"),

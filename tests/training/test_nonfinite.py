@@ -7,7 +7,7 @@ import pytest
 
 from xpmlp import MLP, Descent, Diverged, Objective, Observer, Split, Training, select_backend
 from xpmlp.backends import Backend
-from xpmlp.training.feeding import feed
+from xpmlp.training.loaders import make_loader
 
 pytestmark = pytest.mark.extended(keep=16)
 
@@ -97,9 +97,9 @@ def test_a_normalised_layer(backend: Backend, normalization, name, quantity) -> 
 
 def test_rows_that_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_blocks(split: Split, **settings: Any) -> Any:
-        return feed(split, **{**settings, "limit": 1000}, block=500)
+        return make_loader(split, **{**settings, "limit": 1000}, block=500)
 
-    monkeypatch.setattr("xpmlp.training.loop.feed", in_blocks)
+    monkeypatch.setattr("xpmlp.training.trainer.make_loader", in_blocks)
     run = begin(select_backend("numpy"), hidden="identity", descent=Descent(learning_rate=100.0))
     whole = begin(select_backend("numpy"), hidden="identity", descent=Descent(learning_rate=100.0))
     with pytest.raises(Diverged) as caught:

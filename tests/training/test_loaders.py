@@ -8,8 +8,10 @@ import pytest
 from xpmlp import MLP, Descent, Objective, Split, select_backend
 from xpmlp.backends import Backend
 from xpmlp.data import order
-from xpmlp.training.beginning import first_state, fixed_data
-from xpmlp.training.feeding import Epoch, Feed, Resident, Streamed, feed
+from xpmlp.training.batches import EpochPlan, fixed_data
+from xpmlp.training.config import TrainConfig
+from xpmlp.training.loaders import BatchLoader, DeviceLoader, StreamingLoader, make_loader
+from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, make_step
 
 MODEL = MLP((6, 5, 3))
@@ -21,24 +23,20 @@ def split() -> Split:
     return Split(random.integers(0, 255, (ROWS, 6), dtype=np.uint8), random.integers(0, 3, ROWS))
 
 
-def feed_for(backend: Backend, limit: int | None) -> Feed:
-    return feed(split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=limit)
-
-
-def fixed(backend: Backend) -> TrainingData:
-    return fixed_data(
-        MODEL,
-        split(),
-        objective=Objective(),
-        batch_size=BATCH,
-        seeds=[0],
-        members=(),
-        dtype="float32",
-        backend=backend,
+def feed_for(backend: Backend, limit: int | None) -> BatchLoader:
+    return make_loader(
+        split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=limit
     )
 
 
-def train(backend: Backend, rows: Feed, *, compiled: bool, first: int = 0) -> list[np.ndarray]:
+def fixed(backend: Backend) -> TrainingData:
+    config = TrainConfig(batch_size=BATCH)
+    return fixed_data(MODEL, split(), config, members=(), dtype="float32", backend=backend)
+
+
+def train(
+    backend: Backend, rows: BatchLoader, *, compiled: bool, first: int = 0
+) -> list[np.ndarray]:
     """Two epochs, the first from a step on: parameters and all losses."""
     parameters = MODEL.initialize(0, backend=backend, dtype="float32")
     descent = Descent(learning_rate=0.1)
@@ -52,7 +50,7 @@ def train(backend: Backend, rows: Feed, *, compiled: bool, first: int = 0) -> li
     run, losses = None, []
     for epoch in range(2):
         numbers = order(ROWS, seed=1, epoch=epoch, shuffle=True)
-        for data, steps, offset in rows.epoch(Epoch(numbers), done=first if epoch == 0 else 0):
+        for data, steps, offset in rows.epoch(EpochPlan(numbers), done=first if epoch == 0 else 0):
             state = state._replace(offset=offset)
             if run is None:
                 run = backend.eager(make, precision="float32")
@@ -74,8 +72,8 @@ def test_streamed_and_resident_rows_give_the_same_bits(
     if compiled and not backend.compiles:
         return
     streamed, resident = feed_for(backend, limit), feed_for(backend, None)
-    assert isinstance(streamed, Streamed)
-    assert isinstance(resident, Resident)
+    assert isinstance(streamed, StreamingLoader)
+    assert isinstance(resident, DeviceLoader)
     found = train(backend, streamed, compiled=compiled, first=first)
     expected = train(backend, resident, compiled=compiled, first=first)
     assert len(found[1]) == 24 - first
@@ -86,27 +84,31 @@ def test_streamed_and_resident_rows_give_the_same_bits(
 def test_the_limit_decides() -> None:
     backend = select_backend("numpy")
     size = split().X.nbytes + split().labels.nbytes
-    assert isinstance(feed_for(backend, size), Resident)
-    assert isinstance(feed_for(backend, size - 1), Streamed)
-    assert isinstance(feed_for(backend, None), Resident)  # the host's memory is not asked for
+    assert isinstance(feed_for(backend, size), DeviceLoader)
+    assert isinstance(feed_for(backend, size - 1), StreamingLoader)
+    assert isinstance(feed_for(backend, None), DeviceLoader)  # the host's memory is not asked for
 
 
 def test_a_device_with_little_memory_is_streamed_to(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = select_backend("numpy")
     size = split().X.nbytes + split().labels.nbytes
-    for free, kind in ((size, Streamed), (2 * size, Resident)):
+    for free, kind in ((size, StreamingLoader), (2 * size, DeviceLoader)):
         monkeypatch.setattr(backend, "free_memory", lambda free=free: free, raising=False)
         assert isinstance(feed_for(backend, None), kind)
 
 
 def test_blocks_have_one_shape_and_fit_the_limit() -> None:
     backend = select_backend("numpy")
-    rows = feed(split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=1000)
-    segments = list(rows.epoch(Epoch(np.arange(ROWS))))
+    rows = make_loader(split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=1000)
+    segments = list(rows.epoch(EpochPlan(np.arange(ROWS))))
     assert [segment.steps for segment in segments] == [4, 4, 4]
     assert {segment.data.X.shape for segment in segments} == {(32, 6)}
     assert 2 * (segments[0].data.X.nbytes + segments[0].data.labels.nbytes) <= 1000
-    small = feed(
+    small = make_loader(
         split(), batch_size=BATCH, fixed=fixed(backend), backend=backend, limit=1000, block=230
     )
-    assert [segment.steps for segment in small.epoch(Epoch(np.arange(ROWS)), done=7)] == [2, 2, 1]
+    assert [segment.steps for segment in small.epoch(EpochPlan(np.arange(ROWS)), done=7)] == [
+        2,
+        2,
+        1,
+    ]

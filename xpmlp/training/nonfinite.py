@@ -14,6 +14,29 @@ from xpmlp.compiler import Interpreter, Program, leaves, rebuild, record
 from xpmlp.compiler.program import Value
 from xpmlp.compiler.scopes import Phase
 
+
+class NonFiniteError(Exception):
+    """A loss or parameter became NaN or infinite at this iteration."""
+
+    def __init__(self, found: str, iteration: int) -> None:
+        super().__init__(found)
+        self.found, self.iteration = found, iteration
+
+
+def check_losses(losses: np.ndarray, iteration: int, *, allows_divergence: bool) -> None:
+    """Raise `NonFiniteError` for a loss that is NaN or infinite, (steps,) or (steps, E).
+
+    `iteration` steps were done before. Where members may diverge, all of them must have.
+    """
+    bad = ~np.isfinite(losses)
+    if bad.any() and not (allows_divergence and not bad[-1].all()):
+        first = np.argwhere(bad)[0]
+        found = f"the loss became {losses[tuple(first)]}"
+        if len(first) > 1:
+            found += f" in member {first[1] + 1}"
+        raise NonFiniteError(found, iteration + int(first[0]) + 1)
+
+
 QUANTITIES = {
     "forward product + bias": "Z{layer} = A{before} W{layer} + b{layer}",
     "backward dW, db, dA": "dW{layer}, db{layer} or dA{before}",
@@ -24,7 +47,7 @@ QUANTITIES = {
 """What a phase computes, in the lecture's notation; another phase is called by its own name."""
 
 
-def first_fault(make_step: StepMaker, state: Any, data: Any, *, backend: Backend) -> str:
+def find_first_nonfinite(make_step: StepMaker, state: Any, data: Any, *, backend: Backend) -> str:
     """What in this step is no number first, of that which makes its loss or parameters none, with
     its layer, in words; empty if all are numbers.
 

@@ -1,0 +1,142 @@
+"""What listens to a run: validation, best weights, early stopping, the time limit, and yours."""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from xpmlp.data import Split
+from xpmlp.training.control import Control
+from xpmlp.training.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from xpmlp.training.trainer import Trainer
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end a run after the step it is at; nothing is lost."""
+
+
+class Callback:
+    """Listens to a run's events; override those you want. The loop knows no callback.
+
+    `every` is a number of steps after each of which `on_tick` must be called; 0: whenever one is.
+    """
+
+    every: int = 0
+
+    def on_start(self, trainer: "Trainer", /) -> None:
+        """Before the first step."""
+
+    def on_tick(self, trainer: "Trainer", /) -> None:
+        """Every few steps, after their losses have reached the host."""
+
+    def on_epoch(self, trainer: "Trainer", /) -> None:
+        """After each epoch, and after its evaluation if there is one."""
+
+    def on_end(self, trainer: "Trainer", /) -> None:
+        """After the last step, also where a callback has stopped the run."""
+
+
+def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
+    """Call every callback, also after one has asked to stop; then raise `StopTraining`."""
+    stop: StopTraining | None = None
+    for callback in callbacks:
+        try:
+            getattr(callback, event)(trainer)
+        except StopTraining as request:
+            stop = request
+    if stop is not None and event != "on_end":
+        raise stop
+
+
+class Validation(Callback):
+    """Evaluates the network on validation rows, after every epoch or every so many steps."""
+
+    def __init__(self, split: Split, *, every: int = 0) -> None:
+        self.split, self.every = split, every
+
+    def on_tick(self, trainer: "Trainer", /) -> None:
+        if self.every and trainer.iteration % self.every == 0:
+            self._evaluate(trainer)
+
+    def on_epoch(self, trainer: "Trainer", /) -> None:
+        if not self.every:
+            self._evaluate(trainer)
+
+    def _evaluate(self, trainer: "Trainer") -> None:
+        found = evaluate(
+            trainer.model,
+            trainer.current_parameters,
+            self.split,
+            objective=trainer.objective,
+            backend=trainer.backend,
+        )
+        trainer.history.add_evaluation(trainer.iteration, found.loss, found.accuracy)
+
+
+class BestWeights(Callback):
+    """Keeps the parameters of the best evaluation, for each member its own."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def on_tick(self, trainer: "Trainer", /) -> None:
+        history = trainer.history
+        if history.validation_iterations[-1:] == [trainer.iteration]:
+            last = history.validation_losses[-1], history.validation_accuracies[-1]
+            trainer.keep_if_better(self._control.cost(*last))
+
+    on_epoch = on_tick
+
+
+class EarlyStopping(Callback):
+    """Ends a run when no network got better in the last `patience` evaluations."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def on_tick(self, trainer: "Trainer", /) -> None:
+        control, history = self._control, trainer.history
+        series = zip(history.validation_losses, history.validation_accuracies, strict=True)
+        if control.has_run_dry([control.cost(*evaluation) for evaluation in series]):
+            trainer.stop(
+                f"no better validation {control.monitor} in the last {control.patience} evaluations"
+            )
+
+    on_start = on_epoch = on_tick
+
+
+class TimeLimit(Callback):
+    """Ends a run after so many seconds, those of its earlier steps included where it resumed."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def on_start(self, trainer: "Trainer", /) -> None:
+        self._began = time.perf_counter() - trainer.seconds
+        self._look(trainer, trainer.seconds)
+
+    def on_tick(self, trainer: "Trainer", /) -> None:
+        self._look(trainer, time.perf_counter() - self._began)
+
+    on_epoch = on_tick
+
+    def _look(self, trainer: "Trainer", seconds: float) -> None:
+        if seconds >= self._seconds:
+            trainer.stop(f"the time limit of {self._seconds:g} s is reached")
+
+
+def callbacks_of(control: Control) -> tuple[list[Callback], list[Callback]]:
+    """Return the callbacks that these settings ask for: those to call before, and after, yours.
+
+    What the first ones find belongs to the state that a run falls back to.
+    """
+    before: list[Callback] = []
+    if control.validation is not None:
+        before.append(Validation(control.validation, every=control.validate_every))
+    if control.keep_best:
+        before.append(BestWeights(control))
+    if control.patience:
+        before.append(EarlyStopping(control))
+    return before, [TimeLimit(control.time_limit)] if control.time_limit < math.inf else []

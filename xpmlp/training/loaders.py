@@ -1,0 +1,187 @@
+"""How the rows of an epoch reach the steps: all at once, or in blocks where memory is short.
+
+Data that fits lies on the device for the whole run, and one chunk is an epoch. Data that does not
+comes in blocks of many batches, in the epoch's order, so that within a block the rows are taken
+one after another. A step sees the same batches either way, and the results are the same bits.
+"""
+
+import contextlib
+from collections.abc import Generator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.data import HOST_ROWS, MappedRows, SparseRows, Split
+from xpmlp.errors import InputError
+from xpmlp.training.batches import BY_ROW, BY_STEP, EpochPlan
+from xpmlp.training.step import TrainingData
+from xpmlp.typing import Array
+
+FREE_MEMORY_SHARE = 0.6
+"""The part of a device's free memory that rows may take to lie there for good."""
+
+BLOCK = 256 * 2**20
+"""Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
+
+MAPPED_BLOCK = 64 * 2**20
+"""The same of rows in a file: up to three such blocks are in memory at once."""
+
+
+class Chunk(NamedTuple):
+    """Some of an epoch's steps: what they read, how many they are, and the state's offset at the
+    first of them."""
+
+    data: TrainingData
+    steps: int
+    offset: Array
+
+
+class BatchLoader(Protocol):
+    """Where the steps of an epoch get their rows from."""
+
+    def epoch(self, epoch: EpochPlan, *, done: int = 0) -> Generator[Chunk, None, None]:
+        """The chunks of an epoch of which so many steps are done already.
+
+        A chunk's arrays are good until the next one is asked for.
+        """
+        ...
+
+
+def make_loader(
+    split: Split,
+    *,
+    batch_size: int,
+    fixed: TrainingData,
+    backend: Backend,
+    has_orders: bool = False,
+    limit: int | None = None,
+    block: int = BLOCK,
+) -> BatchLoader:
+    """Rows that lie on the device, or come in blocks of so many bytes if they exceed the limit.
+
+    `fixed` is what of the steps' data stays the same for the whole run. Rows that lie on the device
+    already stay there; rows in a file come in blocks where the device has not twice the room for
+    them. The limit, in bytes, is by default a share of the device's free memory, where that is
+    known. Raises `InputError` where members that each have an order of their own would need
+    blocks.
+    """
+    if limit is None and (free := backend.free_memory()) is not None:
+        limit = int(FREE_MEMORY_SHARE * free)
+    if not isinstance(split.X, HOST_ROWS):
+        return DeviceLoader(split, batch_size=batch_size, fixed=fixed, backend=backend)
+    sources = [split.X, split.labels]
+    total = sum(source.nbytes for source in sources)
+    if isinstance(split.X, SparseRows):
+        limit = min(block, total if limit is None else limit)
+    elif isinstance(split.X, MappedRows):
+        # To lie on the device they are put together there, for a moment twice.
+        if limit is not None and 2 * total <= limit:
+            return DeviceLoader(split, batch_size=batch_size, fixed=fixed, backend=backend)
+        block = min(block, MAPPED_BLOCK)
+        limit = min(2 * block, total if limit is None else limit)
+    elif limit is None or total <= limit:
+        return DeviceLoader(split, batch_size=batch_size, fixed=fixed, backend=backend)
+    if has_orders:
+        raise InputError(
+            f"{total:,} bytes of rows for {limit:,} of memory on {backend.device_name}: members "
+            "that each train on rows of their own need all of them there; give fewer rows"
+        )
+    row = total // len(split.labels)
+    places = 2  # one in use, one on its way
+    steps = max(1, min(block, limit // places) // (row * batch_size))
+    return StreamingLoader(
+        sources, batch_size=batch_size, fixed=fixed, backend=backend, steps=steps
+    )
+
+
+class DeviceLoader:
+    """All rows on the device, sent there once, if they are not there already."""
+
+    def __init__(
+        self, split: Split, *, batch_size: int, fixed: TrainingData, backend: Backend
+    ) -> None:
+        self._batch_size, self._backend = batch_size, backend
+        X, labels = split
+        if isinstance(X, MappedRows):
+            X = backend.xp.concat([backend.asarray(piece) for piece in X.pieces()], axis=0)
+        X, labels = (
+            backend.asarray(source) if isinstance(source, np.ndarray) else source
+            for source in (X, labels)
+        )
+        self._data = fixed._replace(X=X, labels=labels)
+
+    def epoch(self, epoch: EpochPlan, *, done: int = 0) -> Generator[Chunk, None, None]:
+        """One chunk."""
+        send, steps = self._backend.asarray, epoch.order.shape[-1] // self._batch_size
+        data = self._data._replace(
+            order=send(epoch.order),
+            **_lookups(epoch, 0, steps, batch_size=self._batch_size, backend=self._backend),
+        )
+        yield Chunk(data, steps - done, send(np.array(done * self._batch_size)))
+
+
+class StreamingLoader:
+    """Rows on the host, sent in blocks of `steps` batches.
+
+    Every block has the same shape, so that what was compiled for one serves all; after the last
+    batch of an epoch there may be rows in it that are not read.
+    """
+
+    def __init__(
+        self,
+        sources: list[np.ndarray | SparseRows | MappedRows],
+        *,
+        batch_size: int,
+        fixed: TrainingData,
+        backend: Backend,
+        steps: int,
+    ) -> None:
+        self._batch_size, self._backend = batch_size, backend
+        self._steps = min(steps, -(-len(sources[1]) // batch_size))
+        self._rows = self._steps * batch_size
+        self._gather = backend.gatherer(sources, rows=self._rows)
+        self._fixed = fixed._replace(order=backend.asarray(np.arange(self._rows)))
+
+    def epoch(self, epoch: EpochPlan, *, done: int = 0) -> Generator[Chunk, None, None]:
+        """A chunk for each block."""
+        batch_size, rows = self._batch_size, self._rows
+        first, last = done * batch_size, len(epoch.order) // batch_size * batch_size
+        starts = range(first, last, rows)
+        blocks = [epoch.order[start : min(start + rows, last)] for start in starts]
+        arriving = self._gather(blocks)
+        # What comes after the last chunk matters: the places are free again.
+        with contextlib.closing(arriving):
+            for (X, labels), block, start in zip(arriving, blocks, starts, strict=True):
+                here = start // batch_size, self._steps
+                found = _lookups(epoch, *here, batch_size=batch_size, backend=self._backend)
+                data = self._fixed._replace(X=X, labels=labels, **found)
+                # A new array each time: a step may write over its state.
+                offset = self._backend.asarray(np.array(0))
+                yield Chunk(data, len(block) // batch_size, offset)
+
+
+def _lookups(
+    plan: EpochPlan, first: int, steps: int, *, batch_size: int, backend: Backend
+) -> dict[str, Array]:
+    """What these steps of an epoch look up beside their rows; of one length, however few are
+    left."""
+    found = {
+        name: backend.asarray(_cut(series, first * each, steps * each))
+        for names, each in ((BY_ROW, batch_size), (BY_STEP, 1))
+        for name in names
+        if (series := getattr(plan, name)) is not None
+    }
+    if plan.counts_steps:
+        found["first"] = backend.asarray(np.array([plan.first + first]))
+    return found
+
+
+def _cut(series: np.ndarray, start: int, length: int) -> np.ndarray:
+    """A part of a series (n,) or (E, n), with zeros behind it up to a length."""
+    part = series[..., start : start + length]
+    if part.shape[-1] == length:
+        return part
+    padded = np.zeros((*part.shape[:-1], length), series.dtype)
+    padded[..., : part.shape[-1]] = part
+    return padded

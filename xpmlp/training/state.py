@@ -1,0 +1,163 @@
+"""The state of a run: what it begins with, and what of it a snapshot saves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xpmlp.backends import Backend
+from xpmlp.compiler import leaves, rebuild
+from xpmlp.errors import InputError
+from xpmlp.network import MLP, Objective
+from xpmlp.training.control import Best
+from xpmlp.training.descent import Descent
+from xpmlp.training.history import History
+from xpmlp.training.step import TrainingState
+from xpmlp.typing import Array, dtype_name
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment, on the host: all that resuming needs.
+
+    `epoch` counts the finished epochs, `step` the steps done in the present one, `correct` the
+    right answers in those steps; `state` has the arrays that steps change, by name: `parameters`,
+    `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
+    """
+
+    state: dict[str, np.ndarray]
+    epoch: int
+    step: int
+    correct: np.ndarray
+    history: History
+    seconds: float = 0.0
+    best: Best | None = None
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """The flat vector of what is learned."""
+        return self.state["parameters"]
+
+    @property
+    def finite(self) -> bool:
+        """Whether all parameters are finite."""
+        return bool(np.isfinite(self.parameters).all())
+
+    def check_fits(self, now: "Snapshot", *, keeps_best: bool, allows_nonfinite: bool) -> None:
+        """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
+        for name, found, wanted in (
+            *((name, self.state.get(name), now.state[name]) for name in now.state),
+            ("counts", self.correct, now.correct),
+        ):
+            if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
+                raise InputError(
+                    f"the saved {name} do not fit this run: "
+                    f"{'none' if found is None else f'{found.dtype} {found.shape}'} in place of "
+                    f"{wanted.dtype} {wanted.shape}; resume with the settings it began with"
+                )
+        history = self.history
+        series = [*history.losses, *history.accuracies]
+        series += [*history.validation_losses, *history.validation_accuracies]
+        evaluations = len(history.validation_iterations)
+        if (
+            self.state.keys() != now.state.keys()
+            or not (self.finite or allows_nonfinite)
+            or len(history.accuracies) != self.epoch
+            or any(values.shape != now.correct.shape for values in series)
+            or evaluations != len(history.validation_losses)
+            or evaluations != len(history.validation_accuracies)
+            or (self.best is None) != (not (keeps_best and evaluations))
+        ):
+            raise InputError("the saved state is not whole, or of another run: train again")
+
+
+def saved_arrays(state: TrainingState) -> dict[str, Array]:
+    """Return the arrays of a state that a snapshot has, by name.
+
+    What follows from the settings and the counters is left out.
+    """
+    return _named(state._replace(offset=None, step=None, learning_rate=None, weight_decay=None))
+
+
+def with_arrays(
+    state: TrainingState, arrays: Mapping[str, np.ndarray], *, backend: Backend
+) -> TrainingState:
+    """Return the state with copies of the saved arrays in the places of its own."""
+    sent = {name: backend.asarray(array.copy()) for name, array in arrays.items()}
+    restored: TrainingState = rebuild(
+        state, (sent.get(name, array) for name, array in _named(state).items())
+    )
+    return restored
+
+
+def with_rates(state: TrainingState, rates: np.ndarray, *, backend: Backend) -> TrainingState:
+    """Return the state with another learning rate, (), or with one for each member, (E,)."""
+    now = state.learning_rate
+    rates = rates[:, None] if rates.ndim else rates
+    sent = backend.asarray(rates.astype(dtype_name(now)))
+    if sent.shape != now.shape:
+        sent = sent + 0.0 * now
+    return state._replace(learning_rate=sent)
+
+
+def copied(state: Any, *, backend: Backend) -> Any:
+    """Return a copy that shares no memory: steps of some backends overwrite their state."""
+    return rebuild(state, iter([backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]))
+
+
+def _named(tree: object, name: str = "") -> dict[str, Array]:
+    """The arrays of a nest of named tuples by name: `optimizer.m`."""
+    if tree is None:
+        return {}
+    if not isinstance(tree, tuple):
+        return {name: tree}
+    prefix = f"{name}." if name else ""
+    found: dict[str, Array] = {}
+    for part, branch in tree._asdict().items():  # type: ignore[attr-defined]
+        found |= _named(branch, prefix + part)
+    return found
+
+
+def first_state(
+    model: MLP,
+    vector: Array,
+    *,
+    objective: Objective,
+    descent: Descent,
+    backend: Backend,
+) -> TrainingState:
+    """The state before the first step, from a flat vector with or without running statistics."""
+    xp, members, dtype = backend.xp, tuple(vector.shape[:-1]), dtype_name(vector)
+    if vector.shape[-1] not in (model.parameter_count, model.size):
+        raise InputError(f"{vector.shape[-1]:,} parameters, but {model} has {model.size:,}")
+    parameters = xp.asarray(vector[..., : model.parameter_count], copy=True)
+    statistics = None
+    if model.size > model.parameter_count:
+        if vector.shape[-1] == model.size:
+            statistics = xp.asarray(vector[..., model.parameter_count :], copy=True)
+        else:
+            first = model.initialize(0, dtype=dtype)[model.parameter_count :]
+            statistics = backend.asarray(np.broadcast_to(first, (*members, len(first))).copy())
+    decays = descent.decays(model, members, dtype)
+    is_averaged = descent.average != "none"
+    counts = (
+        objective.has_noise
+        or descent.counts_steps
+        or (objective.divides_by_weight and objective.has_penalty)
+    )
+
+    def copy(array: Array | None) -> Array | None:
+        return xp.asarray(array, copy=True) if is_averaged and array is not None else None
+
+    return TrainingState(
+        parameters,
+        optimizer=descent.optimizer.init(parameters, xp=xp),
+        learning_rate=backend.asarray(descent.rates(model, members, dtype)),
+        offset=backend.asarray(np.zeros((), dtype=np.int64)),
+        step=backend.asarray(np.zeros(1, np.int64)) if counts else None,
+        weight_decay=None if decays is None else backend.asarray(decays),
+        statistics=statistics,
+        mean=copy(parameters),
+        mean_statistics=copy(statistics),
+    )

@@ -1,0 +1,386 @@
+"""The loop around the step: epochs of steps, and the events that callbacks listen to."""
+
+import contextlib
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from xpmlp.backends import PRECISIONS, Backend, select_backend
+from xpmlp.backends.base import StepMaker, Threads
+from xpmlp.checks import check_integer
+from xpmlp.data import Split
+from xpmlp.errors import InputError
+from xpmlp.network import MLP
+from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
+from xpmlp.training.callbacks import Callback, StopTraining, callbacks_of, tell
+from xpmlp.training.config import TrainConfig
+from xpmlp.training.control import Best
+from xpmlp.training.engine import Engine, make_engine
+from xpmlp.training.evaluation import checked
+from xpmlp.training.history import History
+from xpmlp.training.loaders import BatchLoader, Chunk, make_loader
+from xpmlp.training.nonfinite import NonFiniteError, check_losses
+from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
+from xpmlp.training.state import Snapshot, first_state, saved_arrays, with_arrays, with_rates
+from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.training.ticks import TickTimer
+from xpmlp.typing import DTYPES, Array, dtype_name
+
+
+class Trainer:
+    """A run of training: what to do, and how far it has come.
+
+    `begin` makes one, `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and
+    change it by its methods alone. `ended` says why a run ended before its last epoch, empty if it
+    did not; `was_stopped` whether a callback raised `StopTraining`.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        batches: Batches,
+        backend: Backend,
+        *,
+        state: TrainingState,
+        fixed: TrainingData,
+    ) -> None:
+        config = batches.config
+        self.model, self.batches, self.backend, self.config = model, batches, backend, config
+        self.split, self.epochs, self.batch_size = batches.split, config.epochs, config.batch_size
+        self.objective, self.descent = config.objective, config.descent
+        self.control, self.row_count = config.control, batches.row_count
+        self.steps_per_epoch = batches.steps_per_epoch
+        self.memory = MemoryPlan()
+        self.engine = self._make_engine()
+        self.state, self.fixed = state, fixed
+        counts = np.float64 if model.predicts_numbers else np.int64
+        self.correct = np.zeros(tuple(state.parameters.shape[:-1]), counts)
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.history = History()
+        self.best: Best | None = None
+        self.ended, self.was_stopped = "", False
+        self.last_good = self.snapshot()
+        if not self.last_good.finite:
+            raise InputError("the initial parameters are not all finite: give others")
+        self.threads = Threads(config.threads, may_change=False)
+        if not config.threads:
+            self._choose_threads()
+
+    @classmethod
+    def begin(
+        cls,
+        model: MLP,
+        split: Split,
+        *,
+        parameters: Array,
+        backend: Backend,
+        config: TrainConfig | None = None,
+        orders: Callable[[int], np.ndarray] | None = None,
+        rows: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Return a run that has not started; it trains a copy of the given parameters.
+
+        `parameters` is (P,) or (E, P), with the running statistics behind or without; the order of
+        rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
+        `rows`, one for each member (E, n); each member's dropout comes from its own seed.
+        `rows` (E, n) are the numbers of the rows that each member trains on, by default all, and
+        `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on the backend's
+        device already are taken as they are: who gives them has checked them. `settings` are those
+        of `TrainConfig`.
+        """
+        config = TrainConfig.of(config, **settings)
+        objective, descent = config.objective, config.descent
+        objective.check(model.output, model.layer_sizes[-1])
+        if model.normalization == "batch" and config.batch_size == 1:
+            raise InputError(
+                "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
+                "give 2 or more, or normalization=layer"
+            )
+        split = checked(split, model, where="training data")
+        if (validation := config.control.validation) is not None:
+            validation = checked(validation, model, where="validation data")
+            config = TrainConfig.of(config, validation=validation)
+        with backend.activate():
+            if isinstance(parameters, np.ndarray):
+                parameters = backend.asarray(parameters)
+            members, dtype = tuple(parameters.shape[:-1]), dtype_name(parameters)
+            if rows is not None and rows.shape[:-1] != members:
+                raise InputError(f"rows of shape {rows.shape} for parameters {parameters.shape}")
+            if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
+                split = split._replace(labels=split.labels.astype(dtype))
+            fixed = fixed_data(
+                model, split, config, members=members, dtype=dtype, backend=backend, rows=rows
+            )
+            state = first_state(
+                model, parameters, objective=objective, descent=descent, backend=backend
+            )
+        weights = row_weights(
+            split, objective, sample_weights, members=members, output=model.output, dtype=dtype
+        )
+        batches = Batches(split, config, dtype, orders, rows, weights)
+        return cls(model, batches, backend, state=state, fixed=fixed)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot of this run: the next step is the one that followed it then.
+
+        Raises `InputError` for a snapshot of another network, optimizer or dtype.
+        """
+        control = self.control
+        snapshot.check_fits(
+            self.snapshot(),
+            keeps_best=control.keep_best,
+            allows_nonfinite=control.lets_members_diverge,
+        )
+        self.load_state(snapshot.state)
+        self.epoch, self.step = snapshot.epoch, snapshot.step
+        with self.backend.activate():
+            if self.state.step is not None:
+                steps = self.backend.asarray(np.array([self.iteration]))
+                self.state = self.state._replace(step=steps)
+        self.correct = snapshot.correct.copy()
+        self.history, self.best = snapshot.history.copy(), snapshot.best
+        self.seconds = snapshot.seconds
+        self.last_good = snapshot
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take these arrays of the state, by the names that a snapshot has, in place of its own."""
+        with self.backend.activate():
+            self.state = with_arrays(self.state, arrays, backend=self.backend)
+
+    def set_learning_rate(self, rates: np.ndarray) -> None:
+        """Continue with another learning rate, (), or with one for each member, (E,)."""
+        with self.backend.activate():
+            self.state = with_rates(self.state, rates, backend=self.backend)
+
+    def extend(self, epochs: int) -> None:
+        """Let a run that is over go on for so many epochs more."""
+        self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
+        self.ended, self.was_stopped = "", False
+
+    def stop(self, reason: str) -> None:
+        """End the run after the step it is at, for this reason."""
+        self.ended = self.ended or reason
+
+    def keep_if_better(self, cost: np.ndarray) -> None:
+        """Keep the current parameters of each member whose cost is the smallest so far."""
+        parameters = self.backend.to_numpy(self.current_parameters)
+        self.best = (self.best or Best(cost, parameters)).or_better(cost, parameters)
+
+    def snapshot(self) -> Snapshot:
+        """Return the run as it stands, copied to the host."""
+        to_numpy = self.backend.to_numpy
+        return Snapshot(
+            state={name: to_numpy(array) for name, array in saved_arrays(self.state).items()},
+            epoch=self.epoch,
+            step=self.step,
+            correct=self.correct.copy(),
+            history=self.history.copy(),
+            seconds=self.seconds,
+            best=self.best,
+        )
+
+    @property
+    def step_maker(self) -> StepMaker:
+        """What makes the step of this run for a library's namespace."""
+        return functools.partial(
+            make_step, self.model, self.objective, self.descent, parts=self.memory.parts
+        )
+
+    @property
+    def iteration(self) -> int:
+        """Steps done in all."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has no step ahead."""
+        return bool(self.ended) or self.epoch >= self.epochs
+
+    @property
+    def parameters(self) -> Array:
+        """The flat vector to predict with, on the device: (P,) or (E, P), statistics behind.
+
+        The mean of the parameters where the run averages them, and, once it is over, the best
+        ones where it keeps them. The next step may overwrite this (NumPy, CuPy, torch) or give its
+        memory away (JAX): a callback that wants to keep it takes a copy.
+        """
+        if self.best is not None and self.is_over:
+            return self.backend.asarray(self.best.parameters)
+        return self.current_parameters
+
+    @property
+    def current_parameters(self) -> Array:
+        """The same after the last step, the best or not."""
+        state = self.state
+        vector, statistics = (
+            (state.parameters, state.statistics)
+            if state.mean is None
+            else (state.mean, state.mean_statistics)
+        )
+        if statistics is None:
+            return vector
+        return self.backend.xp.concat((vector, statistics), axis=-1)
+
+    def loader(self) -> BatchLoader:
+        """Return what the steps of this run get their rows from."""
+        return make_loader(
+            self.split,
+            batch_size=self.batch_size,
+            fixed=self.fixed,
+            backend=self.backend,
+            has_orders=self.batches.rows is not None,
+            limit=self.memory.limit(self.split.X, self.backend),
+        )
+
+    def epoch_plan(self) -> EpochPlan:
+        """Return what the steps of the present epoch look up."""
+        return self.batches.plan(self.epoch, self.history, epochs=self.epochs)
+
+    def run(self, callbacks: Iterable[Callback] = ()) -> Self:
+        """Train until the last epoch, a callback's `stop`, or `StopTraining`.
+
+        Raises `Diverged` when a loss or a parameter becomes NaN or infinite; the run then stands
+        where its numbers were last known to be good: after an epoch, or where it began.
+        """
+        before, after = callbacks_of(self.control)
+        given = [*callbacks, *after]
+        with self.backend.activate():
+            try:
+                tell([*before, *given], "on_start", self)
+                while not self._try_epochs(before, given):
+                    pass
+            except StopTraining:
+                self.was_stopped = True
+            except NonFiniteError as error:
+                self.restore(self.last_good)
+                raise divergence(error, self) from None
+            tell([*before, *given], "on_end", self)
+        return self
+
+    def _try_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> bool:
+        """Train to the end, or as far as memory goes; False where less of it may do.
+
+        The run then stands at its last good state again.
+        """
+        try:
+            self._run_epochs(before, given)
+        except Exception as error:
+            self.memory = plan_after(error, self)
+        else:
+            return True
+        # Out here the error is gone, and with it what its frames held.
+        del self.engine
+        self.backend.reclaim()
+        self.engine = self._make_engine()
+        self.restore(self.last_good)
+        return False
+
+    def _make_engine(self) -> Engine:
+        config, dtype = self.config, self.config.dtype or self.batches.dtype
+        return make_engine(
+            self.step_maker, self.model, self.backend, precision=dtype, compile=config.compile
+        )
+
+    def _run_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> None:
+        timer, loader = TickTimer(), self.loader()
+        # An epoch whose steps are all done is finished, too, where a run ends at the last of them.
+        while not self.is_over or self.step == self.steps_per_epoch:
+            plan = self.epoch_plan()
+            with contextlib.closing(loader.epoch(plan, done=self.step)) as chunks:
+                for chunk in chunks:
+                    self.state = self.state._replace(offset=chunk.offset)
+                    self._run_chunk(chunk, timer, [*before, *given])
+                    if self.ended and self.step < self.steps_per_epoch:
+                        return
+            self.history.accuracies.append(self.correct / plan.counted)
+            self.correct = np.zeros_like(self.correct)
+            self.epoch, self.step = self.epoch + 1, 0
+            tell(before, "on_epoch", self)
+            snapshot = self.snapshot()
+            if not (snapshot.finite or self.control.lets_members_diverge):
+                raise NonFiniteError("a parameter is not finite", self.iteration)
+            self.last_good = snapshot
+            tell(given, "on_epoch", self)
+
+    def _run_chunk(self, chunk: Chunk, timer: TickTimer, callbacks: Sequence[Callback]) -> None:
+        """Run steps whose rows are on the device, with a look at them after every tick."""
+        backend, last = self.backend, self.step + chunk.steps
+        may_diverge = self.control.lets_members_diverge
+        started = time.perf_counter()
+        if chunk.steps:  # none are left where a run was stopped at an epoch's last
+            with backend.threads(self.threads.number):
+                self.engine.start(self.state, chunk.data, steps=chunk.steps)
+        every = [callback.every for callback in callbacks if callback.every]
+        while self.step < last and not self.ended:
+            ahead = (number - self.iteration % number for number in every)
+            count = min(timer.tick, last - self.step, *ahead)
+            with backend.threads(self.threads.number):
+                self.state, metrics = self.engine.run(self.state, chunk.data, count)
+                losses = backend.to_numpy(metrics.loss)
+                correct = backend.to_numpy(metrics.correct)
+            check_losses(losses, self.iteration, allows_divergence=may_diverge)
+            self.history.losses.extend(losses)
+            self.correct += correct.sum(axis=0)
+            self.step += count
+            seconds = time.perf_counter() - started
+            self.seconds += seconds
+            timer.measure(count, seconds)
+            tell(callbacks, "on_tick", self)
+            started = time.perf_counter()
+            if self.threads.may_change and timer.asks_for_threads:
+                self._choose_threads()
+                timer.reset_baseline()
+
+    def _choose_threads(self) -> None:
+        products = self.model.products(self.batch_size)
+        self.threads = self.backend.choose_threads(products, self.engine.precision)
+
+
+def train(
+    model: MLP,
+    split: Split,
+    *,
+    parameters: Array | None = None,
+    config: TrainConfig | None = None,
+    rows: np.ndarray | None = None,
+    sample_weights: np.ndarray | None = None,
+    backend: Backend | None = None,
+    observers: Iterable[Callback] = (),
+    **settings: Any,
+) -> Trainer:
+    """Train a network, by default by mini-batch SGD, and return the finished run.
+
+    `split` has the rows X (n, l0), bytes or floating, and labels (n,) or targets (n, K). The
+    defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
+    batches, whose order the first seed gives, or on `rows` (E, n) of their own. The last incomplete
+    batch is dropped, or trained on with `drop_last=False`. Training starts
+    from `parameters` (flat, on the device or the host) or from `model.initialize(seed)`.
+    `settings` are those of `TrainConfig`; `sample_weights` (n,) weigh rows; `observers` are
+    callbacks. The result has `parameters` and `history`.
+
+    Raises `InputError` for data that does not fit the network, `Diverged` for a loss that became
+    NaN or infinite.
+    """
+    backend = backend or select_backend()
+    config = TrainConfig.of(config, **settings)
+    dtype = config.dtype or "float32"
+    if parameters is None:
+        parameters = model.initialize(config.seed, backend=backend, dtype=PRECISIONS[dtype])
+    elif dtype in DTYPES:
+        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
+    return Trainer.begin(
+        model,
+        split,
+        parameters=parameters,
+        backend=backend,
+        config=config,
+        rows=rows,
+        sample_weights=sample_weights,
+    ).run(observers)
