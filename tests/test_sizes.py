@@ -15,10 +15,9 @@ LONG_FUNCTIONS = {
     "cli/train.py train",
     "data/fetching.py fetch",
     "model_selection.py cross_validate_members",
-    "reports/slides.py draw_slides",
 }
 LONG_CLASSES = {"estimators/base.py BaseMLP"}
-MANY_PARAMETERS = {"network/mlp.py forward_backward"}
+MANY_PARAMETERS = {"network/mlp.py forward_backward", "run.py train"}
 FREE_OF_PARAMETER_LIMIT = ("cli/", "estimators/")
 """Options of commands and scikit-learn's constructors are parameters by nature."""
 

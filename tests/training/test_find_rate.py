@@ -149,7 +149,7 @@ def test_rows_in_the_order_of_their_classes_are_shuffled() -> None:
     by_class = begin(split=Split(rows.X[order], rows.labels[order]), shuffle=False)
     curve = find_rate(by_class, highest=1.0, steps=100)
     assert len(curve.losses) == 100
-    shuffled = dataclasses.replace(by_class, shuffle=True)
+    shuffled = begin(split=Split(rows.X[order], rows.labels[order]), shuffle=True)
     np.testing.assert_array_equal(find_rate(shuffled, highest=1.0, steps=100).losses, curve.losses)
 
 

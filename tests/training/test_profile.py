@@ -16,6 +16,7 @@ from xpmlp.compiler import Program, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training import profile as profile_module
 from xpmlp.training.profile import BETWEEN, profile
+from xpmlp.training.recovery import MemoryPlan
 from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 
@@ -231,7 +232,9 @@ def test_a_known_clock_gives_known_times_and_shares() -> None:
 
 def test_phase_in_several_parts_of_a_step_has_their_sum() -> None:
     training = begin(MLP((6, 5, 4)))
-    training.parts = 2  # each batch in two halves: forward and backward, and again
+    training.memory = MemoryPlan(
+        parts=2
+    )  # each batch in two halves: forward and backward, and again
     found = profile(training, clock=Clock())
     times = {timing.phase: timing.seconds / TICK for timing in found.timings}
     assert times[Phase(1, "forward product + bias")] == 2
