@@ -27,5 +27,5 @@ def scope(
     xp: Namespace, name: str, layer: int | None = None
 ) -> contextlib.AbstractContextManager[None]:
     """Return the context in which operations of `xp` are recorded as this part of the step."""
-    enter = getattr(xp, "scope", None)
-    return _NOTHING if enter is None else enter(Phase(layer, name))
+    enter = getattr(type(xp), "scope", None)  # of the type: NumPy answers for a module by raising
+    return _NOTHING if enter is None else enter(xp, Phase(layer, name))

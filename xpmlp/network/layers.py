@@ -12,6 +12,7 @@ output, to the gradient at the input and those of its parameters. Whoever needs 
 layer asks it, and whoever needs to know about all of them walks the chain.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -140,7 +141,7 @@ class Layer(Protocol):
     l_out: int
     name: str
 
-    @property
+    @functools.cached_property
     def phases(self) -> tuple[str, str]:
         """What profiles call its forward pass and its Jacobian."""
         return self.name, f"backward {self.name}"
@@ -188,7 +189,7 @@ class Dense(Layer):
 
     name = "dense"
 
-    @property
+    @functools.cached_property
     def phases(self) -> tuple[str, str]:
         backward = "backward dW, db" if self.is_first else "backward dW, db, dA"
         return "forward product + bias", backward
@@ -239,7 +240,7 @@ class Normalize(Layer):
     l_out: int
     name: str
 
-    @property
+    @functools.cached_property
     def phases(self) -> tuple[str, str]:
         return f"{self.name} norm", f"backward {self.name} norm"
 
