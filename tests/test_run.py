@@ -14,8 +14,8 @@ import scipy.sparse
 from rich.console import Console
 
 import xpmlp
-from xpmlp import MLP, InputError, Observer, Run, StopTraining
-from xpmlp.training import Training
+from xpmlp import MLP, Callback, InputError, Run, StopTraining
+from xpmlp.training import Trainer
 from xpmlp.training.progress import Progress
 
 RANDOM = np.random.default_rng(0)
@@ -177,12 +177,26 @@ def test_resumed_run_equals_one_that_was_never_stopped() -> None:
 
 
 def test_callbacks_hear_events_and_may_stop() -> None:
-    class Two(Observer):
-        def on_epoch(self, training: Training, /) -> None:
-            if training.epoch == 2:
+    class Two(Callback):
+        def on_epoch(self, trainer: Trainer, /) -> None:
+            if trainer.epoch == 2:
                 raise StopTraining
 
     assert len(fit(callbacks=[Two()]).history["accuracy"]) == 2
+
+
+def test_interrupted_run_keeps_whole_epochs() -> None:
+    class CtrlC(Callback):
+        every = 1
+
+        def on_tick(self, trainer: Trainer, /) -> None:
+            if trainer.iteration == 25:  # in the third epoch of ten steps
+                raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="has what it learned in 2 epochs"):
+        run = fit(callbacks=[CtrlC()])
+    assert np.array_equal(run.parameters, fit(epochs=2).parameters)
+    assert len(run.history["loss"]) == 20
 
 
 def test_data_set_brings_its_test_rows() -> None:

@@ -6,6 +6,7 @@ run.save("runs/mine")
 run = xpmlp.load("runs/mine")
 """
 
+import contextlib
 import dataclasses
 import numbers
 import warnings
@@ -301,6 +302,11 @@ def train(
         `learning_rate=0.1`, `optimizer="adam"`, `dropout=0.2`. `validation` is a share of the rows
         or a pair (X, y).
 
+    Warns
+    -----
+    RuntimeWarning
+        After Ctrl-C: the run has what was learned up to the end of the last epoch.
+
     Raises
     ------
     InputError
@@ -581,20 +587,26 @@ def _classes(model: MLP) -> np.ndarray | None:
 
 
 def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
-    """Train, with progress shown if it is asked for."""
+    """Train, with progress shown if it is asked for; Ctrl-C keeps what whole epochs learned."""
     heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     if wrong := [one for one in heard if not isinstance(one, Callback)]:
         raise InputError(f"callbacks: {wrong[0]!r:.60} is none; give objects of xpmlp.Callback")
-    if not verbose:
-        training.run(heard)
-        return
-    from xpmlp.training.progress import Progress
+    with contextlib.ExitStack() as stack:
+        if verbose:
+            from xpmlp.training.progress import Progress
 
-    progress = Progress()
-    try:
-        training.run([*heard, progress])
-    finally:
-        progress.stop()
+            progress = Progress()
+            heard.append(progress)
+            stack.callback(progress.stop)
+        try:
+            training.run(heard)
+        except KeyboardInterrupt:
+            training.restore(training.last_good)
+            warnings.warn(
+                f"interrupted; the run has what it learned in {training.epoch} epochs",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
 
 def _results(training: Trainer) -> tuple[Array, History]:
