@@ -326,7 +326,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
         ("patience=3", "patience=3: needs rows to validate on; .*validation=0.1"),
         ("keep_best=true", "keep_best=True: needs rows to validate on"),
         ("validate_every=100", "validate_every=100: needs rows to validate on"),
-        ("validate_every=-1 validation=0.1", "validate_every=-1: .*at least 0"),
+        ("validate_every=-1 validation=0.1", "validate_every=-1: give a whole number, 0 or more"),
         ("validation=1", "validation=1.0: .*below 1"),
         ("dropout=1", "dropout=1.0: .*below 1"),
         ("dropout=0.1,0.2", "dropout=0.1,0.2: 2 values for 1 members"),

@@ -1,6 +1,5 @@
 """xpmlp as its users have it: `Training.run`, clocked by an observer, and `predict`."""
 
-import inspect
 import time
 from typing import Any
 
@@ -57,8 +56,6 @@ def _training_turns(
     from xpmlp import MLP, Descent, Observer, Training
     from xpmlp.data import Split
 
-    if lacking := settings.keys() - inspect.signature(Training.begin).parameters.keys():
-        raise Unavailable(f"this xpmlp's Training has no {', '.join(sorted(lacking))}")
     model = MLP(problem.layer_sizes)
     host = model.flatten({name.replace("B", "b"): part for name, part in problem.weights.items()})
 

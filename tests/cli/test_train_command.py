@@ -411,7 +411,7 @@ def test_a_damaged_file_of_weights_is_refused(refused, tiny, tmp_path: Path, dam
 
 
 def test_what_train_saves_evaluate_loads(trained: Path) -> None:
-    model, parameters, image_shape, _ = RunDirectory(trained).load_model()
+    model, parameters, image_shape, *_ = RunDirectory(trained).load_model()
     assert model.layer_sizes == (16, 8, 10)
     assert parameters.shape == (model.parameter_count,)
     assert image_shape == (4, 4)

@@ -541,7 +541,7 @@ NAME_TABLE: dict[str, str] = all_of(NAMES, WORKS)
 
 PYTHON = {
     "MLP(hidden=)": WORKS,
-    "train(objective=, descent=, control=, observers=)": WORKS,
+    "train(objective=, descent=, control=, observers=)": ONE_WARNING,  # callbacks= now
     "cross_validate(model, split)": WORKS,
     "runs.RunDirectory.existing(RUN).load_model()": WORKS,
 }

@@ -28,89 +28,11 @@ Source: lecture 11, "MNIST classifier" and "Expanded Jacobians"; what the lectur
 names its paper.
 """
 
-from xpmlp.algebra import activations, normalization, outputs
-from xpmlp.algebra.activations import *  # noqa: F403 (what an activation is called stands there alone)
-from xpmlp.algebra.dense import (
-    DenseGradients,
-    dense,
-    dense_backward,
-    dense_backward_parameters,
-)
-from xpmlp.algebra.dropout import (
-    dropout,
-    dropout_backward,
-    dropout_key,
-    random_bits,
-)
-from xpmlp.algebra.erf import normal_cdf
-from xpmlp.algebra.losses import (
-    LOSSES,
-    Loss,
-    huber,
-    huber_backward,
-    mix,
-    one_hot,
-    poisson,
-    poisson_backward,
-    quantile,
-    quantile_backward,
-    sigmoid_cross_entropy,
-    sigmoid_cross_entropy_backward,
-    smooth_labels,
-    softmax,
-    softmax_backward,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-    squared_error,
-    squared_error_backward,
-    weighted_total,
-)
+from xpmlp.algebra.activations import *  # noqa: F403 (what a module gives stands there alone)
+from xpmlp.algebra.dense import *  # noqa: F403
+from xpmlp.algebra.dropout import *  # noqa: F403
+from xpmlp.algebra.erf import *  # noqa: F403
+from xpmlp.algebra.losses import *  # noqa: F403
 from xpmlp.algebra.normalization import *  # noqa: F403
 from xpmlp.algebra.outputs import *  # noqa: F403
-from xpmlp.algebra.regularisers import (
-    l1_penalty,
-    l1_penalty_gradient,
-    l2_penalty,
-    l2_penalty_gradient,
-    max_norm,
-)
-
-__all__ = [
-    "LOSSES",
-    "DenseGradients",
-    "Loss",
-    "dense",
-    "dense_backward",
-    "dense_backward_parameters",
-    "dropout",
-    "dropout_backward",
-    "dropout_key",
-    "huber",
-    "huber_backward",
-    "l1_penalty",
-    "l1_penalty_gradient",
-    "l2_penalty",
-    "l2_penalty_gradient",
-    "max_norm",
-    "mix",
-    "normal_cdf",
-    "one_hot",
-    "poisson",
-    "poisson_backward",
-    "quantile",
-    "quantile_backward",
-    "random_bits",
-    "sigmoid_cross_entropy",
-    "sigmoid_cross_entropy_backward",
-    "smooth_labels",
-    "softmax",
-    "softmax_backward",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_backward",
-    "squared_error",
-    "squared_error_backward",
-    "weighted_total",
-]
-__all__ += activations.__all__
-__all__ += normalization.__all__
-__all__ += outputs.__all__
+from xpmlp.algebra.regularisers import *  # noqa: F403

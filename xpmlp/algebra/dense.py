@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from xpmlp.typing import Array, Namespace
 
+__all__ = ["DenseGradients", "dense", "dense_backward", "dense_backward_parameters"]
+
 
 class DenseGradients(NamedTuple):
     """What `dense_backward` returns, each shaped like the array it is the gradient of."""

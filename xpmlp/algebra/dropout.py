@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from xpmlp.typing import Array, Namespace
 
+__all__ = ["dropout", "dropout_backward", "dropout_key", "random_bits"]
+
 FIRST_FACTOR = 0x7FEB352D
 SECOND_FACTOR = 0x846CA68B - 2**32
 GOLDEN = 0x9E3779B9 - 2**32

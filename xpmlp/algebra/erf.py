@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from xpmlp.typing import Array, Namespace
 
+__all__ = ["normal_cdf"]
+
 _FLOAT32 = (
     (1.000014338, 9.949333362, 45.12603092, 108.4616839, 124.5053707),
     (1.0, 9.950070928, 46.10953939, 118.6257688, 165.8025188, 99.34091256),

@@ -17,6 +17,29 @@ from typing import Any, NamedTuple, Protocol
 from xpmlp.algebra.formulas import Formulas
 from xpmlp.typing import Array, Namespace
 
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "huber",
+    "huber_backward",
+    "mix",
+    "one_hot",
+    "poisson",
+    "poisson_backward",
+    "quantile",
+    "quantile_backward",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward",
+    "smooth_labels",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "squared_error",
+    "squared_error_backward",
+    "weighted_total",
+]
+
 
 class Forward(Protocol):
     """J and what is kept, from Y, L and the rows' weights."""

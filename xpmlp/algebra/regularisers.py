@@ -8,6 +8,8 @@ Members    Leading axes broadcast; a strength of each member's own is (E,1,1), a
 
 from xpmlp.typing import Array, Namespace
 
+__all__ = ["l1_penalty", "l1_penalty_gradient", "l2_penalty", "l2_penalty_gradient", "max_norm"]
+
 
 def l2_penalty(W: Array, strength: float | Array, *, xp: Namespace) -> Array:
     """(λ/2) ΣW², the logarithm of a normal prior on W.

@@ -42,9 +42,9 @@ class Progress(Callback):
             from IPython.display import display
 
             self._cell = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        elif self._console.is_terminal:
-            self._bar.start()
         self.on_tick(training)
+        if self._cell is None and self._console.is_terminal:
+            self._bar.start()
 
     def on_tick(self, training: Trainer, /) -> None:
         total = training.epochs * training.steps_per_epoch
