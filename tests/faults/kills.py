@@ -166,7 +166,12 @@ def content(run: Path) -> dict[str, object]:
 def was_killed(command: list[str], *, after: float) -> bool:
     """Run a command in a process that is killed after so many seconds, unless it is done before."""
     child = forked(command)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+
+    def kill(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it ended a moment before
+            os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
     signal.setitimer(signal.ITIMER_REAL, max(after, 1e-6))
     _, status = os.waitpid(child, 0)
     signal.setitimer(signal.ITIMER_REAL, 0.0)
