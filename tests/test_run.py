@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+from matplotlib.figure import Figure
 from rich.console import Console
 
 import xpmlp
@@ -213,7 +214,7 @@ def test_data_set_brings_its_test_rows() -> None:
 
 
 def test_plot_draws_on_given_axes() -> None:
-    figure_axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    figure_axes = Figure().subplots()
     run = fit(validation=0.2)
     assert run.plot(ax=figure_axes) is figure_axes
     training, validation = figure_axes.lines
@@ -230,7 +231,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
     )
     assert run._repr_html_().count("<tr>") == 5
     assert len(repr(run.history)) < 120
-    assert "2 of the last" not in MODEL.summary()
+    assert "softmax of the last layer" in MODEL.summary()
     assert f"{MODEL.parameter_count:,} parameters" in MODEL.summary()
 
 
@@ -270,7 +271,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: xpmlp.Objective(class_weights={0: 1, 1: 2}), "give a sequence"),
         (lambda: fit(sample_weight=np.zeros(120)), "sample_weight: all are 0"),
         (lambda: fit(sample_weight="balanced"), "sample_weight of type str"),
-        (lambda: fit(callbacks=[print]), "callbacks: <built-in function print> is none"),
+        (lambda: fit(callbacks=[print]), "callbacks: <built-in function print> is not a callback"),
         (lambda: fit(backend=3), "backend=3"),
         (lambda: fit(config={"epochs": 3}), "config={'epochs': 3}: give an xpmlp.TrainConfig"),
         (lambda: fit(objective={}), "objective={}: give an xpmlp.Objective"),

@@ -8,6 +8,7 @@ run = xpmlp.load("runs/mine")
 
 import contextlib
 import dataclasses
+import functools
 import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -115,7 +116,7 @@ class Run:
         return self.classes_[to_host(numbers)]
 
     def _predictions(self, X: Any) -> Array:
-        rows = self._rows(X, None).X
+        rows = self._rows(X).X
         if is_on_device(rows):
             _check_on_device(rows, self.model)
             X = adopted(rows, self.backend)
@@ -123,11 +124,8 @@ class Run:
             return like(Y_hat, rows, self.backend)
         return predict(self.model, self.parameters, rows, backend=self.backend)
 
-    def _rows(self, X: Any, where: str | None) -> Rows:
-        """Rows as in training: columns in its order, bytes where it had bytes."""
-        columns = None if self.feature_names_in_ is None else self.feature_names_in_.tolist()
-        rows = as_rows(X, columns=columns)
-        return rows._replace(X=_like_training(rows.X, takes_bytes=self.takes_bytes))
+    def _rows(self, X: Any) -> Rows:
+        return _rows_like_training(X, self.feature_names_in_, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
         """Return the loss and the accuracy on labelled rows, R² for a network of numbers.
@@ -175,12 +173,12 @@ class Run:
         return ax
 
     def save(self, path: Path | str) -> None:
-        """Write the network, its history and a summary into a new directory, for `xpmlp.load`.
+        """Write the network and its history into a new directory, for `xpmlp.load`.
 
         Raises
         ------
         InputError
-            For a directory that holds a run already, and a place that cannot be written.
+            For a directory that is not empty, and a place that cannot be written.
         """
         from xpmlp.runs import RunDirectory, TrainedModel
 
@@ -287,7 +285,7 @@ def train(
     config
         The settings; those given by keyword replace its own.
     callbacks
-        What hears of the run's events, each an `xpmlp.Callback`.
+        Instances of `xpmlp.Callback`, which listen to the run.
     sample_weight
         A weight for each row, (n,).
     parameters
@@ -415,16 +413,12 @@ class _Given(NamedTuple):
     image_shape: tuple[int, ...]
 
 
-def _as_given(X: Any, where: str | None) -> Rows:
-    return as_rows(X)
-
-
 def _split(
     X: Any,
     y: Any,
     model: MLP,
     classes: np.ndarray | None = None,
-    rows_of: Callable[[Any, str | None], Rows] = _as_given,
+    rows_of: Callable[[Any], Rows] = as_rows,
 ) -> _Given:
     """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`."""
     if isinstance(X, Dataset):
@@ -436,7 +430,7 @@ def _split(
         if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")
         X, y = X
-    rows, names = rows_of(X, None)
+    rows, names = rows_of(X)
     sizes, output = model.layer_sizes, model.output
     labels, found = as_labels(y, output=output, width=sizes[-1], classes=classes)
     if is_on_device(rows):
@@ -483,32 +477,30 @@ def _hold_out(
             f"validation of type {type(validation).__name__}: give a share such as 0.1, or a pair "
             "(X, y)"
         )
-    columns, takes_bytes = given.columns, str(split.X.dtype).endswith("uint8")
-
-    def rows_of(X: Any, where: str | None) -> Rows:
-        rows = as_rows(X, columns=None if columns is None else columns.tolist())
-        return rows._replace(X=_like_training(rows.X, takes_bytes=takes_bytes))
-
+    takes_bytes = str(split.X.dtype).endswith("uint8")
+    rows_of = functools.partial(_rows_like_training, columns=given.columns, takes_bytes=takes_bytes)
     X, y = validation
     settings["validation"] = _split(X, y, model, given.classes, rows_of).split
     return split, weights
 
 
-def _like_training(X: Any, *, takes_bytes: bool) -> Any:
-    """Rows on the host in numbers that mean what they meant in training.
+def _rows_like_training(X: Any, columns: np.ndarray | None, *, takes_bytes: bool) -> Rows:
+    """Rows with the columns of training, in numbers that mean what they meant there.
 
     Bytes are scaled to 0..1 in training and ever after; other numbers never are.
     """
+    rows = as_rows(X, columns=None if columns is None else columns.tolist())
+    X = rows.X
     if not isinstance(X, np.ndarray) or takes_bytes == (X.dtype == np.uint8):
-        return X
+        return rows
     if not takes_bytes:
-        return X.astype(np.float32)
+        return rows._replace(X=X.astype(np.float32))
     if X.dtype.kind in "ui" or (X.size and X.max() > 1.0):
         raise InputError(
             f"X of type {X.dtype}: the network was trained on bytes, uint8, scaled to 0..1; give "
             "bytes, or numbers from 0 to 1"
         )
-    return X
+    return rows
 
 
 def _weights(given: Any) -> np.ndarray | None:
@@ -590,7 +582,9 @@ def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
     """Train, with progress shown if it is asked for; Ctrl-C keeps what whole epochs learned."""
     heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     if wrong := [one for one in heard if not isinstance(one, Callback)]:
-        raise InputError(f"callbacks: {wrong[0]!r:.60} is none; give objects of xpmlp.Callback")
+        raise InputError(
+            f"callbacks: {wrong[0]!r:.60} is not a callback; give instances of xpmlp.Callback"
+        )
     with contextlib.ExitStack() as stack:
         if verbose:
             from xpmlp.training.progress import Progress
