@@ -102,7 +102,7 @@ class Batches:
         return count_batches(self.row_count, config.batch_size, drop_last=config.drop_last)
 
     def plan(self, epoch: int, history: History, *, epochs: int) -> EpochPlan:
-        """Return what the steps of an epoch look up, in a run of so many epochs."""
+        """Return what the steps of an epoch look up, in a run of `epochs`."""
         config, steps = self.config, self.steps_per_epoch
         descent, first = config.descent, epoch * steps
         chosen, shares = self._order(epoch), None

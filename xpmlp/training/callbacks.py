@@ -51,7 +51,7 @@ def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
 
 
 class Validation(Callback):
-    """Evaluates the network on validation rows, after every epoch or every so many steps."""
+    """Evaluates the network on validation rows, after every epoch or every `every` steps."""
 
     def __init__(self, split: Split, *, every: int = 0) -> None:
         self.split, self.every = split, every
@@ -108,7 +108,7 @@ class EarlyStopping(Callback):
 
 
 class TimeLimit(Callback):
-    """Ends a run after so many seconds, those of its earlier steps included where it resumed."""
+    """Ends a run after this time, the seconds of its earlier steps included where it resumed."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -25,7 +25,7 @@ MEMORY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
 
 EXPLODED = 4.0
-"""The run ends when that mean is so many times its smallest since step `FEWEST`."""
+"""The run ends when that mean exceeds its smallest since step `FEWEST` by this factor."""
 
 FEWEST = 10
 """With fewer steps there is no curve to read from."""

@@ -15,7 +15,7 @@ class History:
     """The series of a run, as the lecture keeps them; with E members each entry has E values.
 
     The validation series have an entry for each time the network was evaluated on rows held out,
-    after so many iterations.
+    after this iteration.
     """
 
     losses: list[np.ndarray] = field(default_factory=list)
@@ -58,7 +58,7 @@ class History:
         return History(**{name: list(series) for name, series in vars(self).items()})
 
     def add_evaluation(self, iteration: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
-        """Append an evaluation on validation rows after so many iterations."""
+        """Append an evaluation on validation rows after this iteration."""
         self.validation_iterations.append(iteration)
         self.validation_losses.append(np.asarray(loss))
         self.validation_accuracies.append(np.asarray(accuracy))
@@ -87,8 +87,8 @@ class History:
     def epoch_losses(self, epochs: int, steps_per_epoch: int, *, is_validated: bool) -> list[float]:
         """What a plateau is seen in: validation losses, or else the mean losses of epochs.
 
-        Those that were known after so many epochs: a run that goes on in the middle of one sees
-        the same. Of members, the mean of those that have not diverged.
+        Those that were known after `epochs` epochs: a run resumed in the middle of one sees the
+        same. Of members, the mean of those that have not diverged.
         """
         begun = epochs * steps_per_epoch
         if is_validated:

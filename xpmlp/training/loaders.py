@@ -41,7 +41,7 @@ class BatchLoader(Protocol):
     """Where the steps of an epoch get their rows from."""
 
     def epoch(self, epoch: EpochPlan, *, done: int = 0) -> Generator[Chunk, None, None]:
-        """The chunks of an epoch of which so many steps are done already.
+        """Yield the chunks of an epoch whose first `done` steps are done already.
 
         A chunk's arrays are good until the next one is asked for.
         """
@@ -58,7 +58,7 @@ def make_loader(
     limit: int | None = None,
     block: int = BLOCK,
 ) -> BatchLoader:
-    """Rows that lie on the device, or come in blocks of so many bytes if they exceed the limit.
+    """Rows that lie on the device, or come in blocks of `block` bytes if they exceed the limit.
 
     `fixed` is what of the steps' data stays the same for the whole run. Rows that lie on the device
     already stay there; rows in a file come in blocks where the device has not twice the room for

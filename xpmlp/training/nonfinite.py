@@ -48,11 +48,10 @@ QUANTITIES = {
 
 
 def find_first_nonfinite(make_step: StepMaker, state: Any, data: Any, *, backend: Backend) -> str:
-    """What in this step is no number first, of that which makes its loss or parameters none, with
-    its layer, in words; empty if all are numbers.
+    """Return what became NaN or infinite first in a step, with its layer, in words.
 
-    The step is run by NumPy on copies. A result that overflows on the way to one that does not is
-    not meant.
+    Only what made the loss or the parameters non-finite counts; the text is empty if they are
+    finite. NumPy runs the step on copies.
     """
     state, data = (_on_host(nest, backend) for nest in (state, data))
     program = record(make_step, state, data)
@@ -64,7 +63,7 @@ def find_first_nonfinite(make_step: StepMaker, state: Any, data: Any, *, backend
 
 
 def _not_finite(program: Program, state: Any, data: Any) -> set[Value]:
-    """The values of a program of which some element is no number, once run from this state."""
+    """The values of a program that have a non-finite element, once it has run from this state."""
     bad = set[Value]()
 
     def look(value: Value, array: np.ndarray) -> None:
@@ -84,7 +83,7 @@ def _not_finite(program: Program, state: Any, data: Any) -> set[Value]:
 
 
 def _origin(program: Program, value: Value, bad: set[Value]) -> str:
-    """Where it comes from that a value is no number: back to what had only numbers to work with."""
+    """Where a value became non-finite: back to the operation whose operands are all finite."""
     while (maker := program.makers.get(value)) is not None:
         causes = [operand for operand in maker.values if operand in bad]
         if not causes:

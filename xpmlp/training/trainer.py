@@ -160,7 +160,7 @@ class Trainer:
             self.state = with_rates(self.state, rates, backend=self.backend)
 
     def extend(self, epochs: int) -> None:
-        """Let a run that is over go on for so many epochs more."""
+        """Let a run that is over continue for this many more epochs."""
         self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
         self.ended, self.was_stopped = "", False
 
