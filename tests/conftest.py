@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # A busy machine is slow and an import takes a second: neither says anything about the code.
-hypothesis.settings.register_profile("xpmlp", deadline=None, derandomize=True)
-hypothesis.settings.load_profile("xpmlp")
+hypothesis.settings.register_profile("full", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "default", hypothesis.settings.get_profile("full"), max_examples=30
+)
 
 
 class StrictBackend(Backend):
@@ -45,6 +47,9 @@ class StrictBackend(Backend):
             yield
 
 
+ORACLES = 4
+"""The default run has one of four tests with an oracle (torch, JAX)."""
+
 BY_THEMSELVES = ("container", "browser", "documentation")
 """Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
 
@@ -61,6 +66,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail a test that would be skipped for any reason but a missing GPU",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("full" if config.getoption("--full") else "default")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -80,7 +89,8 @@ def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
 
 
 def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """What is marked `extended`, but for `keep` cases of each function or file that is."""
+    """What is marked `extended`, but for `keep` cases of each function or file that is; and most of
+    the oracles, which take as long as all the rest."""
     marked: dict[str, list[pytest.Item]] = {}
     keep: dict[str, int] = {}
     for item in items:
@@ -92,6 +102,8 @@ def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     for name, cases in marked.items():
         kept = {number * len(cases) // keep[name] for number in range(keep[name])}
         yield from (item for number, item in enumerate(cases) if number not in kept)
+    oracles = _marked(items, "oracle")
+    yield from (item for number, item in enumerate(oracles) if number % ORACLES)
 
 
 def pytest_terminal_summary(terminalreporter: "TerminalReporter") -> None:

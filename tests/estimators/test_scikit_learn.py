@@ -133,6 +133,7 @@ def test_grid_search_finds_what_it_finds_with_scikit_learns_own():
     np.testing.assert_array_equal(*(one.cv_results_["mean_test_score"] for one in found))
 
 
+@pytest.mark.extended
 def test_two_processes():
     X, y = IRIS
     estimator = MLPClassifier(max_iter=20, random_state=0)

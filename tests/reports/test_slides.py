@@ -63,6 +63,7 @@ def test_the_stack_is_the_lectures_the_loss_above_and_the_input_below() -> None:
         assert heights == sorted(heights)
 
 
+@pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("name", SHOWN)
 def test_rectangles_are_all_matrices_in_one_scale(name: str) -> None:
     explanation = SHOWN[name]
@@ -90,7 +91,7 @@ def test_a_product_has_its_factors_and_its_result() -> None:
     np.testing.assert_allclose(dW, [(3, 4), (4, 2), (3, 2)])
 
 
-@pytest.mark.extended(keep=3)
+@pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", SHOWN)
 def test_nothing_overlaps_or_leaves_the_figure(name: str) -> None:
     figure, axes, texts = drawn(SHOWN[name], title="runs/" + "a long name of a run" * 20)
