@@ -29,7 +29,7 @@ import numpy as np
 from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_range, one_of
-from xpmlp.compiler.scopes import scope
+from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import (
@@ -141,7 +141,7 @@ class MLP:
             is_hidden = k < last
             bias_cancels = is_hidden and self.normalization == "batch"
             is_first = k == 1 and not reaches_input
-            block: list[Layer] = [Dense(k, l_in, l_out, is_first, bias_cancels)]
+            block: list[Layer] = [Dense(k, l_out, l_in, is_first, bias_cancels)]
             if is_hidden:
                 if self.normalization != "none":
                     block.append(Normalize(k, l_out, self.normalization))
@@ -178,12 +178,12 @@ class MLP:
         is_inner = 1 < number < len(widths) - 1
         return self.residual and is_inner and widths[number] == widths[number - 1]
 
-    def products(self, batch_size: int) -> list[tuple[int, int, int]]:
+    def products(self, batch_size: int) -> list[tuple[int, ...]]:
         """The matrix products of a training step: rows, inner length and columns of each.
 
         Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
         """
-        found = (layer.equations(batch_size) for layer in self.chain.walk())
+        found = (layer.operations(batch_size) for layer in self.chain.walk())
         return [one.product for two in found for side in two for one in side if one.product]
 
     def initialize(
@@ -413,25 +413,26 @@ class MLP:
         """
         objective = objective or Objective()
         loss = objective.loss_for(self.output)
-        with scope(xp, "W, b as views of one vector"):
-            p = self.unflatten(parameters, xp=xp)
+        mark = marker(xp)
+        mark("W, b as views of one vector")
+        p = self.unflatten(parameters, xp=xp)
         L, saved = self.chain.forward(p, X, mode, xp=xp)
-        with scope(xp, objective.phase(self.output)):
-            Y = objective.smoothed(Y, xp=xp)
-            J, kept = loss.forward(Y, L, weights, xp=xp)
-        with scope(xp, "backward dL"):
-            dL = loss.backward(Y, kept, weights, xp=xp)
+        mark(objective.phase(self.output))
+        Y = objective.smoothed(Y, xp=xp)
+        J, kept = loss.forward(Y, L, weights, xp=xp)
+        mark("backward dL")
+        dL = loss.backward(Y, kept, weights, xp=xp)
         _, gradients = self.chain.backward(p, saved, dL, xp=xp)
-        with scope(xp, "penalties"):
-            for name in self._weights:
-                J, gradients[name] = objective.penalized(
-                    J, gradients[name], p[name], penalty_scale, xp=xp
-                )
-        with scope(xp, "gradients as one vector"):
-            flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
+        mark("penalties")
+        for name in self._weights if objective.has_penalty else ():
+            J, gradients[name] = objective.penalized(
+                J, gradients[name], p[name], penalty_scale, xp=xp
+            )
+        mark("gradients as one vector")
+        flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
         if statistics is not None:
-            with scope(xp, "running statistics"):
-                statistics = self._new_statistics(statistics, saved, L.shape[-2], xp=xp)
+            mark("running statistics")
+            statistics = self._new_statistics(statistics, saved, L.shape[-2], xp=xp)
         return BatchGradients(J, flat, L, statistics)
 
     @functools.cached_property
@@ -464,7 +465,7 @@ class MLP:
         """Return a table of the layers: widths and how many parameters each learns."""
         lines = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
         for layer in self.chain.walk():
-            if layer.k and layer.name != "dropout":
+            if layer.k and not isinstance(layer, Dropout):
                 learned = sum(part.size for part in layer.parts if part.is_learned)
                 name = layer.phases[0].removeprefix("forward ")
                 lines.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
