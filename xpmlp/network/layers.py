@@ -33,18 +33,12 @@ from xpmlp.typing import Array, Namespace
 Parts = Mapping[str, Array]
 """Parameters by name."""
 
-Gradients = dict[str, Array]
-"""Gradients by the names of their parameters."""
-
-Backward = tuple[Array | None, Gradients]
+Backward = tuple[Array | None, dict[str, Array]]
 """The gradient at a layer's input, None in front of the first, and those of its parameters."""
-
-Rate = float | Array
-"""The share that dropout drops: a number, or (E, 1, 1), one for each member."""
 
 
 class DropoutKeys(NamedTuple):
-    """What dropout draws from in one step, and its rates, 0.0 for none.
+    """What dropout draws from in one step, and its rates: numbers, 0.0 for none, or (E, 1, 1).
 
     `key` (1,) or (E, 1, 1), int32, is the seed's, `step` (1,) the step's number; `positions` (N,)
     are the rows' places in the batch, and `columns` (at least the widest layer's) count units.
@@ -56,8 +50,8 @@ class DropoutKeys(NamedTuple):
     step: Array
     positions: Array
     columns: Array
-    input_rate: Rate
-    hidden_rate: Rate
+    input_rate: float | Array
+    hidden_rate: float | Array
 
 
 class Mode(NamedTuple):
@@ -74,15 +68,8 @@ class Mode(NamedTuple):
     is_training: bool = False
     dropout: DropoutKeys | None = None
 
-    def of_rows(self, rows: slice) -> "Mode":
-        """Return the mode of some of the batch's rows alone."""
-        if self.dropout is None:
-            return self
-        keys = self.dropout._replace(positions=self.dropout.positions[rows])
-        return self._replace(dropout=keys)
 
-
-INFERENCE, TRAINING = Mode(), Mode(is_training=True)
+TRAINING = Mode(is_training=True)
 
 
 Shape = tuple[int, ...]
@@ -101,20 +88,18 @@ class Operation(NamedTuple):
     factors: tuple[Shape, ...] = ()
 
     @property
-    def product(self) -> Shape:
-        """Rows, inner length and columns of a matrix product; nothing of all else."""
-        return (*self.factors[0], self.shape[-1]) if self.factors else ()
+    def product(self) -> tuple[int, int, int] | None:
+        """Rows, inner length and columns of the matrix product, if it is one."""
+        if not self.factors:
+            return None
+        rows, inner = self.factors[0]
+        return rows, inner, self.shape[-1]
 
     @property
     def flops(self) -> int:
         """Those of the product, two for each multiplication with its addition, and 0 of all else:
         elementwise operations take time by the bytes they move."""
-        return 2 * math.prod(self.product) if self.factors else 0
-
-    @property
-    def matrices(self) -> tuple[Shape, ...]:
-        """Rows and columns of each factor, and of the result last; a vector is one row."""
-        return tuple((1, 1, *shape)[-2:] for shape in (*self.factors, self.shape))
+        return 2 * math.prod(self.product or (0,))
 
     @property
     def shapes(self) -> str:
@@ -155,7 +140,7 @@ class Layer(ABC):
     def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
         """Return the gradient at its input and those of its parameters from that at its output."""
 
-    def onnx(self, p: Parts, A: str, graph: Any) -> str:
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
         """Return the name of its output in an ONNX graph, given that of its input.
 
         `graph` is that of `xpmlp.export`; arrays go by their names.
@@ -217,7 +202,7 @@ class Dense(Layer):
             db = xp.zeros_like(db)
         return dA, {f"W{self.k}": dW, f"b{self.k}": db}
 
-    def onnx(self, p: Parts, A: str, graph: Any) -> str:
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
         W, b = (part.name for part in self.parts)
         Z = graph.add("MatMul", A, graph.weight(W, p[W]))
         return graph.add("Add", Z, graph.weight(b, p[b][..., None, :]))
@@ -283,7 +268,7 @@ class Normalize(Layer):
         dZ, *learned = self.kind.backward(dY, *saved[:2], gamma, xp=xp)
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
-    def onnx(self, p: Parts, Z: str, graph: Any) -> str:
+    def onnx(self, p: Parts, Z: Any, graph: Any) -> Any:
         gamma, *shifts = self._own(p)
         if self.kind.onnx is not None:
             Z = graph.expression(self.kind.onnx, Z)
@@ -334,7 +319,7 @@ class Activate(Layer):
     def backward(self, p: Parts, saved: Array, dA: Array, *, xp: Namespace) -> Backward:
         return self.kind.backward(dA, saved, xp=xp), {}
 
-    def onnx(self, p: Parts, Z: str, graph: Any) -> str:
+    def onnx(self, p: Parts, Z: Any, graph: Any) -> Any:
         return graph.expression(self.kind.onnx, Z)
 
     def operations(self, N: int) -> Operations:
@@ -399,7 +384,7 @@ class Chain(Layer):
         return A, saved
 
     def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
-        dA_after, gradients, mark = dA, Gradients(), marker(xp)
+        dA_after, gradients, mark = dA, dict[str, Array](), marker(xp)
         for layer, one in zip(reversed(self.layers), reversed(saved), strict=True):
             mark(layer.phases[1], layer.k)
             found, its = layer.backward(p, one, dA, xp=xp)
@@ -412,7 +397,7 @@ class Chain(Layer):
             dA = dA + dA_after
         return dA, gradients
 
-    def onnx(self, p: Parts, A: str, graph: Any) -> str:
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
         A_in = A
         for layer in self.layers:
             A = layer.onnx(p, A, graph)

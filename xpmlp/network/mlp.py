@@ -18,33 +18,22 @@ See `xpmlp.network.layers` for each of these, forward and backward.
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
-from xpmlp.checks import check_range, one_of
+from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
-from xpmlp.network.layers import (
-    INFERENCE,
-    TRAINING,
-    Activate,
-    Chain,
-    Dense,
-    Dropout,
-    Layer,
-    Mode,
-    Normalize,
-)
+from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
 from xpmlp.network.objective import Objective
-from xpmlp.network.parameters import Parameters, ordered
+from xpmlp.network.parameters import Parameters
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import DTYPES, Array, Namespace
 
@@ -52,13 +41,6 @@ NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 
 MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
-
-
-class Weights(NamedTuple):
-    """The parameters of one dense layer: W (l_in, l_out) and b (l_out,), or (E, ...) of each."""
-
-    W: Array
-    b: Array
 
 
 class Forward(NamedTuple):
@@ -83,12 +65,6 @@ class BatchGradients(NamedTuple):
     gradients: Array
     L: Array
     statistics: Array | None
-
-
-class _Library(Protocol):
-    """Where initial parameters go: a backend."""
-
-    def asarray(self, host: np.ndarray, dtype: str, /) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -155,22 +131,23 @@ class MLP:
     def parts(self) -> Parameters:
         """The layout of the flat vector: W1, b1, W2, ..., with a normalisation gamma1 and beta1
         after b1 and so on; the running statistics mean1, variance1, ... are at the end."""
-        return ordered(part for layer in self.chain.walk() for part in layer.parts)
+        parts = (part for layer in self.chain.walk() for part in layer.parts)
+        return Parameters(tuple(sorted(parts, key=lambda part: not part.is_learned)))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every part of the flat vector by name, in its order."""
         return self.parts.shapes
 
-    @property
+    @functools.cached_property
     def parameter_count(self) -> int:
         """P: how many numbers of the flat vector of one network are learned."""
-        return self.parts.learned
+        return sum(part.size for part in self.parts.parts if part.is_learned)
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """The length of that vector: P, and S running statistics."""
-        return self.parts.size
+        return sum(part.size for part in self.parts.parts)
 
     def is_residual(self, number: int) -> bool:
         """Whether hidden layer `number`, counted from 1, adds what came in to what it gives."""
@@ -178,7 +155,7 @@ class MLP:
         is_inner = 1 < number < len(widths) - 1
         return self.residual and is_inner and widths[number] == widths[number - 1]
 
-    def products(self, batch_size: int) -> list[tuple[int, ...]]:
+    def products(self, batch_size: int) -> list[tuple[int, int, int]]:
         """The matrix products of a training step: rows, inner length and columns of each.
 
         Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
@@ -193,7 +170,7 @@ class MLP:
         initializer: str = "normal",
         scale: float = 1.0,
         zero_output: bool = False,
-        backend: _Library | None = None,
+        backend: Any = None,
         dtype: str = "float32",
     ) -> Array:
         """Initial parameters, flat: by default the lecture's, weights from N(0, 1), biases zero.
@@ -244,16 +221,18 @@ class MLP:
         vector: np.ndarray = self.parts.flatten(parts, self.parts.check(parts, self), xp=np)
         return vector
 
-    def layers(self, parameters: Array, *, xp: Namespace | None = None) -> list[Weights]:
-        """The layers' parameters as views of the flat vector, first layer first."""
+    def layers(
+        self, parameters: Array, *, xp: Namespace | None = None
+    ) -> list[tuple[Array, Array]]:
+        """W (l_in, l_out) and b (l_out,) of each layer, views of the flat vector; or (E, ...)."""
         p = self.unflatten(parameters, xp=xp)
-        return [Weights(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
+        return [(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
 
     def forward(
         self,
         parameters: Array,
         X: Array,
-        mode: Mode = INFERENCE,
+        mode: Mode = Mode(),  # noqa: B008 (a value that nothing changes)
         *,
         xp: Namespace | None = None,
     ) -> Forward:
@@ -324,7 +303,7 @@ class MLP:
         xp = xp or array_api_compat.array_namespace(parameters)
         p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
         chain = self._build(reaches_input=True)
-        L, saved = chain.forward(p, X, INFERENCE, xp=xp)
+        L, saved = chain.forward(p, X, Mode(), xp=xp)
 
         def back(dL: Array) -> Array | None:
             return chain.backward(p, saved, dL, xp=xp)[0]
@@ -478,12 +457,9 @@ class MLP:
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:
     """A seed for each member, as Python integers; `InputError` for none or for what is no seed."""
-    try:
-        found = [operator.index(seed) for seed in seeds]
-    except TypeError as error:
-        raise InputError(f"a seed is a whole number ({error})") from error
-    if not found or min(found) < 0:
-        raise InputError(f"seeds {found}: give at least one, each 0 or more")
+    found = [check_integer("seed", seed, least=0) for seed in seeds]
+    if not found:
+        raise InputError("seed=[]: give at least one")
     return found
 
 

@@ -229,17 +229,19 @@ def forward_backward(
     learn = functools.partial(model.forward_backward, parameters, xp=xp, **settings)
     if parts == 1:
         return learn(X=X, Y=Y, weights=weights, mode=mode)
-    mark, count = marker(xp), X.shape[-2]
+    mark, count, keys = marker(xp), X.shape[-2], mode.dropout
     bounds = [part * count // parts for part in range(parts + 1)]
     total: BatchGradients | None = None
     L: list[Array] = []  # alone: gradients of all parts would take more than halving saves
     for start, stop in itertools.pairwise(bounds):
         rows = slice(start, stop)
+        if keys is not None:
+            mode = mode._replace(dropout=keys._replace(positions=keys.positions[rows]))
         one = learn(
             X=X[..., rows, :],
             Y=Y[..., rows, :],
             weights=None if weights is None else weights[..., rows],
-            mode=mode.of_rows(rows),
+            mode=mode,
         )
         mark("sum of the parts")
         share = (stop - start) / count
