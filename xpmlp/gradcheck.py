@@ -70,24 +70,25 @@ class Case(NamedTuple):
     labels: np.ndarray
     weights: np.ndarray | None
 
-    def loss_and_gradients(
-        self, parameters: Any, backend: Backend, *, dtype: str = "float64", xp: Any = None
-    ) -> tuple[Any, Any]:
-        """J and its gradient by the network itself, as in training.
-
-        Dropout draws from step 3 of seed 7, at the first member's rates.
-        """
+    def mode(self, backend: Backend) -> Mode:
+        """Training, where dropout draws from step 3 of seed 7, at the first member's rates."""
         units = np.arange(max(self.model.layer_sizes), dtype=np.int32)
         drawn = np.array([7], np.int32), np.array([3]), np.arange(len(self.X)), units
         rates = self.objective.input_dropout, self.objective.dropout
         of_first = (float(np.ravel(rate)[0]) for rate in rates)
+        return Mode(True, DropoutKeys(*map(backend.asarray, drawn), *of_first))
+
+    def loss_and_gradients(
+        self, parameters: Any, backend: Backend, *, dtype: str = "float64", xp: Any = None
+    ) -> tuple[Any, Any]:
+        """J and its gradient by the network itself, on a backend."""
         return self.model.loss_and_gradients(
             parameters,
             backend.asarray(self.X, dtype),
             backend.asarray(self.labels),
             objective=self.objective,
             weights=None if self.weights is None else backend.asarray(self.weights, dtype),
-            mode=Mode(True, DropoutKeys(*map(backend.asarray, drawn), *of_first)),
+            mode=self.mode(backend),
             xp=xp or backend.xp,
         )
 
@@ -101,7 +102,7 @@ class Case(NamedTuple):
 def gradcheck(
     model: MLP,
     *,
-    objective: Objective | None = None,
+    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
     seed: int = 0,
     batch_size: int = 32,
     backends: Sequence[Backend] | None = None,
@@ -113,7 +114,6 @@ def gradcheck(
     with NumPy; the default is every one that can run here. `autodiff` names the libraries whose
     own derivatives are asked for, where they are installed.
     """
-    objective = objective or Objective()
     objective.check(model.output, model.layer_sizes[-1])
     case = _random_case(model, objective, seed, batch_size)
     parameters = _moderate_parameters(model, seed)

@@ -78,22 +78,19 @@ Shape = tuple[int, ...]
 class Operation(NamedTuple):
     """One matrix that a training step computes: how, from which shapes, at what cost.
 
-    `layer` is 0 for the input and one above the last layer's for the loss. `factors` are the shapes
-    of a product's factors and of what is added to it.
+    `layer` is 0 for the input and one above the last layer's for the loss. `factors` are rows and
+    columns of a product's factors and of what is added to it; a vector is one row.
     """
 
     layer: int
     text: str
     shape: Shape
-    factors: tuple[Shape, ...] = ()
+    factors: tuple[tuple[int, int], ...] = ()
 
     @property
     def product(self) -> tuple[int, int, int] | None:
         """Rows, inner length and columns of the matrix product, if it is one."""
-        if not self.factors:
-            return None
-        rows, inner = self.factors[0]
-        return rows, inner, self.shape[-1]
+        return (*self.factors[0], self.shape[-1]) if self.factors else None
 
     @property
     def flops(self) -> int:
@@ -179,8 +176,7 @@ class Dense(Layer):
 
     @functools.cached_property
     def phases(self) -> tuple[str, str]:
-        backward = "backward dW, db" if self.is_first else "backward dW, db, dA"
-        return "forward product + bias", backward
+        return "forward product + bias", "backward dW, db" + ("" if self.is_first else ", dA")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -210,7 +206,7 @@ class Dense(Layer):
     def operations(self, N: int) -> Operations:
         k, l_in, l_out = self.k, self.l_in, self.l_out
         of_b = formulas.NO_BIAS_GRADIENT if self.bias_cancels else formulas.DENSE_BIASES
-        Z = Operation(k, formulas.DENSE, (N, l_out), ((N, l_in), (l_in, l_out), (l_out,)))
+        Z = Operation(k, formulas.DENSE, (N, l_out), ((N, l_in), (l_in, l_out), (1, l_out)))
         dW = Operation(k, formulas.DENSE_WEIGHTS, (l_in, l_out), ((l_in, N), (N, l_out)))
         db = Operation(k, of_b, (l_out,))
         dA = Operation(k, formulas.DENSE_INPUTS, (N, l_in), ((N, l_out), (l_out, l_in)))

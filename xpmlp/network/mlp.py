@@ -245,10 +245,6 @@ class MLP:
         xp = xp or array_api_compat.array_namespace(parameters)
         return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
-    def activations(self, saved: tuple[Any, ...]) -> list[Array]:
-        """X, A1, A2, ...: what went into each dense layer in a forward pass."""
-        return [one for layer, one in self.chain.with_saved(saved) if isinstance(layer, Dense)]
-
     @property
     def predicts_numbers(self) -> bool:
         """Whether it is a regression: predictions are no probabilities."""
@@ -273,7 +269,7 @@ class MLP:
         X: Array,
         labels: Array | None = None,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         xp: Namespace | None = None,
     ) -> Array:
         """Return the derivatives of the predictions, or of the loss, with respect to the input.
@@ -310,7 +306,7 @@ class MLP:
 
         device, K = array_api_compat.device(X), self.layer_sizes[-1]
         if labels is not None:
-            loss = (objective or Objective()).loss_for(self.output)
+            loss = objective.loss_for(self.output)
             classes = xp.arange(K, device=device)
             Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
             _, kept = loss.forward(Y, L, None, xp=xp)
@@ -326,7 +322,7 @@ class MLP:
         X: Array,
         labels: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         weights: Array | None = None,
         mode: Mode = TRAINING,
         xp: Namespace | None = None,
@@ -375,7 +371,7 @@ class MLP:
         X: Array,
         Y: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         weights: Array | None = None,
         penalty_scale: Array | None = None,
         mode: Mode = TRAINING,
@@ -390,7 +386,6 @@ class MLP:
 
         Source: lecture 11, "forward propagation" and "backpropagation".
         """
-        objective = objective or Objective()
         loss = objective.loss_for(self.output)
         mark = marker(xp)
         mark("W, b as views of one vector")
@@ -411,24 +406,18 @@ class MLP:
         flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
         if statistics is not None:
             mark("running statistics")
-            statistics = self._new_statistics(statistics, saved, L.shape[-2], xp=xp)
+            of_batch: dict[str, Array] = {}
+            for layer, one in self.chain.with_saved(saved):
+                if isinstance(layer, Normalize):
+                    of_batch |= layer.statistics(one, L.shape[-2], xp=xp)
+            now = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
+            statistics = running(statistics, now, MOMENTUM, xp=xp)
         return BatchGradients(J, flat, L, statistics)
 
     @functools.cached_property
     def _weights(self) -> list[str]:
         """The names of all W."""
         return [part.name for part in self.parts.parts if part.kind == "weight"]
-
-    def _new_statistics(
-        self, statistics: Array, saved: tuple[Any, ...], rows: int, *, xp: Namespace
-    ) -> Array:
-        """The running mean1, variance1, ... with this batch in them; (S,) -> (S,)."""
-        of_batch: dict[str, Array] = {}
-        for layer, one in self.chain.with_saved(saved):
-            if isinstance(layer, Normalize):
-                of_batch |= layer.statistics(one, rows, xp=xp)
-        flat = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
-        return running(statistics, flat, MOMENTUM, xp=xp)
 
     def constrained(self, parameters: Array, limit: float, *, xp: Namespace) -> Array:
         """The parameters with the weights into each hidden unit held to a norm of `limit`.

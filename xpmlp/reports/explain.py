@@ -8,7 +8,7 @@ they are shown and gets the gradients that the network gets.
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ Names = dict[str, str]
 NUMBERED = ("W", "b", "X̂", "γ", "β", "μ", "σ", "variance", "mask")
 LINKS = {Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A")}
 """What a layer's formulas call its input and its output, and what the network calls the latter."""
+
+SETTINGS = {"δ": "huber_delta", "q": "quantile", "s": "label_smoothing", "λ₁": "l1", "λ₂": "l2"}
+"""What the letters of an objective's formulas stand for."""
 
 SYMBOLS: Mapping[str, str] = {
     "N": "rows of the batch",
@@ -56,8 +59,7 @@ SYMBOLS: Mapping[str, str] = {
 """What the letters and signs of every network's formulas stand for."""
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """A training step of a network on `rows` rows, matrix by matrix.
 
     `symbols` says what each letter and sign of the formulas stands for.
@@ -185,13 +187,9 @@ def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str
         **(norm.symbols if norm else {}),
         "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
         f"{objective.input_dropout}",
-        "δ": f"huber_delta = {objective.huber_delta:g}",
-        "q": f"quantile = {objective.quantile:g}",
-        "s": f"label_smoothing = {objective.label_smoothing:g}",
         "K": f"classes = {model.layer_sizes[-1]}",
         "λ₀": f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike",
-        "λ₁": f"l1 = {objective.l1:g}",
-        "λ₂": f"l2 = {objective.l2:g}",
+        **{sign: f"{name} = {getattr(objective, name):g}" for sign, name in SETTINGS.items()},
     }
     text = "\n".join(texts)
     symbols = list(SYMBOL.finditer(text))

@@ -163,7 +163,7 @@ def _row(operation: Operation, explanation: Explanation, unit: float) -> Row:
     signs = (*("", "", "+")[: len(operation.factors)], "→" if operation.factors else "")
     matrices = []
     for sign, shape in zip(signs, (*operation.factors, operation.shape), strict=True):
-        rows, columns = (1, 1, *shape)[-2:]  # a vector is one row
+        rows, columns = (1, 1, *shape)[-2:]
         matrices.append((sign, unit * math.sqrt(columns), unit * math.sqrt(rows)))
     return Row((f"${as_latex(operation.text)}$", "", *explanation.numbers(operation)), matrices)
 
