@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 import xpmlp
 from xpmlp.algebra import OUTPUTS
-from xpmlp.algebra.formulas import Expression, Node
+from xpmlp.algebra.formulas import Expression, Node, node
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP
@@ -91,15 +91,11 @@ def export_onnx(
     _compare(onnx.reference.ReferenceEvaluator(made), model, parameters, rows, path)
     data = made.SerializeToString(deterministic=True)
     write_atomically(Path(path), lambda file: file.write_bytes(data))
-
-    def described(value: Any) -> str:
-        tensor = value.type.tensor_type
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        sizes = ", ".join(one.dim_param or str(one.dim_value) for one in tensor.shape.dim)
-        return f"{value.name} {dtype} ({sizes})"
-
-    outputs = tuple(map(described, made.graph.output))
-    return Exported(described(made.graph.input[0]), outputs, len(data))
+    sizes = ", ".join(map(str, row_shape))
+    predictions, *label = (one.name for one in made.graph.output)
+    outputs = [f"{predictions} float32 (N, {model.layer_sizes[-1]})"]
+    outputs += [f"{one} int64 (N)" for one in label]
+    return Exported(f"{INPUT} {rows.dtype} (N, {sizes})", tuple(outputs), len(data))
 
 
 class _Graph:
@@ -123,14 +119,12 @@ class _Graph:
         self.weights[name] = self.onnx.numpy_helper.from_array(array, name)
         return name
 
-    def constant(self, value: float) -> str:
-        """A number, by its name."""
-        return self.weight(f"{value:.9g}", value)
-
     def expression(self, formula: Expression, Z: str) -> str:
         """The result of a formula in Z."""
+        if isinstance(formula, float):
+            return self.weight(f"{formula:.9g}", formula)
         if not isinstance(formula, Node):
-            return self.constant(formula) if isinstance(formula, float) else Z
+            return Z
         operands = [self.expression(one, Z) for one in formula.operands]
         return self.add(formula.name, *operands, **formula.attributes)
 
@@ -141,8 +135,7 @@ def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> A
     kind, meaning = "float", "as it is"
     if rows.dtype == np.uint8:
         kind, meaning = "uint8", "bytes 0..255, divided by 255 in the graph"
-        A = graph.add("Cast", A, to=onnx.TensorProto.FLOAT)
-        A = graph.add("Div", A, graph.constant(255.0))
+        A = graph.expression(node("Div", node("Cast", "Z", to=onnx.TensorProto.FLOAT), 255.0), A)
     if rows.ndim > 2:
         A = graph.add("Flatten", A, axis=1)
     L = model.chain.onnx(model.unflatten(parameters, xp=np), A, graph)

@@ -16,15 +16,14 @@ not.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.backends import Backend, select_backend, usable_backends
-from xpmlp.network import MLP, DropoutKeys, LossAndGradients, Mode, Objective
+from xpmlp.network import MLP, DropoutKeys, Mode, Objective
 from xpmlp.randomness import BATCH, DIRECTIONS, generator
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -62,8 +61,7 @@ class Comparison(NamedTuple):
         return self.difference <= self.tolerance
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """What is differentiated: a network, what it minimises, and a batch on the host."""
 
     model: MLP
@@ -77,21 +75,13 @@ class Case:
         units = np.arange(max(self.model.layer_sizes), dtype=np.int32)
         drawn = np.array([7], np.int32), np.array([3]), np.arange(len(self.X)), units
         rates = self.objective.input_dropout, self.objective.dropout
-        keys = DropoutKeys(
-            *map(backend.asarray, drawn), *(float(np.ravel(rate)[0]) for rate in rates)
-        )
-        return Mode(is_training=True, dropout=keys)
+        of_first = (float(np.ravel(rate)[0]) for rate in rates)
+        return Mode(True, DropoutKeys(*map(backend.asarray, drawn), *of_first))
 
     def loss_and_gradients(
-        self,
-        parameters: Any,
-        backend: Backend | None = None,
-        *,
-        dtype: str = "float64",
-        xp: Any = None,
-    ) -> LossAndGradients:
-        """J and its gradient by the network itself, on a backend, by default NumPy."""
-        backend = backend or select_backend("numpy")
+        self, parameters: Any, backend: Backend, *, dtype: str = "float64", xp: Any = None
+    ) -> tuple[Any, Any]:
+        """J and its gradient by the network itself, on a backend."""
         return self.model.loss_and_gradients(
             parameters,
             backend.asarray(self.X, dtype),
@@ -102,11 +92,17 @@ class Case:
             xp=xp or backend.xp,
         )
 
+    def gradients(self, parameters: np.ndarray, backend: Backend, dtype: str) -> np.ndarray:
+        """The gradient by the network's own Jacobians, on a backend."""
+        with backend.activate():
+            vector = backend.asarray(parameters.copy(), dtype)
+            return backend.to_numpy(self.loss_and_gradients(vector, backend, dtype=dtype)[1])
+
 
 def gradcheck(
     model: MLP,
     *,
-    objective: Objective | None = None,
+    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
     seed: int = 0,
     batch_size: int = 32,
     backends: Sequence[Backend] | None = None,
@@ -118,12 +114,11 @@ def gradcheck(
     with NumPy; the default is every one that can run here. `autodiff` names the libraries whose
     own derivatives are asked for, where they are installed.
     """
-    objective = objective or Objective()
     objective.check(model.output, model.layer_sizes[-1])
     case = _random_case(model, objective, seed, batch_size)
     parameters = _moderate_parameters(model, seed)
-    gradients = _gradients(case, select_backend("numpy"), "float64", parameters)
-    ours = model.unflatten(gradients, xp=np)
+    numpy = select_backend("numpy")
+    ours = model.unflatten(case.gradients(parameters, numpy, "float64"), xp=np)
     scales = _scales(ours)
     amplified = 1.0 if model.normalization == "none" else AMPLIFIED
     rows: list[Comparison] = []
@@ -137,11 +132,18 @@ def gradcheck(
     for backend in usable_backends() if backends is None else backends:
         for dtype in TOLERANCES:
             if (backend.name, dtype) != ("numpy", "float64"):
-                found = _gradients(case, backend, dtype, parameters)
+                found = case.gradients(parameters, backend, dtype)
                 compare(f"{backend.name} {dtype}", found, dtype)
-    for name, difference in _directional(case, ours, parameters, seed):
+    for number, (name, gradient) in enumerate(ours.items()):
+        D = np.zeros_like(parameters)
+        part = model.unflatten(D, xp=np)[name]
+        part[...] = generator(seed, DIRECTIONS, 1, number).standard_normal(part.shape)
+        part /= np.linalg.norm(part)
+        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, numpy, xp=ANALYTIC)
+        expected = float(np.sum(gradient * part))
+        error = abs(J.imag / COMPLEX_STEP - expected) / max(abs(expected), scales[name])
         tolerance = amplified * TOLERANCES["float64"]
-        rows.append(Comparison(name, "directional float64", difference, tolerance))
+        rows.append(Comparison(name, "directional float64", error, tolerance))
     for library, witness in AUTODIFF.items():
         if library in autodiff and importlib.util.find_spec(library):
             compare(witness, _autodiff(library, case, parameters))
@@ -175,12 +177,6 @@ def _moderate_parameters(model: MLP, seed: int) -> np.ndarray:
     return numbers
 
 
-def _gradients(case: Case, backend: Backend, dtype: str, parameters: np.ndarray) -> np.ndarray:
-    with backend.activate():
-        vector = backend.asarray(parameters.copy(), dtype)
-        return backend.to_numpy(case.loss_and_gradients(vector, backend, dtype=dtype).gradients)
-
-
 def _scales(gradients: dict[str, np.ndarray]) -> dict[str, float]:
     """What a difference is measured by, for each parameter.
 
@@ -192,30 +188,14 @@ def _scales(gradients: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: max(own, least) or 1.0 for name, own in largest.items()}
 
 
-def _directional(
-    case: Case, gradients: dict[str, np.ndarray], parameters: np.ndarray, seed: int
-) -> Iterator[tuple[str, float]]:
-    """Each parameter's name, and the relative difference of the loss's slope along a direction."""
-    scales = _scales(gradients)
-    for number, (name, gradient) in enumerate(gradients.items()):
-        D = np.zeros_like(parameters)
-        part = case.model.unflatten(D, xp=np)[name]
-        part[...] = generator(seed, DIRECTIONS, 1, number).standard_normal(part.shape)
-        part /= np.linalg.norm(part)
-        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, xp=ANALYTIC)
-        expected = float(np.sum(gradient * part))
-        difference = abs(J.imag / COMPLEX_STEP - expected)
-        yield name, difference / max(abs(expected), scales[name])
-
-
 def _autodiff(library: str, case: Case, parameters: np.ndarray) -> np.ndarray:
     backend = select_backend(library, "cpu")
     with backend.activate():
         vector = backend.asarray(parameters)
         if library == "torch":
-            case.loss_and_gradients(vector.requires_grad_(), backend).loss.backward()
+            case.loss_and_gradients(vector.requires_grad_(), backend)[0].backward()
             return np.asarray(vector.grad)
         import jax
 
-        differentiate = jax.grad(lambda vector: case.loss_and_gradients(vector, backend).loss)
+        differentiate = jax.grad(lambda vector: case.loss_and_gradients(vector, backend)[0])
         return np.asarray(differentiate(vector))

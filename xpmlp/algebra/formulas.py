@@ -21,6 +21,12 @@ class Formulas(NamedTuple):
     backward: tuple[str, ...]
 
 
+def as_line(equations: tuple[str, ...]) -> str:
+    """Return the first equation, with those after it that say what stands in it."""
+    first, *others = equations
+    return f"{first}, with {', '.join(others)}" if others else first
+
+
 class Node(NamedTuple):
     """An operation by its ONNX name, and what it is applied to."""
 
@@ -49,7 +55,7 @@ SMOOTHED = "(1 - s) Y + s/K"
 MIXED = "λ X + (1 - λ) X'"
 L2 = Formulas(("(λ/2) ΣW²",), ("dW = λ W",))
 L1 = Formulas(("λ Σ|W|",), ("dW = λ sign(W)",))
-RESIDUAL = Formulas(("A after = A + A in",), ("dA in = dA after",))
-"""What a network adds to a layer's output; the gradient is added to what dA in is already."""
+RESIDUAL = Formulas(("A after = A + A in",), ("dA in += dA after",))
+"""What a network adds to a layer's output."""
 NO_BIAS_GRADIENT = "db = 0"
 """Before a batch normalisation, whose own mean takes b off again."""

@@ -16,8 +16,9 @@ from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
+from xpmlp.network.layers import Operation
 from xpmlp.recipes import load_recipe, recipe_names
-from xpmlp.reports.explain import Explanation, Operation
+from xpmlp.reports.explain import Explanation
 from xpmlp.reports.explain import explain as explain_network
 from xpmlp.reports.flow import (
     DECADES,

@@ -5,10 +5,9 @@ shape and a dtype; whatever is done with them is written down. Like JAX's, it is
 `p -= g` makes a new value and rebinds the name.
 """
 
-import contextlib
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Any, TypeAlias
 
@@ -217,14 +216,9 @@ class RecordingNamespace:
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
 
-    @contextlib.contextmanager
-    def scope(self, phase: Phase) -> Iterator[None]:
-        """Note what is recorded meanwhile as this part of the step: see `xpmlp.compiler.scopes`."""
-        outer, self._tape.phase = self._tape.phase, phase
-        try:
-            yield
-        finally:
-            self._tape.phase = outer
+    def mark(self, name: str, layer: int | None = None) -> None:
+        """Note what is recorded from here on as this part: see `xpmlp.compiler.scopes`."""
+        self._tape.phase = Phase(layer, name)
 
     def __getattr__(self, name: str) -> Any:
         if name == "bool":  # as an attribute it would hide the builtin from the annotations below

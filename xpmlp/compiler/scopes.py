@@ -1,10 +1,11 @@
 """Which part of which layer an operation of a traced step belongs to.
 
-Whoever runs a part of a step says so with `scope`; while a step is traced, each operation is noted
-with the innermost scope that it was recorded in. Outside of tracing, a scope does nothing.
+Whoever runs a step says with `mark` which part of it comes next; while a step is traced, each
+operation is noted with the last mark before it. Outside of tracing, a mark does nothing, and costs
+no more than the call of an empty function.
 """
 
-import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from xpmlp.typing import Namespace
@@ -18,14 +19,14 @@ class Phase(NamedTuple):
 
 
 NOWHERE = Phase(None, "the rest")
-"""The phase of operations outside of any scope."""
-
-_NOTHING = contextlib.nullcontext()
+"""The phase of operations before the first mark."""
 
 
-def scope(
-    xp: Namespace, name: str, layer: int | None = None
-) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which operations of `xp` are recorded as this part of the step."""
-    enter = getattr(type(xp), "scope", None)  # of the type: NumPy answers for a module by raising
-    return _NOTHING if enter is None else enter(xp, Phase(layer, name))
+def marker(xp: Namespace) -> Callable[..., None]:
+    """Return `mark(name, layer)`, which says which part of a step comes next."""
+    is_traced = hasattr(type(xp), "mark")  # of the type: NumPy answers for a module by raising
+    return xp.mark if is_traced else _nothing
+
+
+def _nothing(name: str, layer: int | None = None) -> None:
+    pass

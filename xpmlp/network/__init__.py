@@ -12,7 +12,6 @@ from xpmlp.network.layers import TRAINING, DropoutKeys, Mode
 from xpmlp.network.mlp import (
     MLP,
     NORMALIZATIONS,
-    LossAndGradients,
     check_layer_sizes,
     member_seeds,
 )
@@ -24,7 +23,6 @@ __all__ = [
     "NORMALIZATIONS",
     "TRAINING",
     "DropoutKeys",
-    "LossAndGradients",
     "Mode",
     "Objective",
     "check_layer_sizes",

@@ -13,17 +13,19 @@ layer asks it, and whoever needs to know about all of them walks the chain.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, NORMALIZATIONS, Activation, Normalization, formulas
-from xpmlp.algebra.formulas import Expression
+from xpmlp.algebra.formulas import Formulas, as_line
 from xpmlp.algebra.normalization import EPSILON
-from xpmlp.compiler.scopes import scope
+from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
 from xpmlp.network.parameters import Kind, Part
 from xpmlp.typing import Array, Namespace
@@ -31,18 +33,12 @@ from xpmlp.typing import Array, Namespace
 Parts = Mapping[str, Array]
 """Parameters by name."""
 
-Gradients = dict[str, Array]
-"""Gradients by the names of their parameters."""
-
-Backward = tuple[Array | None, Gradients]
+Backward = tuple[Array | None, dict[str, Array]]
 """The gradient at a layer's input, None in front of the first, and those of its parameters."""
-
-Rate = float | Array
-"""The share that dropout drops: a number, or (E, 1, 1), one for each member."""
 
 
 class DropoutKeys(NamedTuple):
-    """What dropout draws from in one step, and its rates, 0.0 for none.
+    """What dropout draws from in one step, and its rates: numbers, 0.0 for none, or (E, 1, 1).
 
     `key` (1,) or (E, 1, 1), int32, is the seed's, `step` (1,) the step's number; `positions` (N,)
     are the rows' places in the batch, and `columns` (at least the widest layer's) count units.
@@ -54,16 +50,11 @@ class DropoutKeys(NamedTuple):
     step: Array
     positions: Array
     columns: Array
-    input_rate: Rate
-    hidden_rate: Rate
+    input_rate: float | Array
+    hidden_rate: float | Array
 
 
-def _alone(total: Array) -> Array:
-    return total
-
-
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """How a forward pass is run.
 
     Parameters
@@ -72,97 +63,95 @@ class Mode:
         Whether batch normalisation uses the batch's own statistics, else the running ones.
     dropout
         What dropout draws from; None drops nothing.
-    total
-        The sum of an array over all ranks that share a batch; by default there is one rank.
     """
 
     is_training: bool = False
     dropout: DropoutKeys | None = None
-    total: Callable[[Array], Array] = _alone
-
-    def of_rows(self, rows: slice) -> "Mode":
-        """Return the mode of some of the batch's rows alone."""
-        if self.dropout is None:
-            return self
-        keys = self.dropout._replace(positions=self.dropout.positions[rows])
-        return replace(self, dropout=keys)
 
 
-INFERENCE, TRAINING = Mode(), Mode(is_training=True)
-
-
-class Graph(Protocol):
-    """An ONNX graph in the making; arrays go by their names."""
-
-    def add(self, name: str, *operands: str, **attributes: Any) -> str: ...
-    def weight(self, name: str, values: np.ndarray) -> str: ...
-    def constant(self, value: float) -> str: ...
-    def expression(self, formula: Expression, Z: str) -> str: ...
+TRAINING = Mode(is_training=True)
 
 
 Shape = tuple[int, ...]
 
 
-class Equation(NamedTuple):
-    """One matrix that a layer computes: its formula, with what stands in it, and its shape.
+class Operation(NamedTuple):
+    """One matrix that a training step computes: how, from which shapes, at what cost.
 
-    `factors` are the shapes of what a matrix product multiplies; `adds` says that the result is
-    added to what is there.
+    `layer` is 0 for the input and one above the last layer's for the loss. `factors` are rows and
+    columns of a product's factors and of what is added to it; a vector is one row.
     """
 
-    formula: tuple[str, ...]
+    layer: int
+    text: str
     shape: Shape
-    factors: tuple[Shape, ...] = ()
-    adds: bool = False
+    factors: tuple[tuple[int, int], ...] = ()
 
     @property
     def product(self) -> tuple[int, int, int] | None:
         """Rows, inner length and columns of the matrix product, if it is one."""
-        if not self.factors:
-            return None
-        (rows, inner), (_, columns) = self.factors[:2]
-        return rows, inner, columns
+        return (*self.factors[0], self.shape[-1]) if self.factors else None
+
+    @property
+    def flops(self) -> int:
+        """Those of the product, two for each multiplication with its addition, and 0 of all else:
+        elementwise operations take time by the bytes they move."""
+        return 2 * math.prod(self.product or (0,))
+
+    @property
+    def shapes(self) -> str:
+        """The shapes of a product's factors, and that of the result."""
+        shapes = (*self.factors[:2], self.shape)
+        *factors, result = ("×".join(map(str, shape)) or "1" for shape in shapes)
+        return f"{' '.join(factors)} → {result}" if factors else result
 
 
-class Equations(NamedTuple):
-    """What a layer computes forward and backward, in that order."""
-
-    forward: tuple[Equation, ...]
-    backward: tuple[Equation, ...]
+Operations = tuple[list[Operation], list[Operation]]
+"""What a layer computes forward and backward, in the order in which it is computed."""
 
 
-class Layer(Protocol):
-    """A step of the network, part of dense layer `k` (0: of the input).
-
-    `l_out` is how many numbers it gives for each row, `name` what it is called.
-    """
+@dataclass(frozen=True)
+class Layer(ABC):
+    """A step of the network, part of dense layer `k` (0: of the input); it gives `l_out` numbers
+    for each row."""
 
     k: int
     l_out: int
-    name: str
 
     @functools.cached_property
     def phases(self) -> tuple[str, str]:
         """What profiles call its forward pass and its Jacobian."""
-        return self.name, f"backward {self.name}"
+        name = type(self).__name__.lower()
+        return name, f"backward {name}"
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """Its parameters."""
         return ()
 
+    @abstractmethod
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         """Return its output, and what `backward` needs of this pass."""
 
+    @abstractmethod
     def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
         """Return the gradient at its input and those of its parameters from that at its output."""
 
-    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
-        """Return the name of its output in an ONNX graph, given that of its input."""
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
+        """Return the name of its output in an ONNX graph, given that of its input.
+
+        `graph` is that of `xpmlp.export`; arrays go by their names.
+        """
         return A
 
-    def equations(self, N: int) -> Equations:
-        """Return what it computes for N rows."""
+    @abstractmethod
+    def operations(self, N: int) -> Operations:
+        """Return what it computes for N rows, in the letters of the algebra's formulas."""
+
+    def _elementwise(self, both: Formulas, N: int) -> Operations:
+        """Return a formula that turns a matrix into another of its shape, and its Jacobian's."""
+        forward, backward = (Operation(self.k, as_line(side), (N, self.l_out)) for side in both)
+        return [forward], [backward]
 
     def walk(self, *, backward: bool = False) -> Iterator["Layer"]:
         """Yield the layers in it, itself alone, in the order of the forward or backward pass."""
@@ -181,18 +170,13 @@ class Dense(Layer):
     normalisation follows, whose own mean takes b off again: db is exactly 0.
     """
 
-    k: int
     l_in: int
-    l_out: int
     is_first: bool = False
     bias_cancels: bool = False
 
-    name = "dense"
-
     @functools.cached_property
     def phases(self) -> tuple[str, str]:
-        backward = "backward dW, db" if self.is_first else "backward dW, db, dA"
-        return "forward product + bias", backward
+        return "forward product + bias", "backward dW, db" + ("" if self.is_first else ", dA")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -214,19 +198,19 @@ class Dense(Layer):
             db = xp.zeros_like(db)
         return dA, {f"W{self.k}": dW, f"b{self.k}": db}
 
-    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
         W, b = (part.name for part in self.parts)
         Z = graph.add("MatMul", A, graph.weight(W, p[W]))
         return graph.add("Add", Z, graph.weight(b, p[b][..., None, :]))
 
-    def equations(self, N: int) -> Equations:
-        l_in, l_out = self.l_in, self.l_out
+    def operations(self, N: int) -> Operations:
+        k, l_in, l_out = self.k, self.l_in, self.l_out
         of_b = formulas.NO_BIAS_GRADIENT if self.bias_cancels else formulas.DENSE_BIASES
-        Z = Equation((formulas.DENSE,), (N, l_out), ((N, l_in), (l_in, l_out), (l_out,)))
-        dW = Equation((formulas.DENSE_WEIGHTS,), (l_in, l_out), ((l_in, N), (N, l_out)))
-        dA = Equation((formulas.DENSE_INPUTS,), (N, l_in), ((N, l_out), (l_out, l_in)))
-        backward = dW, Equation((of_b,), (l_out,)), dA
-        return Equations((Z,), backward[:2] if self.is_first else backward)
+        Z = Operation(k, formulas.DENSE, (N, l_out), ((N, l_in), (l_in, l_out), (1, l_out)))
+        dW = Operation(k, formulas.DENSE_WEIGHTS, (l_in, l_out), ((l_in, N), (N, l_out)))
+        db = Operation(k, of_b, (l_out,))
+        dA = Operation(k, formulas.DENSE_INPUTS, (N, l_in), ((N, l_out), (l_out, l_in)))
+        return [Z], [dW, db] if self.is_first else [dW, db, dA]
 
 
 @dataclass(frozen=True)
@@ -236,8 +220,6 @@ class Normalize(Layer):
     For its Jacobian it saves X̂ and 1/σ, and of a batch its mean and variance besides.
     """
 
-    k: int
-    l_out: int
     name: str
 
     @functools.cached_property
@@ -282,7 +264,7 @@ class Normalize(Layer):
         dZ, *learned = self.kind.backward(dY, *saved[:2], gamma, xp=xp)
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
-    def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
+    def onnx(self, p: Parts, Z: Any, graph: Any) -> Any:
         gamma, *shifts = self._own(p)
         if self.kind.onnx is not None:
             Z = graph.expression(self.kind.onnx, Z)
@@ -295,13 +277,13 @@ class Normalize(Layer):
             Y = graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
         return Y
 
-    def equations(self, N: int) -> Equations:
-        found = {
-            what: Equation(text, (self.l_out,) if what in ("dγ", "dβ") else (N, self.l_out))
-            for what, text in self.kind.equations.items()
-        }
-        forward = found.pop("X̂"), found.pop("Y")
-        return Equations(forward, tuple(found.values()))
+    def operations(self, N: int) -> Operations:
+        forward, backward = list[Operation](), list[Operation]()
+        for what, formula in self.kind.equations.items():
+            shape = (self.l_out,) if what in ("dγ", "dβ") else (N, self.l_out)
+            side = forward if what in ("X̂", "Y") else backward
+            side.append(Operation(self.k, as_line(formula), shape))
+        return forward, backward
 
     def statistics(self, saved: Any, rows: int, *, xp: Namespace) -> Parts:
         """Return the mean and unbiased variance of the batch, by the names of the running ones."""
@@ -315,9 +297,11 @@ class Normalize(Layer):
 class Activate(Layer):
     """A = g(Z), elementwise; `name` is one of `xpmlp.algebra.ACTIVATIONS`."""
 
-    k: int
-    l_out: int
     name: str
+
+    @functools.cached_property
+    def phases(self) -> tuple[str, str]:
+        return self.name, f"backward {self.name}"
 
     @property
     def kind(self) -> Activation:
@@ -331,21 +315,16 @@ class Activate(Layer):
     def backward(self, p: Parts, saved: Array, dA: Array, *, xp: Namespace) -> Backward:
         return self.kind.backward(dA, saved, xp=xp), {}
 
-    def onnx(self, p: Parts, Z: str, graph: Graph) -> str:
+    def onnx(self, p: Parts, Z: Any, graph: Any) -> Any:
         return graph.expression(self.kind.onnx, Z)
 
-    def equations(self, N: int) -> Equations:
-        return _elementwise(self.kind.formulas, N, self.l_out)
+    def operations(self, N: int) -> Operations:
+        return self._elementwise(self.kind.formulas, N)
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
     """Units left out at random; all of them kept after training."""
-
-    k: int
-    l_out: int
-
-    name = "dropout"
 
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         keys = mode.dropout
@@ -360,13 +339,8 @@ class Dropout(Layer):
     def backward(self, p: Parts, mask: Any, dA: Array, *, xp: Namespace) -> Backward:
         return (dA if mask is None else algebra.dropout_backward(dA, mask, xp=xp)), {}
 
-    def equations(self, N: int) -> Equations:
-        return _elementwise(formulas.DROPOUT, N, self.l_out)
-
-
-def _elementwise(both: formulas.Formulas, N: int, l_out: int, adds: bool = False) -> Equations:
-    shape = (N, l_out)
-    return Equations((Equation(both.forward, shape),), (Equation(both.backward, shape, adds=adds),))
+    def operations(self, N: int) -> Operations:
+        return self._elementwise(formulas.DROPOUT, N)
 
 
 @dataclass(frozen=True)
@@ -377,12 +351,10 @@ class Chain(Layer):
     Source of the sum: He et al. 2016, "Deep residual learning for image recognition", equation 1.
     """
 
-    k: int
-    l_out: int
     layers: tuple[Layer, ...]
     residual: bool = False
 
-    name = "residual"
+    phases = "residual", "backward residual"
 
     def walk(self, *, backward: bool = False) -> Iterator[Layer]:
         """Yield every layer in the order of that pass, a sum of `residual` after what it adds."""
@@ -397,30 +369,36 @@ class Chain(Layer):
 
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         """Return the output of the last layer, and a list of what each has saved."""
-        A_in, saved = A, []
+        A_in, saved, mark = A, [], marker(xp)
         for layer in self.layers:
-            with scope(xp, layer.phases[0], layer.k):
-                A, one = layer.forward(p, A, mode, xp=xp)
+            mark(layer.phases[0], layer.k)
+            A, one = layer.forward(p, A, mode, xp=xp)
             saved.append(one)
-        return (A + A_in if self.residual else A), saved
+        if self.residual:
+            mark(self.phases[0], self.k)
+            A = A + A_in
+        return A, saved
 
     def backward(self, p: Parts, saved: Any, dA: Array, *, xp: Namespace) -> Backward:
-        dA_after, gradients = dA, Gradients()
+        dA_after, gradients, mark = dA, dict[str, Array](), marker(xp)
         for layer, one in zip(reversed(self.layers), reversed(saved), strict=True):
-            with scope(xp, layer.phases[1], layer.k):
-                found, its = layer.backward(p, one, dA, xp=xp)
+            mark(layer.phases[1], layer.k)
+            found, its = layer.backward(p, one, dA, xp=xp)
             gradients |= its
             if found is None:
                 return None, gradients
             dA = found
-        return (dA + dA_after if self.residual else dA), gradients
+        if self.residual:
+            mark(self.phases[1], self.k)
+            dA = dA + dA_after
+        return dA, gradients
 
-    def onnx(self, p: Parts, A: str, graph: Graph) -> str:
+    def onnx(self, p: Parts, A: Any, graph: Any) -> Any:
         A_in = A
         for layer in self.layers:
             A = layer.onnx(p, A, graph)
         return graph.add("Add", A, A_in) if self.residual else A
 
-    def equations(self, N: int) -> Equations:
+    def operations(self, N: int) -> Operations:
         """Return what the sum computes, without what its layers do."""
-        return _elementwise(formulas.RESIDUAL, N, self.l_out, adds=True)
+        return self._elementwise(formulas.RESIDUAL, N)

@@ -18,33 +18,22 @@ See `xpmlp.network.layers` for each of these, forward and backward.
 import functools
 import itertools
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
-from xpmlp.checks import check_range, one_of
-from xpmlp.compiler.scopes import scope
+from xpmlp.checks import check_integer, check_range, one_of
+from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
-from xpmlp.network.layers import (
-    INFERENCE,
-    TRAINING,
-    Activate,
-    Chain,
-    Dense,
-    Dropout,
-    Layer,
-    Mode,
-    Normalize,
-)
+from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
 from xpmlp.network.objective import Objective
-from xpmlp.network.parameters import Parameters, ordered
+from xpmlp.network.parameters import Parameters
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import DTYPES, Array, Namespace
 
@@ -52,13 +41,6 @@ NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 
 MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
-
-
-class Weights(NamedTuple):
-    """The parameters of one dense layer: W (l_in, l_out) and b (l_out,), or (E, ...) of each."""
-
-    W: Array
-    b: Array
 
 
 class Forward(NamedTuple):
@@ -83,12 +65,6 @@ class BatchGradients(NamedTuple):
     gradients: Array
     L: Array
     statistics: Array | None
-
-
-class _Library(Protocol):
-    """Where initial parameters go: a backend."""
-
-    def asarray(self, host: np.ndarray, dtype: str, /) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +117,7 @@ class MLP:
             is_hidden = k < last
             bias_cancels = is_hidden and self.normalization == "batch"
             is_first = k == 1 and not reaches_input
-            block: list[Layer] = [Dense(k, l_in, l_out, is_first, bias_cancels)]
+            block: list[Layer] = [Dense(k, l_out, l_in, is_first, bias_cancels)]
             if is_hidden:
                 if self.normalization != "none":
                     block.append(Normalize(k, l_out, self.normalization))
@@ -155,22 +131,23 @@ class MLP:
     def parts(self) -> Parameters:
         """The layout of the flat vector: W1, b1, W2, ..., with a normalisation gamma1 and beta1
         after b1 and so on; the running statistics mean1, variance1, ... are at the end."""
-        return ordered(part for layer in self.chain.walk() for part in layer.parts)
+        parts = (part for layer in self.chain.walk() for part in layer.parts)
+        return Parameters(tuple(sorted(parts, key=lambda part: not part.is_learned)))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every part of the flat vector by name, in its order."""
         return self.parts.shapes
 
-    @property
+    @functools.cached_property
     def parameter_count(self) -> int:
         """P: how many numbers of the flat vector of one network are learned."""
-        return self.parts.learned
+        return sum(part.size for part in self.parts.parts if part.is_learned)
 
-    @property
+    @functools.cached_property
     def size(self) -> int:
         """The length of that vector: P, and S running statistics."""
-        return self.parts.size
+        return sum(part.size for part in self.parts.parts)
 
     def is_residual(self, number: int) -> bool:
         """Whether hidden layer `number`, counted from 1, adds what came in to what it gives."""
@@ -183,7 +160,7 @@ class MLP:
 
         Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
         """
-        found = (layer.equations(batch_size) for layer in self.chain.walk())
+        found = (layer.operations(batch_size) for layer in self.chain.walk())
         return [one.product for two in found for side in two for one in side if one.product]
 
     def initialize(
@@ -193,7 +170,7 @@ class MLP:
         initializer: str = "normal",
         scale: float = 1.0,
         zero_output: bool = False,
-        backend: _Library | None = None,
+        backend: Any = None,
         dtype: str = "float32",
     ) -> Array:
         """Initial parameters, flat: by default the lecture's, weights from N(0, 1), biases zero.
@@ -244,16 +221,18 @@ class MLP:
         vector: np.ndarray = self.parts.flatten(parts, self.parts.check(parts, self), xp=np)
         return vector
 
-    def layers(self, parameters: Array, *, xp: Namespace | None = None) -> list[Weights]:
-        """The layers' parameters as views of the flat vector, first layer first."""
+    def layers(
+        self, parameters: Array, *, xp: Namespace | None = None
+    ) -> list[tuple[Array, Array]]:
+        """W (l_in, l_out) and b (l_out,) of each layer, views of the flat vector; or (E, ...)."""
         p = self.unflatten(parameters, xp=xp)
-        return [Weights(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
+        return [(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
 
     def forward(
         self,
         parameters: Array,
         X: Array,
-        mode: Mode = INFERENCE,
+        mode: Mode = Mode(),  # noqa: B008 (a value that nothing changes)
         *,
         xp: Namespace | None = None,
     ) -> Forward:
@@ -265,10 +244,6 @@ class MLP:
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
-
-    def activations(self, saved: tuple[Any, ...]) -> list[Array]:
-        """X, A1, A2, ...: what went into each dense layer in a forward pass."""
-        return [one for layer, one in self.chain.with_saved(saved) if isinstance(layer, Dense)]
 
     @property
     def predicts_numbers(self) -> bool:
@@ -294,7 +269,7 @@ class MLP:
         X: Array,
         labels: Array | None = None,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         xp: Namespace | None = None,
     ) -> Array:
         """Return the derivatives of the predictions, or of the loss, with respect to the input.
@@ -324,14 +299,14 @@ class MLP:
         xp = xp or array_api_compat.array_namespace(parameters)
         p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
         chain = self._build(reaches_input=True)
-        L, saved = chain.forward(p, X, INFERENCE, xp=xp)
+        L, saved = chain.forward(p, X, Mode(), xp=xp)
 
         def back(dL: Array) -> Array | None:
             return chain.backward(p, saved, dL, xp=xp)[0]
 
         device, K = array_api_compat.device(X), self.layer_sizes[-1]
         if labels is not None:
-            loss = (objective or Objective()).loss_for(self.output)
+            loss = objective.loss_for(self.output)
             classes = xp.arange(K, device=device)
             Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
             _, kept = loss.forward(Y, L, None, xp=xp)
@@ -347,7 +322,7 @@ class MLP:
         X: Array,
         labels: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         weights: Array | None = None,
         mode: Mode = TRAINING,
         xp: Namespace | None = None,
@@ -396,7 +371,7 @@ class MLP:
         X: Array,
         Y: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = Objective(),  # noqa: B008
         weights: Array | None = None,
         penalty_scale: Array | None = None,
         mode: Mode = TRAINING,
@@ -411,44 +386,38 @@ class MLP:
 
         Source: lecture 11, "forward propagation" and "backpropagation".
         """
-        objective = objective or Objective()
         loss = objective.loss_for(self.output)
-        with scope(xp, "W, b as views of one vector"):
-            p = self.unflatten(parameters, xp=xp)
+        mark = marker(xp)
+        mark("W, b as views of one vector")
+        p = self.unflatten(parameters, xp=xp)
         L, saved = self.chain.forward(p, X, mode, xp=xp)
-        with scope(xp, objective.phase(self.output)):
-            Y = objective.smoothed(Y, xp=xp)
-            J, kept = loss.forward(Y, L, weights, xp=xp)
-        with scope(xp, "backward dL"):
-            dL = loss.backward(Y, kept, weights, xp=xp)
+        mark(objective.phase(self.output))
+        Y = objective.smoothed(Y, xp=xp)
+        J, kept = loss.forward(Y, L, weights, xp=xp)
+        mark("backward dL")
+        dL = loss.backward(Y, kept, weights, xp=xp)
         _, gradients = self.chain.backward(p, saved, dL, xp=xp)
-        with scope(xp, "penalties"):
-            for name in self._weights:
-                J, gradients[name] = objective.penalized(
-                    J, gradients[name], p[name], penalty_scale, xp=xp
-                )
-        with scope(xp, "gradients as one vector"):
-            flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
+        mark("penalties")
+        for name in self._weights if objective.has_penalty else ():
+            J, gradients[name] = objective.penalized(
+                J, gradients[name], p[name], penalty_scale, xp=xp
+            )
+        mark("gradients as one vector")
+        flat = self.parts.flatten(gradients, dL.shape[:-2], xp=xp)
         if statistics is not None:
-            with scope(xp, "running statistics"):
-                statistics = self._new_statistics(statistics, saved, L.shape[-2], xp=xp)
+            mark("running statistics")
+            of_batch: dict[str, Array] = {}
+            for layer, one in self.chain.with_saved(saved):
+                if isinstance(layer, Normalize):
+                    of_batch |= layer.statistics(one, L.shape[-2], xp=xp)
+            now = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
+            statistics = running(statistics, now, MOMENTUM, xp=xp)
         return BatchGradients(J, flat, L, statistics)
 
     @functools.cached_property
     def _weights(self) -> list[str]:
         """The names of all W."""
         return [part.name for part in self.parts.parts if part.kind == "weight"]
-
-    def _new_statistics(
-        self, statistics: Array, saved: tuple[Any, ...], rows: int, *, xp: Namespace
-    ) -> Array:
-        """The running mean1, variance1, ... with this batch in them; (S,) -> (S,)."""
-        of_batch: dict[str, Array] = {}
-        for layer, one in self.chain.with_saved(saved):
-            if isinstance(layer, Normalize):
-                of_batch |= layer.statistics(one, rows, xp=xp)
-        flat = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
-        return running(statistics, flat, MOMENTUM, xp=xp)
 
     def constrained(self, parameters: Array, limit: float, *, xp: Namespace) -> Array:
         """The parameters with the weights into each hidden unit held to a norm of `limit`.
@@ -464,7 +433,7 @@ class MLP:
         """Return a table of the layers: widths and how many parameters each learns."""
         lines = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
         for layer in self.chain.walk():
-            if layer.k and layer.name != "dropout":
+            if layer.k and not isinstance(layer, Dropout):
                 learned = sum(part.size for part in layer.parts if part.is_learned)
                 name = layer.phases[0].removeprefix("forward ")
                 lines.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
@@ -477,12 +446,9 @@ class MLP:
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:
     """A seed for each member, as Python integers; `InputError` for none or for what is no seed."""
-    try:
-        found = [operator.index(seed) for seed in seeds]
-    except TypeError as error:
-        raise InputError(f"a seed is a whole number ({error})") from error
-    if not found or min(found) < 0:
-        raise InputError(f"seeds {found}: give at least one, each 0 or more")
+    found = [check_integer("seed", seed, least=0) for seed in seeds]
+    if not found:
+        raise InputError("seed=[]: give at least one")
     return found
 
 

@@ -8,7 +8,7 @@ Running statistics, which nothing learns, come last.
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,9 +18,6 @@ from xpmlp.errors import InputError
 from xpmlp.typing import Array, Namespace
 
 Kind = Literal["weight", "bias", "scale", "shift", "running mean", "running variance"]
-
-RUNNING = ("running mean", "running variance")
-"""The kinds that are measured and not learned."""
 
 
 class Part(NamedTuple):
@@ -37,8 +34,8 @@ class Part(NamedTuple):
 
     @property
     def is_learned(self) -> bool:
-        """Whether training changes it by its gradient."""
-        return self.kind not in RUNNING
+        """Whether training changes it by its gradient; running statistics are measured."""
+        return not self.kind.startswith("running")
 
 
 @dataclass(frozen=True)
@@ -54,16 +51,6 @@ class Parameters:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each part by name."""
         return {part.name: part.shape for part in self.parts}
-
-    @functools.cached_property
-    def learned(self) -> int:
-        """P: how many numbers are learned."""
-        return sum(part.size for part in self.parts if part.is_learned)
-
-    @functools.cached_property
-    def size(self) -> int:
-        """The length of the vector: P, and S running statistics."""
-        return sum(part.size for part in self.parts)
 
     @functools.cached_property
     def _places(self) -> tuple[tuple[str, slice, tuple[int, ...]], ...]:
@@ -117,8 +104,3 @@ class Parameters:
         """Return which of the P learned numbers are of these kinds; (P,) booleans."""
         flags = [np.full(part.size, part.kind in kinds) for part in self.parts if part.is_learned]
         return np.concatenate(flags)
-
-
-def ordered(parts: Iterable[Part]) -> Parameters:
-    """Return the layout of these parts: in their order, running statistics after the rest."""
-    return Parameters(tuple(sorted(parts, key=lambda part: not part.is_learned)))

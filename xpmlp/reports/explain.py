@@ -7,23 +7,26 @@ they are shown and gets the gradients that the network gets.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, OUTPUTS, formulas
+from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, formulas
+from xpmlp.algebra.formulas import as_line
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
-from xpmlp.network.layers import Activate, Chain, Dense, Dropout, Equation, Normalize
+from xpmlp.network.layers import Activate, Chain, Dense, Dropout, Layer, Normalize, Operation
 from xpmlp.reports.notation import SYMBOL, as_text
 from xpmlp.reports.numbers import short
 
-Shape = tuple[int, ...]
 Names = dict[str, str]
 NUMBERED = ("W", "b", "X̂", "γ", "β", "μ", "σ", "variance", "mask")
 LINKS = {Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A")}
 """What a layer's formulas call its input and its output, and what the network calls the latter."""
+
+SETTINGS = {"δ": "huber_delta", "q": "quantile", "s": "label_smoothing", "λ₁": "l1", "λ₂": "l2"}
+"""What the letters of an objective's formulas stand for."""
 
 SYMBOLS: Mapping[str, str] = {
     "N": "rows of the batch",
@@ -56,37 +59,7 @@ SYMBOLS: Mapping[str, str] = {
 """What the letters and signs of every network's formulas stand for."""
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One matrix that a training step computes: how, from which shapes, at what cost.
-
-    `layer` is 0 for the input and one above the last layer's for the loss. `factors` are the shapes
-    of a product's factors and of what is added to it. `flops` are those of the product, two for
-    each multiplication with its addition, and 0 of all else: elementwise operations take time by
-    the bytes they move.
-    """
-
-    layer: int
-    text: str
-    shape: Shape
-    factors: tuple[Shape, ...] = ()
-    flops: int = 0
-
-    @property
-    def matrices(self) -> tuple[Shape, ...]:
-        """Rows and columns of each factor, and of the result last; a vector is one row."""
-        return tuple((1, 1, *shape)[-2:] for shape in (*self.factors, self.shape))
-
-    @property
-    def shapes(self) -> str:
-        """The shapes of a product's factors, and that of the result."""
-        shapes = (*self.factors[:2], self.shape)
-        *factors, result = ("×".join(map(str, shape)) or "1" for shape in shapes)
-        return f"{' '.join(factors)} → {result}" if factors else result
-
-
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """A training step of a network on `rows` rows, matrix by matrix.
 
     `symbols` says what each letter and sign of the formulas stands for.
@@ -138,51 +111,46 @@ def explain(
     """Return every matrix of a training step in the order in which it is computed."""
     objective = objective or Objective()
     objective.check(model.output, model.layer_sizes[-1])
-    widths, above = model.layer_sizes, len(model.layer_sizes)
-    loss = objective.loss or OUTPUTS[model.output].usual_loss
-    steps = (LOSSES[loss] if isinstance(loss, str) else loss).formulas
+    steps = objective.loss_for(model.output).formulas
     if not steps:
         raise InputError(
             f"loss of one's own: its formulas are not known; give one of {', '.join(LOSSES)}"
         )
-    inputs, outputs = (rows, widths[0]), (rows, widths[-1])
-    named = _named(model, objective)
+    widths, above = model.layer_sizes, len(model.layer_sizes)
+    outputs = rows, widths[-1]
     forward, backward = list[Operation](), list[Operation]()
     if objective.mixup:
-        mixed = Equation((f"X = {formulas.MIXED}",), inputs)
-        forward.append(_operation(0, mixed, {"λ": "λ₀", "X'": "X̃"}))
-    for layer in model.chain.walk():
-        if layer in named:
-            found = layer.equations(rows).forward
-            forward += [_operation(layer.k, one, named[layer]) for one in found]
+        mixed = as_text(f"X = {formulas.MIXED}", {"λ": "λ₀", "X'": "X̃"})
+        forward.append(Operation(0, mixed, (rows, widths[0])))
+    named = _named(model, objective)
+    for layer, names in named.items():
+        forward += _renamed(layer.operations(rows)[0], names)
     if objective.label_smoothing:
-        forward.append(_operation(above, Equation((f"Y = {formulas.SMOOTHED}",), outputs), {}))
+        forward.append(Operation(above, f"Y = {formulas.SMOOTHED}", outputs))
     for step in steps:
         shape = () if step.forward[0].startswith("J") else outputs
-        forward.append(_operation(above, Equation(step.forward, shape), {}))
-    backward.append(_operation(above, Equation(steps[-1].backward, outputs), {}))
+        forward.append(Operation(above, as_line(step.forward), shape))
+    backward.append(Operation(above, as_line(steps[-1].backward), outputs))
     for layer in model.chain.walk(backward=True):
         if layer in named and layer.k:  # behind the input nothing learns
-            found = layer.equations(rows).backward
-            backward += [_operation(layer.k, one, named[layer]) for one in found]
+            backward += _renamed(layer.operations(rows)[1], named[layer])
     penalties = (objective.l1, "λ₁", formulas.L1), (objective.l2, "λ₂", formulas.L2)
     for strength, letter, penalty in penalties:
         for k, shape in enumerate(itertools.pairwise(widths), 1) if strength else ():
-            names = {"W": f"W[{k}]", "λ": letter}
-            of_J = Equation((f"J = {penalty.forward[0]}",), (), adds=True)
-            forward.append(_operation(above, of_J, names))
-            backward.append(_operation(k, Equation(penalty.backward, shape, adds=True), names))
+            of_J, of_W = (as_text(one, {"W": f"W[{k}]", "λ": letter}) for (one,) in penalty)
+            forward.append(Operation(above, f"J += {of_J}", ()))
+            backward.append(Operation(k, of_W.replace("=", "+="), shape))
     symbols = _symbols(model, objective, [one.text for one in (*forward, *backward)])
     return Explanation(model, rows, dtype, tuple(forward), tuple(backward), symbols)
 
 
-def _named(model: MLP, objective: Objective) -> dict[object, Names]:
+def _named(model: MLP, objective: Objective) -> dict[Layer, Names]:
     """Return what the letters of each layer's formulas are called in the network.
 
     Dropout and a residual sum add a prime to the name of what they change; dropout without a rate
     does nothing and is left out.
     """
-    named: dict[object, Names] = {}
+    named: dict[Layer, Names] = {}
     entering, here, before = "X", "X", Names()
     for layer in model.chain.walk():
         k = layer.k
@@ -206,13 +174,8 @@ def _named(model: MLP, objective: Objective) -> dict[object, Names]:
     return named
 
 
-def _operation(layer: int, one: Equation, names: Names) -> Operation:
-    first, *others = (as_text(formula, names) for formula in one.formula)
-    if one.adds:
-        first = first.replace("=", "+=", 1)
-    text = f"{first}, with {', '.join(others)}" if others else first
-    flops = 2 * math.prod(one.product) if one.product else 0
-    return Operation(layer, text, one.shape, one.factors, flops)
+def _renamed(operations: Iterable[Operation], names: Names) -> Iterator[Operation]:
+    return (one._replace(text=as_text(one.text, names)) for one in operations)
 
 
 def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str, str]:
@@ -224,13 +187,9 @@ def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str
         **(norm.symbols if norm else {}),
         "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
         f"{objective.input_dropout}",
-        "δ": f"huber_delta = {objective.huber_delta:g}",
-        "q": f"quantile = {objective.quantile:g}",
-        "s": f"label_smoothing = {objective.label_smoothing:g}",
         "K": f"classes = {model.layer_sizes[-1]}",
         "λ₀": f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike",
-        "λ₁": f"l1 = {objective.l1:g}",
-        "λ₂": f"l2 = {objective.l2:g}",
+        **{sign: f"{name} = {getattr(objective, name):g}" for sign, name in SETTINGS.items()},
     }
     text = "\n".join(texts)
     symbols = list(SYMBOL.finditer(text))

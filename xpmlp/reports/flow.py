@@ -9,6 +9,7 @@ import numpy as np
 
 from xpmlp.data import Split, order
 from xpmlp.network import MLP, TRAINING, Objective
+from xpmlp.network.layers import Dense
 from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
 
@@ -57,11 +58,11 @@ def gradient_flow(
         L, saved = model.forward(parameters, X, TRAINING, xp=np)
         learned = model.forward_backward(parameters, X, Y, objective=objective, xp=np)
         layers, gradients = (model.layers(v, xp=np) for v in (parameters, learned.gradients))
+    entered = (one for layer, one in model.chain.with_saved(saved) if isinstance(layer, Dense))
+    _, *A = (*entered, L)
     return [
-        LayerFlow(number, _rms(A), _rms(W), _rms(dW))
-        for number, (A, (W, _), (dW, _)) in enumerate(
-            zip((*model.activations(saved)[1:], L), layers, gradients, strict=True), start=1
-        )
+        LayerFlow(number, _rms(A[number - 1]), _rms(W), _rms(dW))
+        for number, ((W, _), (dW, _)) in enumerate(zip(layers, gradients, strict=True), start=1)
     ]
 
 

@@ -273,7 +273,7 @@ def _mistakes(found: Classes, trained: TrainedModel, dataset: Dataset) -> list[P
 
 def first_layer(trained: TrainedModel) -> Iterator[Picture]:
     """The weights into each unit of the first layer as pictures, or all of them as one."""
-    W = np.asarray(trained.model.layers(trained.parameters, xp=np)[0].W, np.float64)
+    W = np.asarray(trained.model.layers(trained.parameters, xp=np)[0][0], np.float64)
     W = W[0] if W.ndim == 3 else W
     limit = float(np.quantile(np.abs(W), 0.995))
     shape = trained.image_shape

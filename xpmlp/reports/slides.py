@@ -11,7 +11,8 @@ import numpy as np
 
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.reports.explain import Explanation, Operation
+from xpmlp.network.layers import Operation
+from xpmlp.reports.explain import Explanation
 from xpmlp.reports.flow import LayerFlow
 from xpmlp.reports.notation import as_latex, tex_text
 from xpmlp.reports.plot import any_letters, as_label
@@ -44,28 +45,21 @@ STYLE: Any = {
 """The same bytes for the same network; shapes in place of fonts, which a reader may not have."""
 
 
-class Matrix(NamedTuple):
-    """A rectangle and the sign before it; inches."""
-
-    sign: str
-    width: float
-    height: float
-
-
 class Row(NamedTuple):
-    """A line of the figure: a text for each column, and in the second column matrices."""
+    """A line of the figure: a text for each column, and in the second column matrices, each as a
+    sign with the width and the height of the rectangle behind it, in inches."""
 
     cells: tuple[str, ...]
-    matrices: Sequence[Matrix] = ()
+    matrices: Sequence[tuple[str, float, float]] = ()
 
     @property
     def height(self) -> float:
-        return max([ROW, *(one.height + 0.12 for one in self.matrices)])
+        return max([ROW, *(height + 0.12 for *_, height in self.matrices)])
 
     def width(self, column: int) -> float:
         """What it takes of a column."""
         if column == 1 and self.matrices:
-            return sum(one.width + SIGN for one in self.matrices) - SIGN
+            return sum(width + SIGN for _, width, _ in self.matrices) - SIGN
         return _inches(self.cells[column], SMALL if column else SIZE)
 
 
@@ -112,7 +106,8 @@ def slides(explanation: Explanation, *, title: str, flow: Sequence[LayerFlow] = 
     axes.axis("off")
     operations = list(chain(*explanation.slides.values()))
     layers = sorted({one.layer for one in operations}, reverse=True)
-    unit = LONGEST_SIDE / math.sqrt(max(max(shape) for one in operations for shape in one.matrices))
+    sides = chain(*(shape for one in operations for shape in (*one.factors, one.shape)))
+    unit = LONGEST_SIDE / math.sqrt(max(sides))
     tables = [
         [[_row(one, explanation, unit) for one in side if one.layer == layer] for layer in layers]
         for side in explanation.slides.values()
@@ -166,12 +161,11 @@ def slides(explanation: Explanation, *, title: str, flow: Sequence[LayerFlow] = 
 def _row(operation: Operation, explanation: Explanation, unit: float) -> Row:
     """Return its cells, and factors and result to scale: a side of n is sqrt(n) units long."""
     signs = (*("", "", "+")[: len(operation.factors)], "→" if operation.factors else "")
-    matrices = [
-        Matrix(sign, unit * math.sqrt(columns), unit * math.sqrt(rows))
-        for sign, (rows, columns) in zip(signs, operation.matrices, strict=True)
-    ]
-    cells = f"${as_latex(operation.text)}$", "", *explanation.numbers(operation)
-    return Row(cells, matrices)
+    matrices = []
+    for sign, shape in zip(signs, (*operation.factors, operation.shape), strict=True):
+        rows, columns = (1, 1, *shape)[-2:]
+        matrices.append((sign, unit * math.sqrt(columns), unit * math.sqrt(rows)))
+    return Row((f"${as_latex(operation.text)}$", "", *explanation.numbers(operation)), matrices)
 
 
 def _inches(text: str, points: float) -> float:
@@ -199,12 +193,13 @@ def _draw_row(axes: "Axes", starts: Sequence[float], y: float, row: Row) -> None
             _put(axes, starts[column + 1] - APART, y, cell, ha="right", **style)
         else:
             _put(axes, starts[column], y, cell, **style)
-    x = starts[1]
-    for one in row.matrices:
-        _put(axes, x - SIGN / 2, y, one.sign, size=SMALL, color=FAINT, ha="center")
-        colour, corner = RESULT if one is row.matrices[-1] else "white", (x, y - one.height / 2)
-        axes.add_patch(Rectangle(corner, one.width, one.height, fc=colour, ec=FAINT, lw=0.6))
-        x += one.width + SIGN
+    x, last = starts[1], len(row.matrices) - 1
+    for number, (sign, width, height) in enumerate(row.matrices):
+        _put(axes, x - SIGN / 2, y, sign, size=SMALL, color=FAINT, ha="center")
+        colour = RESULT if number == last else "white"
+        corner = x, y - height / 2
+        axes.add_patch(Rectangle(corner, width, height, fc=colour, ec=FAINT, lw=0.6))
+        x += width + SIGN
 
 
 def as_latex_document(explanation: Explanation, *, title: str) -> str:

@@ -9,7 +9,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +45,7 @@ class Timing(NamedTuple):
     flops: int
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(NamedTuple):
     """The phases of a step in their order, and what they are compared with.
 
     `step` has the seconds of a whole step as the run does it, and `how` says how that is;

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
-from xpmlp.compiler.scopes import scope
+from xpmlp.compiler.scopes import marker
 from xpmlp.network import MLP, DropoutKeys, Mode, Objective
 from xpmlp.network.mlp import BatchGradients
 from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
@@ -88,9 +88,11 @@ def make_step(
     Source: lecture 11, the body of "for b_idx in range(n_batch)".
     """
 
+    mark = marker(xp)
+
     def step(state: TrainingState, data: TrainingData) -> tuple[TrainingState, StepMetrics]:
-        with scope(xp, "rows: take, scale, one-hot"):
-            batch = take_batch(model, state, data, xp=xp)
+        mark("rows: take, scale, one-hot")
+        batch = take_batch(model, state, data, xp=xp)
         J, gradients, L, statistics = forward_backward(
             model,
             state.parameters,
@@ -104,10 +106,10 @@ def make_step(
             statistics=state.statistics,
             xp=xp,
         )
-        with scope(xp, "count right answers"):
-            right = score(model, L, batch.labels, batch.Y, data.spread, batch.weights, xp=xp)
-        with scope(xp, "update"):
-            state = update(model, descent, state, data, gradients, statistics, xp=xp)
+        mark("count right answers")
+        right = score(model, L, batch.labels, batch.Y, data.spread, batch.weights, xp=xp)
+        mark("update")
+        state = update(model, descent, state, data, gradients, statistics, xp=xp)
         return state, StepMetrics(J, right)
 
     return step
@@ -227,18 +229,21 @@ def forward_backward(
     learn = functools.partial(model.forward_backward, parameters, xp=xp, **settings)
     if parts == 1:
         return learn(X=X, Y=Y, weights=weights, mode=mode)
-    count = X.shape[-2]
+    mark, count, keys = marker(xp), X.shape[-2], mode.dropout
     bounds = [part * count // parts for part in range(parts + 1)]
     total: BatchGradients | None = None
     L: list[Array] = []  # alone: gradients of all parts would take more than halving saves
     for start, stop in itertools.pairwise(bounds):
         rows = slice(start, stop)
+        if keys is not None:
+            mode = mode._replace(dropout=keys._replace(positions=keys.positions[rows]))
         one = learn(
             X=X[..., rows, :],
             Y=Y[..., rows, :],
             weights=None if weights is None else weights[..., rows],
-            mode=mode.of_rows(rows),
+            mode=mode,
         )
+        mark("sum of the parts")
         share = (stop - start) / count
         J, gradients = one.J * share, one.gradients * share
         if total is not None:
