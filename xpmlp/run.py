@@ -24,7 +24,7 @@ from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, li
 from xpmlp.checks import check_range
 from xpmlp.data import Dataset, Split, check_labels, check_split, hold_out
 from xpmlp.data.conversion import Rows, as_labels, as_rows
-from xpmlp.errors import InputError
+from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
     Callback,
@@ -216,11 +216,12 @@ class Run:
                 "settings, from parameters=run.parameters"
             )
         self.trainer.extend(epochs)
-        try:
-            _carry_out(self.trainer, callbacks, verbose)
-        finally:
-            self.parameters, self.history = _results(self.trainer)
-        return self
+        return _carried_out(self, self.trainer, callbacks, verbose)
+
+    @property
+    def stopped_by(self) -> str:
+        """The class of the callback that ended the run early, and its reason; else empty."""
+        return "" if self.trainer is None else self.trainer.stopped_by
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a run cannot be pickled or copied; use run.save(DIR) and xpmlp.load(DIR)")
@@ -311,6 +312,9 @@ def train(
         For data that does not fit the network, and for settings that are unknown or out of range.
     Diverged
         For a loss that became NaN or infinite.
+    CallbackError
+        For a callback that failed, with its exception as the cause. The `run` of these errors is
+        the run as far as it was trained; `error.run.resume(epochs=...)` continues it.
 
     Examples
     --------
@@ -353,12 +357,10 @@ def train(
     training = Trainer.begin(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
-    _carry_out(training, callbacks, verbose)
-    vector, history = _results(training)
-    return Run(
+    run = Run(
         model,
-        vector,
-        history,
+        training.parameters,
+        training.history,
         backend,
         classes_=given.classes,
         feature_names_in_=given.columns,
@@ -368,6 +370,7 @@ def train(
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
     )
+    return _carried_out(run, training, callbacks, verbose)
 
 
 def load(path: Path | str, *, backend: str | Backend = "auto", device: str | None = None) -> Run:
@@ -578,6 +581,20 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
+def _carried_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run:
+    """The run, trained; an error on the way has it as far as it came."""
+    try:
+        _carry_out(training, callbacks, verbose)
+    except DeviceLost:
+        raise  # with all that the run has on it
+    except XpmlpError as error:
+        run.parameters, run.history = _results(training)
+        error.run = run
+        raise
+    run.parameters, run.history = _results(training)
+    return run
+
+
 def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
     """Train, with progress shown if it is asked for; Ctrl-C keeps what whole epochs learned."""
     heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
@@ -599,7 +616,7 @@ def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
             warnings.warn(
                 f"interrupted; the run has what it learned in {training.epoch} epochs",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
