@@ -216,12 +216,18 @@ class Run:
                 "settings, from parameters=run.parameters"
             )
         self.trainer.extend(epochs)
-        return _carried_out(self, self.trainer, callbacks, verbose)
+        return _carry_out(self, self.trainer, callbacks, verbose)
+
+    def _take_over(self, trainer: Trainer) -> None:
+        """Take copies of what was learned: the next step may write over the trainer's own."""
+        with self.backend.activate():
+            self.parameters = self.backend.xp.asarray(trainer.parameters, copy=True)
+        self.history = trainer.history.copy()
 
     @property
     def stopped_by(self) -> str:
         """The class of the callback that ended the run early, and its reason; else empty."""
-        return "" if self.trainer is None else self.trainer.stopped_by
+        return "" if self.trainer is None else self.trainer.heard.stopped_by
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a run cannot be pickled or copied; use run.save(DIR) and xpmlp.load(DIR)")
@@ -370,7 +376,7 @@ def train(
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
     )
-    return _carried_out(run, training, callbacks, verbose)
+    return _carry_out(run, training, callbacks, verbose)
 
 
 def load(path: Path | str, *, backend: str | Backend = "auto", device: str | None = None) -> Run:
@@ -581,22 +587,11 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
-def _carried_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run:
-    """The run, trained; an error on the way has it as far as it came."""
-    try:
-        _carry_out(training, callbacks, verbose)
-    except DeviceLost:
-        raise  # with all that the run has on it
-    except XpmlpError as error:
-        run.parameters, run.history = _results(training)
-        error.run = run
-        raise
-    run.parameters, run.history = _results(training)
-    return run
+def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run:
+    """Train, with progress shown if it is asked for, and return the run.
 
-
-def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
-    """Train, with progress shown if it is asked for; Ctrl-C keeps what whole epochs learned."""
+    Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
+    """
     heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     if wrong := [one for one in heard if not isinstance(one, Callback)]:
         raise InputError(
@@ -616,14 +611,16 @@ def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
             warnings.warn(
                 f"interrupted; the run has what it learned in {training.epoch} epochs",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
-
-
-def _results(training: Trainer) -> tuple[Array, History]:
-    """Copies: the next step may write over the trainer's own."""
-    with training.backend.activate():
-        return training.backend.xp.asarray(training.parameters, copy=True), training.history.copy()
+        except DeviceLost:
+            raise  # the parameters are lost, too
+        except XpmlpError as error:
+            run._take_over(training)
+            error.run = run
+            raise
+    run._take_over(training)
+    return run
 
 
 RENAMED = {"observers": "callbacks", "sample_weights": "sample_weight"}

@@ -238,7 +238,7 @@ def _carry_out(
     elif not way.quiet:
         if training.ended:
             epoch = min(training.epoch + 1, training.epochs)
-            say(f"Stopped in epoch {epoch} by {training.stopped_by}")
+            say(f"Stopped in epoch {epoch} by {training.heard.stopped_by}")
         _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 

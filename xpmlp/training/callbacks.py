@@ -1,8 +1,11 @@
 """What listens to a run: validation, best weights, early stopping, the time limit, and yours."""
 
+import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xpmlp.backends.failures import is_lost, is_out_of_memory
@@ -13,6 +16,8 @@ from xpmlp.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 
 class StopTraining(Exception):
@@ -43,6 +48,31 @@ class Callback:
         """After the last step, also where a callback has stopped the run."""
 
 
+SLOW = 5.0
+"""Seconds beyond which a callback that takes longer than training itself is named."""
+
+
+@dataclass
+class Hearing:
+    """What came of telling callbacks: which one stopped the run and why, and their seconds."""
+
+    stopped_by: str = ""
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def credit(self, callback: Callback, reason: str) -> None:
+        """Note which callback has asked the run to stop; the first one counts."""
+        name = type(callback).__name__
+        self.stopped_by = self.stopped_by or (f"{name}: {reason}" if reason else name)
+
+    def name_slow_ones(self, training: float) -> None:
+        """Warn of callbacks that took longer than training did, in seconds."""
+        for name, seconds in self.seconds.items():
+            if seconds > max(SLOW, training):
+                log.warning(
+                    "callback %s took %.0f s, training itself %.0f s", name, seconds, training
+                )
+
+
 def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
     """Call every callback, also after one has failed or asked to stop; then raise that.
 
@@ -58,15 +88,16 @@ def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
         except StopTraining as request:
             stop = request
             if event != "on_end":
-                trainer.credit(callback, str(request))
+                trainer.heard.credit(callback, str(request))
         except Exception as error:
             if isinstance(error, XpmlpError) or is_out_of_memory(error) or is_lost(error):
                 error.add_note(f"in {event} of the callback {type(callback).__name__}")
                 raise
             failure = failure or _failure(callback, event, error, trainer)
         if trainer.ended != before:
-            trainer.credit(callback, trainer.ended)
-        trainer.charge(callback, event, time.perf_counter() - began)
+            trainer.heard.credit(callback, trainer.ended)
+        if event in ("on_tick", "on_epoch"):
+            trainer.heard.seconds[type(callback).__name__] += time.perf_counter() - began
     if failure is not None:
         raise failure
     if stop is not None and event != "on_end":

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -18,7 +16,7 @@ from xpmlp.data import Split
 from xpmlp.errors import CallbackError, InputError
 from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
-from xpmlp.training.callbacks import Callback, StopTraining, callbacks_of, tell
+from xpmlp.training.callbacks import Callback, Hearing, StopTraining, callbacks_of, tell
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
 from xpmlp.training.engine import Engine, make_engine
@@ -32,19 +30,14 @@ from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.ticks import TickTimer
 from xpmlp.typing import DTYPES, Array, dtype_name
 
-SLOW = 5.0
-"""Seconds beyond which a callback that takes longer than training itself is named."""
-
-log = logging.getLogger(__name__)
-
 
 class Trainer:
     """A run of training: what to do, and how far it has come.
 
     `begin` makes one, `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and
     change it by its methods alone. `ended` says why a run ended before its last epoch, empty if it
-    did not; `was_stopped` whether a callback raised `StopTraining`; `stopped_by` the class of the
-    callback that did either, and its reason.
+    did not; `was_stopped` whether a callback raised `StopTraining`; `heard.stopped_by` the class of
+    the callback that did either, and its reason.
     """
 
     def __init__(
@@ -71,8 +64,7 @@ class Trainer:
         self.seconds = 0.0
         self.history = History()
         self.best: Best | None = None
-        self.ended, self.was_stopped, self.stopped_by = "", False, ""
-        self.callback_seconds: dict[str, float] = defaultdict(float)
+        self.ended, self.was_stopped, self.heard = "", False, Hearing()
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters are not all finite: give others")
@@ -171,28 +163,11 @@ class Trainer:
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
         self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
-        self.ended, self.was_stopped, self.stopped_by = "", False, ""
+        self.ended, self.was_stopped, self.heard = "", False, Hearing()
 
     def stop(self, reason: str) -> None:
         """End the run after the step it is at, for this reason."""
         self.ended = self.ended or reason
-
-    def credit(self, callback: Callback, reason: str) -> None:
-        """Note which callback has asked the run to stop; the first one counts."""
-        name = type(callback).__name__
-        self.stopped_by = self.stopped_by or (f"{name}: {reason}" if reason else name)
-
-    def charge(self, callback: Callback, event: str, seconds: float) -> None:
-        """Add up what a callback takes between steps; the slow ones are named at the end."""
-        if event in ("on_tick", "on_epoch"):
-            self.callback_seconds[type(callback).__name__] += seconds
-
-    def _name_slow_callbacks(self) -> None:
-        for name, seconds in self.callback_seconds.items():
-            if seconds > max(SLOW, self.seconds):
-                log.warning(
-                    "callback %s took %.0f s, training itself %.0f s", name, seconds, self.seconds
-                )
 
     def keep_if_better(self, cost: np.ndarray) -> None:
         """Keep the current parameters of each member whose cost is the smallest so far."""
@@ -294,7 +269,7 @@ class Trainer:
                 self.restore(self.last_good)
                 raise divergence(error, self) from None
             tell([*before, *given], "on_end", self)
-        self._name_slow_callbacks()
+        self.heard.name_slow_ones(self.seconds)
         return self
 
     def _try_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> bool:
