@@ -45,7 +45,7 @@ class StrictBackend(Backend):
             yield
 
 
-BY_THEMSELVES = ("container", "browser", "documentation")
+BY_THEMSELVES = ("container", "browser", "documentation", "trackers")
 """Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()

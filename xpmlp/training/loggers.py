@@ -321,7 +321,8 @@ class WandbLogger(Logger):
         if not trainer.iteration:
             self.id = self._given
         elif self.id is None:
-            runs = sorted((self.directory / "wandb").glob("*run-*-*"))
+            found = (self.directory / "wandb").glob("*run-*-*")
+            runs = sorted(found, key=lambda run: run.name.removeprefix("offline-"))
             self.id = runs[-1].name.rpartition("-")[2] if runs else None
         self._run = wandb.init(
             dir=str(self.directory),
