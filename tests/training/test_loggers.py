@@ -208,6 +208,8 @@ def assert_same(found: Series, expected: Series, name: str) -> None:
 
 def log_into(directory: Path, name: str) -> Any:
     """A logger; making the tables of MLflow's database takes seconds, so they are made once."""
+    for package in LOGGERS[name].packages:
+        pytest.importorskip(package, reason=f"{package} is missing (the extra `{name}` brings it)")
     if name == "mlflow" and not (directory / "mlflow.db").exists():
         shutil.copy(tables_of_mlflow(), directory)
     return LOGGERS[name].inside(directory)
@@ -357,7 +359,6 @@ def test_mlflow_run_says_how_it_ended(tmp_path: Path) -> None:
         def on_epoch(self, trainer: Trainer, /) -> None:
             raise xpmlp.StopTraining
 
-    pytest.importorskip("mlflow", reason="mlflow is not installed (the extra `mlflow`)")
     begin(epochs=2).run([Stop(), log_into(tmp_path, "mlflow")])
     assert mlflow_run(tmp_path)[1].info.status == "KILLED"
     begin(epochs=2).run([log_into(tmp_path, "mlflow")])
@@ -366,8 +367,7 @@ def test_mlflow_run_says_how_it_ended(tmp_path: Path) -> None:
 
 @pytest.mark.trackers
 def test_wandb_is_offline_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason="wandb is not installed (the extra `wandb`)")
-    assert xpmlp.WandbLogger(tmp_path)._settings["mode"] == "offline"
+    assert log_into(tmp_path, "wandb")._settings["mode"] == "offline"
     assert xpmlp.WandbLogger(tmp_path, mode="disabled")._settings["mode"] == "disabled"
     monkeypatch.setenv("WANDB_MODE", "online")
     assert xpmlp.WandbLogger(tmp_path)._settings["mode"] == "online"

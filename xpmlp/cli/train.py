@@ -229,7 +229,8 @@ def _carry_out(
             raise DeviceLost(f"{error} in {run.path}; {again}") from error
         except CallbackError as error:
             _save(run, training, dataset)
-            raise CallbackError(f"{error}; all is saved: {again}") from error
+            left = "" if training.is_over else f": {again}"
+            raise CallbackError(f"{error}; all is saved in {run.path}{left}") from error
         summary = _save(run, training, dataset)
     if training.epoch < training.epochs and not training.ended:
         complain(
