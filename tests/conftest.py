@@ -50,7 +50,7 @@ class StrictBackend(Backend):
 ORACLES = 4
 """The default run has one of four tests with an oracle (torch, JAX)."""
 
-BY_THEMSELVES = ("container", "browser", "documentation")
+BY_THEMSELVES = ("container", "browser", "documentation", "trackers")
 """Marks of tests that need programs of their own or minutes; `-m MARK` runs them."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from xpmlp import MLPClassifier, MLPRegressor
+from xpmlp import Callback, MLPClassifier, MLPRegressor
+from xpmlp.training.loggers import LOGGERS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "scikit-learn.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "scikit-learn.md").read_text("utf-8")
 
 
 @pytest.mark.extended
@@ -23,6 +25,35 @@ def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.0 < float(loss) < 0.5
 
 
+def test_callback_recipes_do_what_they_say(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    text = (ROOT / "docs" / "callbacks.md").read_text("utf-8")
+    recipes = text.partition("## Recipes")[2]
+    blocks = re.findall(r"```python\n(.*?)```", recipes, flags=re.DOTALL)
+    assert len(blocks) == recipes.count("\n### ") + 1 == 6
+    for block in blocks:
+        exec(compile(block, "docs/callbacks.md", "exec"), names)  # noqa: S102
+    stopped, shape, *norms, message = capsys.readouterr().out.splitlines()
+    assert f"  # {stopped}\n" in text
+    assert f"  # {shape}\n" in text
+    assert [line.partition(": W1 ")[0] for line in norms] == ["epoch 1", "epoch 2", "epoch 3"]
+    assert re.fullmatch(r"the network 4-16-2: done after 3 epochs, loss 0\.\d{3}", message)
+    assert len((tmp_path / "logs" / "first.csv").read_text("utf-8").splitlines()) == 6
+    saved = sorted(path.name for path in (tmp_path / "logs" / "weights").iterdir())
+    assert saved == ["epoch-10.npz", "epoch-5.npz"]
+
+
+def test_callbacks_page_names_every_event_and_logger() -> None:
+    text = (ROOT / "docs" / "callbacks.md").read_text("utf-8")
+    cells = re.findall(r"^\| `(\w+)", text, flags=re.MULTILINE)
+    events = [name for name in vars(Callback) if name.startswith("on_")]
+    assert [name for name in cells if name.startswith("on_")] == events
+    assert [name for name in cells if name in LOGGERS] == list(LOGGERS)
+
+
 def test_the_tables_name_every_parameter_and_no_other() -> None:
     first_columns = re.findall(r"^\| (`.*?) \|", PAGE, flags=re.MULTILINE)
     named = {name for column in first_columns for name in re.findall(r"`(\w+)`", column)}
@@ -32,7 +63,6 @@ def test_the_tables_name_every_parameter_and_no_other() -> None:
     assert named == parameters
 
 
-ROOT = Path(__file__).parents[1]
 NAVIGATION = (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:")[2].partition("plugins:")[0]
 LINKED = re.findall(r": (\S+\.(?:md|ipynb))$", NAVIGATION, flags=re.MULTILINE)
 

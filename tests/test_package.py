@@ -27,6 +27,9 @@ OPTIONAL = (
     "requests",
     "PIL",
     "jinja2",
+    "tensorboard",
+    "mlflow",
+    "wandb",
 )
 
 

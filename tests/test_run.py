@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import xpmlp
-from xpmlp import MLP, Callback, InputError, Run, StopTraining
+from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, StopTraining
 from xpmlp.training import Trainer
 from xpmlp.training.progress import Progress
 
@@ -198,6 +198,48 @@ def test_interrupted_run_keeps_whole_epochs() -> None:
         run = fit(callbacks=[CtrlC()])
     assert np.array_equal(run.parameters, fit(epochs=2).parameters)
     assert len(run.history["loss"]) == 20
+
+
+class Fails(Callback):
+    """In the second step of its third epoch, or later."""
+
+    every = 1
+
+    def on_tick(self, trainer: Trainer, /) -> None:
+        if trainer.iteration > 21:
+            raise ValueError("no idea")
+
+
+def test_failed_callback_leaves_the_run_in_the_error() -> None:
+    with pytest.raises(CallbackError, match="callback Fails failed in on_tick") as caught:
+        fit(callbacks=[Fails()], epochs=4, shuffle=True)
+    run = caught.value.run
+    assert isinstance(run, Run)
+    assert len(run.history["loss"]) == 22
+    assert run.predict(X).shape == (120,)
+    assert run.resume(epochs=2, verbose=0) is run
+    assert np.array_equal(run.parameters, fit(epochs=4, shuffle=True).parameters)
+
+
+def test_failed_callback_of_a_resumed_run_leaves_what_was_learned() -> None:
+    run = fit(epochs=2)
+    with pytest.raises(CallbackError) as caught:
+        run.resume(epochs=2, callbacks=[Fails()], verbose=0)
+    assert caught.value.run is run
+    assert len(run.history["loss"]) == 22
+
+
+def test_diverged_run_is_in_the_error() -> None:
+    with pytest.raises(Diverged, match="the state after 0 epochs is kept") as caught:
+        fit(learning_rate=1e30, model=MLP((4, 8, 2), hidden="relu"))
+    assert len(caught.value.run.history["accuracy"]) == 0
+    assert np.isfinite(caught.value.run.parameters).all()
+
+
+def test_run_says_who_stopped_it() -> None:
+    run = fit(validation=(X[:9], 1 - NUMBERS[:9]), y=NUMBERS, patience=1)
+    assert run.stopped_by.startswith("EarlyStopping: no better validation loss in the last 1")
+    assert fit().stopped_by == ""
 
 
 def test_data_set_brings_its_test_rows() -> None:

@@ -23,7 +23,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
 ]
 
 
-RUN_BY_OTHER_TESTS = ("README.md", "scikit-learn.md")
+RUN_BY_OTHER_TESTS = ("README.md", "scikit-learn.md", "callbacks.md")
 """Pages whose Python is run by test_readme.py and test_docs.py."""
 
 

@@ -16,20 +16,31 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from xpmlp.backends import Backend, select_backend
     from xpmlp.data import Dataset, Split, load_idx_directory, load_mnist
-    from xpmlp.errors import BackendUnavailable, DeviceLost, Diverged, InputError, XpmlpError
+    from xpmlp.errors import (
+        BackendUnavailable,
+        CallbackError,
+        DeviceLost,
+        Diverged,
+        InputError,
+        XpmlpError,
+    )
     from xpmlp.estimators import MLPClassifier, MLPRegressor
     from xpmlp.network import MLP, Objective
     from xpmlp.run import Run, load, train
     from xpmlp.training import (
         Callback,
         Control,
+        CSVLogger,
         Descent,
+        MLflowLogger,
         Observer,
         Plateau,
         StopTraining,
+        TensorBoardLogger,
         TrainConfig,
         Trainer,
         Training,
+        WandbLogger,
         cross_validate,
         evaluate,
         predict,
@@ -39,7 +50,9 @@ __all__ = [
     "MLP",
     "Backend",
     "BackendUnavailable",
+    "CSVLogger",
     "Callback",
+    "CallbackError",
     "Control",
     "Dataset",
     "Descent",
@@ -48,15 +61,18 @@ __all__ = [
     "InputError",
     "MLPClassifier",
     "MLPRegressor",
+    "MLflowLogger",
     "Objective",
     "Observer",
     "Plateau",
     "Run",
     "Split",
     "StopTraining",
+    "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
     "Training",
+    "WandbLogger",
     "XpmlpError",
     "__version__",
     "cross_validate",
@@ -73,12 +89,15 @@ _HOMES = {
     "xpmlp.backends": ("Backend", "select_backend"),
     "xpmlp.data": ("Dataset", "Split", "load_idx_directory", "load_mnist"),
     "xpmlp.estimators": ("MLPClassifier", "MLPRegressor"),
-    "xpmlp.errors": ("BackendUnavailable", "DeviceLost", "Diverged", "InputError", "XpmlpError"),
+    "xpmlp.errors": (
+        "BackendUnavailable", "CallbackError", "DeviceLost", "Diverged", "InputError", "XpmlpError",
+    ),
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
-        "Callback", "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig",
-        "Trainer", "Training", "cross_validate", "evaluate", "predict",
+        "CSVLogger", "Callback", "Control", "Descent", "MLflowLogger", "Observer", "Plateau",
+        "StopTraining", "TensorBoardLogger", "TrainConfig", "Trainer", "Training", "WandbLogger",
+        "cross_validate", "evaluate", "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,11 +4,29 @@ A message names the value, the limit and the remedy. Every class also carries th
 that the command line gives it, so that this is decided once.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xpmlp.run import Run
+
 
 class XpmlpError(Exception):
-    """Base of all errors that xpmlp raises on purpose."""
+    """Base of all errors that xpmlp raises on purpose.
+
+    `run` is the run as far as it was trained, where `xpmlp.train` or `Run.resume` raised the error.
+    """
 
     exit_status = 1
+    run: "Run | None" = None
+
+
+class CallbackError(XpmlpError, RuntimeError):
+    """A callback failed: `callback` names its class and `event` its method; the state is kept.
+
+    The callback's own exception is the cause, `__cause__`.
+    """
+
+    callback = event = ""
 
 
 class InputError(XpmlpError, ValueError):

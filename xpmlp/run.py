@@ -24,7 +24,7 @@ from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, li
 from xpmlp.checks import check_range
 from xpmlp.data import Dataset, Split, check_labels, check_split, hold_out
 from xpmlp.data.conversion import Rows, as_labels, as_rows
-from xpmlp.errors import InputError
+from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
     Callback,
@@ -216,11 +216,18 @@ class Run:
                 "settings, from parameters=run.parameters"
             )
         self.trainer.extend(epochs)
-        try:
-            _carry_out(self.trainer, callbacks, verbose)
-        finally:
-            self.parameters, self.history = _results(self.trainer)
-        return self
+        return _carry_out(self, self.trainer, callbacks, verbose)
+
+    def _take_over(self, trainer: Trainer) -> None:
+        """Take copies of what was learned: the next step may write over the trainer's own."""
+        with self.backend.activate():
+            self.parameters = self.backend.xp.asarray(trainer.parameters, copy=True)
+        self.history = trainer.history.copy()
+
+    @property
+    def stopped_by(self) -> str:
+        """The class of the callback that ended the run early, and its reason; else empty."""
+        return "" if self.trainer is None else self.trainer.heard.stopped_by
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a run cannot be pickled or copied; use run.save(DIR) and xpmlp.load(DIR)")
@@ -311,6 +318,9 @@ def train(
         For data that does not fit the network, and for settings that are unknown or out of range.
     Diverged
         For a loss that became NaN or infinite.
+    CallbackError
+        For a callback that failed, with its exception as the cause. The `run` of these errors is
+        the run as far as it was trained; `error.run.resume(epochs=...)` continues it.
 
     Examples
     --------
@@ -353,12 +363,10 @@ def train(
     training = Trainer.begin(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
-    _carry_out(training, callbacks, verbose)
-    vector, history = _results(training)
-    return Run(
+    run = Run(
         model,
-        vector,
-        history,
+        training.parameters,
+        training.history,
         backend,
         classes_=given.classes,
         feature_names_in_=given.columns,
@@ -368,6 +376,7 @@ def train(
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
     )
+    return _carry_out(run, training, callbacks, verbose)
 
 
 def load(path: Path | str, *, backend: str | Backend = "auto", device: str | None = None) -> Run:
@@ -578,8 +587,11 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
-def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
-    """Train, with progress shown if it is asked for; Ctrl-C keeps what whole epochs learned."""
+def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run:
+    """Train, with progress shown if it is asked for, and return the run.
+
+    Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
+    """
     heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     if wrong := [one for one in heard if not isinstance(one, Callback)]:
         raise InputError(
@@ -601,12 +613,14 @@ def _carry_out(training: Trainer, callbacks: Any, verbose: int) -> None:
                 RuntimeWarning,
                 stacklevel=3,
             )
-
-
-def _results(training: Trainer) -> tuple[Array, History]:
-    """Copies: the next step may write over the trainer's own."""
-    with training.backend.activate():
-        return training.backend.xp.asarray(training.parameters, copy=True), training.history.copy()
+        except DeviceLost:
+            raise  # the parameters are lost, too
+        except XpmlpError as error:
+            run._take_over(training)
+            error.run = run
+            raise
+    run._take_over(training)
+    return run
 
 
 RENAMED = {"observers": "callbacks", "sample_weights": "sample_weight"}

@@ -72,6 +72,12 @@ class Cases:
         spoil(self.broken() / "checkpoint.safetensors", -1)
         return ["train", "--resume", "r", "--epochs", "9"]
 
+    def failed_in_on_epoch(self):
+        return [*self.tiny, "--log", "csv", "--out", "failing"]
+
+    def is_not_installed(self):
+        return [*self.tiny, "--log", "tensorboard"]
+
     def cannot_be_written(self):
         return [*self.tiny, "--out", "full"]
 
@@ -115,6 +121,10 @@ def no_space(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def no_server(*_: object) -> None:
+    raise RuntimeError("no server answers")
+
+
 def name_of(message: str) -> str:
     return re.sub(r"\W+", "_", message.lower()).strip("_")
 
@@ -132,6 +142,10 @@ def test_a_message_is_one_line_that_says_so(
 ) -> None:
     if message == "cannot run here":
         monkeypatch.setitem(sys.modules, "cupy", None)
+    if message == "is not installed":
+        monkeypatch.setitem(sys.modules, "tensorboard", None)
+    if message == "failed in on_epoch":
+        monkeypatch.setattr("xpmlp.training.loggers.CSVLogger._write", no_server)
     if message == "cannot be written":
         monkeypatch.setattr("xpmlp.files.os.fsync", no_space)
     said = command(*getattr(Cases(tiny, trained, make_data), name_of(message))())

@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 RESULTS = ("model.safetensors", "metrics.csv", "checkpoint.safetensors")
 
 
+class PowerFailure(BaseException):
+    """Nothing is saved after it, as after an ordinary error of a callback."""
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     for name in ("model.safetensors", "metrics.csv"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
@@ -94,11 +98,11 @@ def test_a_run_stopped_before_its_first_tick_can_go_on(
 
     class Off(Interruption):
         def on_tick(self, training: Training, /) -> None:
-            raise ConnectionError
+            raise PowerFailure
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(PowerFailure):
             command(*slow, "--out", first.path)
     assert load_checkpoint(first)[0].epoch == 0
     assert command("train", "--resume", first.path).status == 0
@@ -215,11 +219,11 @@ def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, mo
     class Off(Interruption):
         def on_tick(self, training: Training, /) -> None:
             if training.iteration == 60:
-                raise ConnectionError
+                raise PowerFailure
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(PowerFailure):
             command(*slow, "--checkpoint-every", "30", "--out", "r")
     stopped = load_checkpoint(RunDirectory(tmp_path / "r"))[0]
     assert (stopped.epoch, stopped.step) == (0, 60)

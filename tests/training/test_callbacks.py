@@ -1,13 +1,24 @@
 """Callbacks read a running trainer, and change it by its methods alone."""
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp import MLP, Callback, Control, Observer, Split, Trainer, Training
+from xpmlp import (
+    MLP,
+    Callback,
+    CallbackError,
+    Control,
+    Observer,
+    Split,
+    StopTraining,
+    Trainer,
+    Training,
+)
 from xpmlp.training import callbacks
 from xpmlp.training.callbacks import (
     BestWeights,
@@ -99,3 +110,150 @@ def test_nobody_else_writes_into_a_trainer() -> None:
     ]  # fmt: skip
     for path in Path(callbacks.__file__).parent.parent.rglob("*.py"):
         assert attributes_written(path.read_text("utf-8"), names) == [], path
+
+
+# Callbacks that fail, ask to stop, or take long
+
+
+EVENTS = ("on_start", "on_tick", "on_epoch", "on_end")
+
+
+def test_events_are_all_methods_of_a_callback() -> None:
+    assert {name for name in vars(Callback) if name.startswith("on_")} == set(EVENTS)
+
+
+class Recorder(Callback):
+    every = 1
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+
+for event in EVENTS:
+    setattr(Recorder, event, lambda self, _, event=event: self.heard.append(event))
+
+
+def misbehaving(event: str, act: Callable[[Trainer], object], *, iteration: int = 0) -> Callback:
+    """A callback that does something at an event, not before this iteration."""
+
+    def method(self: Callback, trainer: Trainer, /) -> None:
+        if trainer.iteration >= iteration:
+            act(trainer)
+
+    return type("Mine", (Callback,), {event: method, "every": 1})()
+
+
+def fail(_: Trainer) -> None:
+    raise KeyError("no such\nthing")
+
+
+@pytest.mark.parametrize(
+    ("event", "iteration", "stands"),
+    [
+        ("on_start", 0, "after epoch 0"),
+        ("on_tick", 1, "after epoch 0 and 1 steps"),
+        ("on_tick", 5, "after epoch 1 and 2 steps"),
+        ("on_epoch", 6, "after epoch 2"),
+        ("on_end", 0, "after epoch 3"),
+    ],
+)
+def test_failing_callback_is_named_and_the_run_continues_from_there(
+    event: str, iteration: int, stands: str
+) -> None:
+    other, later = Recorder(), Recorder()
+    run = begin(shuffle=True, control=Control(ROWS))
+    with pytest.raises(CallbackError) as caught:
+        run.run([other, misbehaving(event, fail, iteration=iteration), later])
+    error = caught.value
+    assert str(error) == (
+        f"callback Mine failed in {event} (KeyError: 'no such\\nthing'); "
+        f"the run is as it was {stands}"
+    )
+    assert (error.callback, error.event) == ("Mine", event)
+    assert isinstance(error.__cause__, KeyError)
+    # The others have heard that event, too, and the end.
+    assert other.heard == later.heard
+    assert later.heard[-1] == "on_end"
+    assert later.heard.count("on_end") == 1
+    assert later.heard[-2 if event != "on_end" else -1] == event
+    expected = begin(shuffle=True, control=Control(ROWS)).run()
+    np.testing.assert_array_equal(run.run().parameters, expected.parameters)
+    for name, series in expected.history.series.items():
+        np.testing.assert_array_equal(run.history[name], series)
+
+
+def test_first_of_two_failures_is_raised() -> None:
+    first, second = misbehaving("on_epoch", fail), misbehaving("on_end", fail)
+    with pytest.raises(CallbackError, match="failed in on_epoch"):
+        begin().run([first, second])
+
+
+@pytest.mark.parametrize("error", [MemoryError("none left"), xpmlp.InputError("no")])
+def test_errors_that_mean_something_to_the_run_stay_what_they_are(error: Exception) -> None:
+    def act(_: Trainer) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        begin().run([misbehaving("on_tick", act)])
+    assert caught.value.__notes__ == ["in on_tick of the callback Mine"]
+
+
+def stop_with_reason(trainer: Trainer) -> None:
+    trainer.stop("it is enough")
+
+
+def raise_stop(_: Trainer) -> None:
+    raise StopTraining("it is enough")
+
+
+@pytest.mark.parametrize("act", [stop_with_reason, raise_stop])
+@pytest.mark.parametrize(
+    ("event", "iterations"), [("on_start", 0), ("on_tick", 1), ("on_epoch", 3)]
+)
+def test_run_says_who_stopped_it(
+    event: str, iterations: int, act: Callable[[Trainer], None]
+) -> None:
+    run = begin().run([misbehaving(event, act), Recorder()])
+    assert run.iteration == iterations
+    assert run.heard.stopped_by == "Mine: it is enough"
+    run.extend(3)
+    assert run.run().heard.stopped_by == ""
+
+
+def test_stop_at_the_end_comes_too_late() -> None:
+    run = begin().run([misbehaving("on_end", raise_stop)])
+    assert (run.epoch, run.was_stopped, run.heard.stopped_by) == (3, False, "")
+
+
+def test_settings_that_stop_a_run_are_named() -> None:
+    run = begin(epochs=50, control=Control(ROWS, patience=1, monitor="accuracy")).run()
+    assert run.heard.stopped_by == f"EarlyStopping: {run.ended}"
+
+
+class Clock:
+    """Seconds that pass only where a test says so."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def take(self, _: Trainer) -> None:
+        self.now += 4.0
+
+
+@pytest.mark.parametrize(
+    ("event", "seconds"), [("on_start", 0), ("on_tick", 36), ("on_epoch", 12), ("on_end", 0)]
+)
+def test_slow_callback_changes_nothing_and_is_named(
+    event: str, seconds: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it is called again and again; what is done once may take its time."""
+    clock = Clock()
+    monkeypatch.setattr(callbacks, "time", clock)
+    run = begin().run([misbehaving(event, clock.take), Recorder()])
+    assert clock.now >= 4.0
+    np.testing.assert_array_equal(run.parameters, begin().run().parameters)
+    said = [record.getMessage() for record in caplog.records]
+    expected = f"callback Mine took {seconds} s, training itself 0 s"
+    assert said == ([expected] if seconds else [])

@@ -33,6 +33,14 @@ HiddenOption = Annotated[
     str | None, typer.Option("--hidden", help="Widths of the hidden layers, such as 64,32.")
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights and order.")]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="NAME",
+        help="Log each epoch inside the run: csv, tensorboard, mlflow or wandb; repeatable.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

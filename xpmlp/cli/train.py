@@ -16,6 +16,7 @@ from xpmlp.cli.options import (
     DataOption,
     DeviceOption,
     HiddenOption,
+    LogOption,
     RecipeArgument,
     SeedOption,
     SettingsOption,
@@ -24,7 +25,7 @@ from xpmlp.cli.options import (
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
-from xpmlp.errors import DeviceLost, Diverged, InputError
+from xpmlp.errors import CallbackError, DeviceLost, Diverged, InputError
 from xpmlp.files import remove_unfinished
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_training
@@ -37,6 +38,7 @@ from xpmlp.runs import (
     load_checkpoint,
 )
 from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training.loggers import Logger, loggers_named
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
@@ -84,6 +86,7 @@ def train(
     checkpoint_every: Annotated[
         str, typer.Option(help="Save the state after so many steps (500) or so long (30s), too.")
     ] = "60s",
+    log: LogOption = None,
     profile: Annotated[
         bool,
         typer.Option("--profile", help="First show where a step's time goes (us, GFLOP/s)."),
@@ -114,7 +117,12 @@ def train(
         "time_limit": None if time_limit is None else seconds(time_limit),
     }
     options = {name: value for name, value in options.items() if value is not None}
-    way = Way(*_steps_or_seconds(checkpoint_every), is_profiled=profile, quiet=quiet)
+    way = Way(
+        *_steps_or_seconds(checkpoint_every),
+        is_profiled=profile,
+        quiet=quiet,
+        loggers=loggers_named(log or []),
+    )
     if resume is None:
         _begin(load_recipe(recipe, settings or [], options), out, name=Path(recipe).stem, way=way)
     elif recipe == "lecture" and not (out or settings) and (force or options.keys() <= MAY_DIFFER):
@@ -127,13 +135,14 @@ def train(
 
 
 class Way(NamedTuple):
-    """How a run is carried out: a checkpoint every so many steps (0: none) or seconds, and what is
-    shown."""
+    """How a run is carried out: a checkpoint every so many steps (0: none) or seconds, what is
+    shown, and which logs are written."""
 
     every_steps: int
     every_seconds: float
     is_profiled: bool
     quiet: bool
+    loggers: list[type[Logger]]
 
 
 def _steps_or_seconds(text: str) -> tuple[int, float]:
@@ -197,7 +206,9 @@ def _carry_out(
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
     checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
-    observers: list[Observer] = [checkpoints, interruption]
+    loggers = [logger.inside(run.path) for logger in way.loggers]
+    observers: list[Observer] = [checkpoints, interruption, *loggers]
+    again = f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
         if not way.quiet:
             _introduce(training)
@@ -215,17 +226,20 @@ def _carry_out(
             raise Diverged(f"{error} in {run.path}") from error
         except DeviceLost as error:
             checkpoints.save(training.last_good)
-            again = f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
             raise DeviceLost(f"{error} in {run.path}; {again}") from error
+        except CallbackError as error:
+            _save(run, training, dataset)
+            left = "" if training.is_over else f": {again}"
+            raise CallbackError(f"{error}; all is saved in {run.path}{left}") from error
         summary = _save(run, training, dataset)
     if training.epoch < training.epochs and not training.ended:
         complain(
-            f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: "
-            f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
+            f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: {again}"
         )
     elif not way.quiet:
         if training.ended:
-            say(f"Ended in epoch {min(training.epoch + 1, training.epochs)}: {training.ended}")
+            epoch = min(training.epoch + 1, training.epochs)
+            say(f"Stopped in epoch {epoch} by {training.heard.stopped_by}")
         _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 

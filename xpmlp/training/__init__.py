@@ -10,6 +10,7 @@ loaders.py     how rows reach the device
 engine.py      how steps are executed: compiled, or one by one
 trainer.py     epochs of steps, and the events that callbacks listen to
 callbacks.py   validation, best weights, early stopping, the time limit
+loggers.py     logs of epochs: CSV, TensorBoard, MLflow, Weights & Biases
 recovery.py    too little memory, a lost GPU, a diverged run
 nonfinite.py   where a number became NaN or infinite first
 ticks.py       how many steps lie between two looks at a run
@@ -28,6 +29,7 @@ from xpmlp.training.descent import AVERAGES, Descent, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
+from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
@@ -39,21 +41,25 @@ __all__ = [
     "AVERAGES",
     "MONITORS",
     "Best",
+    "CSVLogger",
     "Callback",
     "Control",
     "Descent",
     "Evaluation",
     "Folds",
     "History",
+    "MLflowLogger",
     "Observer",
     "Plateau",
     "Snapshot",
     "StopTraining",
+    "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
     "Training",
     "TrainingData",
     "TrainingState",
+    "WandbLogger",
     "cross_validate",
     "evaluate",
     "fold_rows",

@@ -1,20 +1,30 @@
 """What listens to a run: validation, best weights, early stopping, the time limit, and yours."""
 
+import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
+from xpmlp.errors import CallbackError, XpmlpError
 from xpmlp.training.control import Control
 from xpmlp.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
 
+log = logging.getLogger(__name__)
+
 
 class StopTraining(Exception):
-    """Raised by a callback to end a run after the step it is at; nothing is lost."""
+    """Raised by a callback to end a run after the step it is at; nothing is lost.
+
+    `StopTraining("reason")` says why.
+    """
 
 
 class Callback:
@@ -38,16 +48,73 @@ class Callback:
         """After the last step, also where a callback has stopped the run."""
 
 
+SLOW = 5.0
+"""Seconds beyond which a callback that takes longer than training itself is named."""
+
+
+@dataclass
+class Hearing:
+    """What came of telling callbacks: which one stopped the run and why, and their seconds."""
+
+    stopped_by: str = ""
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def credit(self, callback: Callback, reason: str) -> None:
+        """Note which callback has asked the run to stop; the first one counts."""
+        name = type(callback).__name__
+        self.stopped_by = self.stopped_by or (f"{name}: {reason}" if reason else name)
+
+    def name_slow_ones(self, training: float) -> None:
+        """Warn of callbacks that took longer than training did, in seconds."""
+        for name, seconds in self.seconds.items():
+            if seconds > max(SLOW, training):
+                log.warning(
+                    "callback %s took %.0f s, training itself %.0f s", name, seconds, training
+                )
+
+
 def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
-    """Call every callback, also after one has asked to stop; then raise `StopTraining`."""
+    """Call every callback, also after one has failed or asked to stop; then raise that.
+
+    An exception of a callback becomes the cause of a `CallbackError`. An `XpmlpError`, and what
+    says that memory ran out or that the GPU is lost, is raised at once as it is.
+    """
     stop: StopTraining | None = None
+    failure: CallbackError | None = None
     for callback in callbacks:
+        before, began = trainer.ended, time.perf_counter()
         try:
             getattr(callback, event)(trainer)
         except StopTraining as request:
             stop = request
+            if event != "on_end":
+                trainer.heard.credit(callback, str(request))
+        except Exception as error:
+            if isinstance(error, XpmlpError) or is_out_of_memory(error) or is_lost(error):
+                error.add_note(f"in {event} of the callback {type(callback).__name__}")
+                raise
+            failure = failure or _failure(callback, event, error, trainer)
+        if trainer.ended != before:
+            trainer.heard.credit(callback, trainer.ended)
+        if event in ("on_tick", "on_epoch"):
+            trainer.heard.seconds[type(callback).__name__] += time.perf_counter() - began
+    if failure is not None:
+        raise failure
     if stop is not None and event != "on_end":
         raise stop
+
+
+def _failure(callback: Callback, event: str, error: Exception, trainer: "Trainer") -> CallbackError:
+    """The error that names a callback, its event, and how far the run has come."""
+    name, said = type(callback).__name__, " ".join(str(error).split())
+    kind = type(error).__name__
+    step = f" and {trainer.step} steps" if trainer.step else ""
+    failure = CallbackError(
+        f"callback {name} failed in {event} ({kind}{f': {said}' if said else ''}); "
+        f"the run is as it was after epoch {trainer.epoch}{step}"
+    )
+    failure.callback, failure.event, failure.__cause__ = name, event, error
+    return failure
 
 
 class Validation(Callback):

@@ -13,10 +13,10 @@ from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
 from xpmlp.data import Split
-from xpmlp.errors import InputError
+from xpmlp.errors import CallbackError, InputError
 from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
-from xpmlp.training.callbacks import Callback, StopTraining, callbacks_of, tell
+from xpmlp.training.callbacks import Callback, Hearing, StopTraining, callbacks_of, tell
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
 from xpmlp.training.engine import Engine, make_engine
@@ -36,7 +36,8 @@ class Trainer:
 
     `begin` makes one, `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and
     change it by its methods alone. `ended` says why a run ended before its last epoch, empty if it
-    did not; `was_stopped` whether a callback raised `StopTraining`.
+    did not; `was_stopped` whether a callback raised `StopTraining`; `heard.stopped_by` the class of
+    the callback that did either, and its reason.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Trainer:
         self.seconds = 0.0
         self.history = History()
         self.best: Best | None = None
-        self.ended, self.was_stopped = "", False
+        self.ended, self.was_stopped, self.heard = "", False, Hearing()
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters are not all finite: give others")
@@ -162,7 +163,7 @@ class Trainer:
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
         self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
-        self.ended, self.was_stopped = "", False
+        self.ended, self.was_stopped, self.heard = "", False, Hearing()
 
     def stop(self, reason: str) -> None:
         """End the run after the step it is at, for this reason."""
@@ -246,6 +247,8 @@ class Trainer:
     def run(self, callbacks: Iterable[Callback] = ()) -> Self:
         """Train until the last epoch, a callback's `stop`, or `StopTraining`.
 
+        Raises `CallbackError` for a callback that fails, after `on_end` of all; the run then stands
+        where it was and can be run again.
         Raises `Diverged` when a loss or a parameter becomes NaN or infinite; the run then stands
         where its numbers were last known to be good: after an epoch, or where it began.
         """
@@ -258,10 +261,15 @@ class Trainer:
                     pass
             except StopTraining:
                 self.was_stopped = True
+            except CallbackError:
+                with contextlib.suppress(CallbackError):
+                    tell([*before, *given], "on_end", self)
+                raise
             except NonFiniteError as error:
                 self.restore(self.last_good)
                 raise divergence(error, self) from None
             tell([*before, *given], "on_end", self)
+        self.heard.name_slow_ones(self.seconds)
         return self
 
     def _try_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> bool:

@@ -1,0 +1,439 @@
+"""Loggers: callbacks that write the numbers of each finished epoch for other programs to read.
+
+What a log has follows from the run's history, so a resumed run, and one that is logged from its
+middle on, has every epoch in it once.
+"""
+
+import bisect
+import csv
+import dataclasses
+import importlib
+import logging
+import os
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from xpmlp.checks import one_of
+from xpmlp.errors import InputError
+from xpmlp.optimizers import Optimizer
+from xpmlp.training.callbacks import Callback
+from xpmlp.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+class Logger(Callback):
+    """Base of the loggers: writes each finished epoch once, as numbers by name.
+
+    `loss` is the mean over the epoch's steps, `accuracy` (`r2` of a regression) that of the rows
+    while they trained, `learning_rate` that of the last step, and `validation_loss` and
+    `validation_accuracy` are those of the epoch's last evaluation. With E members each has E
+    series: `loss/1`, `loss/2`, ...
+
+    A place that cannot be written to is refused at the start. Later the run continues, with a
+    warning, and the next epoch writes what is missing.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What must be installed, the extra's name first."""
+
+    _written = 0
+    _is_open = _is_refused = False
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise `InputError` with the command to type if the logger's library is not installed."""
+        for package in cls.packages:
+            try:
+                importlib.import_module(package)
+            except ImportError as error:
+                raise InputError(
+                    f"{cls.__name__}: {package} is not installed; "
+                    f'pip install "xpmlp[{cls.packages[0]}]"'
+                ) from error
+
+    @classmethod
+    @abstractmethod
+    def inside(cls, directory: Path) -> Self:
+        """Return a logger that writes inside the directory of a run."""
+
+    def on_start(self, trainer: Trainer, /) -> None:
+        self._is_open = False
+        try:
+            self._catch_up(trainer)
+        except OSError as error:
+            raise InputError(
+                f"{type(self).__name__}: {error.filename or 'its place'} cannot be written "
+                f"({error.strerror or error}); give another place"
+            ) from error
+
+    def on_epoch(self, trainer: Trainer, /) -> None:
+        try:
+            self._catch_up(trainer)
+        except OSError as error:
+            if not self._is_refused:
+                log.warning(
+                    "%s: epoch %d cannot be written (%s); training continues, and the next epoch "
+                    "tries again", type(self).__name__, trainer.epoch, error,
+                )  # fmt: skip
+            self._is_refused, self._is_open = True, False
+
+    def on_end(self, trainer: Trainer, /) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._close(trainer)
+
+    def _catch_up(self, trainer: Trainer) -> None:
+        if not self._is_open:
+            self._written = self._open(trainer)
+            self._is_open = True
+        for epoch in range(self._written + 1, trainer.epoch + 1):
+            self._write(epoch, numbers_of(epoch, trainer), trainer)
+            self._written = epoch
+
+    @abstractmethod
+    def _open(self, trainer: Trainer) -> int:
+        """Begin, or continue; return how many epochs the log has already."""
+
+    @abstractmethod
+    def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
+        """Write the numbers of an epoch, counted from 1, so that they outlive this process."""
+
+    def _close(self, trainer: Trainer) -> None:
+        """Release what `_open` took."""
+
+
+class CSVLogger(Logger):
+    """Writes a table with a row for each epoch.
+
+    Parameters
+    ----------
+    path
+        The file. One that exists is replaced, at the start, by the epochs there are so far.
+    """
+
+    def __init__(self, path: Path | str = "epochs.csv") -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def inside(cls, directory: Path) -> Self:
+        return cls(directory / "epochs.csv")
+
+    def _open(self, trainer: Trainer) -> int:
+        self._rows: list[dict[str, float]] = []
+        self._columns: list[str] = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(b"")
+        return 0
+
+    def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
+        row = {"epoch": epoch, **numbers}
+        new = [name for name in row if name not in self._columns]
+        self._columns += new
+        self._rows.append(row)
+        with self.path.open("w" if new else "a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows(self._rows if new else [row])
+
+
+class TensorBoardLogger(Logger):
+    """Writes scalars for TensorBoard, with the epoch as step: `tensorboard --logdir DIRECTORY`.
+
+    Parameters
+    ----------
+    directory
+        Where the event files go. What another run has written there is no longer shown.
+
+    Raises
+    ------
+    InputError
+        Without the extra `tensorboard`.
+    """
+
+    packages = ("tensorboard",)
+
+    def __init__(self, directory: Path | str = "tensorboard") -> None:
+        self.require()
+        self.directory = Path(directory)
+        self._writer: Any = None
+
+    @classmethod
+    def inside(cls, directory: Path) -> Self:
+        return cls(directory / "tensorboard")
+
+    def _open(self, trainer: Trainer) -> int:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._writer = EventFileWriter(str(self.directory))
+        # From here on readers forget the steps of earlier files, which are written anew.
+        start = SessionLog(status=SessionLog.START)
+        self._writer.add_event(Event(wall_time=time.time(), step=1, session_log=start))
+        settings = hparams_pb(dict(settings_of(trainer)))
+        self._writer.add_event(Event(wall_time=time.time(), summary=settings))
+        self._writer.flush()
+        return 0
+
+    def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        since = trainer.seconds * (1.0 - epoch / trainer.epoch)  # about, of an earlier epoch
+        values = [Summary.Value(tag=name, simple_value=one) for name, one in numbers.items()]
+        summary = Summary(value=values)
+        self._writer.add_event(Event(wall_time=time.time() - since, step=epoch, summary=summary))
+        self._writer.flush()
+
+    def _close(self, trainer: Trainer) -> None:
+        self._writer.close()
+
+
+class MLflowLogger(Logger):
+    """Logs to MLflow: settings as parameters of a run, numbers as its metrics.
+
+    Parameters
+    ----------
+    directory
+        Where `mlflow.db` is made; a resumed run continues the newest run in it. By default MLflow
+        decides, by `MLFLOW_TRACKING_URI`.
+    experiment
+        The name of MLflow's experiment.
+    run_id
+        A run of MLflow to continue. Without one `run_id` is set when training starts.
+
+    Raises
+    ------
+    InputError
+        Without the extra `mlflow`.
+    """
+
+    packages = ("mlflow", "sqlalchemy", "alembic")
+
+    def __init__(
+        self,
+        directory: Path | str | None = None,
+        *,
+        experiment: str = "xpmlp",
+        run_id: str | None = None,
+    ) -> None:
+        self.require()
+        self.directory = None if directory is None else Path(directory)
+        self.experiment, self.run_id, self._given = experiment, run_id, run_id
+        self._client: Any = None
+
+    @classmethod
+    def inside(cls, directory: Path) -> Self:
+        return cls(directory)
+
+    def _open(self, trainer: Trainer) -> int:
+        from mlflow.entities import Param
+        from mlflow.tracking import MlflowClient
+
+        place = None
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            place = f"sqlite:///{self.directory.resolve() / 'mlflow.db'}"
+        client = self._client = MlflowClient(tracking_uri=place)
+        known = client.get_experiment_by_name(self.experiment)
+        number = known.experiment_id if known else client.create_experiment(self.experiment)
+        if not trainer.iteration:
+            self.run_id = self._given
+        elif self.run_id is None and self.directory is not None:
+            newest = client.search_runs([number], order_by=["attributes.start_time DESC"])
+            self.run_id = newest[0].info.run_id if newest else None
+        if self.run_id is None:
+            self.run_id = client.create_run(number).info.run_id
+            settings = [Param(name, str(value)) for name, value in settings_of(trainer)]
+            client.log_batch(self.run_id, params=settings)
+            return 0
+        client.update_run(self.run_id, status="RUNNING")
+        logged = client.get_metric_history(self.run_id, names_of("loss", trainer)[0])
+        return max((metric.step for metric in logged), default=0)
+
+    def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, epoch) for name, value in numbers.items()]
+        self._client.log_batch(self.run_id, metrics=metrics)
+
+    def _close(self, trainer: Trainer) -> None:
+        self._client.set_terminated(self.run_id, "FINISHED" if trainer.is_over else "KILLED")
+
+
+class WandbLogger(Logger):
+    """Logs to Weights & Biases: settings as the run's config, numbers with the epoch as step.
+
+    Offline unless `mode=` or `WANDB_MODE` asks for more; `wandb sync` uploads the run afterwards.
+
+    Parameters
+    ----------
+    directory
+        Where the folder `wandb` is made; a resumed run continues the newest run in it.
+    project
+        The name of the project.
+    id
+        A run to continue. Without one `id` is set when training starts.
+    **settings
+        Further arguments of `wandb.init`: `mode="online"`, `name=`, `tags=`.
+
+    Raises
+    ------
+    InputError
+        Without the extra `wandb`.
+    """
+
+    packages = ("wandb",)
+
+    def __init__(
+        self,
+        directory: Path | str = ".",
+        *,
+        project: str = "xpmlp",
+        id: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self.require()
+        self.directory, self.id, self._given = Path(directory), id, id
+        mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
+        self._settings = {"project": project, "mode": mode, **settings}
+        self._run: Any = None
+
+    @classmethod
+    def inside(cls, directory: Path) -> Self:
+        return cls(directory)
+
+    def _open(self, trainer: Trainer) -> int:
+        import wandb
+
+        self._close(trainer)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        is_offline = self._settings["mode"] == "offline"
+        if not trainer.iteration:
+            self.id = self._given
+        elif self.id is None:
+            found = (self.directory / "wandb").glob("*run-*-*")
+            runs = sorted(found, key=lambda run: run.name.removeprefix("offline-"))
+            self.id = runs[-1].name.rpartition("-")[2] if runs else None
+        self._run = wandb.init(
+            dir=str(self.directory),
+            id=self.id,
+            resume="allow" if self.id and not is_offline else None,
+            config=dict(settings_of(trainer)),
+            **{
+                "reinit": "create_new",
+                "settings": wandb.Settings(console="off", silent=is_offline),
+                **self._settings,
+            },
+        )
+        self.id = self._run.id
+        # Where a run online has come to; offline every epoch is written anew.
+        return max(0, int(self._run.step) - 1)
+
+    def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
+        self._run.log(numbers, step=epoch, commit=True)
+
+    def _close(self, trainer: Trainer) -> None:
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
+
+
+LOGGERS: dict[str, type[Logger]] = {
+    "csv": CSVLogger,
+    "tensorboard": TensorBoardLogger,
+    "mlflow": MLflowLogger,
+    "wandb": WandbLogger,
+}
+"""The loggers by the names that `--log` takes."""
+
+
+def loggers_named(names: Iterable[str]) -> list[type[Logger]]:
+    """Return the loggers of these names, each once; refuse unknown ones and missing packages."""
+    found = list(dict.fromkeys(names))
+    for name in found:
+        one_of(LOGGERS, log=name)
+        LOGGERS[name].require()
+    return [LOGGERS[name] for name in found]
+
+
+def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
+    """Return what the history has of a finished epoch, counted from 1, by the names of a log."""
+    history, steps = trainer.history, trainer.steps_per_epoch
+    begin, end = (epoch - 1) * steps, epoch * steps
+    score = "r2" if trainer.model.predicts_numbers else "accuracy"
+    found = {
+        "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),
+        score: history.accuracies[epoch - 1],
+        "learning_rate": _learning_rate(epoch, trainer),
+    }
+    last = bisect.bisect(history.validation_iterations, end) - 1
+    if last >= 0 and history.validation_iterations[last] > begin:
+        found["validation_loss"] = history.validation_losses[last]
+        found[f"validation_{score}"] = history.validation_accuracies[last]
+    members = trainer.correct.shape
+    return {
+        each: float(number)
+        for name, value in found.items()
+        for each, number in zip(
+            names_of(name, trainer), np.broadcast_to(value, members).ravel(), strict=True
+        )
+    }
+
+
+def names_of(name: str, trainer: Trainer) -> list[str]:
+    """The names of a series: its own, or with members one for each."""
+    if not trainer.correct.ndim:
+        return [name]
+    return [f"{name}/{member}" for member in range(1, trainer.correct.size + 1)]
+
+
+def _learning_rate(epoch: int, trainer: Trainer) -> np.ndarray:
+    """The rate of the weights at the last step of an epoch, () or (E,)."""
+    descent, steps = trainer.descent, trainer.steps_per_epoch
+    rate = trainer.backend.to_numpy(trainer.state.learning_rate)
+    rate = rate[..., 0] if rate.ndim else rate
+    asked = np.asarray(descent.learning_rate, np.float64)
+    if np.array_equal(np.broadcast_to(asked.astype(rate.dtype), rate.shape), rate):
+        rate = asked  # 0.03, not what float32 makes of it
+    losses: list[float] = []
+    if descent.plateau is not None:
+        is_validated = trainer.control.validation is not None
+        losses = trainer.history.epoch_losses(epoch - 1, steps, is_validated=is_validated)
+    span = {"total": trainer.epochs * steps, "steps_per_epoch": steps}
+    return np.asarray(rate * descent.factors(epoch * steps - 1, 1, losses=losses, **span)[0])
+
+
+Setting = bool | int | float | str
+
+
+def settings_of(trainer: Trainer) -> Iterator[tuple[str, Setting]]:
+    """Yield every setting of a run by name, as libraries take hyperparameters."""
+    yield from _settings(trainer.model)
+    yield "parameters", trainer.model.size
+    yield "backend", trainer.backend.name
+    yield "device", trainer.backend.device_name
+    yield from _settings(trainer.config)
+
+
+def _settings(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Setting]]:
+    for one in dataclasses.fields(config):
+        value = getattr(config, one.name)
+        if isinstance(value, Optimizer):
+            value = getattr(value.update, "__qualname__", "").partition(".")[0].strip("_")
+        value = getattr(value, "name", value)
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, f"{prefix}{one.name}." if depth else prefix, depth + 1)
+        elif isinstance(value, (bool, int, float, str)) and value != "":
+            yield f"{prefix}{one.name}", value
+        elif isinstance(value, (list, tuple)) and value and not hasattr(value, "_fields"):
+            yield f"{prefix}{one.name}", ",".join(map(str, value))
