@@ -22,7 +22,7 @@ from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
 from xpmlp.runs import begin_training
-from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training import Observer, Training
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -201,13 +201,7 @@ def sweep(
 def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
     assert training.control.validation is not None  # for the type checker # nosec B101
-    found = evaluate(
-        training.model,
-        training.parameters,
-        training.control.validation,
-        objective=training.objective,
-        backend=training.backend,
-    )
+    found = training.evaluate(training.control.validation)
     losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.accuracy)
     is_number = np.isfinite(losses)
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)

@@ -36,7 +36,7 @@ from xpmlp.runs import (
     begin_training,
     load_checkpoint,
 )
-from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training import Observer, Training
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
@@ -231,13 +231,7 @@ def _carry_out(
 
 
 def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
-    test = evaluate(
-        training.model,
-        training.parameters,
-        dataset.test,
-        objective=training.objective,
-        backend=training.backend,
-    )
+    test = training.evaluate(dataset.test)
     summary = run.save_results(training, test, image_shape=dataset.image_shape)
     if training.history.losses:
         plot_training(training.history, run.plot)

@@ -12,7 +12,10 @@ from xpmlp.network import MLP
 from xpmlp.recipes import Recipe
 from xpmlp.training import Trainer
 
-SETTINGS = ("epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile")
+SETTINGS = (
+    "epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile",
+    "initializer", "initial_scale", "zero_output",
+)  # fmt: skip
 """Settings that a recipe and `TrainConfig` share as they are."""
 
 
@@ -20,35 +23,24 @@ def begin_training(
     recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
 ) -> Trainer:
     """The run that a recipe describes, before its first step."""
-    model = recipe.model
     split, validation = recipe.held_out(dataset.train)
-    with backend.activate():
-        dtype = PRECISIONS[recipe.dtype]
-        if recipe.initial_weights:
-            path = Path(recipe.initial_weights)
-            host = load_initial_weights(path, model, members=recipe.members)
-            parameters = backend.asarray(host, dtype)
-        else:
-            parameters = model.initialize(
-                recipe.seeds,
-                initializer=recipe.initializer,
-                scale=recipe.initial_scale,
-                zero_output=recipe.zero_output,
-                backend=backend,
-                dtype=dtype,
-            )
-        return Trainer.begin(
-            model,
-            split,
-            parameters=parameters,
-            backend=backend,
-            objective=recipe.objective(split.labels),
-            descent=recipe.descent,
-            control=recipe.control(validation),
-            lets_members_diverge=lets_members_diverge,
-            seed=recipe.seeds,
-            **{name: getattr(recipe, name) for name in SETTINGS},
-        )
+    weights = None
+    if recipe.initial_weights:
+        path = Path(recipe.initial_weights)
+        weights = load_initial_weights(path, recipe.model, members=recipe.members)
+        weights = weights.astype(PRECISIONS[recipe.dtype])
+    return Trainer(
+        recipe.model,
+        split,
+        parameters=weights,
+        backend=backend,
+        objective=recipe.objective(split.labels),
+        descent=recipe.descent,
+        control=recipe.control(validation),
+        lets_members_diverge=lets_members_diverge,
+        seed=recipe.seeds,
+        **{name: getattr(recipe, name) for name in SETTINGS},
+    )
 
 
 def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:

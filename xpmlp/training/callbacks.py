@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from xpmlp.data import Split
 from xpmlp.training.control import Control
-from xpmlp.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
@@ -65,13 +64,7 @@ class Validation(Callback):
             self._evaluate(trainer)
 
     def _evaluate(self, trainer: "Trainer") -> None:
-        found = evaluate(
-            trainer.model,
-            trainer.current_parameters,
-            self.split,
-            objective=trainer.objective,
-            backend=trainer.backend,
-        )
+        found = trainer.evaluate(self.split, trainer.current_parameters)
         trainer.history.add_evaluation(trainer.iteration, found.loss, found.accuracy)
 
 

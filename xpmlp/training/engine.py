@@ -6,9 +6,7 @@ one warning says why. So an engine that meets a driver or a card that nobody tri
 not wrong.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from xpmlp.errors import InputError, NotCompiled
 from xpmlp.network import MLP
 from xpmlp.training.state import copied
 from xpmlp.training.step import TrainingData, TrainingState
-from xpmlp.typing import Array, Namespace
+from xpmlp.typing import Array
 
 PROOF = 3
 """Steps that a compiled run is compared with the eager one over."""
@@ -32,18 +30,14 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "tf32": 1e-2, "float16": 1e-2}
 MOSTLY = 0.2
 """The root mean square of differences that may be so, by that of the changes."""
 
-Probe = Callable[[Any, Any], tuple[Any, Any]]
-Parts = Callable[[Array], Sequence[Array]]
-
 log = logging.getLogger(__name__)
 
 
 class Engine:
     """Runs steps, compiled if `compile` says so and it can be.
 
-    `how` says in one line which way the steps go, and why. `probe` makes of a first state and data
-    those that the proof begins with: ones whose steps change enough to be compared. `parts` takes
-    an array of the state apart into what is compared each for itself.
+    `how` says in one line which way the steps go, and why. Of the flat vectors of `model`, each
+    layer's part is compared for itself.
 
     Raises `InputError` for an unknown word, `NotCompiled` where it must compile and cannot.
     """
@@ -52,11 +46,10 @@ class Engine:
         self,
         backend: Backend,
         make_step: StepMaker,
+        model: MLP,
         *,
         precision: str,
         compile: str = "auto",
-        probe: Probe | None = None,
-        parts: Parts | None = None,
     ) -> None:
         if precision not in backend.precisions:
             raise InputError(
@@ -66,9 +59,7 @@ class Engine:
             )
         if compile == "require" and not backend.compiles:
             raise _not_compiled(f"{backend.name} has nothing to compile with")
-        self.backend = backend
-        self._probe: Probe = probe or (lambda state, data: (state, data))
-        self._parts: Parts = parts or (lambda leaf: [leaf])
+        self.backend, self.model = backend, model
         self.precision = precision
         self.mode = compile
         self.how = "step by step"
@@ -143,7 +134,7 @@ class Engine:
 
         They run before anything is compiled, and their memory is given back.
         """
-        state, data = self._probe(state, data)
+        state, data = _fast_enough_to_see(state, data, backend=self.backend)
         expected = self.run_eagerly(copied(state, backend=self.backend), data, steps)
         self._eager = None
         return state, data, steps, *expected
@@ -190,7 +181,9 @@ class Engine:
         That is measured by what changed, the largest difference by the largest change; `mostly`,
         one mean square by the other.
         """
-        parts = zip(*map(self._parts, (before, one, other)), strict=True)
+        parts = zip(
+            *(_parts(self.model, leaf, self.backend) for leaf in (before, one, other)), strict=True
+        )
         return all(self._part_agrees(*part, mostly=mostly) for part in parts)
 
     def _part_agrees(self, before: Array, one: Array, other: Array, *, mostly: bool) -> bool:
@@ -217,20 +210,6 @@ FAST = 0.01
 """The learning rate, at least, of steps that are compared: slower, they may change too little."""
 
 
-def make_engine(
-    step_maker: StepMaker, model: MLP, backend: Backend, *, precision: str, compile: str
-) -> Engine:
-    """Return what executes the steps of a run."""
-    return Engine(
-        backend,
-        step_maker,
-        precision=precision,
-        compile=compile,
-        probe=functools.partial(_fast_enough_to_see, backend=backend),
-        parts=functools.partial(_parts, model, xp=backend.xp),
-    )
-
-
 def _fast_enough_to_see(
     state: TrainingState, data: TrainingData, *, backend: Backend
 ) -> tuple[TrainingState, TrainingData]:
@@ -243,8 +222,8 @@ def _fast_enough_to_see(
     return state, data
 
 
-def _parts(model: MLP, leaf: Array, *, xp: Namespace) -> list[Array]:
+def _parts(model: MLP, leaf: Array, backend: Backend) -> list[Array]:
     """A flat vector as the layers' parts of it; another array whole."""
     if leaf.ndim and leaf.shape[-1] == model.parameter_count > 1:
-        return list(model.unflatten(leaf, xp=xp).values())
+        return list(model.unflatten(leaf, xp=backend.xp).values())
     return [leaf]
