@@ -7,7 +7,6 @@ run = xpmlp.load("runs/mine")
 """
 
 import contextlib
-import dataclasses
 import functools
 import numbers
 import warnings
@@ -19,11 +18,20 @@ from typing import Any, NamedTuple, NoReturn
 import array_api_compat
 import numpy as np
 
-from xpmlp.backends import PRECISIONS, Backend, select_backend
+from xpmlp import renamed
+from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like, to_host
 from xpmlp.checks import check_range
-from xpmlp.data import Dataset, Split, check_labels, check_split, hold_out
+from xpmlp.data import (
+    Dataset,
+    Split,
+    check_labels,
+    check_split,
+    choose_rows,
+    rows_to_hold_out,
+)
 from xpmlp.data.conversion import Rows, as_labels, as_rows
+from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
@@ -230,31 +238,27 @@ class Run:
         trainer = self.__dict__.get("trainer")
         if trainer is None or not hasattr(trainer, name):
             raise AttributeError(f"'Run' object has no attribute {name!r}")
-        warnings.warn(f"run.{name} is run.trainer.{name} now", DeprecationWarning, stacklevel=2)
+        renamed.warn(f"run.{name}", f"run.trainer.{name}")
         return getattr(trainer, name)
 
     def __repr__(self) -> str:
-        facts = [f"{len(self.history.accuracies)} epochs", *self._figures()]
-        return f"<Run of {self.model}: {', '.join(facts)}>"
+        facts = [f"{len(self.history.accuracies)} epochs"]
+        facts += [f"{name} {value}" for name, value in self._figures().items()]
+        return shortened(f"<Run of {self.model}: {', '.join(facts)}>")
 
-    def _figures(self) -> list[str]:
-        name = "r2" if self.model.predicts_numbers else "accuracy"
-        found = []
-        if self.history.losses:
-            found.append(f"loss {np.mean(self.history.losses[-1]):.4f}")
-        if self.history.accuracies:
-            found.append(f"{name} {np.mean(self.history.accuracies[-1]):.4f}")
-        if self.history.validation_losses:
-            found.append(f"validation loss {np.mean(self.history.validation_losses[-1]):.4f}")
-        return found
+    def _figures(self) -> dict[str, str]:
+        history = self.history
+        series = {
+            "loss": history.losses,
+            "r2" if self.model.predicts_numbers else "accuracy": history.accuracies,
+            "validation loss": history.validation_losses,
+        }
+        return {name: f"{np.mean(one[-1]):.4f}" for name, one in series.items() if one}
 
     def _repr_html_(self) -> str:
-        lines = [f"network {str(self.model).split()[-1]}", f"epochs {len(self.history.accuracies)}"]
-        cells = "".join(
-            f"<tr><th>{name}</th><td>{value}</td></tr>"
-            for name, _, value in (one.rpartition(" ") for one in [*lines, *self._figures()])
-        )
-        return f"<table>{cells}</table>"
+        network = shortened(str(self.model).split()[-1], LONGEST_VALUE)
+        facts = {"network": network, "epochs": len(self.history.accuracies), **self._figures()}
+        return as_html(facts, self.history.loss)
 
 
 def train(
@@ -326,7 +330,7 @@ def train(
             f"model of type {type(model).__name__}: give a network first, "
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
-    settings = _renamed(settings)
+    settings = renamed.arguments(settings)
     callbacks = settings.pop("callbacks", callbacks)
     given = _split(X, y, model)
     weights = _weights(settings.pop("sample_weight", sample_weight))
@@ -337,20 +341,11 @@ def train(
     if isinstance(by_class := settings.get("class_weights"), Mapping):
         settings["class_weights"] = _in_order(by_class, given.classes)
     config = TrainConfig.of(config, **settings)
-    if parameters is None:
-        parameters = model.initialize(
-            config.seed,
-            initializer=config.initializer,
-            scale=config.initial_scale,
-            zero_output=config.zero_output,
-            backend=backend,
-            dtype=PRECISIONS[config.dtype or "float32"],
-        )
-    else:
-        parameters, config = _start(parameters, model, config, settings)
+    if parameters is not None:
+        parameters = _start(parameters, model, config, settings)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
-    training = Trainer.begin(
+    training = Trainer(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
     _carry_out(training, callbacks, verbose)
@@ -453,10 +448,6 @@ def _hold_out(
 ) -> tuple[Split, np.ndarray | None]:
     """The rows to train on and their weights; those to validate on become a setting."""
     validation, split = settings.pop("validation", None), given.split
-    if validation is None or isinstance(validation, Split):
-        if validation is not None:
-            settings["validation"] = validation
-        return split, weights
     if isinstance(validation, numbers.Real) and not isinstance(validation, bool):
         if not validation:
             return split, weights
@@ -467,20 +458,23 @@ def _hold_out(
             )
         check_range("validation", validation, above=0.0, below=1.0)
         seed = TrainConfig.of(config, seed=settings.get("seed")).seeds[0]
-        split, settings["validation"] = hold_out(split, float(validation), seed=seed)
-        if weights is not None:
-            places = Split(np.arange(len(given.split.labels))[:, None], given.split.labels)
-            weights = weights[..., hold_out(places, float(validation), seed=seed)[0].X[:, 0]]
-        return split, weights
-    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-        raise InputError(
-            f"validation of type {type(validation).__name__}: give a share such as 0.1, or a pair "
-            "(X, y)"
+        rows, held = rows_to_hold_out(split.labels, float(validation), seed=seed)
+        weights = None if weights is None else weights[..., rows]
+        split, validation = choose_rows(split, rows), choose_rows(split, held)
+    elif validation is not None and not isinstance(validation, Split):
+        if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+            raise InputError(
+                f"validation of type {type(validation).__name__}: give a share such as 0.1, or a "
+                "pair (X, y)"
+            )
+        takes_bytes = str(split.X.dtype).endswith("uint8")
+        rows_of = functools.partial(
+            _rows_like_training, columns=given.columns, takes_bytes=takes_bytes
         )
-    takes_bytes = str(split.X.dtype).endswith("uint8")
-    rows_of = functools.partial(_rows_like_training, columns=given.columns, takes_bytes=takes_bytes)
-    X, y = validation
-    settings["validation"] = _split(X, y, model, given.classes, rows_of).split
+        X, y = validation
+        validation = _split(X, y, model, given.classes, rows_of).split
+    if validation is not None:
+        settings["validation"] = validation
     return split, weights
 
 
@@ -538,9 +532,7 @@ def _in_order(by_class: Mapping[Any, float], classes: np.ndarray | None) -> tupl
     return tuple(float(by_class.get(name, 1.0)) for name in known)
 
 
-def _start(
-    parameters: Any, model: MLP, config: TrainConfig, settings: dict[str, Any]
-) -> tuple[Array, TrainConfig]:
+def _start(parameters: Any, model: MLP, config: TrainConfig, settings: dict[str, Any]) -> Array:
     """Parameters to start from, one vector or one for each seed, in the dtype of the run."""
     if isinstance(parameters, Mapping):
         parameters = model.flatten(parameters)
@@ -553,11 +545,8 @@ def _start(
             f"parameters of shape {tuple(parameters.shape)}: give a flat vector, (P,), or one for "
             "each seed, (E, P)"
         )
-    if config.dtype in DTYPES and isinstance(parameters, np.ndarray):
-        parameters = parameters.astype(config.dtype)
-    if config.dtype in DTYPES:
-        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
-    return parameters, config
+    is_cast = config.dtype in DTYPES and isinstance(parameters, np.ndarray)
+    return parameters.astype(config.dtype) if is_cast else parameters
 
 
 def _check_on_device(X: Array, model: MLP) -> None:
@@ -607,15 +596,3 @@ def _results(training: Trainer) -> tuple[Array, History]:
     """Copies: the next step may write over the trainer's own."""
     with training.backend.activate():
         return training.backend.xp.asarray(training.parameters, copy=True), training.history.copy()
-
-
-RENAMED = {"observers": "callbacks", "sample_weights": "sample_weight"}
-"""Arguments of `train` in 0.1.0."""
-
-
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    for old, new in RENAMED.items():
-        if old in settings:
-            warnings.warn(f"{old}= is {new}= now", DeprecationWarning, stacklevel=3)
-            settings[new] = settings.pop(old)
-    return settings

@@ -18,6 +18,7 @@ import numpy as np
 
 from xpmlp.backends import Backend
 from xpmlp.data import Dataset
+from xpmlp.display import as_html, brief, short_repr
 from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
@@ -47,6 +48,9 @@ class PlannedRun(NamedTuple):
     settings: list[Settings]
     seeds: list[int]
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Outcome(NamedTuple):
     """What came of one setting: validation loss and accuracy, one for each of its seeds.
@@ -58,6 +62,13 @@ class Outcome(NamedTuple):
     seeds: list[int]
     losses: np.ndarray
     accuracies: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def _repr_html_(self) -> str:
+        measured = {"validation loss": f"{self.loss:.4g}", "accuracy": f"{self.accuracy:.4f}"}
+        return as_html({**self.settings, "seeds": brief(self.seeds), **measured})
 
     @property
     def loss(self) -> float:

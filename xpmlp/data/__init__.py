@@ -23,10 +23,12 @@ from xpmlp.data.dataset import (
     check_labels,
     check_rows,
     check_split,
+    choose_rows,
     dataset_of,
     hold_out,
     load_idx_directory,
     order,
+    rows_to_hold_out,
 )
 from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
@@ -45,6 +47,7 @@ __all__ = [
     "check_labels",
     "check_rows",
     "check_split",
+    "choose_rows",
     "dataset_of",
     "hold_out",
     "load_data",
@@ -54,5 +57,6 @@ __all__ = [
     "read_idx",
     "read_image",
     "read_rows",
+    "rows_to_hold_out",
     "write_idx",
 ]

@@ -31,3 +31,6 @@ class Optimizer(NamedTuple):
 
     init: Init
     update: Update
+
+    def __repr__(self) -> str:
+        return f"<optimizer {self.update.__qualname__.partition('.')[0]}>"  # type: ignore[attr-defined]

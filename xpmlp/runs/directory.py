@@ -27,7 +27,8 @@ import numpy as np
 
 import xpmlp
 from xpmlp.data.npy import read_npz
-from xpmlp.errors import InputError
+from xpmlp.display import short_repr
+from xpmlp.errors import InputError, remedy
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
@@ -62,6 +63,9 @@ class TrainedModel(NamedTuple):
     columns: np.ndarray | None = None
     objective: Objective = Objective()
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -78,9 +82,9 @@ class RunDirectory:
         run = cls(path)
         with _making(path):
             if run.config.exists():
+                command = f"--out, or resume it with --resume {shlex.quote(str(path))}"
                 raise InputError(
-                    f"{path}: holds a run already; give another --out, or go on with "
-                    f"--resume {shlex.quote(str(path))}"
+                    f"{path}: holds a run already; give another {remedy('directory', command)}"
                 )
             path.mkdir(parents=True, exist_ok=True)
         try:
@@ -357,5 +361,6 @@ def _making(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be made ({error.strerror}); give another --out"
+            f"{path}: cannot be made ({error.strerror}); give another "
+            + remedy("directory", "--out")
         ) from error

@@ -15,7 +15,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.base import PRECISIONS, Runner, StepMaker, StepMetrics
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.compiler.program import leaves
-from xpmlp.errors import InputError, NotCompiled
+from xpmlp.errors import InputError, NotCompiled, option
 from xpmlp.network import MLP
 from xpmlp.training.state import copied
 from xpmlp.training.step import TrainingData, TrainingState
@@ -55,7 +55,7 @@ class Engine:
             raise InputError(
                 f"dtype={precision}: {backend.name} computes in "
                 f"{' or '.join(backend.precisions)}"
-                + ("; --backend cupy in all" if precision in PRECISIONS else "")
+                + (f"; {option('backend', 'cupy')} in all" if precision in PRECISIONS else "")
             )
         if compile == "require" and not backend.compiles:
             raise _not_compiled(f"{backend.name} has nothing to compile with")
@@ -203,7 +203,8 @@ class Engine:
 
 
 def _not_compiled(why: str) -> NotCompiled:
-    return NotCompiled(f"the run could not be compiled ({why}); --compile auto goes on without")
+    without = option("compile", "auto")
+    return NotCompiled(f"the run could not be compiled ({why}); {without} trains without that")
 
 
 FAST = 0.01

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.data import Split, check_split
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.randomness import HOLD_OUT, generator
@@ -25,6 +26,9 @@ class Folds(NamedTuple):
     losses: np.ndarray
     accuracies: np.ndarray
     run: Trainer
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:

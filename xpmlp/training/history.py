@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpmlp.checks import nearest
+from xpmlp.display import as_html
 from xpmlp.errors import InputError
 
 
@@ -52,6 +53,10 @@ class History:
     def __repr__(self) -> str:
         shown = (f"{name} {len(values)}" for name, values in self.series.items())
         return f"History({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        counts = {name: f"{len(values):,} values" for name, values in self.series.items()}
+        return as_html(counts, self.loss)
 
     def copy(self) -> "History":
         """Return an independent copy."""

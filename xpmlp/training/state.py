@@ -8,6 +8,7 @@ import numpy as np
 
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.compiler import leaves, rebuild
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.config import TrainConfig
@@ -18,7 +19,7 @@ from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """A run at one moment, on the host: all that resuming needs.
 
@@ -34,6 +35,8 @@ class Snapshot:
     history: History
     seconds: float = 0.0
     best: Best | None = None
+
+    __repr__ = short_repr
 
     @property
     def parameters(self) -> np.ndarray:
