@@ -85,6 +85,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("optimizers", "schedules", "training"):
+        return importlib.import_module(f"xpmlp.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'xpmlp' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Unpack
 
 import array_api_compat
 import numpy as np
@@ -23,6 +23,8 @@ from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like, to_host
 from xpmlp.checks import check_range
 from xpmlp.data import (
+    DATA_NAMES,
+    UNNAMED,
     Dataset,
     Split,
     check_labels,
@@ -44,6 +46,7 @@ from xpmlp.training import (
     predict,
 )
 from xpmlp.training.evaluation import predict_on_device
+from xpmlp.training.settings import Settings
 from xpmlp.typing import DTYPES, Array
 
 
@@ -66,6 +69,10 @@ class Run:
         The names of the columns, where the rows came in a frame.
     trainer : Trainer or None
         What trained it; None for a run that was loaded.
+    data : str
+        The name or the path of the data set, as the command line takes it.
+    settings : dict
+        The settings that `train` was given by keyword.
     """
 
     model: MLP
@@ -79,6 +86,8 @@ class Run:
     objective: Objective = field(default_factory=Objective)
     trainer: Trainer | None = None
     test: Split | None = None
+    data: str = UNNAMED
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -181,14 +190,17 @@ class Run:
         return ax
 
     def save(self, path: Path | str) -> None:
-        """Write the network and its history into a new directory, for `xpmlp.load`.
+        """Write the run into a new directory, for `xpmlp.load` and the command line.
+
+        `xpmlp predict`, `export`, `plot` and `compare` take the directory as it is; `evaluate`,
+        `report` and `explain` need `--data` where the rows came from no file.
 
         Raises
         ------
         InputError
             For a directory that is not empty, and a place that cannot be written.
         """
-        from xpmlp.runs import RunDirectory, TrainedModel
+        from xpmlp.runs import RunDirectory, TrainedModel, recipe_of
 
         trained = TrainedModel(
             self.model,
@@ -199,7 +211,8 @@ class Run:
             self.feature_names_in_,
             self.objective,
         )
-        RunDirectory.bare(Path(path)).save_trained(trained, self.history)
+        recipe = recipe_of(self.model, self.objective, self.trainer, self.settings, self.data)
+        RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
         """Train for `epochs` more, and return the run.
@@ -272,7 +285,7 @@ def train(
     parameters: Array | None = None,
     backend: str | Backend = "auto",
     verbose: int = 1,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Train a network and return the run.
 
@@ -330,19 +343,19 @@ def train(
             f"model of type {type(model).__name__}: give a network first, "
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
-    settings = renamed.arguments(settings)
-    callbacks = settings.pop("callbacks", callbacks)
-    given = _split(X, y, model)
-    weights = _weights(settings.pop("sample_weight", sample_weight))
-    backend = _backend(backend, given.split.X, settings)
-    split, weights = _hold_out(given, model, weights, config, settings)
+    chosen = renamed.arguments(dict(settings))
+    callbacks = chosen.pop("callbacks", callbacks)
+    rows = _split(X, y, model)
+    weights = _weights(chosen.pop("sample_weight", sample_weight))
+    backend = _backend(backend, rows.split.X, chosen)
+    split, weights = _hold_out(rows, model, weights, config, chosen)
     if config is None:
-        settings.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
-    if isinstance(by_class := settings.get("class_weights"), Mapping):
-        settings["class_weights"] = _in_order(by_class, given.classes)
-    config = TrainConfig.of(config, **settings)
+        chosen.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
+    if isinstance(by_class := chosen.get("class_weights"), Mapping):
+        chosen["class_weights"] = _in_order(by_class, rows.classes)
+    config = TrainConfig.of(config, **chosen)
     if parameters is not None:
-        parameters = _start(parameters, model, config, settings)
+        parameters = _start(parameters, model, config, chosen)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
     training = Trainer(
@@ -355,13 +368,15 @@ def train(
         vector,
         history,
         backend,
-        classes_=given.classes,
-        feature_names_in_=given.columns,
-        image_shape=given.image_shape,
+        classes_=rows.classes,
+        feature_names_in_=rows.columns,
+        image_shape=rows.image_shape,
         takes_bytes=str(split.X.dtype).endswith("uint8"),
         objective=config.objective.loss_alone,
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
+        data=_name_of(X),
+        settings=settings,
     )
 
 
@@ -547,6 +562,14 @@ def _start(parameters: Any, model: MLP, config: TrainConfig, settings: dict[str,
         )
     is_cast = config.dtype in DTYPES and isinstance(parameters, np.ndarray)
     return parameters.astype(config.dtype) if is_cast else parameters
+
+
+def _name_of(X: Any) -> str:
+    """What the command line calls these rows."""
+    if not isinstance(X, Dataset):
+        return UNNAMED
+    path = Path(X.where)
+    return X.name if X.name in DATA_NAMES else str(path.absolute()) if path.exists() else UNNAMED
 
 
 def _check_on_device(X: Array, model: MLP) -> None:

@@ -34,12 +34,13 @@ from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
-from xpmlp.data.sources import DATA_NAMES, load_data
+from xpmlp.data.sources import DATA_NAMES, UNNAMED, load_data
 from xpmlp.data.sparse import SparseRows
 
 __all__ = [
     "DATA_NAMES",
     "HOST_ROWS",
+    "UNNAMED",
     "Dataset",
     "MappedRows",
     "SparseRows",

@@ -81,7 +81,7 @@ class RunDirectory:
         """
         run = cls(path)
         with _making(path):
-            if run.config.exists():
+            if run.config.exists() or run.model.exists():
                 command = f"--out, or resume it with --resume {shlex.quote(str(path))}"
                 raise InputError(
                     f"{path}: holds a run already; give another {remedy('directory', command)}"
@@ -109,16 +109,6 @@ class RunDirectory:
         return cls.create(path, recipe)
 
     @classmethod
-    def bare(cls, path: Path) -> "RunDirectory":
-        """Make the directory of a run that no recipe describes."""
-        run = cls(path)
-        with _making(path):
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise InputError(f"{path}: holds something already; give another directory")
-        return run
-
-    @classmethod
     def existing(cls, path: Path) -> "RunDirectory":
         """The directory of a run that was started before; `InputError` if there is none."""
         run = cls(path)
@@ -133,6 +123,10 @@ class RunDirectory:
     @property
     def config(self) -> Path:
         return self.path / "config.toml"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
 
     @property
     def checkpoint(self) -> Path:
@@ -222,7 +216,7 @@ class RunDirectory:
         for name in NAMES:
             if (values := getattr(trained, name)) is not None:
                 metadata[name] = values.tolist()
-        save_tensors(self.path / "model.safetensors", tensors, metadata)
+        save_tensors(self.model, tensors, metadata)
         series: dict[str, Any] = history.series
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
@@ -275,7 +269,7 @@ class RunDirectory:
 
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""
-        path = self.path / "model.safetensors"
+        path = self.model
         tensors, metadata = load_tensors(path)
         try:
             model = MLP(

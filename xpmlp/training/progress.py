@@ -69,13 +69,44 @@ class Progress(Callback):
             self._console.print(f"{epoch}  {measures(training)}")
         self.on_tick(training)
 
-    def on_end(self, _: Trainer, /) -> None:
+    def on_end(self, training: Trainer, /) -> None:
         self.stop()
+        if advice := advice_at_chance_level(training):
+            self._console.print(advice)
 
     def stop(self) -> None:
         """Give the terminal back, also after an error."""
         if self._bar.live.is_started:
             self._bar.stop()
+
+
+def advice_at_chance_level(training: Trainer) -> str:
+    """Return what to try where a network is no better than the commonest class; else nothing.
+
+    Its rows are predicted once more, unless the last epoch's own accuracy shows that it learns.
+    """
+    labels, accuracies = training.split.labels, training.history.accuracies
+    is_class = training.model.output == "softmax" or training.model.layer_sizes[-1] == 1
+    if (
+        not accuracies
+        or not is_class
+        or training.model.predicts_numbers
+        or training.batches.weights is not None
+        or not isinstance(labels, np.ndarray)
+        or labels.size != len(labels)
+    ):
+        return ""
+    share = np.unique(labels, return_counts=True)[1].max() / len(labels)
+    if share == 1.0 or accuracies[-1].mean() > share:
+        return ""
+    accuracy = training.evaluate(training.split).accuracy.mean()
+    if accuracy > share:
+        return ""
+    return (
+        f"accuracy {accuracy:.2%} on the training rows: no better than always predicting the most "
+        f"frequent class ({share:.2%}); try more epochs, another learning rate, inputs scaled to "
+        "0..1, or for a ReLU the initializer he_normal"
+    )
 
 
 def measures(training: Trainer) -> str:
