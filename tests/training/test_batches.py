@@ -128,7 +128,7 @@ def test_streamed_blocks_have_the_same_smaller_batch(backend: Backend):
         again.split, batch_size=16, fixed=again.fixed, backend=backend, limit=2 * 2 * 16 * 48
     )
     assert isinstance(blocks, StreamingLoader)
-    again.feed = lambda: blocks
+    again.loader = lambda: blocks
     np.testing.assert_allclose(again.run().history.loss, resident, rtol=1e-12)
 
 

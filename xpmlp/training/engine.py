@@ -161,18 +161,14 @@ class Engine:
     def _difference(self, found: StepMetrics, expected: StepMetrics) -> str:
         """Which of the metrics differ, in words; empty if none."""
         to_numpy, tolerance = self.backend.to_numpy, TOLERANCES[self.precision]
-        one, other = to_numpy(found.loss), to_numpy(expected.loss)
-        if not np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
-            return f"losses ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
-        # A row whose two best logits are all but equal may fall either way.
-        if not np.allclose(
-            to_numpy(found.correct),
-            to_numpy(expected.correct),
-            rtol=tolerance,
-            atol=2,
-            equal_nan=True,
+        # A row whose two best logits are all but equal may fall either way: two of a count may.
+        for name, *metrics, slack in (
+            ("losses", found.loss, expected.loss, tolerance),
+            ("counts of right answers", found.correct, expected.correct, 2),
         ):
-            return "counts of right answers differ"
+            one, other = map(to_numpy, metrics)
+            if not np.allclose(one, other, rtol=tolerance, atol=slack, equal_nan=True):
+                return f"{name} ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
         return ""
 
     def _agree(self, before: Array, one: Array, other: Array, *, mostly: bool = False) -> bool:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from xpmlp.training.callbacks import Callback
+from xpmlp.training.history import finite_mean
 from xpmlp.training.trainer import Trainer
 
 CELLS = 30
@@ -115,22 +116,15 @@ def measures(training: Trainer) -> str:
     score = "R²" if training.model.predicts_numbers else "accuracy"
     parts = []
     if history.losses:
-        parts.append(f"loss {_mean(history.losses[-steps:]):.4f}")
+        parts.append(f"loss {finite_mean(history.losses[-steps:], math.nan):.4f}")
     if training.step:
         share = training.correct.mean() / (training.step * training.batch_size)
         parts.append(f"{score} {share:.4f}")
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
     if not training.step and history.validation_losses:
-        parts.append(f"validation loss {_mean(history.validation_losses[-1:]):.4f}")
+        parts.append(f"validation loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
     if training.seconds and training.iteration:
         rate = training.iteration * training.batch_size / training.seconds
         parts.append(f"{rate:,.0f} samples/s")
     return "  ".join(parts)
-
-
-def _mean(losses: list[np.ndarray]) -> float:
-    """Over steps and the members that have a loss: one that diverged says nothing of the others."""
-    values = np.asarray(losses, np.float64)
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan
