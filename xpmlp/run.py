@@ -371,7 +371,7 @@ def train(
         classes_=rows.classes,
         feature_names_in_=rows.columns,
         image_shape=rows.image_shape,
-        takes_bytes=str(split.X.dtype).endswith("uint8"),
+        takes_bytes=training.takes_bytes,
         objective=config.objective.loss_alone,
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,

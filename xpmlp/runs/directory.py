@@ -149,25 +149,22 @@ class RunDirectory:
         self, training: Trainer, test: Evaluation, *, image_shape: tuple[int, ...]
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
-        recipe = self.recipe
-        snapshot = training.snapshot()
-        parameters = training.backend.to_numpy(training.parameters)
-        takes_bytes = str(training.split.X.dtype).endswith("uint8")
+        recipe, history = self.recipe, training.history
         trained = TrainedModel(
             training.model,
-            parameters,
+            training.backend.to_numpy(training.parameters),
             image_shape,
-            takes_bytes,
+            training.takes_bytes,
             objective=training.objective.loss_alone,
         )
-        self.save_trained(trained, snapshot.history)
-        self._save_metrics(snapshot.history, training)
-        accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
+        self.save_trained(trained, history)
+        self._save_metrics(history, training)
+        accuracies, seconds = history.accuracies, training.seconds
         summary: dict[str, Any] = {
             "backend": training.backend.name,
             "device": training.backend.device_name,
             "dtype": recipe.dtype,
-            "epochs": snapshot.epoch,
+            "epochs": training.epoch,
             "steps": training.iteration,
             "seconds": seconds,
             "seconds_per_step": seconds / training.iteration if training.iteration else None,
@@ -179,13 +176,11 @@ class RunDirectory:
             "python": platform.python_version(),
             "platform": platform.platform(),
         }
-        if snapshot.history.validation_losses:
-            losses = snapshot.history.validation_losses
-            scores = snapshot.history.validation_accuracies
-            best = training.control.best_of(losses, scores)
+        if losses := history.validation_losses:
+            best = training.control.best_of(losses, history.validation_accuracies)
             summary["validation_loss"] = float(np.mean(losses[best]))
-            summary["validation_accuracy"] = float(np.mean(scores[best]))
-            summary["validation_iteration"] = snapshot.history.validation_iterations[best]
+            summary["validation_accuracy"] = float(np.mean(history.validation_accuracies[best]))
+            summary["validation_iteration"] = history.validation_iterations[best]
         if training.ended:
             summary["ended"] = training.ended
         if recipe.members > 1:

@@ -14,7 +14,7 @@ import numpy as np
 from xpmlp.backends import Backend
 from xpmlp.data import HOST_ROWS, MappedRows, SparseRows, Split
 from xpmlp.errors import InputError
-from xpmlp.training.batches import BY_ROW, BY_STEP, EpochPlan
+from xpmlp.training.batches import EpochPlan
 from xpmlp.training.step import TrainingData
 from xpmlp.typing import Array
 
@@ -54,11 +54,10 @@ class BatchLoader:
         """What these steps look up beside their rows; of one length, however few are left."""
         found = {
             name: self._backend.asarray(_cut(series, first * each, steps * each))
-            for names, each in ((BY_ROW, self._batch_size), (BY_STEP, 1))
-            for name in names
-            if (series := getattr(plan, name)) is not None
+            for lookups, each in ((plan.by_row, self._batch_size), (plan.by_step, 1))
+            for name, series in lookups.items()
         }
-        if plan.counts_steps:
+        if plan.by_step:
             found["first"] = self._backend.asarray(np.array([plan.first + first]))
         return found
 

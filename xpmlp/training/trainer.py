@@ -183,6 +183,11 @@ class Trainer:
         )
 
     @property
+    def takes_bytes(self) -> bool:
+        """Whether rows are bytes, which are scaled to 0..1."""
+        return str(self.split.X.dtype).endswith("uint8")
+
+    @property
     def step_maker(self) -> StepMaker:
         """What makes the step of this run for a library's namespace."""
         return functools.partial(
