@@ -11,6 +11,8 @@ Importing xpmlp loads nothing but the name that is used, and no array library bu
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xpmlp import renamed
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -24,12 +26,10 @@ if TYPE_CHECKING:
         Callback,
         Control,
         Descent,
-        Observer,
         Plateau,
         StopTraining,
         TrainConfig,
         Trainer,
-        Training,
         cross_validate,
         evaluate,
         predict,
@@ -49,14 +49,12 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Objective",
-    "Observer",
     "Plateau",
     "Run",
     "Split",
     "StopTraining",
     "TrainConfig",
     "Trainer",
-    "Training",
     "XpmlpError",
     "__version__",
     "cross_validate",
@@ -77,8 +75,8 @@ _HOMES = {
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
-        "Callback", "Control", "Descent", "Observer", "Plateau", "StopTraining", "TrainConfig",
-        "Trainer", "Training", "cross_validate", "evaluate", "predict",
+        "Callback", "Control", "Descent", "Plateau", "StopTraining", "TrainConfig",
+        "Trainer", "cross_validate", "evaluate", "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -88,7 +86,7 @@ def __getattr__(name: str) -> Any:
     if name in ("optimizers", "schedules", "training"):
         return importlib.import_module(f"xpmlp.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'xpmlp' has no attribute {name!r}")
+        return __getattr__(renamed.attribute("xpmlp", name))
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -20,3 +20,11 @@ def arguments(given: dict[str, Any]) -> dict[str, Any]:
     for old in given.keys() & ARGUMENTS.keys():
         warn(f"{old}=", f"{ARGUMENTS[old]}=", level=4)
     return {ARGUMENTS.get(name, name): value for name, value in given.items()}
+
+
+def attribute(module: str, name: str) -> str:
+    """Return what a module's attribute is called now, with a warning; `AttributeError` if none."""
+    if name not in NAMES:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warn(f"{module}.{name}", f"xpmlp.{NAMES[name]}", level=4)
+    return NAMES[name]

@@ -23,7 +23,7 @@ from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
 from xpmlp.runs import begin_training
-from xpmlp.training import Observer, Training
+from xpmlp.training import Callback, Trainer
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -186,7 +186,7 @@ def sweep(
     dataset: Dataset,
     backend: Backend,
     *,
-    tell: Callable[[PlannedRun, int, int], Sequence[Observer]] = lambda *_: (),
+    tell: Callable[[PlannedRun, int, int], Sequence[Callback]] = lambda *_: (),
 ) -> list[Outcome]:
     """Train every run and say how each setting did on the rows held out; never on the test set.
 
@@ -209,7 +209,7 @@ def sweep(
     return outcomes
 
 
-def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
+def _results(training: Trainer) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
     assert training.control.validation is not None  # for the type checker # nosec B101
     found = training.evaluate(training.control.validation)

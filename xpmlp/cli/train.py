@@ -36,7 +36,7 @@ from xpmlp.runs import (
     begin_training,
     load_checkpoint,
 )
-from xpmlp.training import Observer, Training
+from xpmlp.training import Callback, Trainer
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
@@ -192,12 +192,12 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, force: bool, way: W
 
 
 def _carry_out(
-    run: RunDirectory, training: Training, dataset: Dataset, origin: Origin, *, way: Way
+    run: RunDirectory, training: Trainer, dataset: Dataset, origin: Origin, *, way: Way
 ) -> None:
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
     checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
-    observers: list[Observer] = [checkpoints, interruption]
+    observers: list[Callback] = [checkpoints, interruption]
     with interruption, contextlib.ExitStack() as stack:
         if not way.quiet:
             _introduce(training)
@@ -230,7 +230,7 @@ def _carry_out(
     raise typer.Exit(interruption.status)
 
 
-def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
+def _save(run: RunDirectory, training: Trainer, dataset: Dataset) -> dict[str, Any]:
     test = training.evaluate(dataset.test)
     summary = run.save_results(training, test, image_shape=dataset.image_shape)
     if training.history.losses:
@@ -238,7 +238,7 @@ def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, 
     return summary
 
 
-def _introduce(training: Training) -> None:
+def _introduce(training: Trainer) -> None:
     backend = training.backend
     say(backend.reason)
     say()

@@ -21,6 +21,9 @@ profile.py     where a step's time goes, phase by phase
 progress.py    a bar, or a line for each epoch
 """
 
+from typing import Any
+
+from xpmlp import renamed
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, Control
@@ -32,9 +35,6 @@ from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
 
-Observer = Callback
-Training = Trainer
-
 __all__ = [
     "AVERAGES",
     "MONITORS",
@@ -45,13 +45,11 @@ __all__ = [
     "Evaluation",
     "Folds",
     "History",
-    "Observer",
     "Plateau",
     "Snapshot",
     "StopTraining",
     "TrainConfig",
     "Trainer",
-    "Training",
     "TrainingData",
     "TrainingState",
     "cross_validate",
@@ -61,3 +59,7 @@ __all__ = [
     "predict",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return globals()[renamed.attribute(__name__, name)]

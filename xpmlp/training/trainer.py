@@ -69,18 +69,9 @@ class Trainer:
         device already are taken as they are: who gives them has checked them. `settings` are those
         of `TrainConfig`.
         """
-        config = TrainConfig.of(config, **settings)
+        config = _checked(TrainConfig.of(config, **settings), model)
         objective, descent = config.objective, config.descent
-        objective.check(model.output, model.layer_sizes[-1])
-        if model.normalization == "batch" and config.batch_size == 1:
-            raise InputError(
-                "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
-                "give 2 or more, or normalization=layer"
-            )
         split = checked(split, model, where="training data")
-        if (validation := config.control.validation) is not None:
-            validation = checked(validation, model, where="validation data")
-            config = TrainConfig.of(config, validation=validation)
         with backend.activate():
             vector = first_parameters(model, parameters, config, backend)
             members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
@@ -350,6 +341,19 @@ class Trainer:
     def _choose_threads(self) -> None:
         products = self.model.products(self.batch_size)
         self.threads = self.backend.choose_threads(products, self.engine.precision)
+
+
+def _checked(config: TrainConfig, model: MLP) -> TrainConfig:
+    """The configuration with its validation rows as this network takes them, or `InputError`."""
+    config.objective.check(model.output, model.layer_sizes[-1])
+    if model.normalization == "batch" and config.batch_size == 1:
+        raise InputError(
+            "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
+            "give 2 or more, or normalization=layer"
+        )
+    if (validation := config.control.validation) is None:
+        return config
+    return TrainConfig.of(config, validation=checked(validation, model, where="validation data"))
 
 
 def train(
