@@ -82,7 +82,7 @@ def sweep(
         def tell(run: PlannedRun, number: int, count: int) -> Sequence[Callback]:
             errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
             stack.pop_all().close()  # the bar of a run that diverged is still there
-            progress = Progress(errors())
+            progress = Progress(errors(), advises=False)
             stack.callback(progress.stop)
             return [interruption, progress]
 

@@ -24,9 +24,12 @@ class Progress(Callback):
     console
         Where it is written, by default standard error. A terminal and a notebook get a bar that
         moves, anything else a line after each epoch.
+    advises
+        Whether a run that ends at chance level says so, and what to try.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, advises: bool = True) -> None:
+        self._advises = advises
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._cell: Any = None
         self._bar = Bar(
@@ -72,7 +75,7 @@ class Progress(Callback):
 
     def on_end(self, training: Trainer, /) -> None:
         self.stop()
-        if advice := advice_at_chance_level(training):
+        if self._advises and (advice := advice_at_chance_level(training)):
             self._console.print(advice)
 
     def stop(self) -> None:
