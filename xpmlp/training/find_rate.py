@@ -140,7 +140,7 @@ def find_rate(
         plateau=None,
     )
     watch = _Watch(steps)
-    run = Trainer.begin(
+    run = Trainer(
         training.model,
         training.split,
         parameters=training.parameters,
