@@ -179,12 +179,12 @@ CALLS = {"fit": fits, "partial_fit": partial_fits, "predict": predictions}
 
 def watch() -> Any:
     """An observer that remembers how many threads a run was given."""
-    from xpmlp import Observer, Training
+    from xpmlp import Callback, Trainer
 
-    class Watch(Observer):
+    class Watch(Callback):
         number = 0
 
-        def on_start(self, training: Training, /) -> None:
+        def on_start(self, training: Trainer, /) -> None:
             self.number = training.threads.number
 
     return Watch()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpmlp import MLP, Observer, Split, StopTraining, Training, select_backend
+from xpmlp import MLP, Callback, Split, StopTraining, Trainer, select_backend
 from xpmlp.training import train
 
 VALUES, BATCH = 784, 64
@@ -50,7 +50,7 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-class Watch(Observer):
+class Watch(Callback):
     """The seconds and steps of a run, and the most memory that it had of its own."""
 
     seconds, steps, own = 0.0, 0, 0
@@ -59,11 +59,11 @@ class Watch(Observer):
         self.most, self.is_whole = most, is_whole
         self.began: tuple[float, int] | None = None
 
-    def on_start(self, training: Training, /) -> None:
+    def on_start(self, training: Trainer, /) -> None:
         if self.is_whole:
             self.began = time.perf_counter(), 0
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         lines = Path("/proc/self/status").read_text().splitlines()
         own = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
         self.own = max(self.own, own * 1024)

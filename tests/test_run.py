@@ -1,6 +1,7 @@
 """`xpmlp.train`, what it returns, and `xpmlp.load`, as people type them."""
 
 import io
+import json
 import pickle
 import re
 from pathlib import Path
@@ -16,6 +17,9 @@ from rich.console import Console
 
 import xpmlp
 from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, StopTraining
+from xpmlp.cli.app import run as command
+from xpmlp.errors import for_commands
+from xpmlp.runs import RunDirectory
 from xpmlp.training import Trainer
 from xpmlp.training.progress import Progress
 
@@ -163,7 +167,7 @@ def test_saved_run_predicts_the_same(tmp_path: Path) -> None:
     assert loaded.evaluate(frame, SIDES) == run.evaluate(frame, SIDES)
     for name, series in run.history.series.items():
         assert np.array_equal(loaded.history[name], series)
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="holds a run already; give another directory"):
         run.save(tmp_path / "mine")
     with pytest.raises(InputError, match="a loaded run has no rows"):
         loaded.resume(epochs=1)
@@ -460,3 +464,74 @@ def test_verbose_zero_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("epoch") == 2
+
+
+def test_run_at_chance_level_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = np.where(np.arange(120) % 4 == 0, "rare", "common")
+    nothing = np.zeros_like(X)
+    fit(nothing, labels, epochs=20, verbose=1)
+    printed = capsys.readouterr().err
+    assert "accuracy 75.00% on the training rows: no better than always predicting" in printed
+    assert "the most frequent class (75.00%); try more epochs" in printed
+    for quiet in (
+        {"X": X, "y": SIDES},
+        {"X": nothing, "y": labels, "sample_weight": np.arange(120)},
+        {"X": nothing, "y": X[:, 0], "model": MLP((4, 1), output="identity")},
+        {"X": nothing, "y": labels, "epochs": 0},
+    ):
+        fit(**{"verbose": 1, **quiet})
+        assert "no better than" not in capsys.readouterr().err
+
+
+def test_saved_run_is_a_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, validation=0.25, patience=50)
+    run.save(tmp_path / "mine")
+    xpmlp.load(tmp_path / "mine").save(tmp_path / "again")
+    recipe = RunDirectory.existing(tmp_path / "mine").recipe
+    assert (recipe.optimizer, recipe.beta1, recipe.learning_rate) == ("adam", 0.8, 0.01)
+    assert (recipe.validation, recipe.patience, recipe.epochs) == (0.25, 50, 30)
+    assert recipe.model == MODEL
+    np.save(tmp_path / "rows.npy", X[:3])
+    np.savez(tmp_path / "data.npz", x_train=X, y_train=NUMBERS, x_test=X, y_test=NUMBERS)
+    data = ["--data", str(tmp_path / "data.npz")]
+    for name in ("mine", "again"):
+        path = str(tmp_path / name)
+        assert command(["predict", path, str(tmp_path / "rows.npy"), "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [row["class"] for row in rows] == np.searchsorted(
+            run.classes_, run.predict(X[:3])
+        ).tolist()
+        assert command(["evaluate", path, "--json", *data]) == 0
+        accuracy = json.loads(capsys.readouterr().out)["accuracy"]
+        assert accuracy == float(run.evaluate(X, SIDES).accuracy)
+        for words in (["report", path], ["explain", path]):
+            assert command([*words, *data]) == 0
+        for words in (["evaluate", path], ["report", path], ["explain", path]):
+            capsys.readouterr()
+            assert command(words) == 2
+            assert capsys.readouterr().err == (
+                "xpmlp: this run was trained on rows given in Python: give a data set, such as "
+                "--data FILE\n"
+            )
+
+
+def test_run_on_a_named_data_set_is_saved_with_its_name(tmp_path: Path) -> None:
+    run = xpmlp.train(MLP((784, 10)), xpmlp.load_mnist(), epochs=1, verbose=0, threads=1)
+    run.save(tmp_path / "mnist")
+    assert RunDirectory.existing(tmp_path / "mnist").recipe.data == "mnist"
+
+
+def test_settings_that_no_recipe_holds_are_left_out(tmp_path: Path) -> None:
+    rule = xpmlp.optimizers.velocity_descent()
+    fit(optimizer=rule, epochs=1).save(tmp_path / "mine")
+    recipe = RunDirectory.existing(tmp_path / "mine").recipe
+    assert (recipe.optimizer, recipe.layer_sizes) == ("sgd", [4, 8, 2])
+
+
+def test_messages_name_what_the_asker_types(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train xpmlp\.MLP\(\(3,8,2\)\) or give other data"):
+        fit(X[:, :3])
+    with pytest.raises(InputError, match=r"use backend='cupy'$"):
+        fit(backend="numpy", device="cuda")
+    with for_commands(), pytest.raises(InputError, match=r"use --backend cupy$"):
+        fit(backend="numpy", device="cuda")

@@ -10,7 +10,7 @@ from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_sweep
 from xpmlp.runs import begin_training
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
-from xpmlp.training import Observer, StopTraining, Training, evaluate
+from xpmlp.training import Callback, StopTraining, Trainer, evaluate
 
 pytestmark = pytest.mark.extended(keep=10)
 
@@ -256,11 +256,11 @@ def test_a_time_limit_before_the_first_evaluation(dataset: Dataset) -> None:
     assert np.isfinite(outcome.loss)
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.iteration >= self.iteration:
             raise StopTraining
 
@@ -268,7 +268,7 @@ class StopAt(Observer):
 def test_a_sweep_that_is_stopped_has_the_runs_that_were_finished(dataset: Dataset) -> None:
     told = []
 
-    def tell(run, number: int, count: int) -> list[Observer]:
+    def tell(run, number: int, count: int) -> list[Callback]:
         told.append((number, count, run.recipe.hidden))
         return [StopAt(1)] if number == 2 else []
 

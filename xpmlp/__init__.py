@@ -11,6 +11,8 @@ Importing xpmlp loads nothing but the name that is used, and no array library bu
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xpmlp import renamed
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -33,13 +35,11 @@ if TYPE_CHECKING:
         CSVLogger,
         Descent,
         MLflowLogger,
-        Observer,
         Plateau,
         StopTraining,
         TensorBoardLogger,
         TrainConfig,
         Trainer,
-        Training,
         WandbLogger,
         cross_validate,
         evaluate,
@@ -63,7 +63,6 @@ __all__ = [
     "MLPRegressor",
     "MLflowLogger",
     "Objective",
-    "Observer",
     "Plateau",
     "Run",
     "Split",
@@ -71,7 +70,6 @@ __all__ = [
     "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
-    "Training",
     "WandbLogger",
     "XpmlpError",
     "__version__",
@@ -95,17 +93,19 @@ _HOMES = {
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
-        "CSVLogger", "Callback", "Control", "Descent", "MLflowLogger", "Observer", "Plateau",
-        "StopTraining", "TensorBoardLogger", "TrainConfig", "Trainer", "Training", "WandbLogger",
-        "cross_validate", "evaluate", "predict",
+        "CSVLogger", "Callback", "Control", "Descent", "MLflowLogger", "Plateau", "StopTraining",
+        "TensorBoardLogger", "TrainConfig", "Trainer", "WandbLogger", "cross_validate", "evaluate",
+        "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("optimizers", "schedules", "training"):
+        return importlib.import_module(f"xpmlp.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'xpmlp' has no attribute {name!r}")
+        return __getattr__(renamed.attribute("xpmlp", name))
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -4,10 +4,38 @@ A message names the value, the limit and the remedy. Every class also carries th
 that the command line gives it, so that this is decided once.
 """
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xpmlp.run import Run
+
+_is_command = ContextVar("is_command", default=False)
+"""Whether a command asked, not a program: remedies are in the asker's words."""
+
+
+@contextlib.contextmanager
+def for_commands() -> Iterator[None]:
+    """Have messages name the command line's options in place of Python's arguments."""
+    before = _is_command.set(True)
+    try:
+        yield
+    finally:
+        _is_command.reset(before)
+
+
+def option(name: str, value: object) -> str:
+    """Return how a setting is given: `--device cpu` in a command, `device='cpu'` in Python."""
+    if not _is_command.get():
+        return f"{name}={value!r}"
+    return f"--{name.replace('_', '-')} {value}"
+
+
+def remedy(python: str, command: str) -> str:
+    """Return what to do, in the words of a program or of a command."""
+    return command if _is_command.get() else python
 
 
 class XpmlpError(Exception):

@@ -7,23 +7,33 @@ run = xpmlp.load("runs/mine")
 """
 
 import contextlib
-import dataclasses
 import functools
 import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Unpack
 
 import array_api_compat
 import numpy as np
 
-from xpmlp.backends import PRECISIONS, Backend, select_backend
+from xpmlp import renamed
+from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like, to_host
 from xpmlp.checks import check_range
-from xpmlp.data import Dataset, Split, check_labels, check_split, hold_out
+from xpmlp.data import (
+    DATA_NAMES,
+    UNNAMED,
+    Dataset,
+    Split,
+    check_labels,
+    check_split,
+    choose_rows,
+    rows_to_hold_out,
+)
 from xpmlp.data.conversion import Rows, as_labels, as_rows
+from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
@@ -36,6 +46,7 @@ from xpmlp.training import (
     predict,
 )
 from xpmlp.training.evaluation import predict_on_device
+from xpmlp.training.settings import Settings
 from xpmlp.typing import DTYPES, Array
 
 
@@ -58,6 +69,10 @@ class Run:
         The names of the columns, where the rows came in a frame.
     trainer : Trainer or None
         What trained it; None for a run that was loaded.
+    data : str
+        The name or the path of the data set, as the command line takes it.
+    settings : dict
+        The settings that `train` was given by keyword.
     """
 
     model: MLP
@@ -71,6 +86,8 @@ class Run:
     objective: Objective = field(default_factory=Objective)
     trainer: Trainer | None = None
     test: Split | None = None
+    data: str = UNNAMED
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -173,14 +190,17 @@ class Run:
         return ax
 
     def save(self, path: Path | str) -> None:
-        """Write the network and its history into a new directory, for `xpmlp.load`.
+        """Write the run into a new directory, for `xpmlp.load` and the command line.
+
+        `xpmlp predict`, `export`, `plot` and `compare` take the directory as it is; `evaluate`,
+        `report` and `explain` need `--data` where the rows came from no file.
 
         Raises
         ------
         InputError
             For a directory that is not empty, and a place that cannot be written.
         """
-        from xpmlp.runs import RunDirectory, TrainedModel
+        from xpmlp.runs import RunDirectory, TrainedModel, recipe_of
 
         trained = TrainedModel(
             self.model,
@@ -191,7 +211,8 @@ class Run:
             self.feature_names_in_,
             self.objective,
         )
-        RunDirectory.bare(Path(path)).save_trained(trained, self.history)
+        recipe = recipe_of(self.model, self.objective, self.trainer, self.settings, self.data)
+        RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
         """Train for `epochs` more, and return the run.
@@ -237,31 +258,27 @@ class Run:
         trainer = self.__dict__.get("trainer")
         if trainer is None or not hasattr(trainer, name):
             raise AttributeError(f"'Run' object has no attribute {name!r}")
-        warnings.warn(f"run.{name} is run.trainer.{name} now", DeprecationWarning, stacklevel=2)
+        renamed.warn(f"run.{name}", f"run.trainer.{name}")
         return getattr(trainer, name)
 
     def __repr__(self) -> str:
-        facts = [f"{len(self.history.accuracies)} epochs", *self._figures()]
-        return f"<Run of {self.model}: {', '.join(facts)}>"
+        facts = [f"{len(self.history.accuracies)} epochs"]
+        facts += [f"{name} {value}" for name, value in self._figures().items()]
+        return shortened(f"<Run of {self.model}: {', '.join(facts)}>")
 
-    def _figures(self) -> list[str]:
-        name = "r2" if self.model.predicts_numbers else "accuracy"
-        found = []
-        if self.history.losses:
-            found.append(f"loss {np.mean(self.history.losses[-1]):.4f}")
-        if self.history.accuracies:
-            found.append(f"{name} {np.mean(self.history.accuracies[-1]):.4f}")
-        if self.history.validation_losses:
-            found.append(f"validation loss {np.mean(self.history.validation_losses[-1]):.4f}")
-        return found
+    def _figures(self) -> dict[str, str]:
+        history = self.history
+        series = {
+            "loss": history.losses,
+            "r2" if self.model.predicts_numbers else "accuracy": history.accuracies,
+            "validation loss": history.validation_losses,
+        }
+        return {name: f"{np.mean(one[-1]):.4f}" for name, one in series.items() if one}
 
     def _repr_html_(self) -> str:
-        lines = [f"network {str(self.model).split()[-1]}", f"epochs {len(self.history.accuracies)}"]
-        cells = "".join(
-            f"<tr><th>{name}</th><td>{value}</td></tr>"
-            for name, _, value in (one.rpartition(" ") for one in [*lines, *self._figures()])
-        )
-        return f"<table>{cells}</table>"
+        network = shortened(str(self.model).split()[-1], LONGEST_VALUE)
+        facts = {"network": network, "epochs": len(self.history.accuracies), **self._figures()}
+        return as_html(facts, self.history.loss)
 
 
 def train(
@@ -275,7 +292,7 @@ def train(
     parameters: Array | None = None,
     backend: str | Backend = "auto",
     verbose: int = 1,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Train a network and return the run.
 
@@ -336,31 +353,22 @@ def train(
             f"model of type {type(model).__name__}: give a network first, "
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
-    settings = _renamed(settings)
-    callbacks = settings.pop("callbacks", callbacks)
-    given = _split(X, y, model)
-    weights = _weights(settings.pop("sample_weight", sample_weight))
-    backend = _backend(backend, given.split.X, settings)
-    split, weights = _hold_out(given, model, weights, config, settings)
+    chosen = renamed.arguments(dict(settings))
+    callbacks = chosen.pop("callbacks", callbacks)
+    rows = _split(X, y, model)
+    weights = _weights(chosen.pop("sample_weight", sample_weight))
+    backend = _backend(backend, rows.split.X, chosen)
+    split, weights = _hold_out(rows, model, weights, config, chosen)
     if config is None:
-        settings.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
-    if isinstance(by_class := settings.get("class_weights"), Mapping):
-        settings["class_weights"] = _in_order(by_class, given.classes)
-    config = TrainConfig.of(config, **settings)
-    if parameters is None:
-        parameters = model.initialize(
-            config.seed,
-            initializer=config.initializer,
-            scale=config.initial_scale,
-            zero_output=config.zero_output,
-            backend=backend,
-            dtype=PRECISIONS[config.dtype or "float32"],
-        )
-    else:
-        parameters, config = _start(parameters, model, config, settings)
+        chosen.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
+    if isinstance(by_class := chosen.get("class_weights"), Mapping):
+        chosen["class_weights"] = _in_order(by_class, rows.classes)
+    config = TrainConfig.of(config, **chosen)
+    if parameters is not None:
+        parameters = _start(parameters, model, config, chosen)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
-    training = Trainer.begin(
+    training = Trainer(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
     run = Run(
@@ -368,13 +376,15 @@ def train(
         training.parameters,
         training.history,
         backend,
-        classes_=given.classes,
-        feature_names_in_=given.columns,
-        image_shape=given.image_shape,
-        takes_bytes=str(split.X.dtype).endswith("uint8"),
+        classes_=rows.classes,
+        feature_names_in_=rows.columns,
+        image_shape=rows.image_shape,
+        takes_bytes=training.takes_bytes,
         objective=config.objective.loss_alone,
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
+        data=_name_of(X),
+        settings=settings,
     )
     return _carry_out(run, training, callbacks, verbose)
 
@@ -462,10 +472,6 @@ def _hold_out(
 ) -> tuple[Split, np.ndarray | None]:
     """The rows to train on and their weights; those to validate on become a setting."""
     validation, split = settings.pop("validation", None), given.split
-    if validation is None or isinstance(validation, Split):
-        if validation is not None:
-            settings["validation"] = validation
-        return split, weights
     if isinstance(validation, numbers.Real) and not isinstance(validation, bool):
         if not validation:
             return split, weights
@@ -476,20 +482,23 @@ def _hold_out(
             )
         check_range("validation", validation, above=0.0, below=1.0)
         seed = TrainConfig.of(config, seed=settings.get("seed")).seeds[0]
-        split, settings["validation"] = hold_out(split, float(validation), seed=seed)
-        if weights is not None:
-            places = Split(np.arange(len(given.split.labels))[:, None], given.split.labels)
-            weights = weights[..., hold_out(places, float(validation), seed=seed)[0].X[:, 0]]
-        return split, weights
-    if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
-        raise InputError(
-            f"validation of type {type(validation).__name__}: give a share such as 0.1, or a pair "
-            "(X, y)"
+        rows, held = rows_to_hold_out(split.labels, float(validation), seed=seed)
+        weights = None if weights is None else weights[..., rows]
+        split, validation = choose_rows(split, rows), choose_rows(split, held)
+    elif validation is not None and not isinstance(validation, Split):
+        if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+            raise InputError(
+                f"validation of type {type(validation).__name__}: give a share such as 0.1, or a "
+                "pair (X, y)"
+            )
+        takes_bytes = str(split.X.dtype).endswith("uint8")
+        rows_of = functools.partial(
+            _rows_like_training, columns=given.columns, takes_bytes=takes_bytes
         )
-    takes_bytes = str(split.X.dtype).endswith("uint8")
-    rows_of = functools.partial(_rows_like_training, columns=given.columns, takes_bytes=takes_bytes)
-    X, y = validation
-    settings["validation"] = _split(X, y, model, given.classes, rows_of).split
+        X, y = validation
+        validation = _split(X, y, model, given.classes, rows_of).split
+    if validation is not None:
+        settings["validation"] = validation
     return split, weights
 
 
@@ -547,9 +556,7 @@ def _in_order(by_class: Mapping[Any, float], classes: np.ndarray | None) -> tupl
     return tuple(float(by_class.get(name, 1.0)) for name in known)
 
 
-def _start(
-    parameters: Any, model: MLP, config: TrainConfig, settings: dict[str, Any]
-) -> tuple[Array, TrainConfig]:
+def _start(parameters: Any, model: MLP, config: TrainConfig, settings: dict[str, Any]) -> Array:
     """Parameters to start from, one vector or one for each seed, in the dtype of the run."""
     if isinstance(parameters, Mapping):
         parameters = model.flatten(parameters)
@@ -562,11 +569,16 @@ def _start(
             f"parameters of shape {tuple(parameters.shape)}: give a flat vector, (P,), or one for "
             "each seed, (E, P)"
         )
-    if config.dtype in DTYPES and isinstance(parameters, np.ndarray):
-        parameters = parameters.astype(config.dtype)
-    if config.dtype in DTYPES:
-        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
-    return parameters, config
+    is_cast = config.dtype in DTYPES and isinstance(parameters, np.ndarray)
+    return parameters.astype(config.dtype) if is_cast else parameters
+
+
+def _name_of(X: Any) -> str:
+    """What the command line calls these rows."""
+    if not isinstance(X, Dataset):
+        return UNNAMED
+    path = Path(X.where)
+    return X.name if X.name in DATA_NAMES else str(path.absolute()) if path.exists() else UNNAMED
 
 
 def _check_on_device(X: Array, model: MLP) -> None:
@@ -621,15 +633,3 @@ def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run
             raise
     run._take_over(training)
     return run
-
-
-RENAMED = {"observers": "callbacks", "sample_weights": "sample_weight"}
-"""Arguments of `train` in 0.1.0."""
-
-
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    for old, new in RENAMED.items():
-        if old in settings:
-            warnings.warn(f"{old}= is {new}= now", DeprecationWarning, stacklevel=3)
-            settings[new] = settings.pop(old)
-    return settings

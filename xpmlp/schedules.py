@@ -7,7 +7,7 @@ known before it is taken, and a run that is resumed needs no state of it. In the
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Schedule:
     """A schedule by name: `schedule(steps, total=T, steps_per_epoch=...)` gives the factors."""
 
     name: str
-    factor: Callable[[Times], np.ndarray]
+    factor: Callable[[Times], np.ndarray] = field(repr=False)
 
     def __call__(self, steps: np.ndarray, *, total: int, steps_per_epoch: int) -> np.ndarray:
         """The factors, float64, at these steps of a run of `total`."""

@@ -18,11 +18,12 @@ import numpy as np
 
 from xpmlp.backends import Backend
 from xpmlp.data import Dataset
+from xpmlp.display import as_html, brief, short_repr
 from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
 from xpmlp.runs import begin_training
-from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training import Callback, Trainer
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -47,6 +48,9 @@ class PlannedRun(NamedTuple):
     settings: list[Settings]
     seeds: list[int]
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 class Outcome(NamedTuple):
     """What came of one setting: validation loss and accuracy, one for each of its seeds.
@@ -58,6 +62,13 @@ class Outcome(NamedTuple):
     seeds: list[int]
     losses: np.ndarray
     accuracies: np.ndarray
+
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def _repr_html_(self) -> str:
+        measured = {"validation loss": f"{self.loss:.4g}", "accuracy": f"{self.accuracy:.4f}"}
+        return as_html({**self.settings, "seeds": brief(self.seeds), **measured})
 
     @property
     def loss(self) -> float:
@@ -175,7 +186,7 @@ def sweep(
     dataset: Dataset,
     backend: Backend,
     *,
-    tell: Callable[[PlannedRun, int, int], Sequence[Observer]] = lambda *_: (),
+    tell: Callable[[PlannedRun, int, int], Sequence[Callback]] = lambda *_: (),
 ) -> list[Outcome]:
     """Train every run and say how each setting did on the rows held out; never on the test set.
 
@@ -198,16 +209,10 @@ def sweep(
     return outcomes
 
 
-def _results(training: Training) -> tuple[np.ndarray, np.ndarray]:
+def _results(training: Trainer) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
     assert training.control.validation is not None  # for the type checker # nosec B101
-    found = evaluate(
-        training.model,
-        training.parameters,
-        training.control.validation,
-        objective=training.objective,
-        backend=training.backend,
-    )
+    found = training.evaluate(training.control.validation)
     losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.accuracy)
     is_number = np.isfinite(losses)
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)

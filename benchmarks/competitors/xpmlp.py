@@ -53,13 +53,13 @@ def training(
 def _training_turns(
     problem: Problem, backend: Any, dtype: str, settings: dict[str, Any]
 ) -> TakeTurn:
-    from xpmlp import MLP, Descent, Observer, Training
+    from xpmlp import MLP, Callback, Descent, Trainer
     from xpmlp.data import Split
 
     model = MLP(problem.layer_sizes)
     host = model.flatten({name.replace("B", "b"): part for name, part in problem.weights.items()})
 
-    class Stopwatch(Observer):
+    class Stopwatch(Callback):
         """The time of the ticks that begin after the warm-up, losses on the host included.
 
         What happens between epochs (a copy of the parameters to the host) is no step's.
@@ -68,10 +68,10 @@ def _training_turns(
         def __init__(self) -> None:
             self.seconds, self.steps = 0.0, 0
 
-        def on_start(self, training: Training, /) -> None:
+        def on_start(self, training: Trainer, /) -> None:
             self.since, self.iteration = time.perf_counter(), training.iteration
 
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             if self.iteration >= problem.warm:
                 self.seconds += time.perf_counter() - self.since
                 self.steps += training.iteration - self.iteration
@@ -84,7 +84,7 @@ def _training_turns(
         epoch = min(steps, problem.batches)
         rows = epoch * problem.batch_size
         stopwatch = Stopwatch()
-        run = Training.begin(
+        run = Trainer.begin(
             model,
             Split(problem.images[:rows], problem.labels[:rows]),
             parameters=backend.asarray(host, dtype),

@@ -377,7 +377,7 @@ def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str
     monkeypatch.setattr(library, "cublasCreate_v2", count)
     monkeypatch.setattr("xpmlp.compiler.emit.schedule", lambda _: problem.schedule)
     backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
-    engine = Engine(backend, problem.make_step, precision="float32", compile=compile)
+    engine = Engine(backend, problem.make_step, MODEL, precision="float32", compile=compile)
     engine.start(problem.state, problem.data, steps=8)
     engine.run(problem.state, problem.data, 8)
     assert engine.is_compiled == (compile == "require")

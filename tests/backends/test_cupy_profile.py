@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pretended_cupy import PretendedCuPy, naive_schedule, pretend
 
-from xpmlp import MLP, Descent, Split, Training, select_backend
+from xpmlp import MLP, Descent, Split, Trainer, select_backend
 from xpmlp.training.profile import profile
 
 
@@ -24,7 +24,7 @@ def test_a_captured_run_is_profiled(
     emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     model = MLP((6, 5, 4))
-    training = Training.begin(
+    training = Trainer.begin(
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),

@@ -75,12 +75,12 @@ def test_other_devices_are_refused(device: str) -> None:
 
 
 def test_numpy_refuses_a_gpu() -> None:
-    with pytest.raises(InputError, match="use --backend cupy"):
+    with pytest.raises(InputError, match="use backend='cupy'"):
         select_backend("numpy", "cuda")
 
 
 def test_cupy_refuses_the_cpu() -> None:
-    with pytest.raises(BackendUnavailable, match="--backend numpy"):
+    with pytest.raises(BackendUnavailable, match="backend='numpy'"):
         select_backend("cupy", "cpu")
 
 

@@ -19,7 +19,7 @@ from xpmlp.cli.watching import Interruption
 from xpmlp.data import write_idx
 from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.tensors import load_tensors, save_tensors
-from xpmlp.training import StopTraining, Training
+from xpmlp.training import StopTraining, Trainer
 
 pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 
@@ -54,7 +54,7 @@ def interrupted(iteration: int) -> Iterator[None]:
     """Runs stop, as after Ctrl-C, at the first look up after so many steps."""
 
     class Stop(Interruption):
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             if training.iteration >= iteration:
                 signal.raise_signal(signal.SIGINT)
             super().on_tick(training)
@@ -97,7 +97,7 @@ def test_a_run_stopped_before_its_first_tick_can_go_on(
     first = RunDirectory(tmp_path / "first")
 
     class Off(Interruption):
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             raise PowerFailure
 
     with pytest.MonkeyPatch.context() as patch:
@@ -217,7 +217,7 @@ def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, mo
     monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
 
     class Off(Interruption):
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             if training.iteration == 60:
                 raise PowerFailure
 
@@ -301,7 +301,7 @@ def test_a_signal_that_comes_too_late_leaves_a_finished_run(
     command, slow, unbroken, monkeypatch
 ) -> None:
     class Late(Interruption):
-        def on_end(self, training: Training, /) -> None:
+        def on_end(self, training: Trainer, /) -> None:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("xpmlp.cli.train.Interruption", Late)
@@ -334,7 +334,7 @@ def test_a_run_that_diverges_late_keeps_the_epochs_before(
     command, tiny, trained: Path, monkeypatch
 ) -> None:
     class Spoil(Interruption):
-        def on_epoch(self, training: Training, /) -> None:
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 training.state.parameters[...] = np.nan
 
@@ -356,7 +356,7 @@ def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
         raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
     class Unplug(Interruption):
-        def on_epoch(self, training: Training, /) -> None:
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 monkeypatch.setattr(training.engine, "run", unplugged)
 
@@ -422,7 +422,7 @@ def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
 
 def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow, monkeypatch) -> None:
     class Delete(Interruption):
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             shutil.rmtree("r", ignore_errors=True)
 
     monkeypatch.setattr("xpmlp.cli.train.Interruption", Delete)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from xpmlp.cli.watching import Interruption
 from xpmlp.recipes import load_recipe
-from xpmlp.training import Training
+from xpmlp.training import Trainer
 
 pytestmark = pytest.mark.extended(keep=8)
 
@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
     runs = []
 
     class Stop(Interruption):
-        def on_start(self, training: Training, /) -> None:
+        def on_start(self, training: Trainer, /) -> None:
             runs.append(training)
             if len(runs) == number:
                 signal.raise_signal(signal.SIGINT)

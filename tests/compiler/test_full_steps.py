@@ -10,7 +10,7 @@ from cuda_compilers import compilers
 from random_steps import assert_same, run_eagerly
 from scheduled import Scheduled
 
-from xpmlp import MLP, Control, Descent, Objective, Split, Training, select_backend
+from xpmlp import MLP, Control, Descent, Objective, Split, Trainer, select_backend
 from xpmlp.compiler import Interpreter, Program, record
 from xpmlp.compiler.emit import schedule
 from xpmlp.optimizers import OPTIMIZERS
@@ -81,7 +81,7 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         labels = random.poisson(1.5, (96, 5)).astype(np.float64)
     elif model.output == "identity":
         labels = random.standard_normal((96, 5))
-    training = Training.begin(
+    training = Trainer.begin(
         model,
         Split(X, labels),
         parameters=model.initialize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpmlp import MLP, Observer, Split, StopTraining, Training, evaluate
+from xpmlp import MLP, Callback, Split, StopTraining, Trainer, evaluate
 from xpmlp.data import MappedRows, check_split, dataset_of, hold_out, mapped, order
 from xpmlp.data.mapped import order_by_blocks
 from xpmlp.errors import InputError
@@ -110,13 +110,13 @@ MODEL = MLP((VALUES, 5, 3))
 SETTINGS = {"epochs": 3, "batch_size": 8, "shuffle": True, "learning_rate": 0.1}
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     every = 1
 
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.iteration == self.iteration:
             raise StopTraining
 
@@ -128,7 +128,7 @@ def test_training_is_that_of_the_same_rows_in_memory(
     run = train(MODEL, Split(file, labels), drop_last=drop_last, **SETTINGS)
     assert isinstance(run.split.X, MappedRows)
     assert isinstance(run.loader(), loaders.StreamingLoader)
-    held = Training.begin(
+    held = Trainer.begin(
         MODEL,
         Split(content, labels),
         parameters=MODEL.initialize(0, dtype="float32"),

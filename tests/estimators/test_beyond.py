@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.utils import compute_sample_weight
 
-from xpmlp import InputError, MLPClassifier, MLPRegressor, Observer, StopTraining
+from xpmlp import Callback, InputError, MLPClassifier, MLPRegressor, StopTraining
 from xpmlp.model_selection import cross_validate_members
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
@@ -52,7 +52,7 @@ def test_callbacks_hear_of_every_epoch_and_may_end_the_fit():
         if estimator.n_iter_ == 3:
             raise StopTraining
 
-    class Counter(Observer):
+    class Counter(Callback):
         epochs = 0
 
         def on_epoch(self, training, /):
@@ -316,7 +316,7 @@ def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
 
 
 def test_an_observer_alone_is_a_callback():
-    class Count(Observer):
+    class Count(Callback):
         epochs = 0
 
         def on_epoch(self, training, /):

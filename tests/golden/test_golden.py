@@ -536,7 +536,9 @@ NAMES = (
 )  # fmt: skip
 """What 0.1.0 had in `xpmlp.__all__`."""
 
-NAME_TABLE: dict[str, str] = all_of(NAMES, WORKS)
+NAME_TABLE: dict[str, str] = {
+    **all_of(NAMES, WORKS), "Observer": ONE_WARNING, "Training": ONE_WARNING,  # renamed
+}  # fmt: skip
 """What taking each of them from xpmlp does."""
 
 PYTHON = {
@@ -610,7 +612,7 @@ def test_python_code_of_the_readme(stored: Stored) -> None:
         from xpmlp.optimizers import adam
         from xpmlp.schedules import one_cycle
 
-        class Listener(xpmlp.Observer):
+        class Listener(xpmlp.Callback):
             def on_epoch(self, training: Any, /) -> None:
                 heard.append(training.epoch)
 

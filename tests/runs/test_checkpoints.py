@@ -13,7 +13,7 @@ from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe
 from xpmlp.runs import Checkpoints, Origin, RunDirectory, begin_training, load_checkpoint
 from xpmlp.tensors import load_tensors
-from xpmlp.training import Observer, StopTraining, Training
+from xpmlp.training import Callback, StopTraining, Trainer
 
 pytestmark = pytest.mark.extended(keep=12)
 
@@ -34,7 +34,7 @@ def recipe(**changes: object) -> Recipe:
 
 
 @pytest.fixture
-def training(dataset: Dataset) -> Training:
+def training(dataset: Dataset) -> Trainer:
     return begin_training(recipe(epochs=4), dataset, select_backend("numpy"))
 
 
@@ -55,7 +55,7 @@ class Recording(Checkpoints):
         super().save(snapshot)
 
 
-class Passing(Observer):
+class Passing(Callback):
     """A second goes by after every step."""
 
     every = 1
@@ -63,7 +63,7 @@ class Passing(Observer):
     def __init__(self, checkpoints: Recording) -> None:
         self.checkpoints = checkpoints
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.checkpoints.now += 1.0
 
 
@@ -94,7 +94,7 @@ def test_a_checkpoint_comes_back_as_it_was(
 
 
 def test_a_run_can_be_gone_on_with_from_its_first_moment(
-    tmp_path: Path, training: Training, origin: Origin
+    tmp_path: Path, training: Trainer, origin: Origin
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     Checkpoints(run, origin).on_start(training)
@@ -115,7 +115,7 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(
 )
 def test_when_checkpoints_are_written(
     tmp_path: Path,
-    training: Training,
+    training: Trainer,
     origin: Origin,
     monkeypatch: pytest.MonkeyPatch,
     settings: dict[str, float],
@@ -134,7 +134,7 @@ def test_when_checkpoints_are_written(
 
 
 def test_what_is_no_number_does_not_take_the_place_of_what_is(
-    tmp_path: Path, training: Training, origin: Origin
+    tmp_path: Path, training: Trainer, origin: Origin
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     checkpoints = Checkpoints(run, origin)
@@ -145,7 +145,7 @@ def test_what_is_no_number_does_not_take_the_place_of_what_is(
 
 
 def test_a_disk_that_refuses_for_a_while_costs_a_warning(
-    tmp_path: Path, training: Training, origin: Origin, monkeypatch, caplog
+    tmp_path: Path, training: Trainer, origin: Origin, monkeypatch, caplog
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     checkpoints = Recording(run, origin)
@@ -167,12 +167,12 @@ def test_a_disk_that_refuses_for_a_while_costs_a_warning(
 
 
 def test_a_disk_that_refuses_to_the_end_is_an_error(
-    tmp_path: Path, training: Training, origin: Origin
+    tmp_path: Path, training: Trainer, origin: Origin
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
 
-    class Vanish(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Vanish(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 for file in run.path.iterdir():
                     file.unlink()
@@ -216,7 +216,7 @@ def test_data_are_told_apart_by_type_shape_and_content() -> None:
 
 
 def test_a_checkpoint_names_settings_data_and_versions(
-    tmp_path: Path, training: Training, origin: Origin
+    tmp_path: Path, training: Trainer, origin: Origin
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     Checkpoints(run, origin).on_start(training)

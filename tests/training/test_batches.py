@@ -4,7 +4,7 @@ by, compared with gradients of exactly the rows that are meant."""
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Observer, Split, StopTraining, Training
+from xpmlp import MLP, Callback, Descent, Objective, Split, StopTraining, Trainer
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import SparseRows, order
@@ -90,15 +90,15 @@ def test_a_smaller_last_batch_for_members():
 def test_it_goes_on_from_any_step(place):
     """Bit for bit, with weights, penalties and a schedule that look their steps up."""
 
-    def begin() -> Training:
-        return Training.begin(
+    def begin() -> Trainer:
+        return Trainer.begin(
             MODEL, rows(40), parameters=MODEL.initialize(0), batch_size=16, epochs=2, seed=3,
             backend=BACKEND, shuffle=True, drop_last=False, threads=1,
             sample_weights=np.linspace(0.0, 2.0, 40),
             objective=Objective(l2=0.5, divides_by_weight=True), descent=Descent(optimizer=adam()),
         )  # fmt: skip
 
-    class Stop(Observer):
+    class Stop(Callback):
         every = 1
 
         def on_tick(self, training, /):
@@ -113,13 +113,13 @@ def test_it_goes_on_from_any_step(place):
 
 
 def test_streamed_blocks_have_the_same_smaller_batch(backend: Backend):
-    run = Training.begin(
+    run = Trainer.begin(
         MODEL, rows(75), parameters=MODEL.initialize(0, dtype="float64", backend=backend),
         batch_size=16, epochs=2, seed=0, backend=backend, shuffle=True, drop_last=False,
         objective=Objective(l2=0.5, divides_by_weight=True),
     )  # fmt: skip
     resident = run.run().history.loss
-    again = Training.begin(
+    again = Trainer.begin(
         MODEL, rows(75), parameters=MODEL.initialize(0, dtype="float64", backend=backend),
         batch_size=16, epochs=2, seed=0, backend=backend, shuffle=True, drop_last=False,
         objective=Objective(l2=0.5, divides_by_weight=True),
@@ -128,7 +128,7 @@ def test_streamed_blocks_have_the_same_smaller_batch(backend: Backend):
         again.split, batch_size=16, fixed=again.fixed, backend=backend, limit=2 * 2 * 16 * 48
     )
     assert isinstance(blocks, StreamingLoader)
-    again.feed = lambda: blocks
+    again.loader = lambda: blocks
     np.testing.assert_allclose(again.run().history.loss, resident, rtol=1e-12)
 
 

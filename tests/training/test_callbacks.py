@@ -3,22 +3,13 @@
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp import (
-    MLP,
-    Callback,
-    CallbackError,
-    Control,
-    Observer,
-    Split,
-    StopTraining,
-    Trainer,
-    Training,
-)
+from xpmlp import MLP, Callback, CallbackError, Control, Split, StopTraining, Trainer
 from xpmlp.training import callbacks
 from xpmlp.training.callbacks import (
     BestWeights,
@@ -39,9 +30,14 @@ def begin(**settings: object) -> Trainer:
     return Trainer.begin(MODEL, ROWS, parameters=parameters, backend=backend, **settings)
 
 
-def test_the_names_of_before_are_the_same_classes() -> None:
-    assert Observer is Callback
-    assert Training is Trainer
+@pytest.mark.parametrize("module", [xpmlp, xpmlp.training])
+def test_the_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) -> None:
+    with pytest.warns(DeprecationWarning, match=r"Observer is xpmlp.Callback now"):
+        assert module.Observer is Callback
+    with pytest.warns(DeprecationWarning, match=r"Training is xpmlp.Trainer now"):
+        assert module.Training is Trainer
+    with pytest.raises(AttributeError, match="no attribute 'Trainings'"):
+        module.Trainings  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from xpmlp import (
     MLP,
+    Callback,
     Control,
     Descent,
     Diverged,
     InputError,
     Objective,
-    Observer,
     Plateau,
     Split,
     StopTraining,
-    Training,
+    Trainer,
     evaluate,
     select_backend,
 )
@@ -53,7 +53,7 @@ def rows(count: int = 96, seed: int = 0) -> Split:
 HELD = rows(40, seed=1)
 
 
-def begin(model: MLP = MODEL, **changes: Any) -> Training:
+def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
     backend = changes.get("backend") or NumPyBackend()
     seed = changes.get("seed", 0)
     chosen: dict[str, Any] = {
@@ -64,10 +64,10 @@ def begin(model: MLP = MODEL, **changes: Any) -> Training:
         "backend": backend, "compile": "require" if backend.compiles else "off",
         "split": rows(),
     }  # fmt: skip
-    return Training.begin(model, **{**chosen, **changes})
+    return Trainer.begin(model, **{**chosen, **changes})
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     """Keeps the parameters to predict with after every step."""
 
     every = 1
@@ -75,17 +75,17 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.way: list[np.ndarray] = []
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.way.append(np.array(training.backend.to_numpy(training.parameters)))
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     every = 1
 
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.iteration == self.iteration:
             raise StopTraining
 
@@ -105,7 +105,7 @@ WALK = Optimizer(init, walking)
 HILL = MLP((1, 1), output="identity")
 
 
-def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Training:
+def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Trainer:
     """One step an epoch, of 1 down, from b = 0: the loss of member e is (b_e - bottom_e)² / 2.
 
     So after epoch n it is (n + bottom)² / 2, least in epoch -bottom.
@@ -114,7 +114,7 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
     validation = Split(np.zeros((2, 1)), np.zeros((2, 1)))
     start = np.zeros((members, 2))
     start[:, 1] = -np.asarray(bottoms)  # the walk is down to the validation's 0
-    return Training.begin(
+    return Trainer.begin(
         HILL,
         Split(np.zeros((2, 1)), np.zeros((2, 1))),
         parameters=start if members > 1 else start[0],
@@ -241,8 +241,8 @@ def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
     """Its accuracy is in the history, and observers hear of it."""
     epochs: list[int] = []
 
-    class Hears(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Hears(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             epochs.append(training.epoch)
 
     changes: dict[str, Any] = {
@@ -308,8 +308,8 @@ def test_the_best_may_be_the_last() -> None:
 def test_the_best_is_not_given_before_the_end() -> None:
     run = over_a_hill([-3.0], keep_best=True)
 
-    class Last(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Last(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 6:
                 raise StopTraining
 
@@ -377,8 +377,8 @@ def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: now)
 
-    class Slow(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Slow(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             nonlocal now
             now += 1.0
 
@@ -437,7 +437,7 @@ def test_a_checkpoint_without_its_best_is_refused() -> None:
 # Members that diverge
 
 
-def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Training:
+def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
     return begin(
         MLP((6, 5, 3), hidden="relu"),
         seed=[3] * len(rates),
@@ -473,7 +473,7 @@ def test_patience_is_with_those_that_are_left() -> None:
 
 
 def test_a_plateau_is_seen_in_those_that_are_left() -> None:
-    def run(seed: Any, rate: Any, plateau: Plateau | None) -> Training:
+    def run(seed: Any, rate: Any, plateau: Plateau | None) -> Trainer:
         return begin(
             MLP((6, 5, 3), hidden="relu"),
             seed=seed,
@@ -497,8 +497,8 @@ def test_also_when_they_do_so_one_after_another(monkeypatch: pytest.MonkeyPatch)
     """The last good state then has numbers of one member only."""
     run = diverging([1e300, 0.1])
 
-    class Spoil(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Spoil(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 training.state.parameters[1] = np.nan
 
@@ -586,7 +586,7 @@ def test_every_row_is_held_out_by_some_seed() -> None:
 # Going on
 
 
-def nasty(backend: Backend, **changes: Any) -> Training:
+def nasty(backend: Backend, **changes: Any) -> Trainer:
     """All that a run could lose on its way through a checkpoint."""
     chosen: dict[str, Any] = {
         "model": MLP((6, 5, 5, 3), hidden="relu", normalization="batch", residual=True),
@@ -603,7 +603,7 @@ def nasty(backend: Backend, **changes: Any) -> Training:
     return begin(**{**chosen, **changes})
 
 
-def plateaued(backend: Backend, **changes: Any) -> Training:
+def plateaued(backend: Backend, **changes: Any) -> Trainer:
     """The same with a plateau, evaluations within epochs, and a mean of ends of epochs."""
     descent = Descent(
         OPTIMIZERS["lion"](), [0.05, 0.1], plateau=Plateau(0, 0.5), average="swa",
@@ -613,7 +613,7 @@ def plateaued(backend: Backend, **changes: Any) -> Training:
     return nasty(backend, **{"descent": descent, "control": control, **changes})
 
 
-def assert_same(one: Training, other: Training) -> None:
+def assert_same(one: Trainer, other: Trainer) -> None:
     to_numpy = one.backend.to_numpy
     np.testing.assert_array_equal(to_numpy(one.parameters), to_numpy(other.parameters))
     a, b = one.snapshot(), other.snapshot()

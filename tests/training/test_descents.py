@@ -8,14 +8,14 @@ import pytest
 
 from xpmlp import (
     MLP,
+    Callback,
     Control,
     Descent,
     Objective,
-    Observer,
     Plateau,
     Split,
     StopTraining,
-    Training,
+    Trainer,
 )
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
@@ -47,7 +47,7 @@ def rows(count: int = ROWS, seed: int = 0) -> Split:
     return Split(X, labels)
 
 
-def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Training:
+def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
     """Three epochs, by default on NumPy; compiled wherever that is to be had."""
     backend = changes.get("backend") or NumPyBackend()
     settings: dict[str, Any] = {
@@ -66,7 +66,7 @@ def batches(split: Split, epochs: int) -> list[np.ndarray]:
     ]
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     """Keeps the parameters after every step."""
 
     every = 1
@@ -74,17 +74,17 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.way: list[np.ndarray] = []
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.way.append(training.backend.to_numpy(training.state.parameters))
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     every = 1
 
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.iteration == self.iteration:
             raise StopTraining
 
@@ -307,7 +307,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
 """Every part of a step on its own, and all that go together."""
 
 
-def fit_combination(name: str, **changes: Any) -> Training:
+def fit_combination(name: str, **changes: Any) -> Trainer:
     chosen = COMBINATIONS[name]
     return fit(
         MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
@@ -409,10 +409,10 @@ def walk(split: Split, *, batch_size: int = 1, stop: int = 0, **changes: Any) ->
     control = changes.pop("control", None)
     settings |= {"descent": Descent(WALK, 0.5, **changes), "control": control}
     recorder = Recorder()
-    run = Training.begin(MODEL, split, **settings)
+    run = Trainer.begin(MODEL, split, **settings)
     if stop:
         run.run([recorder, StopAt(stop)])
-        run, stopped = Training.begin(MODEL, split, **settings), run.snapshot()
+        run, stopped = Trainer.begin(MODEL, split, **settings), run.snapshot()
         run.restore(stopped)
     run.run([recorder])
     return rates_of(recorder.way, np.zeros(MODEL.parameter_count))[:, 0]
@@ -469,10 +469,10 @@ def test_the_rate_falls_after_an_epoch_that_brought_nothing_better(
         "control": Control(validation=rows(20, seed=1) if validation else None),
     }  # fmt: skip
     recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
-    run = Training.begin(FLAT, rows(), **settings)
+    run = Trainer.begin(FLAT, rows(), **settings)
     if stop:
         run.run([recorder, StopAt(stop)])
-        run, snapshot = Training.begin(FLAT, rows(), **settings), run.snapshot()
+        run, snapshot = Trainer.begin(FLAT, rows(), **settings), run.snapshot()
         run.restore(snapshot)
     run.run([recorder])
     found = rates_of(recorder.way, start)[:, 0].reshape(7, STEPS)
@@ -501,10 +501,10 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
         "control": Control(validation=rows(20, seed=1), validate_every=5),
     }  # fmt: skip
     recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
-    run = Training.begin(FLAT, rows(), **settings)
+    run = Trainer.begin(FLAT, rows(), **settings)
     if stop:
         run.run([recorder, StopAt(stop)])
-        run, snapshot = Training.begin(FLAT, rows(), **settings), run.snapshot()
+        run, snapshot = Trainer.begin(FLAT, rows(), **settings), run.snapshot()
         run.restore(snapshot)
     run.run([recorder])
     found = rates_of(recorder.way, start)[:, 0].reshape(3, STEPS)
@@ -551,10 +551,10 @@ def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
     model = MLP((6, 5, 3), normalization="batch")
     kept: list[np.ndarray] = []
 
-    class Statistics(Observer):
+    class Statistics(Callback):
         every = 1
 
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             kept.append(np.array(training.state.statistics))
 
     descent = Descent(learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3)

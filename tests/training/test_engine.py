@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, InputError, Split, Training, select_backend
+from xpmlp import MLP, Descent, InputError, Split, Trainer, select_backend
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner
 from xpmlp.backends.numpy import NumPyBackend
@@ -47,7 +47,7 @@ class Faulty(NumPyBackend):
         return run
 
 
-def fit(backend: Backend | None = None, **changes: Any) -> Training:
+def fit(backend: Backend | None = None, **changes: Any) -> Trainer:
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 0.5, "threads": 1}
     return train(MODEL, rows(), backend=backend or NumPyBackend(), **{**settings, **changes})
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) ->
         "parameters": MODEL.initialize(0), "descent": Descent(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
-    run = Training.begin(MODEL, rows(), **settings).run()
+    run = Trainer.begin(MODEL, rows(), **settings).run()
     (record,) = caplog.records
     assert "waits for a number" in record.getMessage()
     assert run.iteration == 50
@@ -265,7 +265,7 @@ def test_what_must_compile_and_cannot_is_refused_before_anything_runs() -> None:
         compile = Backend.compile
 
     with pytest.raises(NotCompiled, match="nothing to compile with"):
-        Training.begin(
+        Trainer.begin(
             MODEL, rows(), parameters=MODEL.initialize(0), backend=Plain(), epochs=1, batch_size=8,
             seed=0, shuffle=False, compile="require",
         )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import sklearn.datasets
 from sklearn.preprocessing import scale
 
-from xpmlp import MLP, Control, Descent, InputError, Objective, Plateau, Split, Training
+from xpmlp import MLP, Control, Descent, InputError, Objective, Plateau, Split, Trainer
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, hold_out, load_mnist
 from xpmlp.optimizers import adam
@@ -34,7 +34,7 @@ def some_rows(count: int = 400) -> Split:
     return Split(X, labels)
 
 
-def begin(**changes) -> Training:
+def begin(**changes) -> Trainer:
     settings = {
         "model": MODEL,
         "split": some_rows(),
@@ -46,7 +46,7 @@ def begin(**changes) -> Training:
         "shuffle": True,
         **changes,
     }
-    return Training.begin(**settings)
+    return Trainer.begin(**settings)
 
 
 def test_the_curve_is_flat_then_falls() -> None:

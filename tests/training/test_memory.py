@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, DeviceLost, Objective, Observer, Split, Training, select_backend
+from xpmlp import MLP, Callback, Descent, DeviceLost, Objective, Split, Trainer, select_backend
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.network import TRAINING
 from xpmlp.optimizers import adam
@@ -25,7 +25,7 @@ ROWS, BATCH = 96, 12
 MODEL = MLP((6, 5, 3))
 
 
-def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Training:
+def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Trainer:
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, rows)
     if model.predicts_numbers:
@@ -34,7 +34,7 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Training:
     settings = {"members": 1, "backend": select_backend("numpy"), **settings}
     members = settings.pop("members")
     seeds = list(range(members)) if members > 1 else 0
-    return Training.begin(
+    return Trainer.begin(
         model, split, parameters=model.initialize(seeds, dtype="float64"), epochs=3,
         batch_size=BATCH, seed=seeds, shuffle=True, **settings,
     )  # fmt: skip
@@ -101,8 +101,8 @@ def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, co
 def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None:
     expected = begin(compile="off").run()
 
-    class Shrink(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Shrink(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 at_most(6)
 
@@ -245,8 +245,8 @@ def test_a_gpu_that_is_gone_keeps_the_state_before(monkeypatch, compile: str) ->
     def fail(*_: Any) -> None:
         raise Lost
 
-    class Unplug(Observer):
-        def on_epoch(self, training: Training, /) -> None:
+    class Unplug(Callback):
+        def on_epoch(self, training: Trainer, /) -> None:
             if training.epoch == 2:
                 kept.append(training.last_good.parameters)
                 monkeypatch.setattr(training.engine, "_compiled", fail)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Diverged, Objective, Observer, Split, Training, select_backend
+from xpmlp import MLP, Callback, Descent, Diverged, Objective, Split, Trainer, select_backend
 from xpmlp.backends import Backend
 from xpmlp.training.loaders import make_loader
 
@@ -14,14 +14,14 @@ pytestmark = pytest.mark.extended(keep=16)
 ROWS, BATCH, STEPS = 96, 8, 12
 
 
-def begin(backend: Backend, *, widths=(6, 5, 4, 3), seed=0, **settings: Any) -> Training:
+def begin(backend: Backend, *, widths=(6, 5, 4, 3), seed=0, **settings: Any) -> Trainer:
     random = np.random.default_rng(seed)
     split = Split(random.random((ROWS, 6)).astype(np.float32), random.integers(0, 3, ROWS))
     hidden, normalization = settings.pop("hidden", "relu"), settings.pop("normalization", "none")
     model = MLP(widths, hidden, normalization=normalization)
     start = settings.pop("start", None)
     parameters = model.initialize(0) if start is None else start(model)
-    return Training.begin(
+    return Trainer.begin(
         model, split, parameters=parameters, backend=backend, epochs=3, batch_size=BATCH,
         seed=0, shuffle=True, **settings,
     )  # fmt: skip
@@ -62,10 +62,10 @@ def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backen
     run = begin(backend, **settings)
     losses: list[float] = []
 
-    class Keep(Observer):
+    class Keep(Callback):
         every = 1
 
-        def on_tick(self, training: Training, /) -> None:
+        def on_tick(self, training: Trainer, /) -> None:
             losses[:] = training.history.losses
 
     with pytest.raises(Diverged, match=r"first in .* of layer [123], with learning rate") as caught:

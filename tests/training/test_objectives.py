@@ -9,13 +9,13 @@ from sklearn.metrics import mean_poisson_deviance
 
 from xpmlp import (
     MLP,
+    Callback,
     Control,
     Descent,
     InputError,
     Objective,
-    Observer,
     Split,
-    Training,
+    Trainer,
     evaluate,
     predict,
 )
@@ -41,7 +41,7 @@ def rows(count: int = 96, seed: int = 0) -> Split:
     return Split(X, labels)
 
 
-def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Training:
+def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
     backend = changes.get("backend") or NumPyBackend()
     settings: dict[str, Any] = {
         "epochs": 3, "batch_size": 8, "seed": 0, "shuffle": True, "dtype": "float64",
@@ -493,7 +493,7 @@ def test_evaluation_needs_the_statistics() -> None:
         evaluate(BATCH_NORM, np.zeros(BATCH_NORM.parameter_count), rows())
 
 
-class Watcher(Observer):
+class Watcher(Callback):
     """Looks at the parameters to predict with, after every step."""
 
     every = 1
@@ -501,7 +501,7 @@ class Watcher(Observer):
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.seen.append(np.array(training.parameters))
 
 

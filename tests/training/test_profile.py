@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Split, Training
+from xpmlp import MLP, Descent, Objective, Split, Trainer
 from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
@@ -31,7 +31,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(profile_module, name, value)
 
 
-def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Training:
+def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
     settings: dict[str, Any] = {
@@ -45,7 +45,7 @@ def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainin
         "threads": 1,
     }
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
-    return Training.begin(model, split, **{**settings, **changes})
+    return Trainer.begin(model, split, **{**settings, **changes})
 
 
 def traced(model: MLP, members: int = 0) -> Program:
@@ -189,7 +189,7 @@ def test_phases_timed_apart_make_the_same_steps(backend: Backend) -> None:
         assert int(state.offset) == int(expected.offset) == 3 * BATCH
 
 
-def copied(training: Training) -> TrainingState:
+def copied(training: Trainer) -> TrainingState:
     state, xp = training.state, training.backend.xp
     return state._replace(
         parameters=xp.asarray(state.parameters, copy=True),
@@ -197,13 +197,13 @@ def copied(training: Training) -> TrainingState:
     )
 
 
-def data_of(training: Training) -> TrainingData:
+def data_of(training: Trainer) -> TrainingData:
     asarray, (X, labels) = training.backend.asarray, training.split
     rows, classes = np.arange(len(labels)), np.arange(training.model.layer_sizes[-1])
     return TrainingData(*map(asarray, (X, labels, rows, np.arange(BATCH), classes)))
 
 
-def traced_for(training: Training) -> Program:
+def traced_for(training: Trainer) -> Program:
     maker = functools.partial(make_step, training.model)
     return record(maker, training.state, data_of(training))
 

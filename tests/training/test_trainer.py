@@ -5,13 +5,13 @@ import pytest
 
 from xpmlp import (
     MLP,
+    Callback,
     Descent,
     Diverged,
     InputError,
-    Observer,
     Split,
     StopTraining,
-    Training,
+    Trainer,
     select_backend,
 )
 from xpmlp.backends import Backend
@@ -32,7 +32,7 @@ def rows(count: int = 1000, seed: int = 0) -> Split:
     return Split(X, labels)
 
 
-def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **changes) -> Training:
+def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **changes) -> Trainer:
     backend = backend or select_backend("numpy")
     settings = {
         "parameters": MODEL.initialize(0, backend=backend, dtype="float64"),
@@ -43,31 +43,31 @@ def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **ch
         "model": MODEL,
         **changes,
     }
-    return Training.begin(split=split, backend=backend, epochs=epochs, **settings)
+    return Trainer.begin(split=split, backend=backend, epochs=epochs, **settings)
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     def __init__(self) -> None:
         self.events: list[tuple[str, int, int]] = []
 
-    def on_start(self, training: Training, /) -> None:
+    def on_start(self, training: Trainer, /) -> None:
         self.events.append(("start", training.epoch, training.step))
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         self.events.append(("tick", training.epoch, training.step))
 
-    def on_epoch(self, training: Training, /) -> None:
+    def on_epoch(self, training: Trainer, /) -> None:
         self.events.append(("epoch", training.epoch, training.step))
 
-    def on_end(self, training: Training, /) -> None:
+    def on_end(self, training: Trainer, /) -> None:
         self.events.append(("end", training.epoch, training.step))
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if training.iteration >= self.iteration:
             raise StopTraining
 
@@ -97,11 +97,11 @@ def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.Mo
 
 
 def test_every_observer_hears_an_event_after_which_one_stops() -> None:
-    class Stop(Observer):
-        def on_epoch(self, _: Training, /) -> None:
+    class Stop(Callback):
+        def on_epoch(self, _: Trainer, /) -> None:
             raise StopTraining
 
-        def on_end(self, _: Training, /) -> None:
+        def on_end(self, _: Trainer, /) -> None:
             raise StopTraining
 
     recorder = Recorder()

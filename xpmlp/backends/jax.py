@@ -19,7 +19,7 @@ from xpmlp.backends.base import (
 )
 from xpmlp.compiler import leaves, rebuild, record, replay
 from xpmlp.compiler.split import put_together, split_state, take_apart
-from xpmlp.errors import BackendUnavailable, InputError
+from xpmlp.errors import BackendUnavailable, InputError, option
 from xpmlp.typing import Array
 
 INSTALL = "pip install 'xpmlp[jax]'"
@@ -119,7 +119,7 @@ def open_backend(device: str | None) -> Backend:
             index = gpu_index(device)
             chosen = jax.devices("cpu")[0] if index is None else jax.devices("gpu")[index]
     except (RuntimeError, IndexError) as error:  # no such device
-        remedy = "use --device cpu, or pip install 'jax[cuda13]'"
+        remedy = f"use {option('device', 'cpu')}, or pip install 'jax[cuda13]'"
         raise BackendUnavailable("jax", f"no device {device!r} ({error})", remedy) from error
     except InputError:
         raise

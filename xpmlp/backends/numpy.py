@@ -24,7 +24,7 @@ from xpmlp.backends.base import (
 )
 from xpmlp.backends.threads import calibrate, idle_threads, limits
 from xpmlp.compiler import Interpreter, Program, TracedFunction, record
-from xpmlp.errors import InputError
+from xpmlp.errors import InputError, option
 from xpmlp.typing import Array
 
 SMALL_PRODUCT = 30_000_000
@@ -98,7 +98,9 @@ def _runner(interpreter: Interpreter) -> Runner:
 def open_backend(device: str | None) -> Backend:
     """NumPy's backend; any device but the CPU raises `InputError`."""
     if device is not None and gpu_index(device) is not None:
-        raise InputError(f"device {device!r}: numpy computes on the cpu; use --backend cupy")
+        raise InputError(
+            f"device {device!r}: numpy computes on the cpu; use {option('backend', 'cupy')}"
+        )
     return NumPyBackend()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from xpmlp.backends.base import Backend, DeviceInfo, gpu_index, host_memory
-from xpmlp.errors import BackendUnavailable
+from xpmlp.errors import BackendUnavailable, option
 from xpmlp.typing import Array
 
 INSTALL = "pip install 'xpmlp[torch]'"
@@ -45,7 +45,7 @@ def open_backend(device: str | None) -> Backend:
     if index >= torch.cuda.device_count():
         cause = f"device {device!r} asked for, but torch sees {torch.cuda.device_count()} GPUs"
         raise BackendUnavailable(
-            "torch", cause, "use --device cpu, or install a CUDA build of torch"
+            "torch", cause, f"use {option('device', 'cpu')}, or install a CUDA build of torch"
         )
     return TorchBackend("torch", xp, torch.device("cuda", index), device_name=f"cuda:{index}")
 

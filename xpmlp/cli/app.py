@@ -28,7 +28,7 @@ from xpmlp.cli import (
     train,
 )
 from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
-from xpmlp.errors import XpmlpError
+from xpmlp.errors import XpmlpError, for_commands
 
 app = typer.Typer(
     name="xpmlp",
@@ -95,7 +95,8 @@ def _complain_of_output(why: str) -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        status = app(list(arguments), prog_name="xpmlp", standalone_mode=False)
+        with for_commands():
+            status = app(list(arguments), prog_name="xpmlp", standalone_mode=False)
     except XpmlpError as error:
         complain(str(error))
         return error.exit_status

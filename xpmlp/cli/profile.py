@@ -3,11 +3,11 @@
 from rich.table import Table
 
 from xpmlp.cli.console import output, say
-from xpmlp.training import Training
+from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
 
-def show(profile: Profile, training: Training) -> None:
+def show(profile: Profile, training: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
     table = Table("layer", "phase", box=None, pad_edge=False)
     for name in ("us", "% of sum", "GFLOP/s", "% of ceiling"):

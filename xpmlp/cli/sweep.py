@@ -29,7 +29,7 @@ from xpmlp.recipes import Recipe, load_recipe, read_setting
 from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
-from xpmlp.training import Observer
+from xpmlp.training import Callback
 from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
@@ -79,10 +79,10 @@ def sweep(
     interruption = Interruption()
     with interruption, contextlib.ExitStack() as stack:
 
-        def tell(run: PlannedRun, number: int, count: int) -> Sequence[Observer]:
+        def tell(run: PlannedRun, number: int, count: int) -> Sequence[Callback]:
             errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
             stack.pop_all().close()  # the bar of a run that diverged is still there
-            progress = Progress(errors())
+            progress = Progress(errors(), advises=False)
             stack.callback(progress.stop)
             return [interruption, progress]
 

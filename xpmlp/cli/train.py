@@ -37,7 +37,7 @@ from xpmlp.runs import (
     begin_training,
     load_checkpoint,
 )
-from xpmlp.training import Observer, Training, evaluate
+from xpmlp.training import Callback, Trainer
 from xpmlp.training.loggers import Logger, loggers_named
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
@@ -201,13 +201,13 @@ def _go_on(run: RunDirectory, options: dict[str, object], *, force: bool, way: W
 
 
 def _carry_out(
-    run: RunDirectory, training: Training, dataset: Dataset, origin: Origin, *, way: Way
+    run: RunDirectory, training: Trainer, dataset: Dataset, origin: Origin, *, way: Way
 ) -> None:
     """Train, save and say what came of it; also after an interruption or a divergence."""
     interruption = Interruption()
     checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
     loggers = [logger.inside(run.path) for logger in way.loggers]
-    observers: list[Observer] = [checkpoints, interruption, *loggers]
+    observers: list[Callback] = [checkpoints, interruption, *loggers]
     again = f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
         if not way.quiet:
@@ -244,21 +244,15 @@ def _carry_out(
     raise typer.Exit(interruption.status)
 
 
-def _save(run: RunDirectory, training: Training, dataset: Dataset) -> dict[str, Any]:
-    test = evaluate(
-        training.model,
-        training.parameters,
-        dataset.test,
-        objective=training.objective,
-        backend=training.backend,
-    )
+def _save(run: RunDirectory, training: Trainer, dataset: Dataset) -> dict[str, Any]:
+    test = training.evaluate(dataset.test)
     summary = run.save_results(training, test, image_shape=dataset.image_shape)
     if training.history.losses:
         plot_training(training.history, run.plot)
     return summary
 
 
-def _introduce(training: Training) -> None:
+def _introduce(training: Trainer) -> None:
     backend = training.backend
     say(backend.reason)
     say()

@@ -4,10 +4,10 @@ import signal
 from types import FrameType
 from typing import Any
 
-from xpmlp.training import Observer, StopTraining, Training
+from xpmlp.training import Callback, StopTraining, Trainer
 
 
-class Interruption(Observer):
+class Interruption(Callback):
     """Turns the first Ctrl-C or SIGTERM into the end of the run after the step it is at.
 
     A context manager; inside it, the second signal acts as if this were not there. `status` is
@@ -32,6 +32,6 @@ class Interruption(Observer):
         for each, action in self._before.items():
             signal.signal(each, action)
 
-    def on_tick(self, training: Training, /) -> None:
+    def on_tick(self, training: Trainer, /) -> None:
         if self.status:
             raise StopTraining

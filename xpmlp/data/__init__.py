@@ -23,21 +23,24 @@ from xpmlp.data.dataset import (
     check_labels,
     check_rows,
     check_split,
+    choose_rows,
     dataset_of,
     hold_out,
     load_idx_directory,
     order,
+    rows_to_hold_out,
 )
 from xpmlp.data.idx import read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
-from xpmlp.data.sources import DATA_NAMES, load_data
+from xpmlp.data.sources import DATA_NAMES, UNNAMED, load_data
 from xpmlp.data.sparse import SparseRows
 
 __all__ = [
     "DATA_NAMES",
     "HOST_ROWS",
+    "UNNAMED",
     "Dataset",
     "MappedRows",
     "SparseRows",
@@ -45,6 +48,7 @@ __all__ = [
     "check_labels",
     "check_rows",
     "check_split",
+    "choose_rows",
     "dataset_of",
     "hold_out",
     "load_data",
@@ -54,5 +58,6 @@ __all__ = [
     "read_idx",
     "read_image",
     "read_rows",
+    "rows_to_hold_out",
     "write_idx",
 ]

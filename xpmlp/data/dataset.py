@@ -16,7 +16,8 @@ from xpmlp.data.idx import read_idx
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.sparse import SparseRows
-from xpmlp.errors import InputError
+from xpmlp.display import as_html, short_repr
+from xpmlp.errors import InputError, remedy
 from xpmlp.randomness import HOLD_OUT, ORDER, generator
 
 FILE_NAME = re.compile(
@@ -46,8 +47,11 @@ class Split(NamedTuple):
     X: Any
     labels: Any
 
+    def __repr__(self) -> str:
+        return short_repr(self)
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Examples to train and to test, from `where`: a directory, or what a message shall name.
 
@@ -59,6 +63,14 @@ class Dataset:
     test: Split
     image_shape: tuple[int, ...]
     where: str
+
+    __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        parts = {"train": self.train, "test": self.test}
+        rows = {name: f"{len(part.labels):,} rows" for name, part in parts.items()}
+        shape = " x ".join(map(str, self.image_shape))
+        return as_html({"data set": self.name, **rows, "shape of a row": shape})
 
     @functools.cached_property
     def digest(self) -> str:
@@ -279,12 +291,27 @@ def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
     Each class keeps its part in both, to a row. Rows stay in their order. Raises `InputError`
     where a part would be empty.
     """
-    count = len(split.labels)
+    rows, held = rows_to_hold_out(split.labels, share, seed=seed)
+    return choose_rows(split, rows), choose_rows(split, held)
+
+
+def choose_rows(split: Split, rows: np.ndarray) -> Split:
+    """Return the rows of these numbers, with their labels."""
+    X = mapped(split.X, where="rows to hold out of")
+    choose = X.select if isinstance(X, MappedRows) else X.__getitem__
+    return Split(choose(rows), split.labels[rows])
+
+
+def rows_to_hold_out(
+    labels: np.ndarray, share: float, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the rows to train on, and of those that `hold_out` holds out."""
+    count = len(labels)
     random = generator(seed, HOLD_OUT)
     chosen = random.permutation(count)
-    if split.labels.ndim == 1 and split.labels.dtype.kind in "ui":
+    if labels.ndim == 1 and labels.dtype.kind in "ui":
         # Sorted by class, rows of a class in random order, every 1/share-th is taken.
-        chosen = chosen[np.argsort(split.labels[chosen], kind="stable")]
+        chosen = chosen[np.argsort(labels[chosen], kind="stable")]
     wanted = round(share * count)
     if not 0 < wanted < count:
         raise InputError(
@@ -294,15 +321,12 @@ def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
     places = (np.arange(wanted) + first) * (count / wanted)
     is_held = np.zeros(count, bool)
     is_held[chosen[places.astype(np.int64)]] = True
-    parts = [np.flatnonzero(~is_held), np.flatnonzero(is_held)]
-    X = mapped(split.X, where="rows to hold out of")
-    choose = X.select if isinstance(X, MappedRows) else X.__getitem__
-    left, held = (Split(choose(rows), split.labels[rows]) for rows in parts)
-    return left, held
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def _remedy(*layer_sizes: int) -> str:
-    return f"train with --set layer_sizes={','.join(map(str, layer_sizes))}"
+    widths = ",".join(map(str, layer_sizes))
+    return f"train {remedy(f'xpmlp.MLP(({widths}))', f'with --set layer_sizes={widths}')}"
 
 
 def dataset_of(

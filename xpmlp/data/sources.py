@@ -16,6 +16,9 @@ MNIST = "mnist"
 DATA_NAMES = (MNIST, *NAMED)
 """Names that are no paths."""
 
+UNNAMED = "rows given in Python"
+"""What the recipe of a run has in place of a path where its rows came from no file."""
+
 
 def load_data(source: str) -> Dataset:
     """The data set of that name, or in the file or directory at that path.
@@ -25,6 +28,8 @@ def load_data(source: str) -> Dataset:
     files, or `.npy` files, or tables `train` and `test`, or pictures in folders of classes; its
     content decides, and what could be two of these is refused, as is what is none, by `InputError`.
     """
+    if source == UNNAMED:
+        raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
     if source == MNIST:
         return load_mnist()
     if source in NAMED:

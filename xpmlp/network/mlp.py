@@ -29,6 +29,7 @@ from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
+from xpmlp.display import as_html, short_repr
 from xpmlp.errors import InputError
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
@@ -283,7 +284,8 @@ class MLP:
         labels
             None for the predictions' derivatives; integers (N,) or targets (N, K) for the loss's.
         objective
-            The loss; by default the usual one of the output.
+            Its loss alone counts, by default the usual one of the output: no smoothing, class
+            weights, penalties or dropout.
 
         Returns
         -------
@@ -439,6 +441,13 @@ class MLP:
                 lines.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
         lines.append(f"{self.output} of the last layer; {self.parameter_count:,} parameters")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
+        learned = f"{self.parameter_count:,}"
+        return as_html({**facts, "output": self.output, "parameters": learned})
+
+    __repr__ = short_repr
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"

@@ -31,3 +31,12 @@ class Optimizer(NamedTuple):
 
     init: Init
     update: Update
+
+    @property
+    def name(self) -> str:
+        """The function that made it, such as `adam`."""
+        name: str = getattr(self.update, "__qualname__", "").partition(".")[0]
+        return name
+
+    def __repr__(self) -> str:
+        return f"<optimizer {self.name}>"

@@ -1,12 +1,12 @@
 """Runs of training as directories: begun from a recipe, saved on the way, gone on with.
 
-begin_training                  the run that a recipe describes
+begin_training, recipe_of       the run that a recipe describes, and back
 RunDirectory                    where it leaves its recipe, model, history and summary
 Checkpoints                     a callback that saves where it stands
 load_checkpoint, Origin         where it stood, and what it began with
 """
 
-from xpmlp.runs.beginning import begin_training, load_initial_weights
+from xpmlp.runs.beginning import begin_training, load_initial_weights, recipe_of
 from xpmlp.runs.checkpoints import (
     MAY_DIFFER,
     Checkpoints,
@@ -25,5 +25,6 @@ __all__ = [
     "begin_training",
     "load_checkpoint",
     "load_initial_weights",
+    "recipe_of",
     "save_checkpoint",
 ]

@@ -8,9 +8,9 @@ until the new one is whole.
 import importlib.metadata
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -139,12 +139,6 @@ def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np
     }
 
 
-class Clock(Protocol):
-    """Seconds from some moment on."""
-
-    def __call__(self) -> float: ...
-
-
 class Checkpoints(Callback):
     """Saves where a run stands: before its first step, after every epoch, every so many steps or
     seconds, and at its end.
@@ -162,7 +156,7 @@ class Checkpoints(Callback):
         *,
         every: int = 0,
         seconds: float = 60.0,
-        clock: Clock = time.perf_counter,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.run = run
         self.origin = origin

@@ -27,7 +27,8 @@ import numpy as np
 
 import xpmlp
 from xpmlp.data.npy import read_npz
-from xpmlp.errors import InputError
+from xpmlp.display import short_repr
+from xpmlp.errors import InputError, remedy
 from xpmlp.files import write_atomically
 from xpmlp.network import MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
@@ -62,6 +63,9 @@ class TrainedModel(NamedTuple):
     columns: np.ndarray | None = None
     objective: Objective = Objective()
 
+    def __repr__(self) -> str:
+        return short_repr(self)
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -77,10 +81,10 @@ class RunDirectory:
         """
         run = cls(path)
         with _making(path):
-            if run.config.exists():
+            if run.config.exists() or run.model.exists():
+                command = f"--out, or resume it with --resume {shlex.quote(str(path))}"
                 raise InputError(
-                    f"{path}: holds a run already; give another --out, or go on with "
-                    f"--resume {shlex.quote(str(path))}"
+                    f"{path}: holds a run already; give another {remedy('directory', command)}"
                 )
             path.mkdir(parents=True, exist_ok=True)
         try:
@@ -105,16 +109,6 @@ class RunDirectory:
         return cls.create(path, recipe)
 
     @classmethod
-    def bare(cls, path: Path) -> "RunDirectory":
-        """Make the directory of a run that no recipe describes."""
-        run = cls(path)
-        with _making(path):
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise InputError(f"{path}: holds something already; give another directory")
-        return run
-
-    @classmethod
     def existing(cls, path: Path) -> "RunDirectory":
         """The directory of a run that was started before; `InputError` if there is none."""
         run = cls(path)
@@ -129,6 +123,10 @@ class RunDirectory:
     @property
     def config(self) -> Path:
         return self.path / "config.toml"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.safetensors"
 
     @property
     def checkpoint(self) -> Path:
@@ -151,25 +149,22 @@ class RunDirectory:
         self, training: Trainer, test: Evaluation, *, image_shape: tuple[int, ...]
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
-        recipe = self.recipe
-        snapshot = training.snapshot()
-        parameters = training.backend.to_numpy(training.parameters)
-        takes_bytes = str(training.split.X.dtype).endswith("uint8")
+        recipe, history = self.recipe, training.history
         trained = TrainedModel(
             training.model,
-            parameters,
+            training.backend.to_numpy(training.parameters),
             image_shape,
-            takes_bytes,
+            training.takes_bytes,
             objective=training.objective.loss_alone,
         )
-        self.save_trained(trained, snapshot.history)
-        self._save_metrics(snapshot.history, training)
-        accuracies, seconds = snapshot.history.accuracies, snapshot.seconds
+        self.save_trained(trained, history)
+        self._save_metrics(history, training)
+        accuracies, seconds = history.accuracies, training.seconds
         summary: dict[str, Any] = {
             "backend": training.backend.name,
             "device": training.backend.device_name,
             "dtype": recipe.dtype,
-            "epochs": snapshot.epoch,
+            "epochs": training.epoch,
             "steps": training.iteration,
             "seconds": seconds,
             "seconds_per_step": seconds / training.iteration if training.iteration else None,
@@ -181,13 +176,11 @@ class RunDirectory:
             "python": platform.python_version(),
             "platform": platform.platform(),
         }
-        if snapshot.history.validation_losses:
-            losses = snapshot.history.validation_losses
-            scores = snapshot.history.validation_accuracies
-            best = training.control.best_of(losses, scores)
+        if losses := history.validation_losses:
+            best = training.control.best_of(losses, history.validation_accuracies)
             summary["validation_loss"] = float(np.mean(losses[best]))
-            summary["validation_accuracy"] = float(np.mean(scores[best]))
-            summary["validation_iteration"] = snapshot.history.validation_iterations[best]
+            summary["validation_accuracy"] = float(np.mean(history.validation_accuracies[best]))
+            summary["validation_iteration"] = history.validation_iterations[best]
         if training.ended:
             summary["ended"] = training.ended
         if training.heard.stopped_by:
@@ -220,7 +213,7 @@ class RunDirectory:
         for name in NAMES:
             if (values := getattr(trained, name)) is not None:
                 metadata[name] = values.tolist()
-        save_tensors(self.path / "model.safetensors", tensors, metadata)
+        save_tensors(self.model, tensors, metadata)
         series: dict[str, Any] = history.series
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
@@ -273,7 +266,7 @@ class RunDirectory:
 
     def load_model(self) -> TrainedModel:
         """The trained network; `InputError` if there is none or the file is not whole."""
-        path = self.path / "model.safetensors"
+        path = self.model
         tensors, metadata = load_tensors(path)
         try:
             model = MLP(
@@ -359,5 +352,6 @@ def _making(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be made ({error.strerror}); give another --out"
+            f"{path}: cannot be made ({error.strerror}); give another "
+            + remedy("directory", "--out")
         ) from error

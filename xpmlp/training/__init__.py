@@ -22,6 +22,9 @@ profile.py     where a step's time goes, phase by phase
 progress.py    a bar, or a line for each epoch
 """
 
+from typing import Any
+
+from xpmlp import renamed
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, Control
@@ -33,9 +36,6 @@ from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, W
 from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
-
-Observer = Callback
-Training = Trainer
 
 __all__ = [
     "AVERAGES",
@@ -49,14 +49,12 @@ __all__ = [
     "Folds",
     "History",
     "MLflowLogger",
-    "Observer",
     "Plateau",
     "Snapshot",
     "StopTraining",
     "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
-    "Training",
     "TrainingData",
     "TrainingState",
     "WandbLogger",
@@ -67,3 +65,7 @@ __all__ = [
     "predict",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return globals()[renamed.attribute(__name__, name)]

@@ -4,8 +4,9 @@ All of it follows from the settings, the epoch's number and the history: a resum
 same batches.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -21,38 +22,26 @@ from xpmlp.training.history import History
 from xpmlp.training.step import TrainingData
 from xpmlp.typing import Array
 
-BY_ROW, BY_STEP = ("weights", "shares"), ("penalties", "factors", "averaging")
-"""What of an epoch a step looks up by the place of a row in its order, and by its own number."""
-
 
 class EpochPlan(NamedTuple):
-    """What of an epoch its steps read beside the rows, on the host.
+    """What of an epoch its steps read beside the rows, on the host, by the names in `TrainingData`.
 
     `order` (n,) are the rows' numbers, whole batches of them, or (E, n) one order for each member;
-    `first` is the number of its first step in the run. `weights` (n,) or (E, n) and `shares` (n,)
-    go with the order, `penalties` (steps,) or (E, steps), `factors` and `averaging` (steps,) with
-    the steps; None where there are none.
+    `first` is the number of its first step in the run. What is in `by_row`, (n,) or (E, n), goes
+    with the order; what is in `by_step`, (steps,) or (E, steps), with the steps.
     """
 
     order: np.ndarray
     first: int = 0
-    weights: np.ndarray | None = None
-    shares: np.ndarray | None = None
-    penalties: np.ndarray | None = None
-    factors: np.ndarray | None = None
-    averaging: np.ndarray | None = None
-
-    @property
-    def counts_steps(self) -> bool:
-        """Whether a step looks up something by its number."""
-        return any(getattr(self, name) is not None for name in BY_STEP)
+    by_row: Mapping[str, np.ndarray] = MappingProxyType({})
+    by_step: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def counted(self) -> np.ndarray:
         """How many of its rows count, () or (E,): those that weigh something."""
-        if self.weights is None:
+        if "weights" not in self.by_row:
             return np.asarray(self.order.shape[-1])
-        return np.asarray(np.count_nonzero(self.weights, axis=-1))
+        return np.asarray(np.count_nonzero(self.by_row["weights"], axis=-1))
 
 
 @dataclass(frozen=True)
@@ -105,20 +94,20 @@ class Batches:
         """Return what the steps of an epoch look up, in a run of `epochs`."""
         config, steps = self.config, self.steps_per_epoch
         descent, first = config.descent, epoch * steps
-        chosen, shares = self._order(epoch), None
+        chosen = self._order(epoch)
+        span = {"total": epochs * steps, "steps_per_epoch": steps}
+        by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
-            shares = drawn.astype(self.dtype)
-        span = {"total": epochs * steps, "steps_per_epoch": steps}
-        factors = averaging = None
+            by_row["shares"] = drawn
         if not descent.is_constant:
             losses: Sequence[float] = ()
             if descent.plateau is not None:
                 is_validated = config.control.validation is not None
                 losses = history.epoch_losses(epoch, steps, is_validated=is_validated)
-            factors = descent.factors(first, steps, losses=losses, **span).astype(self.dtype)
+            by_step["factors"] = descent.factors(first, steps, losses=losses, **span)
         if descent.average != "none":
-            averaging = descent.averaging(first, steps, **span).astype(self.dtype)
+            by_step["averaging"] = descent.averaging(first, steps, **span)
         if self.rows is not None:
             chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
         weights, penalties = batch_weights(
@@ -127,9 +116,16 @@ class Batches:
             batch_size=config.batch_size,
             left_over=0 if config.drop_last else self.row_count % config.batch_size,
             objective=config.objective,
-            dtype=self.dtype,
         )
-        return EpochPlan(chosen, first, weights, shares, penalties, factors, averaging)
+        if weights is not None:
+            by_row["weights"] = weights
+        if penalties is not None:
+            by_step["penalties"] = penalties
+        return EpochPlan(chosen, first, self._cast(by_row), self._cast(by_step))
+
+    def _cast(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """In the dtype of the parameters."""
+        return {name: series.astype(self.dtype) for name, series in found.items()}
 
     def _order(self, epoch: int) -> np.ndarray:
         """The order of rows, whole batches of one shape: the last one is filled up with rows that
@@ -164,7 +160,6 @@ def batch_weights(
     batch_size: int,
     left_over: int,
     objective: Objective,
-    dtype: str,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The weights of the rows of an epoch, by which the mean over N rows of a batch becomes what
     the objective asks for, and the scale of its penalties in each step; None where all are 1.
@@ -193,8 +188,8 @@ def batch_weights(
     divisors = np.where(divisors > 0.0, divisors, np.inf)  # a batch that weighs nothing is skipped
     scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
     return (
-        None if weights is None and not left_over else scaled.astype(dtype),
-        (1.0 / divisors).astype(dtype) if is_scaled else None,
+        None if weights is None and not left_over else scaled,
+        1.0 / divisors if is_scaled else None,
     )
 
 

@@ -12,7 +12,6 @@ from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
 from xpmlp.errors import CallbackError, XpmlpError
 from xpmlp.training.control import Control
-from xpmlp.training.evaluation import evaluate
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
@@ -132,13 +131,7 @@ class Validation(Callback):
             self._evaluate(trainer)
 
     def _evaluate(self, trainer: "Trainer") -> None:
-        found = evaluate(
-            trainer.model,
-            trainer.current_parameters,
-            self.split,
-            objective=trainer.objective,
-            backend=trainer.backend,
-        )
+        found = trainer.evaluate(self.split, trainer.current_parameters)
         trainer.history.add_evaluation(trainer.iteration, found.loss, found.accuracy)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpmlp.backends import PRECISIONS
 from xpmlp.checks import check_integer, nearest, one_of
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import Objective, member_seeds
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
@@ -97,6 +98,8 @@ class TrainConfig:
     def seeds(self) -> tuple[int, ...]:
         """The seed of each member."""
         return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":

@@ -6,9 +6,7 @@ one warning says why. So an engine that meets a driver or a card that nobody tri
 not wrong.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,11 @@ from xpmlp.backends import Backend
 from xpmlp.backends.base import PRECISIONS, Runner, StepMaker, StepMetrics
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.compiler.program import leaves
-from xpmlp.errors import InputError, NotCompiled
+from xpmlp.errors import InputError, NotCompiled, option
 from xpmlp.network import MLP
 from xpmlp.training.state import copied
 from xpmlp.training.step import TrainingData, TrainingState
-from xpmlp.typing import Array, Namespace
+from xpmlp.typing import Array
 
 PROOF = 3
 """Steps that a compiled run is compared with the eager one over."""
@@ -32,18 +30,14 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "tf32": 1e-2, "float16": 1e-2}
 MOSTLY = 0.2
 """The root mean square of differences that may be so, by that of the changes."""
 
-Probe = Callable[[Any, Any], tuple[Any, Any]]
-Parts = Callable[[Array], Sequence[Array]]
-
 log = logging.getLogger(__name__)
 
 
 class Engine:
     """Runs steps, compiled if `compile` says so and it can be.
 
-    `how` says in one line which way the steps go, and why. `probe` makes of a first state and data
-    those that the proof begins with: ones whose steps change enough to be compared. `parts` takes
-    an array of the state apart into what is compared each for itself.
+    `how` says in one line which way the steps go, and why. Of the flat vectors of `model`, each
+    layer's part is compared for itself.
 
     Raises `InputError` for an unknown word, `NotCompiled` where it must compile and cannot.
     """
@@ -52,23 +46,20 @@ class Engine:
         self,
         backend: Backend,
         make_step: StepMaker,
+        model: MLP,
         *,
         precision: str,
         compile: str = "auto",
-        probe: Probe | None = None,
-        parts: Parts | None = None,
     ) -> None:
         if precision not in backend.precisions:
             raise InputError(
                 f"dtype={precision}: {backend.name} computes in "
                 f"{' or '.join(backend.precisions)}"
-                + ("; --backend cupy in all" if precision in PRECISIONS else "")
+                + (f"; {option('backend', 'cupy')} in all" if precision in PRECISIONS else "")
             )
         if compile == "require" and not backend.compiles:
             raise _not_compiled(f"{backend.name} has nothing to compile with")
-        self.backend = backend
-        self._probe: Probe = probe or (lambda state, data: (state, data))
-        self._parts: Parts = parts or (lambda leaf: [leaf])
+        self.backend, self.model = backend, model
         self.precision = precision
         self.mode = compile
         self.how = "step by step"
@@ -143,7 +134,7 @@ class Engine:
 
         They run before anything is compiled, and their memory is given back.
         """
-        state, data = self._probe(state, data)
+        state, data = _fast_enough_to_see(state, data, backend=self.backend)
         expected = self.run_eagerly(copied(state, backend=self.backend), data, steps)
         self._eager = None
         return state, data, steps, *expected
@@ -170,18 +161,14 @@ class Engine:
     def _difference(self, found: StepMetrics, expected: StepMetrics) -> str:
         """Which of the metrics differ, in words; empty if none."""
         to_numpy, tolerance = self.backend.to_numpy, TOLERANCES[self.precision]
-        one, other = to_numpy(found.loss), to_numpy(expected.loss)
-        if not np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True):
-            return f"losses ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
-        # A row whose two best logits are all but equal may fall either way.
-        if not np.allclose(
-            to_numpy(found.correct),
-            to_numpy(expected.correct),
-            rtol=tolerance,
-            atol=2,
-            equal_nan=True,
+        # A row whose two best logits are all but equal may fall either way: two of a count may.
+        for name, *metrics, slack in (
+            ("losses", found.loss, expected.loss, tolerance),
+            ("counts of right answers", found.correct, expected.correct, 2),
         ):
-            return "counts of right answers differ"
+            one, other = map(to_numpy, metrics)
+            if not np.allclose(one, other, rtol=tolerance, atol=slack, equal_nan=True):
+                return f"{name} ({one.ravel()[0]:g} for {other.ravel()[0]:g}) differ"
         return ""
 
     def _agree(self, before: Array, one: Array, other: Array, *, mostly: bool = False) -> bool:
@@ -190,7 +177,9 @@ class Engine:
         That is measured by what changed, the largest difference by the largest change; `mostly`,
         one mean square by the other.
         """
-        parts = zip(*map(self._parts, (before, one, other)), strict=True)
+        parts = zip(
+            *(_parts(self.model, leaf, self.backend) for leaf in (before, one, other)), strict=True
+        )
         return all(self._part_agrees(*part, mostly=mostly) for part in parts)
 
     def _part_agrees(self, before: Array, one: Array, other: Array, *, mostly: bool) -> bool:
@@ -210,25 +199,12 @@ class Engine:
 
 
 def _not_compiled(why: str) -> NotCompiled:
-    return NotCompiled(f"the run could not be compiled ({why}); --compile auto goes on without")
+    without = option("compile", "auto")
+    return NotCompiled(f"the run could not be compiled ({why}); {without} trains without that")
 
 
 FAST = 0.01
 """The learning rate, at least, of steps that are compared: slower, they may change too little."""
-
-
-def make_engine(
-    step_maker: StepMaker, model: MLP, backend: Backend, *, precision: str, compile: str
-) -> Engine:
-    """Return what executes the steps of a run."""
-    return Engine(
-        backend,
-        step_maker,
-        precision=precision,
-        compile=compile,
-        probe=functools.partial(_fast_enough_to_see, backend=backend),
-        parts=functools.partial(_parts, model, xp=backend.xp),
-    )
 
 
 def _fast_enough_to_see(
@@ -243,8 +219,8 @@ def _fast_enough_to_see(
     return state, data
 
 
-def _parts(model: MLP, leaf: Array, *, xp: Namespace) -> list[Array]:
+def _parts(model: MLP, leaf: Array, backend: Backend) -> list[Array]:
     """A flat vector as the layers' parts of it; another array whole."""
     if leaf.ndim and leaf.shape[-1] == model.parameter_count > 1:
-        return list(model.unflatten(leaf, xp=xp).values())
+        return list(model.unflatten(leaf, xp=backend.xp).values())
     return [leaf]

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
     def __repr__(self) -> str:
         of_members = "" if self.committee is None else f", committee={self.committee:.4f}"
-        loss, accuracy = (np.array2string(one, precision=4) for one in self[:2])
+        loss, accuracy = (np.array2string(one, precision=4, threshold=8) for one in self[:2])
         return f"Evaluation(loss={loss}, accuracy={accuracy}{of_members})"
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpmlp.errors import Diverged, InputError
+from xpmlp.display import short_repr
+from xpmlp.errors import Diverged, InputError, remedy
 from xpmlp.schedules import Schedule, Times
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.control import Control
@@ -38,13 +39,15 @@ SHARE = 1 / 30
 """The share of the steps that the curve is smoothed over: a standard deviation to either side."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateCurve:
     """What `find_rate` saw: the rate and loss of each step, (steps,), and the run's own rate."""
 
     rates: np.ndarray
     losses: np.ndarray
     own: float
+
+    __repr__ = short_repr
 
     @functools.cached_property
     def smoothed(self) -> np.ndarray:
@@ -121,7 +124,8 @@ def find_rate(
     if steps < FEWEST:
         raise InputError(f"steps={steps}: give at least {FEWEST}")
     if training.state.parameters.ndim > 1:
-        raise InputError("a learning rate is found for one network; leave --members out")
+        wanted = remedy("train with one seed", "leave --members out")
+        raise InputError(f"a learning rate is found for one network; {wanted}")
     rates = np.geomspace(lowest, highest, steps)
 
     def rising(times: Times) -> np.ndarray:
@@ -136,7 +140,7 @@ def find_rate(
         plateau=None,
     )
     watch = _Watch(steps)
-    run = Trainer.begin(
+    run = Trainer(
         training.model,
         training.split,
         parameters=training.parameters,

@@ -10,10 +10,10 @@ import numpy as np
 
 from xpmlp.backends import Backend, select_backend
 from xpmlp.data import Split, check_split
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.randomness import HOLD_OUT, generator
-from xpmlp.training.evaluation import evaluate
 from xpmlp.training.trainer import Trainer, train
 
 
@@ -26,6 +26,9 @@ class Folds(NamedTuple):
     losses: np.ndarray
     accuracies: np.ndarray
     run: Trainer
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -88,17 +91,8 @@ def cross_validate(
     seeds = [seed + fold for fold in range(folds)]
     run = train(model, split, seed=seeds, rows=rows, backend=backend, **settings)
     found = [
-        evaluate(
-            model,
-            run.parameters[fold],
-            Split(split.X[numbers], split.labels[numbers]),
-            objective=run.objective,
-            backend=backend,
-        )
+        run.evaluate(Split(split.X[numbers], split.labels[numbers]), run.parameters[fold])
         for fold, numbers in enumerate(held)
     ]
-    losses, accuracies = (
-        np.array([getattr(each, name) for each in found], np.float64)
-        for name in ("loss", "accuracy")
-    )
-    return Folds(losses, accuracies, run)
+    losses, accuracies, _ = zip(*found, strict=True)
+    return Folds(np.array(losses, np.float64), np.array(accuracies, np.float64), run)

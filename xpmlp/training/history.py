@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from xpmlp.checks import nearest
+from xpmlp.display import as_html
 from xpmlp.errors import InputError
 
 
@@ -53,6 +55,10 @@ class History:
         shown = (f"{name} {len(values)}" for name, values in self.series.items())
         return f"History({', '.join(shown)})"
 
+    def _repr_html_(self) -> str:
+        counts = {name: f"{len(values):,} values" for name, values in self.series.items()}
+        return as_html(counts, self.loss)
+
     def copy(self) -> "History":
         """Return an independent copy."""
         return History(**{name: list(series) for name, series in vars(self).items()})
@@ -93,10 +99,10 @@ class History:
         begun = epochs * steps_per_epoch
         if is_validated:
             evaluations = zip(self.validation_iterations, self.validation_losses, strict=True)
-            return [_finite_mean(loss) for iteration, loss in evaluations if iteration <= begun]
+            return [finite_mean(loss) for iteration, loss in evaluations if iteration <= begun]
         starts = range(0, begun, steps_per_epoch)
         epochs_of = (self.losses[start : start + steps_per_epoch] for start in starts)
-        return [_finite_mean(np.asarray(losses)) for losses in epochs_of]
+        return [finite_mean(losses) for losses in epochs_of]
 
 
 def smoothed(series: np.ndarray, deviation: float) -> np.ndarray:
@@ -112,6 +118,8 @@ def smoothed(series: np.ndarray, deviation: float) -> np.ndarray:
     return found
 
 
-def _finite_mean(losses: np.ndarray) -> float:
-    finite = losses[np.isfinite(losses)]
-    return float(finite.mean(dtype=np.float64)) if finite.size else math.inf
+def finite_mean(losses: ArrayLike, empty: float = math.inf) -> float:
+    """The mean over steps and members: one that diverged says nothing of the others."""
+    values = np.asarray(losses, np.float64)
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else empty

@@ -90,7 +90,9 @@ def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
     backend, precision = training.backend, training.engine.precision
     state = training.state._replace(offset=chunk.offset)
     maker = training.step_maker
-    engine = Engine(backend, maker, precision=precision, compile=training.engine.mode)
+    engine = Engine(
+        backend, maker, training.model, precision=precision, compile=training.engine.mode
+    )
     engine.start(state, chunk.data, steps=chunk.steps)
 
     program = record(maker, state, chunk.data)

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from xpmlp.training.callbacks import Callback
+from xpmlp.training.history import finite_mean
 from xpmlp.training.trainer import Trainer
 
 CELLS = 30
@@ -23,9 +24,12 @@ class Progress(Callback):
     console
         Where it is written, by default standard error. A terminal and a notebook get a bar that
         moves, anything else a line after each epoch.
+    advises
+        Whether a run that ends at chance level says so, and what to try.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, advises: bool = True) -> None:
+        self._advises = advises
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._cell: Any = None
         self._bar = Bar(
@@ -69,13 +73,44 @@ class Progress(Callback):
             self._console.print(f"{epoch}  {measures(training)}")
         self.on_tick(training)
 
-    def on_end(self, _: Trainer, /) -> None:
+    def on_end(self, training: Trainer, /) -> None:
         self.stop()
+        if self._advises and (advice := advice_at_chance_level(training)):
+            self._console.print(advice)
 
     def stop(self) -> None:
         """Give the terminal back, also after an error."""
         if self._bar.live.is_started:
             self._bar.stop()
+
+
+def advice_at_chance_level(training: Trainer) -> str:
+    """Return what to try where a network is no better than the commonest class; else nothing.
+
+    Its rows are predicted once more, unless the last epoch's own accuracy shows that it learns.
+    """
+    labels, accuracies = training.split.labels, training.history.accuracies
+    is_class = training.model.output == "softmax" or training.model.layer_sizes[-1] == 1
+    if (
+        not accuracies
+        or not is_class
+        or training.model.predicts_numbers
+        or training.batches.weights is not None
+        or not isinstance(labels, np.ndarray)
+        or labels.size != len(labels)
+    ):
+        return ""
+    share = np.unique(labels, return_counts=True)[1].max() / len(labels)
+    if share == 1.0 or accuracies[-1].mean() > share:
+        return ""
+    accuracy = training.evaluate(training.split).accuracy.mean()
+    if accuracy > share:
+        return ""
+    return (
+        f"accuracy {accuracy:.2%} on the training rows: no better than always predicting the most "
+        f"frequent class ({share:.2%}); try more epochs, another learning rate, inputs scaled to "
+        "0..1, or for a ReLU the initializer he_normal"
+    )
 
 
 def measures(training: Trainer) -> str:
@@ -84,22 +119,15 @@ def measures(training: Trainer) -> str:
     score = "R²" if training.model.predicts_numbers else "accuracy"
     parts = []
     if history.losses:
-        parts.append(f"loss {_mean(history.losses[-steps:]):.4f}")
+        parts.append(f"loss {finite_mean(history.losses[-steps:], math.nan):.4f}")
     if training.step:
         share = training.correct.mean() / (training.step * training.batch_size)
         parts.append(f"{score} {share:.4f}")
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
     if not training.step and history.validation_losses:
-        parts.append(f"validation loss {_mean(history.validation_losses[-1:]):.4f}")
+        parts.append(f"validation loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
     if training.seconds and training.iteration:
         rate = training.iteration * training.batch_size / training.seconds
         parts.append(f"{rate:,.0f} samples/s")
     return "  ".join(parts)
-
-
-def _mean(losses: list[np.ndarray]) -> float:
-    """Over steps and the members that have a loss: one that diverged says nothing of the others."""
-    values = np.asarray(losses, np.float64)
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else math.nan

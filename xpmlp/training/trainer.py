@@ -1,7 +1,6 @@
 """The loop around the step: epochs of steps, and the events that callbacks listen to."""
 
 import contextlib
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xpmlp.backends import PRECISIONS, Backend, select_backend
+from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
 from xpmlp.data import Split
@@ -19,14 +18,21 @@ from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
 from xpmlp.training.callbacks import Callback, Hearing, StopTraining, callbacks_of, tell
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
-from xpmlp.training.engine import Engine, make_engine
-from xpmlp.training.evaluation import checked
+from xpmlp.training.engine import Engine
+from xpmlp.training.evaluation import Evaluation, checked, evaluate
 from xpmlp.training.history import History
 from xpmlp.training.loaders import BatchLoader, Chunk, make_loader
 from xpmlp.training.nonfinite import NonFiniteError, check_losses
 from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
-from xpmlp.training.state import Snapshot, first_state, saved_arrays, with_arrays, with_rates
-from xpmlp.training.step import TrainingData, TrainingState, make_step
+from xpmlp.training.state import (
+    Snapshot,
+    first_parameters,
+    first_state,
+    saved_arrays,
+    with_arrays,
+    with_rates,
+)
+from xpmlp.training.step import make_step
 from xpmlp.training.ticks import TickTimer
 from xpmlp.typing import DTYPES, Array, dtype_name
 
@@ -34,32 +40,64 @@ from xpmlp.typing import DTYPES, Array, dtype_name
 class Trainer:
     """A run of training: what to do, and how far it has come.
 
-    `begin` makes one, `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and
-    change it by its methods alone. `ended` says why a run ended before its last epoch, empty if it
-    did not; `was_stopped` whether a callback raised `StopTraining`; `heard.stopped_by` the class of
-    the callback that did either, and its reason.
+    `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and change it by its
+    methods alone. `ended` says why a run ended before its last epoch, empty if it did not;
+    `was_stopped` whether a callback raised `StopTraining`; `heard.stopped_by` the class of the
+    callback that did either, and its reason.
     """
 
     def __init__(
         self,
         model: MLP,
-        batches: Batches,
-        backend: Backend,
+        split: Split,
         *,
-        state: TrainingState,
-        fixed: TrainingData,
+        backend: Backend,
+        parameters: Array | None = None,
+        config: TrainConfig | None = None,
+        orders: Callable[[int], np.ndarray] | None = None,
+        rows: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
+        **settings: Any,
     ) -> None:
-        config = batches.config
-        self.model, self.batches, self.backend, self.config = model, batches, backend, config
-        self.split, self.epochs, self.batch_size = batches.split, config.epochs, config.batch_size
-        self.objective, self.descent = config.objective, config.descent
-        self.control, self.row_count = config.control, batches.row_count
-        self.steps_per_epoch = batches.steps_per_epoch
+        """Make a run that has not started; it trains a copy of the given parameters.
+
+        `parameters` is (P,) or (E, P), with the running statistics behind or without, and decides
+        between float32 and float64; by default `initializer` draws it from the seed. The order of
+        rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
+        `rows`, one for each member (E, n); each member's dropout comes from its own seed.
+        `rows` (E, n) are the numbers of the rows that each member trains on, by default all, and
+        `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on the backend's
+        device already are taken as they are: who gives them has checked them. `settings` are those
+        of `TrainConfig`.
+        """
+        config = _checked(TrainConfig.of(config, **settings), model)
+        objective, descent = config.objective, config.descent
+        split = checked(split, model, where="training data")
+        with backend.activate():
+            vector = first_parameters(model, parameters, config, backend)
+            members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
+            if rows is not None and rows.shape[:-1] != members:
+                raise InputError(f"rows of shape {rows.shape} for parameters {vector.shape}")
+            if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
+                split = split._replace(labels=split.labels.astype(dtype))
+            self.fixed = fixed_data(
+                model, split, config, members=members, dtype=dtype, backend=backend, rows=rows
+            )
+            self.state = first_state(
+                model, vector, objective=objective, descent=descent, backend=backend
+            )
+        weights = row_weights(
+            split, objective, sample_weights, members=members, output=model.output, dtype=dtype
+        )
+        self.batches = Batches(split, config, dtype, orders, rows, weights)
+        self.model, self.split, self.backend, self.config = model, split, backend, config
+        self.objective, self.descent, self.control = objective, descent, config.control
+        self.epochs, self.batch_size = config.epochs, config.batch_size
+        self.row_count, self.steps_per_epoch = self.batches.row_count, self.batches.steps_per_epoch
+        self.precision = dtype if config.dtype in (None, *DTYPES) else config.dtype
         self.memory = MemoryPlan()
         self.engine = self._make_engine()
-        self.state, self.fixed = state, fixed
-        counts = np.float64 if model.predicts_numbers else np.int64
-        self.correct = np.zeros(tuple(state.parameters.shape[:-1]), counts)
+        self.correct = np.zeros(members, np.float64 if model.predicts_numbers else np.int64)
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.history = History()
@@ -73,60 +111,9 @@ class Trainer:
             self._choose_threads()
 
     @classmethod
-    def begin(
-        cls,
-        model: MLP,
-        split: Split,
-        *,
-        parameters: Array,
-        backend: Backend,
-        config: TrainConfig | None = None,
-        orders: Callable[[int], np.ndarray] | None = None,
-        rows: np.ndarray | None = None,
-        sample_weights: np.ndarray | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Return a run that has not started; it trains a copy of the given parameters.
-
-        `parameters` is (P,) or (E, P), with the running statistics behind or without; the order of
-        rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
-        `rows`, one for each member (E, n); each member's dropout comes from its own seed.
-        `rows` (E, n) are the numbers of the rows that each member trains on, by default all, and
-        `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on the backend's
-        device already are taken as they are: who gives them has checked them. `settings` are those
-        of `TrainConfig`.
-        """
-        config = TrainConfig.of(config, **settings)
-        objective, descent = config.objective, config.descent
-        objective.check(model.output, model.layer_sizes[-1])
-        if model.normalization == "batch" and config.batch_size == 1:
-            raise InputError(
-                "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
-                "give 2 or more, or normalization=layer"
-            )
-        split = checked(split, model, where="training data")
-        if (validation := config.control.validation) is not None:
-            validation = checked(validation, model, where="validation data")
-            config = TrainConfig.of(config, validation=validation)
-        with backend.activate():
-            if isinstance(parameters, np.ndarray):
-                parameters = backend.asarray(parameters)
-            members, dtype = tuple(parameters.shape[:-1]), dtype_name(parameters)
-            if rows is not None and rows.shape[:-1] != members:
-                raise InputError(f"rows of shape {rows.shape} for parameters {parameters.shape}")
-            if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
-                split = split._replace(labels=split.labels.astype(dtype))
-            fixed = fixed_data(
-                model, split, config, members=members, dtype=dtype, backend=backend, rows=rows
-            )
-            state = first_state(
-                model, parameters, objective=objective, descent=descent, backend=backend
-            )
-        weights = row_weights(
-            split, objective, sample_weights, members=members, output=model.output, dtype=dtype
-        )
-        batches = Batches(split, config, dtype, orders, rows, weights)
-        return cls(model, batches, backend, state=state, fixed=fixed)
+    def begin(cls, model: MLP, split: Split, **settings: Any) -> Self:
+        """Return `Trainer(model, split, ...)`: the name of 0.1.0."""
+        return cls(model, split, **settings)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot of this run: the next step is the one that followed it then.
@@ -188,6 +175,11 @@ class Trainer:
         )
 
     @property
+    def takes_bytes(self) -> bool:
+        """Whether rows are bytes, which are scaled to 0..1."""
+        return str(self.split.X.dtype).endswith("uint8")
+
+    @property
     def step_maker(self) -> StepMaker:
         """What makes the step of this run for a library's namespace."""
         return functools.partial(
@@ -228,6 +220,11 @@ class Trainer:
         if statistics is None:
             return vector
         return self.backend.xp.concat((vector, statistics), axis=-1)
+
+    def evaluate(self, split: Split, parameters: Array | None = None) -> Evaluation:
+        """Return loss and accuracy on these rows, by default of `self.parameters`."""
+        vector = self.parameters if parameters is None else parameters
+        return evaluate(self.model, vector, split, objective=self.objective, backend=self.backend)
 
     def loader(self) -> BatchLoader:
         """Return what the steps of this run get their rows from."""
@@ -291,9 +288,12 @@ class Trainer:
         return False
 
     def _make_engine(self) -> Engine:
-        config, dtype = self.config, self.config.dtype or self.batches.dtype
-        return make_engine(
-            self.step_maker, self.model, self.backend, precision=dtype, compile=config.compile
+        return Engine(
+            self.backend,
+            self.step_maker,
+            self.model,
+            precision=self.precision,
+            compile=self.config.compile,
         )
 
     def _run_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> None:
@@ -351,14 +351,23 @@ class Trainer:
         self.threads = self.backend.choose_threads(products, self.engine.precision)
 
 
+def _checked(config: TrainConfig, model: MLP) -> TrainConfig:
+    """The configuration with its validation rows as this network takes them, or `InputError`."""
+    config.objective.check(model.output, model.layer_sizes[-1])
+    if model.normalization == "batch" and config.batch_size == 1:
+        raise InputError(
+            "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
+            "give 2 or more, or normalization=layer"
+        )
+    if (validation := config.control.validation) is None:
+        return config
+    return TrainConfig.of(config, validation=checked(validation, model, where="validation data"))
+
+
 def train(
     model: MLP,
     split: Split,
     *,
-    parameters: Array | None = None,
-    config: TrainConfig | None = None,
-    rows: np.ndarray | None = None,
-    sample_weights: np.ndarray | None = None,
     backend: Backend | None = None,
     observers: Iterable[Callback] = (),
     **settings: Any,
@@ -368,27 +377,10 @@ def train(
     `split` has the rows X (n, l0), bytes or floating, and labels (n,) or targets (n, K). The
     defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
     batches, whose order the first seed gives, or on `rows` (E, n) of their own. The last incomplete
-    batch is dropped, or trained on with `drop_last=False`. Training starts
-    from `parameters` (flat, on the device or the host) or from `model.initialize(seed)`.
-    `settings` are those of `TrainConfig`; `sample_weights` (n,) weigh rows; `observers` are
-    callbacks. The result has `parameters` and `history`.
+    batch is dropped, or trained on with `drop_last=False`. `settings` are those of `Trainer` and of
+    `TrainConfig`; `observers` are callbacks. The result has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that became
     NaN or infinite.
     """
-    backend = backend or select_backend()
-    config = TrainConfig.of(config, **settings)
-    dtype = config.dtype or "float32"
-    if parameters is None:
-        parameters = model.initialize(config.seed, backend=backend, dtype=PRECISIONS[dtype])
-    elif dtype in DTYPES:
-        config = dataclasses.replace(config, dtype=None)  # what the parameters are in decides
-    return Trainer.begin(
-        model,
-        split,
-        parameters=parameters,
-        backend=backend,
-        config=config,
-        rows=rows,
-        sample_weights=sample_weights,
-    ).run(observers)
+    return Trainer(model, split, backend=backend or select_backend(), **settings).run(observers)

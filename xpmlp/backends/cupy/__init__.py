@@ -29,7 +29,7 @@ from xpmlp.backends.cupy.diagnosis import (
     diagnose,
     installed_wheels,
 )
-from xpmlp.errors import BackendUnavailable
+from xpmlp.errors import BackendUnavailable, option
 from xpmlp.typing import Array, Namespace
 
 __all__ = [
@@ -136,7 +136,8 @@ def open_backend(device: str | None) -> Backend:
     """
     index = gpu_index(device)
     if index is None:
-        raise BackendUnavailable("cupy", "it computes on a GPU only", "use --backend numpy")
+        other = f"use {option('backend', 'numpy')}"
+        raise BackendUnavailable("cupy", "it computes on a GPU only", other)
     driver, gpus = ask_driver()
     if not driver:
         # Every start without a GPU comes here, and asking whose cupy is takes a tenth of a second.
@@ -147,7 +148,7 @@ def open_backend(device: str | None) -> Backend:
         raise BackendUnavailable("cupy", *diagnose(Findings(wheels, driver, gpus)))
     if gpus is not None and index >= gpus:
         cause = f"device {device!r} asked for, but the driver shows {gpus} GPUs"
-        raise BackendUnavailable("cupy", cause, "use --device cuda:0")
+        raise BackendUnavailable("cupy", cause, f"use {option('device', 'cuda:0')}")
     try:
         import array_api_compat.cupy as xp
         import cupy

@@ -1,0 +1,67 @@
+"""How values look at a prompt and in a notebook: short, whatever they hold."""
+
+import dataclasses
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+LONGEST, LONGEST_VALUE = 400, 60
+"""Characters of a repr, and of one value in it."""
+
+WIDTH, HEIGHT = 320, 96
+"""Pixels of a curve."""
+
+
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """Return the text, its middle left out if it is longer than this."""
+    if len(text) <= longest:
+        return text
+    half = (longest - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def brief(value: object) -> str:
+    """Return a value in a few words; of an array its dtype and shape."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    text = repr(value)
+    if len(text) > LONGEST_VALUE and isinstance(value, (list, tuple, dict)):
+        return f"{len(value):,} values" if not hasattr(value, "_fields") else type(value).__name__
+    return shortened(text, LONGEST_VALUE)
+
+
+def short_repr(value: Any) -> str:
+    """Return the fields of a dataclass or a named tuple; its `__repr__`, where it holds arrays."""
+    names = getattr(value, "_fields", None) or [one.name for one in dataclasses.fields(value)]
+    shown = ", ".join(f"{name}={brief(getattr(value, name))}" for name in names)
+    return shortened(f"{type(value).__name__}({shown})")
+
+
+def as_html(facts: Mapping[str, object], curve: np.ndarray | None = None) -> str:
+    """Return a table of facts, below the curve of a series (n,) or (n, E) if there is one."""
+    cells = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"{'' if curve is None else _curve(curve)}<table>{cells}</table>"
+
+
+def _curve(series: np.ndarray) -> str:
+    """Return a line through the means of `WIDTH` parts of a series, as SVG."""
+    heights = np.asarray(series, np.float64).reshape(len(series), -1).mean(axis=1)
+    heights = heights[np.isfinite(heights)]
+    if len(heights) < 2:
+        return ""
+    parts = np.array_split(heights, min(WIDTH, len(heights)))
+    means = np.array([part.mean() for part in parts])
+    x = np.linspace(2, WIDTH - 2, len(means))
+    span = float(np.ptp(means)) or 1.0
+    y = HEIGHT - 2 - (means - means.min()) / span * (HEIGHT - 4)
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    said = f"{len(series):,} values, from {means[0]:.4g} to {means[-1]:.4g}"
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{said}">'
+        f'<polyline points="{points}" fill="none" stroke="currentColor"/></svg>'
+    )

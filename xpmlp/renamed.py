@@ -1,0 +1,30 @@
+"""Names of 0.1.0 that work for one more release, with a `DeprecationWarning`: all there are."""
+
+import warnings
+from typing import Any
+
+NAMES = {"Observer": "Callback", "Training": "Trainer"}
+"""Classes of `xpmlp` and `xpmlp.training`."""
+
+ARGUMENTS = {"observers": "callbacks", "sample_weights": "sample_weight"}
+"""Arguments of `xpmlp.train`."""
+
+
+def warn(old: str, new: str, *, level: int = 3) -> None:
+    """Say, at the line that used the old name, what it is called now."""
+    warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
+
+
+def arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments by their names of now."""
+    for old in given.keys() & ARGUMENTS.keys():
+        warn(f"{old}=", f"{ARGUMENTS[old]}=", level=4)
+    return {ARGUMENTS.get(name, name): value for name, value in given.items()}
+
+
+def attribute(module: str, name: str) -> str:
+    """Return what a module's attribute is called now, with a warning; `AttributeError` if none."""
+    if name not in NAMES:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warn(f"{module}.{name}", f"xpmlp.{NAMES[name]}", level=4)
+    return NAMES[name]
