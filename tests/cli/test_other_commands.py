@@ -23,7 +23,7 @@ def numpy_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xpmlp.cli.gradcheck.check", check)
 
 
-SMALL = ["gradcheck", "--set", "layer_sizes=6,5,4,3", "--batch-size", "4"]
+SMALL = ["gradcheck", "--set", "model.layer_sizes=6,5,4,3", "--batch-size", "4"]
 
 
 @pytest.mark.usefixtures("numpy_only")

@@ -72,7 +72,7 @@ def test_rows_this_network_does_not_take() -> None:
     X = np.zeros((3, 32, 32), np.uint8)
     assert refusal(check_rows, X, where="a.npy", layer_sizes=(784, 64, 10)) == (
         "a.npy: images are 32 x 32 = 1,024 values, the network takes 784: "
-        "train with --set layer_sizes=1024,64,10 or give other data"
+        "train with --set model.layer_sizes=1024,64,10 or give other data"
     )
     flat = X.reshape(3, -1)
     assert "rows are 1,024 values, the" in refusal(check_rows, flat, where="a", layer_sizes=(9, 2))
@@ -88,7 +88,7 @@ def test_rows_this_network_does_not_take() -> None:
         (np.array([0, 1, -3, -4, 0]), "label -3 in row 2, labels start at 0;"),
         (
             np.array([0, 1, 2, 46, 9]),
-            "label 46 in row 3, the largest that fits is 2; train with --set layer_sizes=12,8,47",
+            "label 46 in row 3, the largest that fits is 2; train with --set model.layer_sizes=12,8,47",
         ),
         (np.array([0, 0, 0, 0, 2**64 - 1], np.uint64), "label 18446744073709551615 in row 4"),
     ],

@@ -302,7 +302,7 @@ def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
 
 
 def _remedy(*layer_sizes: int) -> str:
-    return f"train with --set layer_sizes={','.join(map(str, layer_sizes))}"
+    return f"train with --set model.layer_sizes={','.join(map(str, layer_sizes))}"
 
 
 def dataset_of(
