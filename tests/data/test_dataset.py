@@ -88,7 +88,8 @@ def test_rows_this_network_does_not_take() -> None:
         (np.array([0, 1, -3, -4, 0]), "label -3 in row 2, labels start at 0;"),
         (
             np.array([0, 1, 2, 46, 9]),
-            "label 46 in row 3, the largest that fits is 2; train with --set model.layer_sizes=12,8,47",
+            "label 46 in row 3, the largest that fits is 2; train with "
+            "--set model.layer_sizes=12,8,47",
         ),
         (np.array([0, 0, 0, 0, 2**64 - 1], np.uint64), "label 18446744073709551615 in row 4"),
     ],

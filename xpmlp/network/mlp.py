@@ -542,6 +542,7 @@ def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
             or not 1 <= width < 2**28
         ):
             raise InputError(
-                f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1 and less than 2**28"
+                f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1 "
+                "and less than 2**28"
             )
     return tuple(map(int, widths))
