@@ -44,32 +44,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The multilayer perceptron, written once as algebra, trained wherever arrays live.",
 )
-COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Train": {
-        "train": train.train,
-        "recipes": recipes.recipes,
-        "find-rate": find_rate.find_rate,
-        "sweep": sweep.sweep,
-    },
-    "Use a run": {
-        "evaluate": evaluate.evaluate,
-        "predict": predict.predict,
-        "report": report.report,
-        "plot": plot.plot,
-        "compare": compare.compare,
-        "export": export.export,
-    },
-    "Learn and check": {
-        "explain": explain.explain,
-        "gradcheck": gradcheck.gradcheck,
-        "backends": backends_command.backends,
-    },
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Train": (train.train, recipes.recipes, find_rate.find_rate, sweep.sweep),
+    "Use a run": (
+        evaluate.evaluate,
+        predict.predict,
+        report.report,
+        plot.plot,
+        compare.compare,
+        export.export,
+    ),
+    "Learn and check": (explain.explain, gradcheck.gradcheck, backends_command.backends),
 }
 """The commands by groups of the help."""
 
 for group, commands in COMMANDS.items():
-    for name, command in commands.items():
-        app.command(name, rich_help_panel=group)(command)
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=group)(command)
 
 
 NO_ROOM = (errno.ENOSPC, errno.EIO)
@@ -125,8 +116,9 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     if name := unknown_command(said):
         said = f"no command {name!r}"
         rest = list(arguments)[list(arguments).index(name) + 1 :]
-        known = [one for group in COMMANDS.values() for one in group]
-        instead = instead_of_command(name, rest, known)
+        instead = instead_of_command(
+            name, rest, [one.name or "" for one in app.registered_commands]
+        )
     elif flag := unknown_option(said):
         said = f"{path} has no option {flag}"
         params = context.command.params if context else ()

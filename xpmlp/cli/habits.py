@@ -10,40 +10,36 @@ from xpmlp.recipes import SETTINGS, recipe_names
 from xpmlp.training.config import HABITS
 
 COMMANDS = {
-    "fit": "train",
-    "run": "train",
-    "learn": "train",
-    "resume": "train --resume",
-    "continue": "train --resume",
-    "eval": "evaluate",
-    "test": "evaluate",
-    "score": "evaluate",
-    "infer": "predict",
-    "classify": "predict",
-    "list": "recipes",
-    "models": "recipes",
-    "show": "report",
-    "tune": "sweep",
-    "search": "sweep",
-    "lr-find": "find-rate",
-    "convert": "export",
-    "devices": "backends",
-    "help": "--help",
-    "version": "--version",
+    habit: command
+    for command, habits in {
+        "train": "fit run learn",
+        "train --resume": "resume continue",
+        "evaluate": "eval test score",
+        "predict": "infer classify",
+        "recipes": "list models",
+        "report": "show",
+        "sweep": "tune search",
+        "find-rate": "lr-find",
+        "export": "convert",
+        "backends": "devices",
+        "--help": "help",
+        "--version": "version",
+    }.items()
+    for habit in habits.split()
 }
 """Commands of other programs."""
 
 OPTIONS = {
-    "gpu": "--backend cupy",
-    "cuda": "--backend cupy",
-    "cpu": "--backend numpy",
-    "output": "--out",
-    "output-dir": "--out",
-    "save-dir": "--out",
-    "checkpoint": "--resume",
-    "continue": "--resume",
-    "silent": "--quiet",
-    "verbose": "--profile",
+    habit: option
+    for option, habits in {
+        "--backend cupy": "gpu cuda",
+        "--backend numpy": "cpu",
+        "--out": "output output-dir save-dir",
+        "--resume": "checkpoint continue",
+        "--quiet": "silent",
+        "--profile": "verbose",
+    }.items()
+    for habit in habits.split()
 }
 """Options of other programs that no setting is called like."""
 

@@ -10,7 +10,7 @@ import typer
 
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
-from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe
+from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RecipeArgument = Annotated[
@@ -91,7 +91,8 @@ def _option(name: str, panel: str) -> inspect.Parameter:
     else:
         one = SETTINGS[name]
         usual = str(one.default).lower() if bool in one.types else shown(one.default)
-        about = one.about.replace("`", "") + (f" Default: {usual}." if usual else "")
+        known = f" One of {', '.join(CHOICES[name])}." if name in CHOICES else ""
+        about = one.about.replace("`", "") + known + (f" Default: {usual}." if usual else "")
     is_flag = bool in one.types
     flags = f"{_flag(name)}/{_flag(name, False)}" if is_flag else _flag(name)
     metavar = next((said for kind, said in METAVARS.items() if kind in one.types), None)

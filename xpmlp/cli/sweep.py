@@ -19,7 +19,7 @@ from xpmlp.cli.watching import Interruption
 from xpmlp.data import load_data
 from xpmlp.errors import Diverged, InputError
 from xpmlp.files import write_atomically
-from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, read_setting
+from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, read_setting
 from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
@@ -113,17 +113,11 @@ def _values(text: str) -> tuple[str, list[Any]]:
     name = next(iter(by_name({key: None})[0]))
     if name == "layer_sizes" and "[" not in values:
         raise InputError(f"--over {text}: give lists, such as [784,64,10],[784,128,10]")
-    # A list in brackets is one value.
-    parts, depth = [""], 0
-    for character in values:
-        depth += (character == "[") - (character == "]")
-        if character == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if not all(map(str.strip, parts)):
+    found = read_setting(f"{key}=[{values}]")[1]
+    parts = found if isinstance(found, list) else values.split(",")  # names are no TOML
+    if "" in parts:
         raise InputError(f"--over {text}: a value is empty; give one between any two commas")
-    return name, [SETTINGS[name].read(read_setting(f"{key}={part}")[1]) for part in parts]
+    return name, [SETTINGS[name].read(option_value(name, part)) for part in parts]
 
 
 def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:

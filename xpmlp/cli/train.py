@@ -49,14 +49,17 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
+        Path | None, typer.Option(metavar="DIR", help="Resume the run in this directory.")
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Go on though settings, data or versions are other ones."),
+        typer.Option("--force", help="Resume although settings, data or versions differ."),
     ] = False,
     checkpoint_every: Annotated[
-        str, typer.Option(help="Save the state after so many steps (500) or so long (30s), too.")
+        str,
+        typer.Option(
+            metavar="STEPS|TIME", help="How often the state is saved: 500 steps, 30s, 10m."
+        ),
     ] = "60s",
     profile: Annotated[
         bool,

@@ -8,18 +8,21 @@ from xpmlp.recipes.recipe import (
     Recipe,
     describe_recipe,
     load_recipe,
+    option_value,
     read_setting,
     recipe_names,
 )
-from xpmlp.recipes.settings import MOST_MEMBERS, SETTINGS, by_name, seconds
+from xpmlp.recipes.settings import CHOICES, MOST_MEMBERS, SETTINGS, by_name, seconds
 
 __all__ = [
+    "CHOICES",
     "MOST_MEMBERS",
     "SETTINGS",
     "Recipe",
     "by_name",
     "describe_recipe",
     "load_recipe",
+    "option_value",
     "read_setting",
     "recipe_names",
     "seconds",

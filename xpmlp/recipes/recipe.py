@@ -304,7 +304,9 @@ def load_recipe(
     given = dict(options or {})
     hidden = given.pop("hidden", None)
     changes, old_changes = by_name(dict(map(read_setting, settings)))
-    changes |= {name: _option(name, value) for name, value in given.items() if value is not None}
+    changes |= {
+        name: option_value(name, value) for name, value in given.items() if value is not None
+    }
     values = {**file, **changes}
     with _prefixed(source, lambda name: name in file and (name not in changes)):
         recipe = Recipe(**values)
@@ -376,7 +378,7 @@ def _value(text: str) -> object:
         return text.strip()
 
 
-def _option(name: str, value: object) -> object:
+def option_value(name: str, value: object) -> object:
     """The value of an option; text stays text where the setting is text."""
     is_text = SETTINGS[name].types == {str}
     return _value(value) if isinstance(value, str) and not is_text else value
@@ -393,21 +395,16 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _unknown_recipe(name: str) -> str:
-    names = recipe_names()
-    if name in DATA_NAMES or Path(name).exists() or Path(name + SUFFIX).is_file():
-        return f"recipe {name!r} is unknown: {_instead(name)}"
-    near = nearest(name, names)
-    return (
-        f"recipe {name!r} is unknown: {near}use {', '.join(names)}, or the path of a {SUFFIX} file"
-    )
-
-
-def _instead(name: str) -> str:
-    """What was meant by the name of data, of a run or of a file without its suffix."""
-    if name in DATA_NAMES:
-        return f"did you mean --data {name}?"
-    if Path(name + SUFFIX).is_file():
-        return f"did you mean {name + SUFFIX}?"
-    if (Path(name) / "config.toml").is_file():
-        return f"did you mean --resume {name}, or to train it again, {name}/config.toml?"
-    return f"did you mean --data {name}?"
+    """The message for an unknown name: a run, a file, data or another recipe may be meant."""
+    file, config = Path(name + SUFFIX), Path(name) / "config.toml"
+    if file.is_file():
+        meant = f"did you mean {file}?"
+    elif config.is_file():
+        meant = f"did you mean --resume {name}, or {config} to train it again?"
+    elif name and (name in DATA_NAMES or Path(name).exists()):
+        meant = f"did you mean --data {name}?"
+    else:
+        names = recipe_names()
+        near = nearest(name, names)
+        meant = f"{near}use {', '.join(names)}, or the path of a {SUFFIX} file"
+    return f"recipe {name!r} is unknown: {meant}"

@@ -179,29 +179,23 @@ def setting_names() -> list[str]:
 
 
 HABITS = {
-    "lr": "learning_rate",
-    "learning_rate_init": "learning_rate",
-    "step_size": "learning_rate",
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "alpha": "l2",
-    "random_state": "seed",
-    "validation_split": "validation",
-    "validation_data": "validation",
-    "validation_fraction": "validation",
-    "restore_best_weights": "keep_best",
-    "early_stopping": "patience",
-    "batch": "batch_size",
-    "bs": "batch_size",
-    "workers": "threads",
-    "precision": "dtype",
-    "gpu": "backend",
-    "cpu": "backend",
-    "cuda": "backend",
-    "dataset": "data",
-    "layers": "layer_sizes",
-    "hidden_layer_sizes": "layer_sizes",
+    habit: name
+    for name, habits in {
+        "learning_rate": "lr learning_rate_init step_size",
+        "epochs": "max_iter n_epochs num_epochs",
+        "batch_size": "batch bs",
+        "layer_sizes": "layers hidden_layer_sizes",
+        "l2": "alpha",
+        "seed": "random_state",
+        "validation": "validation_split validation_data validation_fraction",
+        "patience": "early_stopping n_iter_no_change",
+        "keep_best": "restore_best_weights",
+        "dtype": "precision",
+        "threads": "workers n_jobs",
+        "backend": "gpu cpu cuda",
+        "data": "dataset",
+    }.items()
+    for habit in habits.split()
 }
 """What other libraries call these settings."""
 

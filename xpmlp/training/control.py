@@ -31,7 +31,8 @@ class Control:
     keep_best
         Whether the run ends with the best parameters, each member with its own.
     time_limit
-        Seconds of training after which the run ends; a resumed run counts its earlier seconds, too.
+        Seconds of training after which the run ends, in recipes also `10m` or `1h`; a resumed run
+        counts its earlier seconds, too.
     lets_members_diverge
         Whether a member whose loss becomes NaN or infinite leaves the others running; the run ends
         when all have diverged.
