@@ -37,6 +37,8 @@ OPTIONS = {
         "--out": "output output-dir save-dir",
         "--resume": "checkpoint continue",
         "--quiet": "silent",
+        "--hidden": "layers units hidden-layer-sizes",
+        "--data": "dataset",
         "--profile": "verbose",
     }.items()
     for habit in habits.split()
@@ -55,9 +57,10 @@ def instead_of_command(name: str, rest: Sequence[str], known: Collection[str]) -
 def instead_of_option(flag: str, arguments: Sequence[str], known: Collection[str]) -> str:
     """Return what to type for an unknown option, its value included; empty if nothing is near."""
     name = flag.lstrip("-").replace("_", "-")
-    if OPTIONS.get(name, "").partition(" ")[0] in known:
-        return OPTIONS[name]
     value = _value_of(flag, arguments)
+    instead, *usual = OPTIONS.get(name, "").split() or [""]
+    if instead in known:
+        return " ".join([instead, *(usual or [value])]).strip()
     key = name.replace("-", "_")
     key = HABITS.get(key, key)
     option = f"--{key.replace('_', '-')}"

@@ -24,6 +24,7 @@ from xpmlp.network import MLP, Objective
 from xpmlp.optimizers import WEIGHT_DECAY
 from xpmlp.recipes.settings import (
     BALANCED,
+    CHOICES,
     SETTINGS,
     Source,
     by_name,
@@ -51,7 +52,7 @@ OF_MODEL = tuple(one.name for one in dataclasses.fields(MLP))
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, init=False)
 class Recipe:
     """A run of training as data: every setting of docs/recipe.md, also as an attribute.
 
@@ -96,11 +97,6 @@ class Recipe:
         if name not in SETTINGS:
             raise AttributeError(f"'Recipe' object has no attribute {name!r}")
         return self.settings.get(name)
-
-    def __repr__(self) -> str:
-        usual = {name: one.default for name, one in SETTINGS.items()}
-        given = (f"{name}={one!r}" for name, one in self.settings.items() if one != usual[name])
-        return f"Recipe({', '.join(given)})"
 
     def _check_source(self) -> None:
         Source(**{name: self.settings[name] for name in OF_SOURCE})
@@ -310,6 +306,8 @@ def load_recipe(
     values = {**file, **changes}
     with _prefixed(source, lambda name: name in file and (name not in changes)):
         recipe = Recipe(**values)
+    if hidden in CHOICES["activation"]:
+        raise InputError(f"--hidden {hidden}: did you mean --set model.activation={hidden}?")
     if hidden is not None:
         first, *_, last = recipe.layer_sizes
         widths = [first, *([hidden] if hidden else []), last]

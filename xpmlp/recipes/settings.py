@@ -290,6 +290,11 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         name = NAMES.get(path) or RENAMED.get(path, path)
         if name not in SETTINGS:
             raise InputError(unknown_setting(path))
+        if path == "hidden" and not str(value)[:1].isalpha():
+            raise InputError(
+                f"hidden={shown(value)}: for widths use --hidden or model.layer_sizes; this key is "
+                "the activation, model.activation now"
+            )
         if path not in NAMES:
             old[path] = SETTINGS[name].path
         found[name] = value

@@ -184,7 +184,6 @@ HABITS = {
         "learning_rate": "lr learning_rate_init step_size",
         "epochs": "max_iter n_epochs num_epochs",
         "batch_size": "batch bs",
-        "layer_sizes": "layers hidden_layer_sizes",
         "l2": "alpha",
         "seed": "random_state",
         "validation": "validation_split validation_data validation_fraction",
@@ -193,7 +192,6 @@ HABITS = {
         "dtype": "precision",
         "threads": "workers n_jobs",
         "backend": "gpu cpu cuda",
-        "data": "dataset",
     }.items()
     for habit in habits.split()
 }
