@@ -149,6 +149,11 @@ class MLP:
         """The activation, by its name in 0.1.0."""
         return self.activation
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
+        renamed = {"activation" if name == "hidden" else name: state[name] for name in state}
+        self.__dict__.update(renamed)
+
     @functools.cached_property
     def chain(self) -> Chain:
         """The layers in the order of the forward pass."""
