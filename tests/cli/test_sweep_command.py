@@ -27,7 +27,7 @@ def unswept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def small(data: Path) -> list[str]:
     """A sweep's options on the tiny data: 2 epochs of a small network."""
-    settings = ("layer_sizes=16,8,10", "batch_size=4", "epochs=2", "validation=0.2")
+    settings = ("model.layer_sizes=16,8,10", "batch_size=4", "epochs=2", "validation=0.2")
     return [
         "sweep", "--backend", "numpy", "--data", str(data),
         *(word for text in settings for word in ("--set", text)),
@@ -83,7 +83,7 @@ def test_the_next_command_trains_what_was_best(command, small) -> None:
     )
     assert said.status == 0
     words = said.out.splitlines()[-1].partition("(next: xpmlp ")[2].rstrip(")").split()
-    assert sum(word.startswith("layer_sizes=") for word in words) == 1
+    assert sum(word.startswith("model.layer_sizes=") for word in words) == 1
     assert command(*words, "--quiet").status == 0
 
 

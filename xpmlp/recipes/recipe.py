@@ -154,8 +154,8 @@ class Recipe:
         }
         if isinstance(self.class_weights, str):
             is_counted = self.class_weights == BALANCED and labels is not None
-            classes = max(2, self.layer_sizes[-1])
-            settings["class_weights"] = _balanced(labels, classes) if is_counted else ()
+            weights = _balanced(labels, max(2, self.layer_sizes[-1])) if is_counted else ()
+            settings["class_weights"] = weights
         if validation is None and self.validation:
             validation = Split(np.empty((0, 0)), np.empty(0))
         return TrainConfig.of(None, **{**settings, "seed": self.seeds, "validation": validation})

@@ -290,7 +290,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         name = NAMES.get(path) or RENAMED.get(path, path)
         if name not in SETTINGS:
             raise InputError(unknown_setting(path))
-        if path == "hidden" and not str(value)[:1].isalpha():
+        if path == "hidden" and shown(value)[:1].isdigit():
             raise InputError(
                 f"hidden={shown(value)}: for widths use --hidden or model.layer_sizes; this key is "
                 "the activation, model.activation now"
