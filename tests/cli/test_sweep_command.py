@@ -66,7 +66,7 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
     ]  # fmt: skip
     found = table(place / "sweep.csv")
     assert list(found[0]) == [
-        "learning_rate", "hidden", "seed", "validation_loss", "validation_accuracy",
+        "learning_rate", "activation", "seed", "validation_loss", "validation_accuracy",
     ]  # fmt: skip
     assert [row["seed"] for row in found] == ["11", "12"] * 4
     best = np.mean([float(row["validation_loss"]) for row in found[:2]])

@@ -12,7 +12,7 @@ from rich.table import Table
 from xpmlp.backends import PRECISIONS
 from xpmlp.cli.console import output, plain, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import Asked, DataOption, takes_settings
+from xpmlp.cli.options import DataOption, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
@@ -39,7 +39,7 @@ def explain(
         str, typer.Argument(metavar="[RECIPE|FILE.toml|RUN]", help="A recipe or a run directory.")
     ] = "lecture",
     *,
-    asked: Asked,
+    given: RecipeOptions,
     data: DataOption = None,
     latex: Annotated[
         Path | None, typer.Option(metavar="FILE.tex", help="Write both slides as LaTeX.")
@@ -62,7 +62,7 @@ def explain(
     is_run = what not in recipe_names() and Path(what).is_dir()
     flow: list[LayerFlow] = []
     if is_run:
-        if asked.settings or asked.options:
+        if given.settings or given.options:
             raise InputError(f"{what}: a run is what it is; give --set and --hidden with a recipe")
         directory = RunDirectory.existing(Path(what))
         recipe = directory.recipe
@@ -74,7 +74,7 @@ def explain(
     else:
         if data:
             raise InputError(f"--data {data}: a recipe has no activations; give it with a run")
-        recipe = asked.recipe(what)
+        recipe = given.recipe(what)
         model = recipe.model
     objective = recipe.objective()
     if recipe.class_weights and not objective.class_weights:  # balanced: counted in the data
@@ -96,16 +96,16 @@ def explain(
         _tell_flow(flow)
     written = " and ".join(str(path) for path in (out, latex) if path is not None)
     say_next(
-        *_following(what, is_run, bool(written), asked),
+        *_following(what, is_run, bool(written), given),
         after=f"Written: {written}" if written else "",
     )
 
 
-def _following(what: str, is_run: bool, is_written: bool, asked: Asked) -> list[str]:
+def _following(what: str, is_run: bool, is_written: bool, given: RecipeOptions) -> list[str]:
     """First the figure; then the run's file for others, or the training of the recipe."""
     if is_run and is_written:
         return ["xpmlp", "export", what, "model.onnx"]
-    words = asked.again("train" if is_written else "explain", what)
+    words = given.again("train" if is_written else "explain", what)
     return words if is_written else [*words, "--out", "explained.svg"]
 
 

@@ -9,7 +9,7 @@ import typer
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import errors, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import Asked, RecipeArgument, takes_settings
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_rates
@@ -21,7 +21,7 @@ from xpmlp.training.find_rate import find_rate as find
 def find_rate(
     recipe: RecipeArgument = "lecture",
     *,
-    asked: Asked,
+    given: RecipeOptions,
     lowest: Annotated[float, typer.Option("--from", help="The smallest rate tried.")] = 1e-6,
     highest: Annotated[float, typer.Option("--to", help="The largest.")] = 10.0,
     steps: Annotated[
@@ -38,7 +38,7 @@ def find_rate(
 
     Example: xpmlp find-rate modern --steps 500 --out rates.png
     """
-    planned = asked.recipe(recipe).of_one_network
+    planned = given.recipe(recipe).of_one_network
     dataset = load_data(planned.data)
     chosen = select_backend(planned.backend, planned.device or None)
     training = begin_training(planned, dataset, chosen)
@@ -60,7 +60,7 @@ def find_rate(
     if not curve.rises:
         say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
     found = {"learning_rate": proposal}
-    say_next(*asked.again("train", recipe, found), after=f"Drawn in {out}")
+    say_next(*given.again("train", recipe, found), after=f"Drawn in {out}")
 
 
 def _check_place(out: Path) -> None:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from xpmlp.cli.console import errors, output, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import Asked, RecipeArgument, takes_settings
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
 
 
@@ -15,7 +15,7 @@ from xpmlp.gradcheck import gradcheck as check
 def gradcheck(
     recipe: RecipeArgument = "lecture",
     *,
-    asked: Asked,
+    given: RecipeOptions,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of the random batch.")] = 32,
 ) -> None:
     """Compare every parameter's gradient across backends and with independent derivatives.
@@ -24,7 +24,7 @@ def gradcheck(
 
     Example: xpmlp gradcheck --set model.activation=tanh
     """
-    chosen = asked.recipe(recipe)
+    chosen = given.recipe(recipe)
     with errors().status("Computing every gradient on every backend ..."):
         seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
         rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
@@ -43,4 +43,4 @@ def gradcheck(
         say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)
     say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
-    say_next(*asked.again("train", recipe))
+    say_next(*given.again("train", recipe))

@@ -33,7 +33,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
-class Asked(NamedTuple):
+class RecipeOptions(NamedTuple):
     """What a command line asks of a recipe: options that were given, and texts of `--set`."""
 
     options: dict[str, str | bool]
@@ -61,7 +61,7 @@ class Asked(NamedTuple):
 def takes_settings(**panels: tuple[str, ...]) -> Callable[[Callable[..., None]], Any]:
     """Give a command an option for each of these settings, by panels of its help, and `--set`.
 
-    The command receives them as its keyword `asked`. `hidden` are the widths of hidden layers.
+    The command receives them as its keyword `given`. `hidden` are the widths of hidden layers.
     """
     names = {name: panel for panel, own in panels.items() for name in own}
 
@@ -70,10 +70,10 @@ def takes_settings(**panels: tuple[str, ...]) -> Callable[[Callable[..., None]],
         def call(*arguments: Any, settings: list[str] | None = None, **others: Any) -> None:
             given = {name: others.pop(name, None) for name in names}
             options = {name: value for name, value in given.items() if value is not None}
-            command(*arguments, asked=Asked(options, settings or []), **others)
+            command(*arguments, given=RecipeOptions(options, settings or []), **others)
 
         signature = inspect.signature(command, eval_str=True)
-        first = [one for name, one in signature.parameters.items() if name != "asked"]
+        first = [one for name, one in signature.parameters.items() if name != "given"]
         options = [_option(name, panel.replace("_", " ")) for name, panel in names.items()]
         options.append(_parameter("settings", SettingsOption))
         kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in first]

@@ -14,7 +14,7 @@ import typer
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
 from xpmlp.cli.next_command import as_setting, say_next
-from xpmlp.cli.options import Asked, RecipeArgument, takes_settings
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import load_data
 from xpmlp.errors import Diverged, InputError
@@ -34,7 +34,7 @@ VALIDATION = 0.1
 def sweep(
     recipe: RecipeArgument = "lecture",
     *,
-    asked: Asked,
+    given: RecipeOptions,
     over: Annotated[
         list[str] | None,
         typer.Option("--over", metavar="KEY=V1,V2,...", help="Values to try; repeatable."),
@@ -53,7 +53,7 @@ def sweep(
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
     usual = load_recipe(recipe, warns=False).validation or VALIDATION
-    planned = asked.recipe(recipe, f"validation={usual}")
+    planned = given.recipe(recipe, f"validation={usual}")
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION})
     combinations = grid(_values(text) for text in over)
@@ -100,8 +100,8 @@ def sweep(
     best = ranked[0]
     if np.isnan(best.loss):
         raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
-    options = {name: one for name, one in asked.options.items() if name != "members"}
-    alone = asked._replace(options=options)
+    options = {name: one for name, one in given.options.items() if name != "members"}
+    alone = given._replace(options=options)
     say_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
 
 

@@ -12,7 +12,7 @@ import typer
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import Asked, RecipeArgument, takes_settings
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
@@ -44,7 +44,7 @@ from xpmlp.training.progress import Progress
 def train(
     recipe: RecipeArgument = "lecture",
     *,
-    asked: Asked,
+    given: RecipeOptions,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
     ] = None,
@@ -75,13 +75,13 @@ def train(
     """
     way = Way(*_steps_or_seconds(checkpoint_every), is_profiled=profile, quiet=quiet)
     if resume is None:
-        _begin(asked.recipe(recipe), out, name=Path(recipe).stem, way=way)
+        _begin(given.recipe(recipe), out, name=Path(recipe).stem, way=way)
     elif (
         recipe == "lecture"
-        and not (out or asked.settings)
-        and (force or asked.options.keys() <= MAY_DIFFER)
+        and not (out or given.settings)
+        and (force or given.options.keys() <= MAY_DIFFER)
     ):
-        _go_on(RunDirectory.existing(resume), asked.options, force=force, way=way)
+        _go_on(RunDirectory.existing(resume), given.options, force=force, way=way)
     else:
         raise InputError(
             f"--resume {resume}: goes on as the run began; only --epochs and --time-limit may "

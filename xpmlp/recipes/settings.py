@@ -216,9 +216,7 @@ def _declared() -> Iterator[Setting]:
                 default = DEFAULTS.get(name, field.default)
                 types = _plain(field.type) | ({str} if isinstance(default, str) else set())
                 is_list = get_origin(field.type) in (Sequence, tuple)
-                by_member = not is_list and bool(
-                    re.search(r"\b(Sequence|tuple)\[", f"{field.type}")
-                )
+                by_member = not is_list and "[" in f"{field.type}"
                 path = f"{section}.{name}".lstrip(".")
                 yield Setting(name, path, types, default, about[name], is_list, by_member)
     for has in OWN.values():
