@@ -39,7 +39,6 @@ from xpmlp.errors import XpmlpError
 app = typer.Typer(
     name="xpmlp",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The multilayer perceptron, written once as algebra, trained wherever arrays live.",

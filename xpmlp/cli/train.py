@@ -102,7 +102,7 @@ class Way(NamedTuple):
 def _steps_or_seconds(text: str) -> tuple[int, float]:
     """`500` steps, or a duration; the other is without an end."""
     if not text.isdecimal():
-        return 0, seconds(text, name="--checkpoint-every")
+        return 0, seconds(text, shown_as="--checkpoint-every ")
     if not 1 <= int(text) < 1 << 62:
         raise InputError(f"--checkpoint-every {text}: give 1 or more steps, or a time such as 30s")
     return int(text), math.inf

@@ -194,7 +194,7 @@ def _number(text: str) -> int | float:
         return float(text)
 
 
-def seconds(text: str, *, name: str = "time_limit") -> float:
+def seconds(text: str, *, shown_as: str = "time_limit=") -> float:
     """Return `90`, `90s`, `10m` or `1.5h` in seconds; `InputError` for other texts."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
     try:
@@ -202,7 +202,7 @@ def seconds(text: str, *, name: str = "time_limit") -> float:
     except ValueError:
         found = math.nan
     if not 0.0 < found < math.inf:
-        raise InputError(f"{name}={text}: give a time above 0, such as 60s, 10m or 1h")
+        raise InputError(f"{shown_as}{text}: give a time above 0, such as 60s, 10m or 1h")
     return found
 
 
