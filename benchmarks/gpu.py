@@ -58,7 +58,6 @@ TAIL = 40
 """Lines of output that the record keeps of a part that failed."""
 
 DISTRIBUTIONS = {
-    "annotated_types": "annotated-types",
     "array_api_compat": "array-api-compat",
     "array_api_strict": "array-api-strict",
     "cupy": "cupy-cuda13x",
@@ -67,8 +66,6 @@ DISTRIBUTIONS = {
     "matplotlib": "matplotlib",
     "numpy": "numpy",
     "PIL": "pillow",
-    "pydantic": "pydantic",
-    "pydantic_core": "pydantic-core",
     "pytest": "pytest",
     "rich": "rich",
     "safetensors": "safetensors",
@@ -76,20 +73,9 @@ DISTRIBUTIONS = {
     "threadpoolctl": "threadpoolctl",
     "tomli_w": "tomli-w",
     "typer": "typer",
-    "typing_extensions": "typing-extensions",
-    "typing_inspection": "typing-inspection",
 }
 """The distribution of each module that the parts cannot do without. PyTorch and JAX are peers:
 without them their rows say so."""
-
-PYDANTIC = {
-    "annotated-types",
-    "pydantic",
-    "pydantic-core",
-    "typing-extensions",
-    "typing-inspection",
-}
-"""Fetched together: each pydantic takes one version of pydantic-core."""
 
 
 class Part(NamedTuple):
@@ -173,19 +159,15 @@ def missing_distributions() -> list[str]:
 
 
 def remedy(missing: Sequence[str]) -> str:
-    """Return one line that names missing distributions and the commands that fetch them."""
+    """Return one line that names missing distributions and the command that fetches them."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     platforms = " ".join(
         f"--platform manylinux_2_{minor}_{platform.machine()}" for minor in (17, 27, 28)
     )
     fetch = f"pip download --only-binary=:all: --python-version {version} {platforms} -d wheels"
-    alone = [name for name in missing if name not in PYDANTIC]
-    commands = [f"{fetch} --no-deps {shlex.join(alone)}"] if alone else []
-    if len(alone) < len(missing):
-        commands.append(f"{fetch} pydantic")
     return (
         f"missing: {', '.join(missing)}; fetch them where there is a network: "
-        f"{' && '.join(commands)}; CONTRIBUTING.md says how to use them here"
+        f"{fetch} --no-deps {shlex.join(missing)}; CONTRIBUTING.md says how to use them here"
     )
 
 

@@ -29,7 +29,7 @@ HIDDEN = ("sigmoid", "tanh", "relu")
 
 
 def check(hidden: str, backends: list[Backend]) -> list[Comparison]:
-    return gradcheck(MLP((9, 6, 5, 4), hidden=hidden), batch_size=8, backends=backends)
+    return gradcheck(MLP((9, 6, 5, 4), activation=hidden), batch_size=8, backends=backends)
 
 
 @pytest.mark.extended(keep=3)
@@ -82,7 +82,7 @@ WEIGHTED = Objective(class_weights=(0.5, 2.0, 1.0, 3.0))
 JACOBIANS: list[tuple[FunctionType, Use]] = [
     (dense.dense_backward, Use({})),
     (dense.dense_backward_parameters, Use({})),
-    *((activation.backward, Use({"hidden": name})) for name, activation in ACTIVATIONS.items()),
+    *((activation.backward, Use({"activation": name})) for name, activation in ACTIVATIONS.items()),
     (losses.softmax_cross_entropy_backward, Use({})),
     (losses.sigmoid_cross_entropy_backward, Use({"output": "sigmoid"})),
     (losses.squared_error_backward, Use(NUMBERS)),

@@ -121,3 +121,16 @@ def test_nothing_is_unpickled_evaluated_or_started(path: Path) -> None:
             for keyword in node.keywords:
                 is_false = isinstance(keyword.value, ast.Constant) and keyword.value.value is False
                 assert keyword.arg != "allow_pickle" or is_false, path
+
+
+def test_training_reads_no_recipe() -> None:
+    """Neither `train` nor what it loads needs what reads files and command lines."""
+    code = (
+        "import sys, xpmlp; X = [[0.0, 1.0], [1.0, 0.0]] * 8; "
+        "xpmlp.train(xpmlp.MLP((2, 2)), X, [0, 1] * 8, epochs=1, verbose=0, backend='numpy'); "
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"pydantic", "tomli_w", "typer", "xpmlp.recipes"} & set(loaded.stdout.split())

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, select_backend
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, NORMALIZATIONS
 from xpmlp.optimizers import OPTIMIZERS
-from xpmlp.recipes import Recipe, load_recipe, recipe_names
+from xpmlp.recipes import SETTINGS, Recipe, load_recipe, recipe_names
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES
 
@@ -133,7 +132,7 @@ recipes = st.builds(
     choices(),
     of_members(),
     data=texts.filter(bool),
-    hidden=st.sampled_from(sorted(ACTIVATIONS)),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
     normalization=st.sampled_from(NORMALIZATIONS),
     initializer=st.sampled_from(sorted(INITIALIZERS)),
     initial_scale=above_0,
@@ -194,7 +193,7 @@ def test_any_setting_is_taken_or_refused_in_words(key: str, value: str) -> None:
     assert recipe_or_message([f"{key}={value}"])
 
 
-@given(name=st.sampled_from(sorted(Recipe.model_fields)), value=texts)
+@given(name=st.sampled_from(sorted(SETTINGS)), value=texts)
 def test_any_value_is_taken_or_refused_by_name(name: str, value: str) -> None:
     found = recipe_or_message([f"{name}={value}"])
     assert isinstance(found, Recipe) or found.startswith(f"{name}=")
@@ -205,7 +204,7 @@ widths = st.text("0123456789,-+_ .x", max_size=12)
 
 @given(hidden=texts | widths)
 def test_any_hidden_widths_are_taken_or_refused_by_name(hidden: str) -> None:
-    found = recipe_or_message([], hidden_sizes=hidden)
+    found = recipe_or_message([], hidden=hidden)
     if isinstance(found, Recipe):
         assert (found.layer_sizes[0], found.layer_sizes[-1]) == (784, 10)
     else:
@@ -216,7 +215,7 @@ def test_the_lecture_is_as_the_lecture_has_it() -> None:
     recipe = load_recipe("lecture")
     assert "lecture" in recipe_names()
     assert recipe.model.layer_sizes == (784, 64, 32, 10)
-    assert recipe.model.hidden == "sigmoid"
+    assert recipe.model.activation == "sigmoid"
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (20, 64, 0.03)
     assert (recipe.shuffle, recipe.data, recipe.members) == (False, "mnist", 1)
 
@@ -228,10 +227,10 @@ def test_a_file_need_not_say_everything(tmp_path: Path) -> None:
 
 def test_settings_then_options(tmp_path: Path) -> None:
     settings = ["epochs=3", "layer_sizes=20,5,4", "hidden = 'tanh'", "data=a b=c"]
-    recipe = load_recipe("lecture", settings, {"epochs": 4, "hidden_sizes": "7, 6"})
+    recipe = load_recipe("lecture", settings, {"epochs": 4, "hidden": "7, 6"})
     assert recipe.epochs == 4
     assert recipe.layer_sizes == [20, 7, 6, 4]
-    assert recipe.hidden == "tanh"
+    assert recipe.activation == "tanh"
     assert recipe.data == "a b=c"
 
 
@@ -246,7 +245,7 @@ def test_seeds_count_up_member_by_member() -> None:
 
 
 def test_a_recipe_cannot_be_changed_in_place() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(AttributeError):
         Recipe().epochs = 3  # type: ignore[misc]
 
 
@@ -345,7 +344,7 @@ def test_what_contradicts_is_refused_with_the_reason(settings: str, said: str) -
 @pytest.mark.parametrize(
     ("setting", "near"),
     [
-        ("hidden=rellu", "relu"),
+        ("activation=rellu", "relu"),
         ("output=softmx", "softmax"),
         ("normalization=bacth", "batch"),
         ("initializer=he_norml", "he_normal"),
@@ -361,17 +360,18 @@ def test_what_contradicts_is_refused_with_the_reason(settings: str, said: str) -
     ],
 )
 def test_an_unknown_value_gets_the_nearest_valid_one(setting: str, near: str) -> None:
-    with pytest.raises(InputError, match=f"{setting}: did you mean {near}\\? use "):
+    name, value = setting.split("=")
+    with pytest.raises(InputError, match=f"{name}='{value}': did you mean {near}\\? use "):
         load_recipe("lecture", [setting])
 
 
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("learning_rat", "learning_rate"),
-        ("drop_out", "dropout"),
-        ("plateau_patiance", "plateau_patience"),
-        ("layersizes", "layer_sizes"),
+        ("learning_rat", "optimizer.learning_rate"),
+        ("drop_out", "objective.dropout"),
+        ("plateau_patiance", "schedule.patience"),
+        ("layersizes", "model.layer_sizes"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_valid_one(name: str, near: str) -> None:
@@ -380,7 +380,9 @@ def test_an_unknown_name_gets_the_nearest_valid_one(name: str, near: str) -> Non
 
 
 def test_a_name_that_is_near_to_none_gets_them_all() -> None:
-    with pytest.raises(InputError, match=f"use {', '.join(Recipe.model_fields)}$"):
+    with pytest.raises(
+        InputError, match=f"use {', '.join(one.path for one in SETTINGS.values())}$"
+    ):
         load_recipe("lecture", ["xyzzy=1"])
 
 
@@ -439,7 +441,7 @@ def test_a_value_for_each_of_all_members_has_room(tmp_path: Path) -> None:
 
 
 def test_a_setting_is_text_where_it_is_no_toml() -> None:
-    with pytest.raises(InputError, match="hidden="):
+    with pytest.raises(InputError, match="activation="):
         load_recipe("lecture", ["hidden=" + "[" * 20_000])
 
 

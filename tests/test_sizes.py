@@ -12,7 +12,6 @@ FUNCTION_LINES, CLASS_LINES, PARAMETERS = 60, 250, 8
 
 LONG_FUNCTIONS = {
     "cli/sweep.py sweep",
-    "cli/train.py train",
     "data/fetching.py fetch",
     "model_selection.py cross_validate_members",
 }

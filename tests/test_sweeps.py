@@ -106,7 +106,7 @@ def test_rates_decays_dropouts_and_seeds_are_members_of_one_run() -> None:
 
 
 def test_other_settings_have_a_run_each() -> None:
-    assert shapes(RECIPE, hidden=["relu", "tanh"]) == [1, 1]
+    assert shapes(RECIPE, activation=["relu", "tanh"]) == [1, 1]
     assert shapes(RECIPE, layer_sizes=[[12, 4], [12, 9, 4]], dropout=[0, 0.1, 0.2]) == [3, 3]
     runs = plan(RECIPE, grid([("learning_rate", [0.1, 0.2]), ("epochs", [1, 2])]))
     assert [run.recipe.epochs for run in runs] == [1, 2]
@@ -136,7 +136,7 @@ def test_networks_that_would_touch_one_another_are_kept_apart(changes) -> None:
 def test_members_of_the_recipe_are_seeds_of_every_setting() -> None:
     recipe = RECIPE.replace({"members": 3})
     first, second = plan(
-        recipe, grid([("learning_rate", [0.1, 0.2]), ("hidden", ["relu", "tanh"])])
+        recipe, grid([("learning_rate", [0.1, 0.2]), ("activation", ["relu", "tanh"])])
     )
     for run in (first, second):
         assert run.seeds == [3, 4, 5] * 2
@@ -155,9 +155,13 @@ def test_members_of_the_recipe_are_seeds_of_every_setting() -> None:
         ({}, {"device": "cpu"}, "--over device: .*--device"),
         ({}, {"members": 2}, "--over members: .*--members"),
         ({"members": 2}, {"seed": 2}, "--over seed: .*2 members.*--members 1"),
-        ({}, {"learning_rat": 0.1}, "'learning_rat' is unknown: did you mean learning_rate?"),
+        (
+            {},
+            {"learning_rat": 0.1},
+            "'learning_rat' is unknown: did you mean optimizer.learning_rate?",
+        ),
         ({}, {"learning_rate": -1.0}, "learning_rate=-1.0: .*above 0"),
-        ({}, {"learning_rate": [0.1, 0.2]}, "learning_rate=0.1,0.2: 2 rates for 1 members"),
+        ({}, {"learning_rate": [0.1, 0.2]}, "learning_rate=0.1,0.2: 2 values for 1 members"),
         ({}, {"momentum": 0.9}, "momentum=0.9: optimizer=sgd has no such setting"),
         (
             {"members": 2, "dropout": [0.1, 0.2]},
@@ -191,7 +195,7 @@ def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -
     ("changes", "over"),
     [
         ({}, {"learning_rate": [0.05, 0.5]}),
-        ({"members": 2}, {"weight_decay": [0.0, 0.1], "hidden": ["relu", "tanh"]}),
+        ({"members": 2}, {"weight_decay": [0.0, 0.1], "activation": ["relu", "tanh"]}),
         ({"members": 2}, {"dropout": [0, 0.3], "input_dropout": [0.0, 0.2]}),
         ({}, {"learning_rate": [0.05, 0.5], "patience": [1]}),
         (
@@ -234,9 +238,9 @@ def test_seeds_can_be_swept_too(dataset: Dataset) -> None:
     assert [outcome.loss for outcome in found] == several.losses.tolist()
 
 
-@pytest.mark.parametrize("others", [{"hidden": ["relu"]}, {"keep_best": [True]}, {}])
+@pytest.mark.parametrize("others", [{"activation": ["relu"]}, {"keep_best": [True]}, {}])
 def test_a_network_that_diverges_harms_no_other(dataset: Dataset, others) -> None:
-    recipe = RECIPE.replace({"hidden": "relu"})
+    recipe = RECIPE.replace({"activation": "relu"})
     good, bad = swept(dataset, recipe, learning_rate=[0.05, 1e35], **others)
     assert (good.diverged, bad.diverged) == (0, 1)
     single = recipe.replace({name: values[0] for name, values in others.items()})
@@ -245,7 +249,7 @@ def test_a_network_that_diverges_harms_no_other(dataset: Dataset, others) -> Non
 
 
 def test_all_may_diverge(dataset: Dataset) -> None:
-    recipe = RECIPE.replace({"members": 2, "hidden": "relu"})
+    recipe = RECIPE.replace({"members": 2, "activation": "relu"})
     found = swept(dataset, recipe, learning_rate=[1e35], epochs=[1, 2])
     assert [outcome.diverged for outcome in found] == [2, 2]
     assert [outcome.seeds for outcome in found] == [[3, 4]] * 2
@@ -269,13 +273,13 @@ def test_a_sweep_that_is_stopped_has_the_runs_that_were_finished(dataset: Datase
     told = []
 
     def tell(run, number: int, count: int) -> list[Callback]:
-        told.append((number, count, run.recipe.hidden))
+        told.append((number, count, run.recipe.activation))
         return [StopAt(1)] if number == 2 else []
 
-    runs = plan(RECIPE, grid([("hidden", ["relu", "tanh", "sigmoid"])]))
+    runs = plan(RECIPE, grid([("activation", ["relu", "tanh", "sigmoid"])]))
     (outcome,) = sweep(runs, dataset, BACKEND, tell=tell)
     assert told == [(1, 3, "relu"), (2, 3, "tanh")]
-    assert outcome.settings == {"hidden": "relu"}
+    assert outcome.settings == {"activation": "relu"}
 
 
 # Its figure

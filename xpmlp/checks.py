@@ -10,10 +10,15 @@ from typing import Any
 from xpmlp.errors import InputError
 
 
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is nearest; empty if none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean NAME? ` if a known name is near, else nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {found[0]}? " if found else ""
+    found = closest(name, known)
+    return f"did you mean {found}? " if found else ""
 
 
 def one_of(known: Iterable[str], **given: str) -> None:

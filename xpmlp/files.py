@@ -7,7 +7,25 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from xpmlp.checks import closest
 from xpmlp.errors import InputError
+
+
+def nearest_path(path: Path | str) -> str:
+    """`did you mean PATH? ` if names like those of a missing path are on the disk, else nothing."""
+    wanted = Path(path)
+    found = Path(wanted.anchor)
+    try:
+        for part in wanted.parts[len(found.parts) :]:
+            is_there = (found / part).exists()
+            found /= part if is_there else closest(part, (one.name for one in found.iterdir()))
+    except (OSError, ValueError):
+        return ""
+    return (
+        f"did you mean {found}? "
+        if found.exists() and len(found.parts) == len(wanted.parts)
+        else ""
+    )
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

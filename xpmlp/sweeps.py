@@ -4,7 +4,7 @@ Settings that differ in learning rate, weight decay, dropout or seed are members
 same steps train them all, and each comes to what it would have come to by itself, on the batches
 of the first seed. Others take a run each, one after another.
 
-    runs = plan(recipe, grid([("learning_rate", [0.01, 0.1]), ("hidden", ["relu", "tanh"])]))
+    runs = plan(recipe, grid([("learning_rate", [0.01, 0.1]), ("activation", ["relu", "tanh"])]))
     check(runs, dataset, backend)
     outcomes = sweep(runs, dataset, backend)
 """
@@ -21,18 +21,19 @@ from xpmlp.data import Dataset
 from xpmlp.display import as_html, brief, short_repr
 from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
-from xpmlp.recipes.recipe import BY_MEMBER, PLATEAU
+from xpmlp.recipes.recipe import BY_MEMBER
 from xpmlp.runs import begin_training
 from xpmlp.training import Callback, Trainer
+from xpmlp.training.config import PLATEAU
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
     "data": "results on other rows cannot be compared; give one --data",
     "device": "all settings are trained on one; give it as --device",
-    "huber_delta": "another loss has another scale; give one with --set huber_delta=1",
-    "loss": "another loss has another scale; give one with --set loss=huber",
+    "huber_delta": "another loss has another scale; give one with --set objective.huber_delta=1",
+    "loss": "another loss has another scale; give one with --set objective.loss=huber",
     "members": "says how many seeds each setting has; give it as --members",
-    "quantile": "another quantile is another question; give one with --set quantile=0.5",
+    "quantile": "another quantile is another question; give one with --set objective.quantile=0.5",
     "validation": "results on other rows cannot be compared; give one with --set validation=0.1",
 }
 """What all settings of a sweep have in common, and why."""

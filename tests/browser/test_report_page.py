@@ -53,7 +53,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("page")
     data = write_images(place / "tiny", classes=10, count=200)
     name = "a-run-with-a-name-so-long-that-no-phone-has-room-for-it-in-one-line"
-    run = trained_run(place / name, data, "layer_sizes=16,40,10", "validation=0.2", "members=2")
+    run = trained_run(
+        place / name, data, "model.layer_sizes=16,40,10", "validation=0.2", "members=2"
+    )
     write_report(run, place / "report.html")
     return place / "report.html"
 

@@ -65,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(data: Path) -> list[str]:
     """The options of a run that takes milliseconds: 2 epochs of 25 steps."""
-    options = "--set layer_sizes=16,8,10 --batch-size 4 --epochs 2 --backend numpy"
+    options = "--set model.layer_sizes=16,8,10 --batch-size 4 --epochs 2 --backend numpy"
     return ["train", *options.split(), "--data", str(data)]
 
 

@@ -28,7 +28,7 @@ def test_the_lectures_network_in_80_columns(command) -> None:
 
 
 def test_a_recipe_with_settings(command) -> None:
-    said = command("explain", "modern", "--hidden", "20,20", "--set", "residual=true")
+    said = command("explain", "modern", "--hidden", "20,20", "--set", "model.residual=true")
     assert "modern: the network 784-20-20-10, gelu" in said.out
     assert "A′′[2] = A′[2] + A′[1]" in said.out
     assert "p: dropout 0.3, of inputs 0.2" in said.out
@@ -93,8 +93,8 @@ def test_a_recipes_name_is_the_recipe_whatever_directories_there_are(command, tr
 
 
 def test_letters_are_explained(command) -> None:
-    said = command("explain", "--set", "hidden=selu", "--set", "mixup=0.4").out
+    said = command("explain", "--set", "model.activation=selu", "--set", "objective.mixup=0.4").out
     assert "λ: 1.0507\n" in said
     assert "λ₀: drawn from Beta(0.4, 0.4)" in said
-    said = command("explain", "--set", "class_weights=balanced").out
+    said = command("explain", "--set", "objective.class_weights=balanced").out
     assert "weights: each row counts by the weight of its class" in said

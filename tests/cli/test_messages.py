@@ -88,10 +88,10 @@ class Cases:
         return ["train", "--set", "learning_rat=0.1"]
 
     def the_network_takes(self):
-        return [*self.tiny, "--set", "layer_sizes=15,8,10"]
+        return [*self.tiny, "--set", "model.layer_sizes=15,8,10"]
 
     def the_largest_that_fits_is(self):
-        return [*self.tiny, "--set", "layer_sizes=16,8,3"]
+        return [*self.tiny, "--set", "model.layer_sizes=16,8,3"]
 
     def where_its_header_promises(self):
         data = self.own_data()
@@ -108,7 +108,15 @@ class Cases:
         return [*self.tiny, "--backend", "cupy"]
 
     def first_in(self):
-        return [*self.tiny, "--set", "hidden=relu", "--learning-rate", "1e30", "--out", "d"]
+        return [
+            *self.tiny,
+            "--set",
+            "model.activation=relu",
+            "--learning-rate",
+            "1e30",
+            "--out",
+            "d",
+        ]
 
     def give_a_time_above_0(self):
         return [*self.tiny, "--time-limit", "-3s"]

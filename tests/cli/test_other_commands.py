@@ -23,7 +23,7 @@ def numpy_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xpmlp.cli.gradcheck.check", check)
 
 
-SMALL = ["gradcheck", "--set", "layer_sizes=6,5,4,3", "--batch-size", "4"]
+SMALL = ["gradcheck", "--set", "model.layer_sizes=6,5,4,3", "--batch-size", "4"]
 
 
 @pytest.mark.usefixtures("numpy_only")
@@ -40,7 +40,9 @@ def test_gradcheck_shows_every_parameter_against_every_witness(command) -> None:
 @pytest.mark.usefixtures("numpy_only")
 @pytest.mark.parametrize("hidden", ["tanh", "relu"])
 def test_gradcheck_takes_the_recipes_settings(command, hidden: str) -> None:
-    said = command("gradcheck", "--hidden", "3", "--seed", "5", "--set", f"hidden={hidden}")
+    said = command(
+        "gradcheck", "--hidden", "3", "--seed", "5", "--set", f"model.activation={hidden}"
+    )
     assert said.status == 0
     assert f"the network 784-3-10 ({hidden}, seed 5)" in said.out
 

@@ -164,6 +164,6 @@ def test_another_test_set_has_a_page_of_its_own(command, tiny, make_data, tmp_pa
 
 def test_validation_within_an_epoch_stands_where_it_was_made(command, tiny) -> None:
     """A run that is stopped in the middle of an epoch still has 22 steps in each."""
-    options = ("--set", "validation=0.1", "--set", "validate_every=5")
+    options = ("--set", "validation=0.1", "--set", "early_stopping.validate_every=5")
     command(*tiny, *options, "--quiet", "--out", "run")
     assert RunDirectory(Path("run")).steps_per_epoch() == 22

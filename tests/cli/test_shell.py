@@ -121,7 +121,7 @@ def test_every_command_says_the_next(command, tiny, trained, data, tmp_path: Pat
     import numpy as np
 
     np.save("rows.npy", np.zeros((1, 16), np.uint8))
-    settings = ["--set", "layer_sizes=16,8,10", "--data", str(data)]
+    settings = ["--set", "model.layer_sizes=16,8,10", "--data", str(data)]
     uses = {
         "train": [*tiny[1:], "--out", "one"],
         "evaluate": [str(trained)],

@@ -318,7 +318,7 @@ def test_a_signal_that_comes_too_late_leaves_a_finished_run(
 def test_a_run_that_diverges_says_where_and_keeps_the_last_good_state(
     command, tiny, tmp_path: Path
 ) -> None:
-    options = ("--set", "hidden=relu", "--learning-rate", "1e30", "--out", "r")
+    options = ("--set", "model.activation=relu", "--learning-rate", "1e30", "--out", "r")
     said = command(*tiny, *options, "--quiet")
     assert said.status == 1
     assert len(said.err.splitlines()) == 1

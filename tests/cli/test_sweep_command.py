@@ -15,7 +15,7 @@ from xpmlp.training import Trainer
 
 pytestmark = pytest.mark.extended(keep=8)
 
-OVER = ["--over", "learning_rate=0.1,0.5"]
+OVER = ["--over", "optimizer.learning_rate=0.1,0.5"]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def unswept(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def small(data: Path) -> list[str]:
     """A sweep's options on the tiny data: 2 epochs of a small network."""
-    settings = ("layer_sizes=16,8,10", "batch_size=4", "epochs=2", "validation=0.2")
+    settings = ("model.layer_sizes=16,8,10", "batch_size=4", "epochs=2", "validation=0.2")
     return [
         "sweep", "--backend", "numpy", "--data", str(data),
         *(word for text in settings for word in ("--set", text)),
@@ -40,14 +40,14 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) -> None:
-    said = command(*small, *OVER, "--over", "hidden=tanh,sigmoid", "--members", "2")
+    said = command(*small, *OVER, "--over", "model.activation=tanh,sigmoid", "--members", "2")
     assert said.status == 0, said
     assert [line for line in said.err.splitlines() if line.startswith("run")] == [
-        "run 1 of 2: hidden=tanh; 4 networks at once",
-        "run 2 of 2: hidden=sigmoid; 4 networks at once",
+        "run 1 of 2: activation=tanh; 4 networks at once",
+        "run 2 of 2: activation=sigmoid; 4 networks at once",
     ]
     _, head, *rows, measured, saved = said.out.splitlines()
-    columns = ["learning_rate", "hidden", "seeds", "validation accuracy", "validation loss"]
+    columns = ["learning_rate", "activation", "seeds", "validation accuracy", "validation loss"]
     assert [word.strip() for word in head.split("  ") if word.strip()] == columns
     assert len(rows) == 4
     losses = [float(row.split()[-3]) for row in rows]
@@ -57,8 +57,8 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
     data = small[small.index("--data") + 1]
     assert saved == (
         f"Saved in sweeps/lecture-1 (next: xpmlp train lecture --backend numpy --data {data} "
-        "--set layer_sizes=16,8,10 --set batch_size=4 --set epochs=2 --set validation=0.2 "
-        f"--set learning_rate={rate} --set hidden={hidden})"
+        "--set model.layer_sizes=16,8,10 --set batch_size=4 --set epochs=2 --set validation=0.2 "
+        f"--set optimizer.learning_rate={rate} --set model.activation={hidden})"
     )
     place = tmp_path / "sweeps" / "lecture-1"
     assert sorted(path.name for path in place.iterdir()) == [
@@ -66,7 +66,7 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
     ]  # fmt: skip
     found = table(place / "sweep.csv")
     assert list(found[0]) == [
-        "learning_rate", "hidden", "seed", "validation_loss", "validation_accuracy",
+        "learning_rate", "activation", "seed", "validation_loss", "validation_accuracy",
     ]  # fmt: skip
     assert [row["seed"] for row in found] == ["11", "12"] * 4
     best = np.mean([float(row["validation_loss"]) for row in found[:2]])
@@ -79,11 +79,11 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
 @pytest.mark.usefixtures("unswept", "undrawn")
 def test_the_next_command_trains_what_was_best(command, small) -> None:
     said = command(
-        *small, "--over", "shuffle=true,false", "--over", "layer_sizes=[16,10],[16,9,10]"
+        *small, "--over", "shuffle=true,false", "--over", "model.layer_sizes=[16,10],[16,9,10]"
     )
     assert said.status == 0
     words = said.out.splitlines()[-1].partition("(next: xpmlp ")[2].rstrip(")").split()
-    assert sum(word.startswith("layer_sizes=") for word in words) == 1
+    assert sum(word.startswith("model.layer_sizes=") for word in words) == 1
     assert command(*words, "--quiet").status == 0
 
 
@@ -124,19 +124,21 @@ def test_the_test_set_is_not_looked_at(command, small, monkeypatch) -> None:
 
 
 def test_a_setting_that_diverges_is_told_and_harms_no_other(command, small) -> None:
-    words = ["--set", "hidden=relu", "--members", "2", "--out"]
-    said = command(*small, "--over", "learning_rate=0.05,1e35", *words, "both")
+    words = ["--set", "model.activation=relu", "--members", "2", "--out"]
+    said = command(*small, "--over", "optimizer.learning_rate=0.05,1e35", *words, "both")
     assert said.status == 0
     first, second = said.out.splitlines()[2:4]
     assert first.split()[:2] == ["0.05", "2"]
     assert second.split() == ["1e+35", "2", "2", "of", "2", "diverged"]
-    alone = command(*small, "--over", "learning_rate=0.05", *words, "one")
+    alone = command(*small, "--over", "optimizer.learning_rate=0.05", *words, "one")
     assert alone.out.splitlines()[2].split() == first.split()
     assert [row["validation_loss"] for row in table(Path("both/sweep.csv"))][2:] == ["nan", "nan"]
 
 
 def test_when_all_diverge_that_is_the_end(command, small) -> None:
-    said = command(*small, "--over", "learning_rate=1e34,1e35", "--set", "hidden=relu")
+    said = command(
+        *small, "--over", "optimizer.learning_rate=1e34,1e35", "--set", "model.activation=relu"
+    )
     assert said.status == 1
     assert said.err.splitlines()[-1] == (
         "xpmlp: every setting diverged: try smaller learning rates (saved in sweeps/lecture-1)"
@@ -167,14 +169,14 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
                 signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("xpmlp.cli.sweep.Interruption", Stop)
-    found = command(*small, *OVER, "--over", "hidden=tanh,sigmoid")
+    found = command(*small, *OVER, "--over", "model.activation=tanh,sigmoid")
     assert found.status == 130
     assert found.err.splitlines()[-1] == f"xpmlp: {said}"
     assert len(runs) == number
     assert Path("sweeps/lecture-1").exists() == (number > 1)
     if number > 1:
         rows = table(Path("sweeps/lecture-1/sweep.csv"))
-        assert [row["hidden"] for row in rows] == ["tanh", "tanh"]
+        assert [row["activation"] for row in rows] == ["tanh", "tanh"]
 
 
 # Refusals
@@ -186,32 +188,41 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
     [
         ("", ["--over is missing", "learning_rate=1e-3,1e-2"]),
         ("--over learning_rate", ["--over learning_rate:", "KEY=V1,V2"]),
-        ("--over learning_rate=", ["--over learning_rate=:", "KEY=V1,V2"]),
+        ("--over optimizer.learning_rate=", ["--over optimizer.learning_rate=:", "KEY=V1,V2"]),
         ("--over =1,2", ["--over =1,2:", "KEY=V1,V2"]),
-        ("--over learning_rate=0.1,,0.2", ["0.1,,0.2: a value is empty"]),
-        ("--over dropout=0.1 --over dropout=0.2", ["--over dropout: there twice"]),
-        ("--over dropout=0.1,0.1", ["--over dropout: 0.1 is there twice"]),
-        ("--over learning_rat=1,2", ["'learning_rat'", "did you mean learning_rate?"]),
+        ("--over optimizer.learning_rate=0.1,,0.2", ["0.1,,0.2: a value is empty"]),
+        (
+            "--over objective.dropout=0.1 --over objective.dropout=0.2",
+            ["--over dropout: there twice"],
+        ),
+        ("--over objective.dropout=0.1,0.1", ["--over dropout: 0.1 is there twice"]),
+        ("--over learning_rat=1,2", ["'learning_rat'", "did you mean optimizer.learning_rate?"]),
         ("--over nonsense=1,2", ["'nonsense'", "use data, validation"]),
-        ("--over hidden=relu,tahn", ["hidden=tahn", "did you mean tanh?"]),
-        ("--over learning_rate=0.1,-1", ["learning_rate=-1", "above 0"]),
-        ("--over learning_rate=0.1,fast", ["learning_rate=fast", "number"]),
+        ("--over model.activation=relu,tahn", ["activation='tahn'", "did you mean tanh?"]),
+        ("--over optimizer.learning_rate=0.1,-1", ["learning_rate=-1", "above 0"]),
+        ("--over optimizer.learning_rate=0.1,fast", ["learning_rate=fast", "number"]),
         ("--over epochs=1,0", ["epochs=0", "1"]),
-        ("--over layer_sizes=16,8,10", ["layer_sizes=16,8,10", "[784,64,10],[784,128,10]"]),
-        ("--over layer_sizes=[16,10],[15,10]", ["16 values", "the network takes 15"]),
-        ("--over layer_sizes=[16,10],[16,3]", ["largest that fits is 2"]),
+        (
+            "--over model.layer_sizes=16,8,10",
+            ["model.layer_sizes=16,8,10", "[784,64,10],[784,128,10]"],
+        ),
+        ("--over model.layer_sizes=[16,10],[15,10]", ["16 values", "the network takes 15"]),
+        ("--over model.layer_sizes=[16,10],[16,3]", ["largest that fits is 2"]),
         ("--over batch_size=4,81", ["batch_size=81", "1 to 80"]),
         ("--over dtype=float32,float16", ["dtype=float16", "numpy computes in"]),
         ("--over data=mnist", ["--over data", "--data"]),
         ("--over validation=0.1,0.2", ["--over validation", "cannot be compared"]),
         ("--over seed=1,2 --members 2", ["--over seed", "--members 1"]),
-        ("--over dropout=0.1 --members 0", ["members=0"]),
-        ("--over dropout=0.1 --members 4097", ["members=4097"]),
-        ("--over dropout=0.1 --set validation=0.001", ["validation=0.001", "holds out 0"]),
-        ("--over dropout=0.1 --set validation=1", ["validation=1"]),
-        ("--over dropout=0.1 --data nowhere", ["nowhere", "give a directory"]),
-        ("--over dropout=0.1 --device cuda", ["'cuda'", "--backend cupy"]),
-        ("lectur --over dropout=0.1", ["'lectur'", "did you mean lecture?"]),
+        ("--over objective.dropout=0.1 --members 0", ["members=0"]),
+        ("--over objective.dropout=0.1 --members 4097", ["members=4097"]),
+        (
+            "--over objective.dropout=0.1 --set validation=0.001",
+            ["validation=0.001", "holds out 0"],
+        ),
+        ("--over objective.dropout=0.1 --set validation=1", ["validation=1"]),
+        ("--over objective.dropout=0.1 --data nowhere", ["nowhere", "give a directory"]),
+        ("--over objective.dropout=0.1 --device cuda", ["'cuda'", "--backend cupy"]),
+        ("lectur --over objective.dropout=0.1", ["'lectur'", "did you mean lecture?"]),
     ],
 )
 def test_what_a_sweep_refuses_leaves_nothing_behind(refused, small, options, said) -> None:
@@ -251,11 +262,11 @@ def test_a_place_that_is_full(refused, small, monkeypatch) -> None:
 
 @pytest.fixture(scope="session")
 def search(data: Path) -> list[str]:
-    words = "find-rate --backend numpy --set layer_sizes=16,16,10 --set batch_size=100"
+    words = "find-rate --backend numpy --set model.layer_sizes=16,16,10 --set batch_size=100"
     return [
         *words.split(),
         "--set",
-        "hidden=tanh",
+        "model.activation=tanh",
         "--set",
         "initializer=glorot_uniform",
         "--to",
@@ -278,7 +289,7 @@ def test_find_rate_draws_its_curve_and_says_the_next_command(
         others,
     )
     assert drawn.startswith("Drawn in a b.png (next: xpmlp train lecture --backend numpy --data ")
-    assert drawn.endswith(f"--set learning_rate={rate})")
+    assert drawn.endswith(f"--set optimizer.learning_rate={rate})")
     with Image.open(tmp_path / "a b.png") as picture:
         assert picture.format == "PNG"
     words = drawn.partition("(next: xpmlp ")[2].rstrip(")").split()
@@ -286,7 +297,14 @@ def test_find_rate_draws_its_curve_and_says_the_next_command(
 
 
 def test_find_rate_takes_one_network_of_several(command, search) -> None:
-    settings = ["--set", "members=2", "--set", "learning_rate=0.1,0.2", "--set", "seed=1,2"]
+    settings = [
+        "--set",
+        "members=2",
+        "--set",
+        "optimizer.learning_rate=0.1,0.2",
+        "--set",
+        "seed=1,2",
+    ]
     assert command(*search, *settings, "--steps", "100").status == 0
     assert Path("find-rate.png").exists()
 
@@ -309,8 +327,8 @@ def test_find_rate_does_not_invent_a_rate(command, search) -> None:
         ("--out no/a.png", "no/a.png: cannot be written"),
         ("--set batch_size=101", "batch_size=101"),
         ("--hidden 0", "width 1 is 0"),
-        ("--set learning_rat=1", "did you mean learning_rate?"),
-        ("--from 1e35 --to 1e36 --set hidden=relu", "explodes within"),
+        ("--set learning_rat=1", "did you mean optimizer.learning_rate?"),
+        ("--from 1e35 --to 1e36 --set model.activation=relu", "explodes within"),
     ],
 )
 def test_what_find_rate_refuses_leaves_nothing_behind(refused, search, options, said) -> None:

@@ -66,7 +66,7 @@ def test_quietly_there_is_the_table_alone(command, tiny) -> None:
     "options",
     [
         ["--members", "3"], ["--dtype", "float64", "--hidden", "8,8"], ["--compile", "off"],
-        ["--shuffle", "--set", "hidden=relu"],
+        ["--shuffle", "--set", "model.activation=relu"],
         pytest.param(["--backend", "torch"], marks=pytest.mark.oracle),
         pytest.param(["--backend", "jax"], marks=pytest.mark.oracle),
     ],
@@ -76,7 +76,7 @@ def test_whatever_is_trained_can_be_profiled(
 ) -> None:
     if options[0] == "--backend":
         request.getfixturevalue(options[1])  # or skips
-    widths = ["--set", "layer_sizes=16,8,8,10"] if "--hidden" not in options else []
+    widths = ["--set", "model.layer_sizes=16,8,8,10"] if "--hidden" not in options else []
     said = command(*tiny, *options, *widths, "--profile", "--quiet", "--out", "run")
     assert said.status == 0
     layers = [line.split()[0] for line in table_of(said.out) if "forward product" in line]

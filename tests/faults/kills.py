@@ -35,29 +35,34 @@ from xpmlp.runs import RunDirectory, checkpoints, load_checkpoint
 
 WAYS = {
     "plain": "",
-    "members, momentum": "--members 3 --set optimizer=nesterov",
-    "Adam, dropout, cosine": "--set optimizer=adam --set dropout=0.2 --set schedule=cosine",
+    "members, momentum": "--members 3 --set optimizer.name=nesterov",
+    "Adam, dropout, cosine": (
+        "--set optimizer.name=adam --set objective.dropout=0.2 --set schedule.name=cosine"
+    ),
     "AdamW, batch normalisation, EMA": (
-        "--set optimizer=adamw --set normalization=batch --set average=ema"
+        "--set optimizer.name=adamw --set model.normalization=batch --set optimizer.average=ema"
     ),
     "plateau, early stopping, the best kept": (
-        "--set validation=0.2 --set schedule=plateau --set patience=6 --set keep_best=true "
-        "--learning-rate 0.5"
+        "--set validation=0.2 --set schedule.name=plateau --set early_stopping.patience=6 "
+        "--set early_stopping.keep_best=true --learning-rate 0.5"
     ),
-    "RMSprop, SWA, mixup": "--set optimizer=rmsprop --set average=swa --set mixup=0.3",
+    "RMSprop, SWA, mixup": (
+        "--set optimizer.name=rmsprop --set optimizer.average=swa --set objective.mixup=0.3"
+    ),
     "Lion, warm-up, clipping": (
-        "--set optimizer=lion --set warm_up=2 --set clip_norm=1.0 --learning-rate 0.001"
+        "--set optimizer.name=lion --set schedule.warm_up=2 --set optimizer.clip_norm=1.0 "
+        "--learning-rate 0.001"
     ),
     "float64, max-norm, smoothing, a smaller last batch": (
-        "--dtype float64 --set max_norm=2 --set label_smoothing=0.1 --set drop_last=false "
-        "--batch-size 7"
+        "--dtype float64 --set optimizer.max_norm=2 --set objective.label_smoothing=0.1 "
+        "--set drop_last=false --batch-size 7"
     ),
 }
 """Options of `xpmlp train`: whatever has a state of its own is in one of them."""
 
 COMMON = (
-    "--set layer_sizes=16,8,10 --batch-size 4 --epochs 12 --shuffle --backend numpy --threads 1 "
-    "--checkpoint-every 10 --seed 3"
+    "--set model.layer_sizes=16,8,10 --batch-size 4 --epochs 12 --shuffle --backend numpy "
+    "--threads 1 --checkpoint-every 10 --seed 3"
 )
 
 RESULTS = ("model.safetensors", "metrics.csv")

@@ -37,7 +37,7 @@ from xpmlp.data import hold_out, write_idx
 from xpmlp.optimizers import adam
 from xpmlp.recipes import Recipe
 from xpmlp.schedules import one_cycle
-from xpmlp.training import Training
+from xpmlp.training import Trainer
 
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
@@ -300,7 +300,7 @@ def signalled(number: int, step: int) -> Iterator[None]:
     """The process sends itself a signal after this number of steps."""
     on_tick = Interruption.on_tick
 
-    def hear(self: Interruption, training: Training, /) -> None:
+    def hear(self: Interruption, training: Trainer, /) -> None:
         if training.iteration == step:
             assert 0 < training.step < training.steps_per_epoch
             os.kill(os.getpid(), number)

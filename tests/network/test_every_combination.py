@@ -25,7 +25,7 @@ def problems(draw: st.DrawFn) -> tuple[MLP, Objective]:
     loss = draw(st.sampled_from(sorted(LOSSES)))
     output = LOSSES[loss].output
     options: dict[str, Any] = {
-        "hidden": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
         "output": output,
         "normalization": draw(st.sampled_from(NORMALIZATIONS)),
     }
@@ -95,7 +95,7 @@ def test_every_backend_computes_the_same(
 def test_jax_computes_and_differentiates_the_same(normalization: str, loss: str) -> None:
     output = LOSSES[loss].output
     model = MLP(
-        (5, 4, 4, 3), hidden="gelu", output=output, normalization=normalization, residual=True
+        (5, 4, 4, 3), activation="gelu", output=output, normalization=normalization, residual=True
     )
     objective = Objective(loss=loss, dropout=0.3, input_dropout=0.2, l1=0.1, l2=0.1)
     jax = [select_backend("jax")]

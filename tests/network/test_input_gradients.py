@@ -47,7 +47,7 @@ def by_complex_step(function: Any, X: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("residual", [False, True])
 def test_input_gradients_of_predictions(output: str, normalization: str, residual: bool) -> None:
     model, parameters, X = problem(
-        hidden="softplus", output=output, normalization=normalization, residual=residual
+        activation="softplus", output=output, normalization=normalization, residual=residual
     )
     found = model.input_gradients(parameters, X, xp=np)
     assert found.shape == (ROWS, 3, 4)
@@ -58,7 +58,7 @@ def test_input_gradients_of_predictions(output: str, normalization: str, residua
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_input_gradients_of_the_loss(normalization: str) -> None:
-    model, parameters, X = problem(hidden="tanh", normalization=normalization)
+    model, parameters, X = problem(activation="tanh", normalization=normalization)
     labels = np.array([0, 2, 1, 1, 0])
 
     def loss(X: np.ndarray) -> Any:
@@ -70,7 +70,7 @@ def test_input_gradients_of_the_loss(normalization: str) -> None:
 
 
 def test_input_gradients_on_every_backend_and_with_members(backend: Backend) -> None:
-    model = MLP((4, 5, 3), hidden="relu")
+    model = MLP((4, 5, 3), activation="relu")
     X = np.random.default_rng(1).uniform(size=(ROWS, 4))
     members = model.initialize([0, 1], dtype="float64")
     found = model.input_gradients(backend.asarray(members), backend.asarray(X), xp=backend.xp)

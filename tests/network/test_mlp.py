@@ -15,7 +15,7 @@ SMALL = MLP((6, 5, 4, 3))
 architectures = st.builds(
     MLP,
     st.lists(st.integers(1, 6), min_size=2, max_size=5),
-    hidden=st.sampled_from(["sigmoid", "tanh", "relu"]),
+    activation=st.sampled_from(["sigmoid", "tanh", "relu"]),
 )
 
 
@@ -118,7 +118,7 @@ def test_probabilities_sum_to_one(backend: Backend) -> None:
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_members_are_the_single_networks(backend: Backend, hidden: str, dtype: str) -> None:
-    model = MLP((6, 5, 4, 3), hidden=hidden)
+    model = MLP((6, 5, 4, 3), activation=hidden)
     X, labels = batch(model)
     X_, labels_ = backend.asarray(X, dtype), backend.asarray(labels)
     together = model.loss_and_gradients(
@@ -149,7 +149,7 @@ def test_extreme_weights_give_finite_losses_and_gradients(backend: Backend) -> N
 
 
 def test_descent_in_three_lines() -> None:
-    model = MLP((6, 16, 3), hidden="tanh")
+    model = MLP((6, 16, 3), activation="tanh")
     X, labels = batch(model, rows=30)
     parameters = model.initialize(0, dtype="float64")
     first = model.loss_and_gradients(parameters, X, labels).loss
@@ -163,7 +163,14 @@ def test_a_network_is_a_value() -> None:
     assert MLP([6, 3]) == MLP((6, 3))
     assert hash(MLP([6, 3])) == hash(MLP((6, 3)))
     with pytest.raises(AttributeError):
-        MLP((6, 3)).hidden = "relu"
+        MLP((6, 3)).activation = "relu"
+
+
+def test_hidden_is_the_name_of_the_activation_in_0_1_0() -> None:
+    with pytest.warns(DeprecationWarning, match="activation="):
+        model = MLP((6, 5, 3), hidden="relu")
+    assert model == MLP((6, 5, 3), activation="relu")
+    assert model.hidden == "relu"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +181,7 @@ def test_a_network_is_a_value() -> None:
         (((784, -3, 10),), "width 1 is -3"),
         (((784, 2.5, 10),), "width 1 is 2.5"),
         (((784, True, 10),), "width 1 is True"),
-        (((4, 3), "swish"), "hidden='swish': did you mean mish? use identity, sigmoid"),
+        (((4, 3), "swish"), "activation='swish': did you mean mish? use identity, sigmoid"),
         (((4, 3), "relu", "linear"), "output='linear'"),
     ],
 )

@@ -312,9 +312,9 @@ def test_bars_of_gradients_are_logarithmic(value: float, length: float) -> None:
 def test_settings_of_ones_own_stand_before_the_lectures(images: Path, tmp_path: Path) -> None:
     text = report(trained_run(tmp_path / "run", images, "layer_sizes=16,6,3", "l2=0.01"))
     own, _, others = text[text.index("not the lecture's") :].partition("<details>")
-    for name in ("layer_sizes", "l2", "data", "batch_size"):
+    for name in ("model.layer_sizes", "objective.l2", "data", "batch_size"):
         assert f">{name}<" in own
         assert f">{name}<" not in others
-    for name in ("hidden", "learning_rate", "optimizer"):
+    for name in ("model.activation", "optimizer.learning_rate", "optimizer.name"):
         assert f">{name}<" in others
         assert f">{name}<" not in own

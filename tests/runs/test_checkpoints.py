@@ -194,8 +194,8 @@ def test_what_a_run_began_with_is_told_apart(dataset: Dataset, origin: Origin) -
     now = Origin.of(recipe(learning_rate=0.5, momentum=0.9, optimizer="momentum"), dataset, backend)
     assert origin.differences(now) == [
         "optimizer sgd -> momentum",
-        "momentum None -> 0.9",
         f"learning_rate {recipe().learning_rate} -> 0.5",
+        "momentum unset -> 0.9",
     ]
     assert origin.differences(Origin.of(recipe(), made(1), backend)) == ["other content of mnist"]
     older = Origin(origin.settings, origin.data, {**origin.versions, "numpy": "2.0.0"})

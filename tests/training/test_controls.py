@@ -439,7 +439,7 @@ def test_a_checkpoint_without_its_best_is_refused() -> None:
 
 def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
     return begin(
-        MLP((6, 5, 3), hidden="relu"),
+        MLP((6, 5, 3), activation="relu"),
         seed=[3] * len(rates),
         descent=Descent(learning_rate=rates),
         control=Control(validation=HELD, lets_members_diverge=True, **control),
@@ -448,7 +448,7 @@ def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
 
 
 def test_a_member_may_diverge_alone(backend: Backend) -> None:
-    model = MLP((6, 5, 3), hidden="relu")
+    model = MLP((6, 5, 3), activation="relu")
     alone = begin(model, seed=3, descent=Descent(learning_rate=0.1), backend=backend).run()
     run = begin(
         model,
@@ -475,7 +475,7 @@ def test_patience_is_with_those_that_are_left() -> None:
 def test_a_plateau_is_seen_in_those_that_are_left() -> None:
     def run(seed: Any, rate: Any, plateau: Plateau | None) -> Trainer:
         return begin(
-            MLP((6, 5, 3), hidden="relu"),
+            MLP((6, 5, 3), activation="relu"),
             seed=seed,
             descent=Descent(learning_rate=rate, plateau=plateau),
             control=Control(validation=HELD, lets_members_diverge=True),
@@ -520,7 +520,7 @@ def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) 
 
 def test_without_leave_one_member_ends_it_for_all() -> None:
     run = begin(
-        MLP((6, 5, 3), hidden="relu"),
+        MLP((6, 5, 3), activation="relu"),
         seed=[3, 3],
         descent=Descent(learning_rate=[1e300, 0.1]),
     )
@@ -589,7 +589,7 @@ def test_every_row_is_held_out_by_some_seed() -> None:
 def nasty(backend: Backend, **changes: Any) -> Trainer:
     """All that a run could lose on its way through a checkpoint."""
     chosen: dict[str, Any] = {
-        "model": MLP((6, 5, 5, 3), hidden="relu", normalization="batch", residual=True),
+        "model": MLP((6, 5, 5, 3), activation="relu", normalization="batch", residual=True),
         "seed": [3, 4],
         "epochs": 6,
         "objective": Objective(dropout=0.2, input_dropout=0.1, mixup=0.4, label_smoothing=0.1),

@@ -295,7 +295,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
     "layer norm": {"model": {"normalization": "layer"}},
     "residual": {"model": {"residual": True}},
     "all": {
-        "model": {"hidden": "relu", "normalization": "batch", "residual": True},
+        "model": {"activation": "relu", "normalization": "batch", "residual": True},
         "objective": {"dropout": 0.3, "input_dropout": 0.1, "mixup": 0.4, "label_smoothing": 0.1,
                       "l1": 1e-4, "l2": 1e-3},
         "descent": {"optimizer": OPTIMIZERS["adam"](), "learning_rate": 0.02,
@@ -574,7 +574,7 @@ def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
 
 def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend) -> None:
     """But for the order of rows, which is the first seed's for all."""
-    model = MLP((6, 5, 4, 3), hidden="relu", normalization="batch")
+    model = MLP((6, 5, 4, 3), activation="relu", normalization="batch")
     seeds, rates, decays = [3, 8], [0.02, 0.05], [0.0, 0.3]
     dropouts, inputs = (0.1, 0.5), (0.3, 0.0)
 

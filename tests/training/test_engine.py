@@ -60,7 +60,7 @@ def fit(backend: Backend | None = None, **changes: Any) -> Trainer:
 def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
     hidden: str, dtype: str, seed: int | list[int], shuffle: bool
 ) -> None:
-    model = MLP((12, 8, 6, 4), hidden=hidden)
+    model = MLP((12, 8, 6, 4), activation=hidden)
     settings: dict[str, Any] = {
         "epochs": 3, "batch_size": 8, "learning_rate": 0.3, "dtype": dtype, "seed": seed,
         "shuffle": shuffle, "threads": 1, "backend": NumPyBackend(),

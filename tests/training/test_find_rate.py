@@ -23,7 +23,7 @@ from xpmlp.training.find_rate import EXPLODED, RateCurve, _Watch, find_rate
 
 pytestmark = pytest.mark.extended(keep=5)
 
-MODEL = MLP((12, 8, 4), hidden="tanh")
+MODEL = MLP((12, 8, 4), activation="tanh")
 
 
 def some_rows(count: int = 400) -> Split:
@@ -71,7 +71,7 @@ def test_the_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
 
 
 def test_it_stops_where_the_loss_explodes() -> None:
-    model = MLP((12, 8, 4), hidden="relu")
+    model = MLP((12, 8, 4), activation="relu")
     training = begin(model=model, parameters=model.initialize(0, initializer="he_normal"))
     curve = find_rate(training, lowest=1e-4, highest=1e6, steps=200)
     assert 10 <= len(curve.losses) < 200
@@ -137,7 +137,7 @@ def test_members_are_refused() -> None:
 
 
 def test_a_rate_that_is_too_large_from_the_start() -> None:
-    model = MLP((12, 8, 4), hidden="relu")
+    model = MLP((12, 8, 4), activation="relu")
     training = begin(model=model, parameters=model.initialize(0))
     with pytest.raises(InputError, match=r"explodes within \d steps, at a rate of 1e\+30"):
         find_rate(training, lowest=1e30, highest=2e30)

@@ -213,7 +213,7 @@ def test_numbers_are_learned_and_scored_by_r_squared(
     loss: str, columns: int, backend: Backend
 ) -> None:
     split = regression(columns)
-    model = MLP((6, 8, columns), hidden="tanh", output="identity")
+    model = MLP((6, 8, columns), activation="tanh", output="identity")
     given = split if columns == 2 else Split(split.X, split.labels[:, 0])  # (n,) will do
     objective = Objective(loss, huber_delta=2.0)
     descent = Descent(OPTIMIZERS["adam"](), 0.03)
@@ -241,7 +241,7 @@ def counts() -> Split:
 
 
 def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
-    split, model = counts(), MLP((6, 8, 2), hidden="tanh", output="exp")
+    split, model = counts(), MLP((6, 8, 2), activation="tanh", output="exp")
     descent = Descent(OPTIMIZERS["adam"](), 0.03)
     given = Split(split.X, split.labels.astype(float))
     run = fit(model, given, descent=descent, epochs=40, backend=backend)
@@ -305,7 +305,7 @@ def test_a_quantile_is_found() -> None:
 def test_many_answers_are_right_if_all_are(backend: Backend) -> None:
     split = rows()
     targets = (split.X[:, :3] > 0.5).astype(float)
-    model = MLP((6, 12, 3), hidden="tanh", output="sigmoid")
+    model = MLP((6, 12, 3), activation="tanh", output="sigmoid")
     given = Split(split.X, targets)
     descent = Descent(OPTIMIZERS["adam"](), 0.05)
     run = fit(model, given, descent=descent, epochs=10, backend=backend)
@@ -400,7 +400,7 @@ def test_dropout_differs_by_step_and_repeats_itself() -> None:
 def test_dropout_leaves_the_mean_of_a_linear_layer() -> None:
     """L of a network without activation is linear in each mask, and a mask's mean is 1."""
     split = Split(np.ones((2000, 6)), np.zeros((2000, 1)))
-    model = MLP((6, 4, 1), hidden="identity", output="identity")
+    model = MLP((6, 4, 1), activation="identity", output="identity")
     parameters = model.initialize(0, dtype="float64")
     still, dropped = (
         fit(
@@ -423,7 +423,7 @@ def test_dropout_leaves_the_mean_of_a_linear_layer() -> None:
 # Batch normalisation
 
 
-BATCH_NORM = MLP((6, 5, 4, 3), hidden="tanh", normalization="batch")
+BATCH_NORM = MLP((6, 5, 4, 3), activation="tanh", normalization="batch")
 
 
 def test_running_statistics_are_those_of_the_batches(backend: Backend) -> None:

@@ -97,7 +97,7 @@ def expected_phases(layers: int, hidden: str) -> list[tuple[int | None, str]]:
 def test_phases_and_layers_are_those_of_the_textbook(
     widths: tuple[int, ...], members: int, hidden: str
 ) -> None:
-    program = traced(MLP(widths, hidden=hidden), members)
+    program = traced(MLP(widths, activation=hidden), members)
     phases = phases_of(program)
     assert len(phases) == len(program.operations)
     assert list(dict.fromkeys(phases)) == expected_phases(len(widths) - 1, hidden)

@@ -205,7 +205,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
 
 def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
     # relu: a sigmoid saturates before anything overflows, and its loss stays a number
-    model = MLP((12, 8, 4), hidden="relu")
+    model = MLP((12, 8, 4), activation="relu")
     run = begin(rows(), backend=backend, descent=Descent(learning_rate=1e300), model=model)
     with pytest.raises(Diverged) as error:
         run.run()
@@ -224,7 +224,7 @@ def test_a_divergence_names_the_member() -> None:
         rows(),
         parameters=MODEL.initialize([0, 1], dtype="float64"),
         descent=Descent(learning_rate=[0.1, 1e300]),
-        model=MLP((12, 8, 4), hidden="relu"),
+        model=MLP((12, 8, 4), activation="relu"),
     )
     with pytest.raises(Diverged, match="member 2"):
         run.run()

@@ -37,6 +37,7 @@ def select_backend(name: str = "auto", device: str | None = None) -> Backend:
     asked for by name cannot run (or `auto` with a GPU asked for); `InputError` for an unknown
     name or device.
     """
+    name, device = name.lower(), device.lower() if device else device
     if name == "auto":
         return _automatic(device)
     if name not in BACKENDS:

@@ -5,8 +5,8 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -28,28 +28,38 @@ from xpmlp.cli import (
     train,
 )
 from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
+from xpmlp.cli.habits import (
+    instead_of_command,
+    instead_of_option,
+    unknown_command,
+    unknown_option,
+)
 from xpmlp.errors import XpmlpError, for_commands
 
 app = typer.Typer(
     name="xpmlp",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The multilayer perceptron, written once as algebra, trained wherever arrays live.",
 )
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("plot")(plot.plot)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("recipes")(recipes.recipes)
-app.command("find-rate")(find_rate.find_rate)
-app.command("sweep")(sweep.sweep)
-app.command("gradcheck")(gradcheck.gradcheck)
-app.command("backends")(backends_command.backends)
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Train": (train.train, recipes.recipes, find_rate.find_rate, sweep.sweep),
+    "Use a run": (
+        evaluate.evaluate,
+        predict.predict,
+        report.report,
+        plot.plot,
+        compare.compare,
+        export.export,
+    ),
+    "Learn and check": (explain.explain, gradcheck.gradcheck, backends_command.backends),
+}
+"""The commands by groups of the help."""
+
+for group, commands in COMMANDS.items():
+    for command in commands:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=group)(command)
 
 
 NO_ROOM = (errno.ENOSPC, errno.EIO)
@@ -64,11 +74,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     del version
+    if context.invoked_subcommand is None:
+        output().file.write(f"{context.get_help()}\n")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,6 +104,26 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain_of_output(why: str) -> None:
     complain(f"standard output: cannot be written ({why}); free or change the place")
+
+
+def _usage(error: Any, arguments: Sequence[str]) -> str:
+    """A usage error in a line, with what was probably meant."""
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", "xpmlp")
+    said = " ".join(error.format_message().split())
+    instead = ""
+    if name := unknown_command(said):
+        said = f"no command {name!r}"
+        rest = list(arguments)[list(arguments).index(name) + 1 :]
+        instead = instead_of_command(
+            name, rest, [one.name or "" for one in app.registered_commands]
+        )
+    elif flag := unknown_option(said):
+        said = f"{path} has no option {flag}"
+        params = context.command.params if context else ()
+        known = [option for param in params for option in (*param.opts, *param.secondary_opts)]
+        instead = instead_of_option(flag, arguments, known)
+    return f"{said}; did you mean {instead}?" if instead else f"{said} ({path} --help says more)"
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -117,8 +150,6 @@ def _run(arguments: Sequence[str]) -> int:
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise
-        command = getattr(getattr(error, "ctx", None), "command_path", "xpmlp")
-        said = " ".join(error.format_message().split()) or "no command is given"
-        complain(f"{said} ({command} --help says more)")
+        complain(_usage(error, arguments))
         return 2
     return status if isinstance(status, int) else 0

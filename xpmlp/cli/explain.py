@@ -11,13 +11,13 @@ from rich.table import Table
 
 from xpmlp.backends import PRECISIONS
 from xpmlp.cli.console import output, plain, say
-from xpmlp.cli.next_command import say_next, with_recipe
-from xpmlp.cli.options import DataOption, HiddenOption, SettingsOption
+from xpmlp.cli.next_command import say_next
+from xpmlp.cli.options import DataOption, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.network.layers import Operation
-from xpmlp.recipes import load_recipe, recipe_names
+from xpmlp.recipes import recipe_names
 from xpmlp.reports.explain import Explanation
 from xpmlp.reports.explain import explain as explain_network
 from xpmlp.reports.flow import (
@@ -34,12 +34,13 @@ from xpmlp.runs import RunDirectory
 FIGURES = (".svg", ".png")
 
 
+@takes_settings(Recipe=("hidden",))
 def explain(
     what: Annotated[
         str, typer.Argument(metavar="[RECIPE|FILE.toml|RUN]", help="A recipe or a run directory.")
     ] = "lecture",
-    hidden: HiddenOption = None,
-    settings: SettingsOption = None,
+    *,
+    given: RecipeOptions,
     data: DataOption = None,
     latex: Annotated[
         Path | None, typer.Option(metavar="FILE.tex", help="Write both slides as LaTeX.")
@@ -62,7 +63,7 @@ def explain(
     is_run = what not in recipe_names() and Path(what).is_dir()
     flow: list[LayerFlow] = []
     if is_run:
-        if settings or hidden:
+        if given.settings or given.options:
             raise InputError(f"{what}: a run is what it is; give --set and --hidden with a recipe")
         directory = RunDirectory.existing(Path(what))
         recipe = directory.recipe
@@ -74,7 +75,7 @@ def explain(
     else:
         if data:
             raise InputError(f"--data {data}: a recipe has no activations; give it with a run")
-        recipe = load_recipe(what, settings or [], {"hidden_sizes": hidden})
+        recipe = given.recipe(what)
         model = recipe.model
     objective = recipe.objective()
     if recipe.class_weights and not objective.class_weights:  # balanced: counted in the data
@@ -96,18 +97,16 @@ def explain(
         _tell_flow(flow)
     written = " and ".join(str(path) for path in (out, latex) if path is not None)
     say_next(
-        *_following(what, is_run, bool(written), hidden, settings or []),
+        *_following(what, is_run, bool(written), given),
         after=f"Written: {written}" if written else "",
     )
 
 
-def _following(
-    what: str, is_run: bool, is_written: bool, hidden: str | None, settings: list[str]
-) -> list[str]:
+def _following(what: str, is_run: bool, is_written: bool, given: RecipeOptions) -> list[str]:
     """First the figure; then the run's file for others, or the training of the recipe."""
     if is_run and is_written:
         return ["xpmlp", "export", what, "model.onnx"]
-    words = with_recipe("train" if is_written else "explain", what, {"hidden": hidden}, settings)
+    words = given.again("train" if is_written else "explain", what)
     return words if is_written else [*words, "--out", "explained.svg"]
 
 

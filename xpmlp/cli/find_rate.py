@@ -8,38 +8,26 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import errors, say
-from xpmlp.cli.next_command import say_next, with_recipe
-from xpmlp.cli.options import (
-    BackendOption,
-    DataOption,
-    DeviceOption,
-    HiddenOption,
-    RecipeArgument,
-    SeedOption,
-    SettingsOption,
-)
+from xpmlp.cli.next_command import say_next
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
-from xpmlp.recipes import load_recipe
 from xpmlp.reports import plot_rates
 from xpmlp.runs import begin_training
 from xpmlp.training.find_rate import find_rate as find
 
 
+@takes_settings(Recipe=("backend", "device", "data", "hidden", "seed"))
 def find_rate(
     recipe: RecipeArgument = "lecture",
+    *,
+    given: RecipeOptions,
     lowest: Annotated[float, typer.Option("--from", help="The smallest rate tried.")] = 1e-6,
     highest: Annotated[float, typer.Option("--to", help="The largest.")] = 10.0,
     steps: Annotated[
         int | None,
         typer.Option(help="Steps from one to the other; by default an epoch's, 300 to 3000."),
     ] = None,
-    backend: BackendOption = None,
-    device: DeviceOption = None,
-    data: DataOption = None,
-    hidden: HiddenOption = None,
-    seed: SeedOption = None,
-    settings: SettingsOption = None,
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="Where the figure goes.")] = Path(
         "find-rate.png"
     ),
@@ -50,14 +38,7 @@ def find_rate(
 
     Example: xpmlp find-rate modern --steps 500 --out rates.png
     """
-    options: dict[str, object] = {
-        "backend": backend,
-        "device": device,
-        "data": data,
-        "hidden_sizes": hidden,
-        "seed": seed,
-    }
-    planned = load_recipe(recipe, settings or [], options).of_one_network
+    planned = given.recipe(recipe).of_one_network
     dataset = load_data(planned.data)
     chosen = select_backend(planned.backend, planned.device or None)
     training = begin_training(planned, dataset, chosen)
@@ -79,9 +60,7 @@ def find_rate(
     if not curve.rises:
         say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
     found = {"learning_rate": proposal}
-    options["hidden"] = options.pop("hidden_sizes")
-    again = with_recipe("train", recipe, options, settings or [], found)
-    say_next(*again, after=f"Drawn in {out}")
+    say_next(*given.again("train", recipe, found), after=f"Drawn in {out}")
 
 
 def _check_place(out: Path) -> None:

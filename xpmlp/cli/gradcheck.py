@@ -6,26 +6,25 @@ import typer
 from rich.table import Table
 
 from xpmlp.cli.console import errors, output, say
-from xpmlp.cli.next_command import say_next, with_recipe
-from xpmlp.cli.options import HiddenOption, RecipeArgument, SeedOption, SettingsOption
+from xpmlp.cli.next_command import say_next
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
-from xpmlp.recipes import load_recipe
 
 
+@takes_settings(Recipe=("hidden", "seed"))
 def gradcheck(
     recipe: RecipeArgument = "lecture",
-    hidden: HiddenOption = None,
-    seed: SeedOption = None,
+    *,
+    given: RecipeOptions,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of the random batch.")] = 32,
-    settings: SettingsOption = None,
 ) -> None:
     """Compare every parameter's gradient across backends and with independent derivatives.
 
     Exit status 1 if any differs by more than its tolerance.
 
-    Example: xpmlp gradcheck --set hidden=tanh
+    Example: xpmlp gradcheck --set model.activation=tanh
     """
-    chosen = load_recipe(recipe, settings or [], {"hidden_sizes": hidden, "seed": seed})
+    chosen = given.recipe(recipe)
     with errors().status("Computing every gradient on every backend ..."):
         seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
         rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
@@ -39,9 +38,9 @@ def gradcheck(
         )
     output().print(table)
     disagreeing = [row for row in rows if not row.agrees]
-    network = f"{chosen.model} ({chosen.model.hidden}, seed {seed})"
+    network = f"{chosen.model} ({chosen.model.activation}, seed {seed})"
     if disagreeing:
         say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)
     say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
-    say_next(*with_recipe("train", recipe, {"hidden": hidden}, settings or []))
+    say_next(*given.again("train", recipe))

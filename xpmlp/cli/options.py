@@ -1,12 +1,16 @@
-"""Options that several commands share."""
+"""Options that several commands share; those of settings are made from the table `SETTINGS`."""
 
-import math
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from xpmlp.errors import InputError
+from xpmlp.checks import shown
+from xpmlp.cli.next_command import as_setting
+from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RecipeArgument = Annotated[
@@ -14,25 +18,15 @@ RecipeArgument = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any value of the recipe; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any setting, such as optimizer.name=adam; repeatable."
+    ),
 ]
 BackendOption = Annotated[
     str | None, typer.Option("--backend", help="auto, numpy, cupy, jax or torch.")
 ]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, or cuda:1 for the second GPU.")
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="mnist, fashion-mnist, kmnist, emnist-balanced, or a file or directory of data.",
-    ),
-]
-HiddenOption = Annotated[
-    str | None, typer.Option("--hidden", help="Widths of the hidden layers, such as 64,32.")
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of weights and order.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help=SETTINGS["device"].about)]
+DataOption = Annotated[str | None, typer.Option("--data", help=SETTINGS["data"].about)]
 LogOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,16 +38,82 @@ LogOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
-def seconds(text: str, *, option: str = "--time-limit") -> float:
-    """`90`, `90s`, `10m` or `1.5h` in seconds; `InputError` for what is none of these."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
-    try:
-        found = float(number) * UNITS[unit]
-    except ValueError:
-        found = math.nan
-    if not 0.0 < found < math.inf:
-        raise InputError(f"{option} {text}: give a time above 0, such as 60s, 10m or 1h")
-    return found
+class RecipeOptions(NamedTuple):
+    """What a command line asks of a recipe: options that were given, and texts of `--set`."""
+
+    options: dict[str, str | bool]
+    settings: list[str]
+
+    def recipe(self, name: str, *before: str) -> Recipe:
+        """Return the recipe with settings `before` those of the command line, then its options."""
+        return load_recipe(name, [*before, *self.settings], self.options)
+
+    def again(
+        self, command: str, recipe: str, found: Mapping[str, object] | None = None
+    ) -> list[str]:
+        """The words of another command with what was given here, and what was found since."""
+        found, words = found or {}, ["xpmlp", command, recipe]
+        for name, value in self.options.items():
+            words += [_flag(name, value)] if isinstance(value, bool) else [_flag(name), str(value)]
+        for text in self.settings:
+            name = next(iter(by_name({text.partition("=")[0].strip(): None})[0]))
+            words += ["--set", text] if name not in found else []
+        for name, one in found.items():
+            words += ["--set", f"{SETTINGS[name].path}={as_setting(one)}"]
+        return words
+
+
+def takes_settings(**panels: tuple[str, ...]) -> Callable[[Callable[..., None]], Any]:
+    """Give a command an option for each of these settings, by panels of its help, and `--set`.
+
+    The command receives them as its keyword `given`. `hidden` are the widths of hidden layers.
+    """
+    names = {name: panel for panel, own in panels.items() for name in own}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def call(*arguments: Any, settings: list[str] | None = None, **others: Any) -> None:
+            given = {name: others.pop(name, None) for name in names}
+            options = {name: value for name, value in given.items() if value is not None}
+            command(*arguments, given=RecipeOptions(options, settings or []), **others)
+
+        signature = inspect.signature(command, eval_str=True)
+        first = [one for name, one in signature.parameters.items() if name != "given"]
+        options = [_option(name, panel.replace("_", " ")) for name, panel in names.items()]
+        options.append(_parameter("settings", SettingsOption))
+        kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in first]
+        call.__signature__ = signature.replace(parameters=[kept[0], *options, *kept[1:]])  # type: ignore[attr-defined]
+        call.__annotations__ = {}  # typer reads the signature
+        return call
+
+    return decorate
+
+
+def _option(name: str, panel: str) -> inspect.Parameter:
+    """The option of a setting; its text is read where files and `--set` are."""
+    if name == "hidden":
+        one, about = SETTINGS["layer_sizes"], "Widths of the hidden layers, such as 128,64."
+    else:
+        one = SETTINGS[name]
+        usual = str(one.default).lower() if bool in one.types else shown(one.default)
+        known = f" One of {', '.join(CHOICES[name])}." if name in CHOICES else ""
+        about = one.about.replace("`", "") + known + (f" Default: {usual}." if usual else "")
+    is_flag = bool in one.types
+    flags = f"{_flag(name)}/{_flag(name, False)}" if is_flag else _flag(name)
+    metavar = next((said for kind, said in METAVARS.items() if kind in one.types), None)
+    option = typer.Option(flags, help=about, metavar=metavar, rich_help_panel=panel)
+    kind: Any = bool | None if is_flag else str | None
+    return _parameter(name, Annotated.__class_getitem__((kind, option)))  # type: ignore[attr-defined]
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _flag(name: str, value: object = True) -> str:
+    return f"--{'' if value else 'no-'}{name.replace('_', '-')}"

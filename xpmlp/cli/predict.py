@@ -10,6 +10,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import say
+from xpmlp.cli.habits import swapped
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
@@ -35,6 +36,8 @@ def predict(
 
     Example: xpmlp predict runs/lecture-1 seven.png three.png
     """
+    if instead := swapped(run, inputs):
+        raise InputError(f"{run}: no run is here; did you mean {instead}?")
     trained = RunDirectory.existing(run).load_model()
     chosen = select_backend(backend or "auto", device)
     # Everything is read before anything is answered: a bad input leaves nothing half said.

@@ -13,19 +13,13 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
-from xpmlp.cli.next_command import as_setting, say_next, with_recipe
-from xpmlp.cli.options import (
-    BackendOption,
-    DataOption,
-    DeviceOption,
-    RecipeArgument,
-    SettingsOption,
-)
+from xpmlp.cli.next_command import as_setting, say_next
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import load_data
 from xpmlp.errors import Diverged, InputError
 from xpmlp.files import write_atomically
-from xpmlp.recipes import Recipe, load_recipe, read_setting
+from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, read_setting
 from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
@@ -36,17 +30,15 @@ VALIDATION = 0.1
 """The share of the training rows that is held out where the recipe holds out none."""
 
 
+@takes_settings(Recipe=("backend", "device", "data", "members"))
 def sweep(
     recipe: RecipeArgument = "lecture",
+    *,
+    given: RecipeOptions,
     over: Annotated[
         list[str] | None,
         typer.Option("--over", metavar="KEY=V1,V2,...", help="Values to try; repeatable."),
     ] = None,
-    members: Annotated[int | None, typer.Option(help="Seeds for each setting.")] = None,
-    backend: BackendOption = None,
-    device: DeviceOption = None,
-    data: DataOption = None,
-    settings: SettingsOption = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where table and figure go (sweeps/RECIPE-N)."),
@@ -56,13 +48,12 @@ def sweep(
 
     Learning rates, weight decays, dropouts and seeds train together, as members of one run.
 
-    Example: xpmlp sweep modern --over learning_rate=1e-3,3e-3 --over dropout=0.2,0.4 --members 3
+    Example: xpmlp sweep modern --over optimizer.learning_rate=1e-3,3e-3 --members 3
     """
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
-    options = {"backend": backend, "device": device, "data": data, "members": members}
-    usual = f"validation={load_recipe(recipe).validation or VALIDATION}"
-    planned = load_recipe(recipe, [usual, *(settings or [])], options)
+    usual = load_recipe(recipe, warns=False).validation or VALIDATION
+    planned = given.recipe(recipe, f"validation={usual}")
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION})
     combinations = grid(_values(text) for text in over)
@@ -106,11 +97,12 @@ def sweep(
             + (f"these are saved in {directory}" if ranked else "nothing is saved")
         )
         raise typer.Exit(interruption.status)
-    best, base = ranked[0], {"backend": backend, "device": device, "data": data}
+    best = ranked[0]
     if np.isnan(best.loss):
         raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
-    again = with_recipe("train", recipe, base, settings or [], best.settings)
-    say_next(*again, after=f"Saved in {directory}")
+    options = {name: one for name, one in given.options.items() if name != "members"}
+    alone = given._replace(options=options)
+    say_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
 
 
 def _values(text: str) -> tuple[str, list[Any]]:
@@ -118,19 +110,14 @@ def _values(text: str) -> tuple[str, list[Any]]:
     key = key.strip()
     if not equals or not key or not values.strip():
         raise InputError(f"--over {text}: give KEY=V1,V2,..., such as learning_rate=1e-3,1e-2")
-    if key == "layer_sizes" and "[" not in values:
+    name = next(iter(by_name({key: None})[0]))
+    if name == "layer_sizes" and "[" not in values:
         raise InputError(f"--over {text}: give lists, such as [784,64,10],[784,128,10]")
-    # A list in brackets is one value.
-    parts, depth = [""], 0
-    for character in values:
-        depth += (character == "[") - (character == "]")
-        if character == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += character
-    if not all(map(str.strip, parts)):
+    found = read_setting(f"{key}=[{values}]")[1]
+    parts = found if isinstance(found, list) else values.split(",")  # names are no TOML
+    if "" in parts:
         raise InputError(f"--over {text}: a value is empty; give one between any two commas")
-    return key, [read_setting(f"{key}={part}")[1] for part in parts]
+    return name, [SETTINGS[name].read(option_value(name, part)) for part in parts]
 
 
 def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -11,23 +12,13 @@ import typer
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import complain, errors, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import (
-    BackendOption,
-    DataOption,
-    DeviceOption,
-    HiddenOption,
-    LogOption,
-    RecipeArgument,
-    SeedOption,
-    SettingsOption,
-    seconds,
-)
+from xpmlp.cli.options import LogOption, RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import CallbackError, DeviceLost, Diverged, InputError
 from xpmlp.files import remove_unfinished
-from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.recipes import Recipe, load_recipe, seconds
 from xpmlp.reports import plot_training
 from xpmlp.runs import (
     MAY_DIFFER,
@@ -43,48 +34,33 @@ from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
 
+@takes_settings(
+    Training=(
+        "epochs", "batch_size", "learning_rate", "hidden", "seed", "shuffle", "members",
+        "initial_weights", "time_limit",
+    ),
+    Data=("data",),
+    Machine=("backend", "device", "dtype", "threads", "compile"),
+)  # fmt: skip
 def train(
     recipe: RecipeArgument = "lecture",
-    backend: BackendOption = None,
-    device: DeviceOption = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32, float64; on a GPU also tf32, float16.")
-    ] = None,
-    data: DataOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
-    learning_rate: Annotated[
-        str | None, typer.Option(help="Step size of SGD; 0.01,0.03: one for each member.")
-    ] = None,
-    hidden: HiddenOption = None,
-    seed: SeedOption = None,
-    shuffle: Annotated[
-        bool | None, typer.Option("--shuffle/--no-shuffle", help="A new order every epoch.")
-    ] = None,
-    threads: Annotated[
-        str | None, typer.Option(help="CPU threads of NumPy's products; auto finds the best.")
-    ] = None,
-    compile: Annotated[
-        str | None, typer.Option(help="auto, require or off: compile the steps.")
-    ] = None,
-    members: Annotated[int | None, typer.Option(help="Networks trained at once.")] = None,
-    initial_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="W1 B1 W2 B2 ... to start from.")
-    ] = None,
-    settings: SettingsOption = None,
+    *,
+    given: RecipeOptions,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run directory (runs/RECIPE-N).")
     ] = None,
-    time_limit: Annotated[str | None, typer.Option(help="End after so long: 60s, 10m, 1h.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this directory.")
+        Path | None, typer.Option(metavar="DIR", help="Resume the run in this directory.")
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Go on though settings, data or versions are other ones."),
+        typer.Option("--force", help="Resume although settings, data or versions differ."),
     ] = False,
     checkpoint_every: Annotated[
-        str, typer.Option(help="Save the state after so many steps (500) or so long (30s), too.")
+        str,
+        typer.Option(
+            metavar="STEPS|TIME", help="How often the state is saved: 500 steps, 30s, 10m."
+        ),
     ] = "60s",
     log: LogOption = None,
     profile: Annotated[
@@ -99,24 +75,6 @@ def train(
 
     Example: xpmlp train --epochs 5 --hidden 128,64 --shuffle --out runs/wide
     """
-    options: dict[str, object] = {
-        "backend": backend,
-        "device": device,
-        "dtype": dtype,
-        "data": data,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "hidden_sizes": hidden,
-        "seed": seed,
-        "shuffle": shuffle,
-        "threads": _threads(threads),
-        "compile": compile,
-        "members": members,
-        "initial_weights": None if initial_weights is None else str(initial_weights),
-        "time_limit": None if time_limit is None else seconds(time_limit),
-    }
-    options = {name: value for name, value in options.items() if value is not None}
     way = Way(
         *_steps_or_seconds(checkpoint_every),
         is_profiled=profile,
@@ -124,9 +82,13 @@ def train(
         loggers=loggers_named(log or []),
     )
     if resume is None:
-        _begin(load_recipe(recipe, settings or [], options), out, name=Path(recipe).stem, way=way)
-    elif recipe == "lecture" and not (out or settings) and (force or options.keys() <= MAY_DIFFER):
-        _go_on(RunDirectory.existing(resume), options, force=force, way=way)
+        _begin(given.recipe(recipe), out, name=Path(recipe).stem, way=way)
+    elif (
+        recipe == "lecture"
+        and not (out or given.settings)
+        and (force or given.options.keys() <= MAY_DIFFER)
+    ):
+        _go_on(RunDirectory.existing(resume), given.options, force=force, way=way)
     else:
         raise InputError(
             f"--resume {resume}: goes on as the run began; only --epochs and --time-limit may "
@@ -148,20 +110,10 @@ class Way(NamedTuple):
 def _steps_or_seconds(text: str) -> tuple[int, float]:
     """`500` steps, or a duration; the other is without an end."""
     if not text.isdecimal():
-        return 0, seconds(text, option="--checkpoint-every")
+        return 0, seconds(text, shown_as="--checkpoint-every ")
     if not 1 <= int(text) < 1 << 62:
         raise InputError(f"--checkpoint-every {text}: give 1 or more steps, or a time such as 30s")
     return int(text), math.inf
-
-
-def _threads(given: str | None) -> object:
-    """`auto` is 0 in a recipe; what is no number is left for the recipe to refuse."""
-    if given == "auto":
-        return 0
-    try:
-        return None if given is None else int(given)
-    except ValueError:
-        return given
 
 
 def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
@@ -174,10 +126,10 @@ def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
     _carry_out(run, training, dataset, Origin.of(recipe, dataset, backend), way=way)
 
 
-def _go_on(run: RunDirectory, options: dict[str, object], *, force: bool, way: Way) -> None:
+def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way: Way) -> None:
     """A run that was stopped, from its last checkpoint; `force` takes other settings, too."""
     remove_unfinished(run.checkpoint)
-    recipe = run.recipe.replace(options)
+    recipe = load_recipe(str(run.config), options=options, warns=False)
     snapshot, before = load_checkpoint(run)
     if snapshot.epoch >= recipe.epochs and run.has_results_of(snapshot.epoch):
         raise InputError(

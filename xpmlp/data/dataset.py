@@ -326,7 +326,7 @@ def rows_to_hold_out(
 
 def _remedy(*layer_sizes: int) -> str:
     widths = ",".join(map(str, layer_sizes))
-    return f"train {remedy(f'xpmlp.MLP(({widths}))', f'with --set layer_sizes={widths}')}"
+    return f"train {remedy(f'xpmlp.MLP(({widths}))', f'with --set model.layer_sizes={widths}')}"
 
 
 def dataset_of(

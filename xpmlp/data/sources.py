@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from xpmlp.checks import nearest
 from xpmlp.data.arrays import load_npy_directory, load_npz, names_of
 from xpmlp.data.dataset import Dataset, load_idx_directory
 from xpmlp.data.folders import has_image_folders, load_image_folders
@@ -10,6 +11,7 @@ from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
 from xpmlp.data.tables import SUFFIXES, load_table, load_table_directory
 from xpmlp.errors import InputError
+from xpmlp.files import nearest_path
 
 MNIST = "mnist"
 
@@ -46,6 +48,8 @@ def load_data(source: str) -> Dataset:
         return load_npz(source)
     if exists and path.suffix in SUFFIXES:
         return load_table(source)
+    if not exists and (near := nearest(source, DATA_NAMES) or nearest_path(source)):
+        raise InputError(f"{shown(source)}: No such file or directory; {near.strip()}")
     said = "not a kind of file that is read" if exists else "No such file or directory"
     raise InputError(f"{shown(source)}: {said}; give {_choices()}")
 

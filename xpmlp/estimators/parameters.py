@@ -21,7 +21,7 @@ from xpmlp.optimizers import (
     sgd,
     velocity_descent,
 )
-from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.recipes import Recipe, by_name, load_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES, Callback, Descent
 
@@ -93,7 +93,7 @@ RENAMED = {
     "learning_rate_init": "learning_rate",
     "alpha": "l2",
     "max_iter": "epochs",
-    "activation": "hidden",
+    "activation": "activation",
     "optimizer": "optimizer",
     "batch_size": "batch_size",
 }
@@ -158,7 +158,7 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
     recipe = estimator.recipe
     base: dict[str, Any] = {}
     if isinstance(recipe, str):
-        base = load_recipe(recipe).model_dump(exclude_none=True)
+        base = dict(load_recipe(recipe).settings)
         given = {name: value for name, value in given.items() if not _is_default(estimator, name)}
         hidden = (
             hidden
@@ -166,7 +166,7 @@ def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output
             else base["layer_sizes"][1:-1]
         )
     own = (
-        {name: _plain(value) for name, value in recipe.items()}
+        {name: _plain(value) for name, value in by_name(recipe)[0].items()}
         if isinstance(recipe, Mapping)
         else {}
     )

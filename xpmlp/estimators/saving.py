@@ -72,7 +72,7 @@ def load(cls: type, path: str | Path) -> Any:
             if not key.isidentifier() or hasattr(cls, key):
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
-        model = MLP(**metadata["model"])
+        model = MLP(*(metadata["model"][key] for key in ARCHITECTURE))
         learned = Learned.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
         for key in ARRAYS:
             setattr(learned, key, tensors[LEARNED + key])

@@ -18,7 +18,8 @@ See `xpmlp.network.layers` for each of these, forward and backward.
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,30 +73,46 @@ class BatchGradients(NamedTuple):
 class MLP:
     """A multilayer perceptron: dense layers, one activation between them, an output at the end.
 
-    `layer_sizes` are the widths l0, l1, ..., K: values per row first, classes last. `hidden` names
-    the activation between the layers, one of `xpmlp.algebra.ACTIVATIONS`; `output` what makes
-    predictions of the last layer, one of `OUTPUTS`; `normalization` what stands between a hidden
-    layer's product and its activation; `residual` adds to a hidden layer's output what came in,
-    where that is as wide.
+    Parameters
+    ----------
+    layer_sizes
+        Widths l0, l1, ..., K: values per row, hidden layers, outputs.
+    activation
+        The activation of the hidden layers.
+    output
+        What the last layer predicts. `softmax`: one class of K; `sigmoid`: K answers of yes or no;
+        `identity`: K numbers; `exp`: K numbers of 0 or more, such as counts.
+    normalization
+        What stands between a hidden layer's product and its activation.
+    residual
+        Whether a hidden layer as wide as the one before it adds its input to its output.
 
+    Raises
+    ------
+    InputError
+        For fewer than two widths, a width below 1, unknown names, and a residual network without
+        two hidden layers of one width in a row.
+
+    References
+    ----------
+    Lecture 11: the network 784-64-32-10 is that of the recipe `lecture`.
+
+    Examples
+    --------
     >>> model = MLP((784, 64, 32, 10))
     >>> model.parameter_count
     52650
-
-    Raises `InputError` for fewer than two widths, a width below 1, unknown names, and a residual
-    network without two hidden layers of one width in a row.
-    Source: lecture 11, the network 784-64-32-10 is the default recipe's.
     """
 
     layer_sizes: Sequence[int]
-    hidden: str = "sigmoid"
+    activation: str = "sigmoid"
     output: str = "softmax"
     normalization: str = "none"
     residual: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer_sizes", check_layer_sizes(self.layer_sizes))
-        one_of(ACTIVATIONS, hidden=self.hidden)
+        one_of(ACTIVATIONS, activation=self.activation)
         one_of(OUTPUTS, output=self.output)
         one_of(NORMALIZATIONS, normalization=self.normalization)
         if self.residual and not any(map(self.is_residual, range(1, len(self.layer_sizes)))):
@@ -103,6 +120,16 @@ class MLP:
                 f"residual=True: {self} has no hidden layer as wide as the hidden layer before it; "
                 "give two of the same width"
             )
+
+    @property
+    def hidden(self) -> str:
+        """The activation, by its name in 0.1.0."""
+        return self.activation
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
+        renamed = {"activation" if name == "hidden" else name: state[name] for name in state}
+        self.__dict__.update(renamed)
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -122,7 +149,7 @@ class MLP:
             if is_hidden:
                 if self.normalization != "none":
                     block.append(Normalize(k, l_out, self.normalization))
-                block += [Activate(k, l_out, self.hidden), Dropout(k, l_out)]
+                block += [Activate(k, l_out, self.activation), Dropout(k, l_out)]
             if self.is_residual(k):
                 block = [Chain(k, l_out, tuple(block), residual=True)]
             layers += block
@@ -453,11 +480,28 @@ class MLP:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
 
 
+def _takes_hidden(make: Callable[..., None]) -> Callable[..., None]:
+    """The constructor with the activation also by its name in 0.1.0, `hidden`."""
+
+    @functools.wraps(make)
+    def construct(self: MLP, *arguments: Any, **settings: Any) -> None:
+        if "hidden" in settings:
+            warnings.warn("MLP(hidden=...) is activation=... now", DeprecationWarning, stacklevel=2)
+            settings["activation"] = settings.pop("hidden")
+        make(self, *arguments, **settings)
+
+    return construct
+
+
+MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
+
+
 def member_seeds(seeds: Iterable[int]) -> list[int]:
     """A seed for each member, as Python integers; `InputError` for none or for what is no seed."""
     found = [check_integer("seed", seed, least=0) for seed in seeds]
-    if not found:
-        raise InputError("seed=[]: give at least one")
+    if not found or max(found) >= 2**63:
+        shown = ",".join(map(str, found))
+        raise InputError(f"seed={shown}: give at least one, each 0 or more and less than 2**63")
     return found
 
 
@@ -472,8 +516,13 @@ def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
     if len(widths) < 2:
         raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
     for position, width in enumerate(widths):
-        if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 1:
+        if (
+            isinstance(width, bool)
+            or not isinstance(width, (int, np.integer))
+            or not 1 <= width < 2**28
+        ):
             raise InputError(
-                f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1"
+                f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1 "
+                "and less than 2**28"
             )
     return tuple(map(int, widths))

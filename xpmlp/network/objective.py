@@ -19,22 +19,39 @@ Rates = float | tuple[float, ...]
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with its regularisation. All that is not asked for costs nothing.
+    """A loss with its regularisation. Unused features cost nothing.
 
-    loss              one of `xpmlp.algebra.LOSSES`, or an `xpmlp.algebra.Loss` of one's own; empty
-                      for the usual one of the output
-    label_smoothing   share of each target that is given to all K classes alike
-    huber_delta       where Huber's loss turns from squares to straight lines
-    quantile          which quantile the quantile loss finds, between 0 and 1
-    class_weights     a weight for the rows of each class, (K,); empty for none
-    l1, l2            strengths of the penalties l1 Σ|W| and (l2/2) ΣW² on all weights, no biases
-    dropout           share of hidden units left out; one number, or one for each member
-    input_dropout     the same of the inputs
-    mixup             a of the Beta(a, a) distribution that rows are mixed by; 0 for none
-    divides_by_weight the loss of a batch is divided by the sum of its rows' weights in place of
-                      their number, and so are the penalties, which else are divided by nothing
+    Parameters
+    ----------
+    loss
+        The loss; empty for the usual one of the output. In Python also an `xpmlp.algebra.Loss` of
+        your own.
+    label_smoothing
+        Fraction of each target that is spread over all classes.
+    huber_delta
+        Where Huber's loss turns from squares to straight lines.
+    quantile
+        The quantile that the quantile loss predicts, between 0 and 1.
+    class_weights
+        A weight for the rows of each class, (K,); empty for none.
+    l1
+        Strength of the penalty l1 Σ|W| on all weights, not on biases.
+    l2
+        Strength of the penalty (l2/2) ΣW² on all weights, not on biases.
+    dropout
+        Fraction of hidden units left out in each step; one number, or one for each member.
+    input_dropout
+        Fraction of inputs left out in each step; one number, or one for each member.
+    mixup
+        a of Beta(a, a), by which each row is mixed with the next of its batch; 0 for none.
+    divides_by_weight
+        Whether the loss of a batch is divided by the sum of its rows' weights in place of their
+        number, and so are the penalties, which else are divided by nothing.
 
-    Raises `InputError` for values out of range and for what contradicts the loss.
+    Raises
+    ------
+    InputError
+        For values out of range and for what contradicts the loss.
     """
 
     loss: str | Loss = ""

@@ -1,43 +1,37 @@
-"""The schema of a recipe, and how one is read: file, then `--set`, then options."""
+"""A recipe: a run of training as data, from a file, `--set` and options."""
 
-import inspect
+import contextlib
+import dataclasses
 import itertools
-import math
+import logging
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tomli_w
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
 
-from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
-from xpmlp.backends import BACKENDS, PRECISIONS, Backend
-from xpmlp.checks import check_range, nearest
+from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.checks import check_integer, nearest
 from xpmlp.data import DATA_NAMES, Split, hold_out
 from xpmlp.errors import InputError
-from xpmlp.files import refuse_special_file
-from xpmlp.network import (
-    INITIALIZERS,
-    MLP,
-    NORMALIZATIONS,
-    Objective,
-    check_layer_sizes,
+from xpmlp.files import nearest_path, refuse_special_file
+from xpmlp.network import MLP, Objective
+from xpmlp.optimizers import WEIGHT_DECAY
+from xpmlp.recipes.settings import (
+    BALANCED,
+    CHOICES,
+    SETTINGS,
+    Source,
+    by_name,
+    section_of,
 )
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
-from xpmlp.schedules import SCHEDULES
-from xpmlp.training import AVERAGES, MONITORS, Control, Descent, Plateau
+from xpmlp.training import Control, Descent, TrainConfig
+from xpmlp.training.config import OWN
 
 SUFFIX = ".toml"
 
@@ -47,379 +41,181 @@ LARGEST = 1 << 20
 _PART = r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|[\w-]++)"""
 DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{32}}", re.ASCII)
 """A key of tables within tables: tomllib's time and memory grow with the square of its length, to
-gigabytes for 100 kB. A recipe has no tables."""
+gigabytes for 100 kB. A recipe has tables of one level."""
 
-MOST_MEMBERS = 4096
-
-BY_MEMBER = ("learning_rate", "weight_decay", "dropout", "input_dropout", "seed")
+BY_MEMBER = tuple(name for name, one in SETTINGS.items() if one.is_by_member)
 """The settings that may have a value for each member."""
 
+OF_SOURCE = tuple(one.name for one in dataclasses.fields(Source))
+OF_MODEL = tuple(one.name for one in dataclasses.fields(MLP))
 
-def _widths(value: object) -> object:
-    """Widths also as text, `784,64,32,10`; each message names the width at fault."""
-    if type(value) is int:
-        value = [value]
-    if isinstance(value, str):
-        try:
-            value = [int(width) for width in value.split(",")]
-        except ValueError:
-            raise ValueError("give whole numbers with commas between, such as 64,32") from None
-    if isinstance(value, (list, tuple)) and all(type(width) is int for width in value):
-        check_layer_sizes(value)
-    return value
+log = logging.getLogger(__name__)
 
 
-Width = Annotated[int, Field(lt=2**28)]
-"""Bounded so that NumPy can count the bytes of any two layers: memory is the limit met first."""
+@dataclass(frozen=True, init=False)
+class Recipe:
+    """A run of training as data: every setting of docs/recipe.md, also as an attribute.
 
+    `Recipe(epochs=5, optimizer="adam")` takes settings by name, by path or in sections. A setting
+    without a value is None: it belongs to another optimizer, schedule, loss or average.
 
-def _numbers(value: object) -> object:
-    """A number, or one for each member; also as text, `0.01,0.03`."""
-    if isinstance(value, str):
-        try:
-            value = [float(number) for number in value.split(",")]
-        except ValueError:
-            raise ValueError("give a number, or one for each member: 0.01,0.03") from None
-    numbers: list[Any] = value if isinstance(value, list) else [value]
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ValueError("give a number, or one for each member: 0.01,0.03")
-    if not numbers:
-        raise ValueError("give a number, or one for each member: 0.01,0.03")
-    return value if len(numbers) > 1 else numbers[0]
+    Attributes
+    ----------
+    settings
+        The settings that have a value, by name.
 
-
-Numbers = Annotated[float | list[float], BeforeValidator(_numbers)]
-"""One number, or one for each member."""
-
-
-def _one_of(names: Iterable[str]) -> AfterValidator:
-    known = tuple(names)
-
-    def check(value: str) -> str:
-        if value not in known:
-            raise ValueError(f"{nearest(value, known)}use {', '.join(known)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _seeds(value: object) -> object:
-    """A seed, or one for each member; also as text, `1,2,3`."""
-    if isinstance(value, str):
-        try:
-            seeds = [int(seed) for seed in value.split(",")]
-        except ValueError:
-            raise ValueError("give a whole number, or one for each member: 1,2,3") from None
-        value = seeds if len(seeds) > 1 else seeds[0]
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    for seed in value if isinstance(value, list) else [value]:
-        if type(seed) is int and not 0 <= seed < 2**63:
-            raise ValueError(f"{seed} is no seed; give 0 or more, and less than 2**63")
-    return value
-
-
-def _class_weights(value: object) -> object:
-    """`balanced`, or a weight for each class; also as text, `1,2,0.5`."""
-    if isinstance(value, str) and value not in ("", BALANCED):
-        try:
-            return [float(weight) for weight in value.split(",")]
-        except ValueError:
-            raise ValueError("give balanced, or a weight for each class: 1,2,0.5") from None
-    return value
-
-
-def _numbers_or_none(value: object) -> object:
-    return None if value is None else _numbers(value)
-
-
-def _as_tuple(value: float | list[float]) -> float | tuple[float, ...]:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _given(**settings: Any) -> dict[str, Any]:
-    """The settings that are not None."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _settings(make: Callable[..., object]) -> set[str]:
-    """What an optimizer, a schedule or the like can be told."""
-    return set(inspect.signature(make).parameters)
-
-
-def _balanced(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Weights by which all classes count alike, 1 on average over rows."""
-    counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
-    return tuple(len(labels) / (classes * np.maximum(counts, 1)))
-
-
-BALANCED = "balanced"
-PLATEAU = "plateau"
-
-
-class Recipe(BaseModel):
-    """A run of training as data. Every field is an option of `xpmlp train` or `--set FIELD=...`.
-
-    `data` is what `load_data` takes: a name such as `mnist`, or a path; `initial_weights` an .npz
-    file or empty; `device` is empty for the backend's first; `threads` is 0 to find the best number
-    of them. What is None takes its usual value for the optimizer or the schedule, and must stay
-    None where that has no such setting. The fields are explained in `xpmlp.network.Objective`,
-    `xpmlp.training.Descent` and `xpmlp.training.Control`; `validation` is the share of the training
-    rows that is held out, and `schedule = "plateau"` lets the history decide.
+    Raises
+    ------
+    InputError
+        For an unknown setting, a value out of range, and settings that contradict each other.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    settings: Mapping[str, Any]
 
-    data: Annotated[str, Field(min_length=1)] = "mnist"
-    validation: float = 0.0
+    def __init__(self, **settings: Any) -> None:
+        problems: list[str] = []
+        values = {name: one.default for name, one in SETTINGS.items() if one.default is not None}
+        for name, value in by_name(settings)[0].items():
+            if value is not None:
+                with _collecting(problems):
+                    values[name] = SETTINGS[name].read(value)
+        ordered = {name: values[name] for name in SETTINGS if name in values}
+        object.__setattr__(self, "settings", ordered)
+        if not problems:
+            for check in (self._check_source, lambda: self.model, self.config):
+                with _collecting(problems):
+                    check()
+        if not problems:
+            with _collecting(problems):
+                self._check_classes()
+        if problems:
+            # A value with a line break must not break the line.
+            said = "; ".join(problems)
+            raise InputError("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
-    layer_sizes: Annotated[list[Width], BeforeValidator(_widths)] = [784, 64, 32, 10]
-    hidden: Annotated[str, _one_of(ACTIVATIONS)] = "sigmoid"
-    output: Annotated[str, _one_of(OUTPUTS)] = "softmax"
-    normalization: Annotated[str, _one_of(NORMALIZATIONS)] = "none"
-    residual: bool = False
+    def __getattr__(self, name: str) -> Any:
+        if name not in SETTINGS:
+            raise AttributeError(f"'Recipe' object has no attribute {name!r}")
+        return self.settings.get(name)
 
-    initializer: Annotated[str, _one_of(INITIALIZERS)] = "normal"
-    initial_scale: float = 1.0
-    zero_output: bool = False
-    initial_weights: str = ""
-
-    loss: Annotated[str, _one_of(("", *LOSSES))] = ""
-    label_smoothing: float = 0.0
-    huber_delta: float | None = None
-    quantile: float | None = None
-    class_weights: Annotated[str | list[float], BeforeValidator(_class_weights)] = ""
-    l1: float = 0.0
-    l2: float = 0.0
-    dropout: Numbers = 0.0
-    input_dropout: Numbers = 0.0
-    mixup: float = 0.0
-
-    epochs: Annotated[int, Field(ge=1)] = 20
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    shuffle: bool = False
-    drop_last: bool = True
-    optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "sgd"
-    momentum: float | None = None
-    beta1: float | None = None
-    beta2: float | None = None
-    epsilon: float | None = None
-    rho: float | None = None
-    learning_rate: Numbers = 0.03
-    bias_rate: float = 1.0
-    weight_decay: Annotated[float | list[float] | None, BeforeValidator(_numbers_or_none)] = None
-    bias_decay: bool = False
-    clip_norm: float = 0.0
-    clip_value: float = 0.0
-    max_norm: float = 0.0
-
-    schedule: Annotated[str, _one_of((*SCHEDULES, PLATEAU))] = "constant"
-    warm_up: float = 0.0
-    decay_every: int | None = None
-    decay_factor: float | None = None
-    final_factor: float | None = None
-    peak_at: float | None = None
-    initial_factor: float | None = None
-    power: float | None = None
-    plateau_patience: int | None = None
-    plateau_factor: float | None = None
-
-    average: Annotated[str, _one_of(AVERAGES)] = "none"
-    average_decay: float | None = None
-    average_start: float | None = None
-
-    validate_every: int = 0
-    monitor: Annotated[str, _one_of(MONITORS)] = "loss"
-    patience: int = 0
-    keep_best: bool = False
-    time_limit: float = math.inf
-
-    seed: Annotated[int | list[int], BeforeValidator(_seeds)] = 0
-    members: Annotated[int, Field(ge=1, le=MOST_MEMBERS)] = 1
-    dtype: Annotated[str, _one_of(PRECISIONS)] = "float32"
-    compile: Annotated[str, _one_of(("auto", "require", "off"))] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    backend: Annotated[str, _one_of(("auto", *BACKENDS))] = "auto"
-    device: str = ""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Recipe":
-        """What the parts refuse, and what contradicts another setting."""
-        self._check_members()
-        self._check_choices()
-        _ = self.model, self.descent
-        if self.class_weights:
-            weights = self.class_weights
-            shown = ",".join(map(str, weights)) if isinstance(weights, list) else weights
-            if self.model.predicts_numbers:
-                raise InputError(
-                    f"class_weights={shown}: an output of numbers has no classes; leave it out, or "
-                    "train with output=softmax"
-                )
-            if self.mixup:
-                raise InputError(
-                    f"class_weights={shown}: with mixup={self.mixup:g} a row is of several "
-                    "classes; choose one"
-                )
-        if self.plateau_patience is not None:
-            check_range("plateau_patience", self.plateau_patience, least=0, below=math.inf)
-        if self.plateau_factor is not None:
-            check_range("plateau_factor", self.plateau_factor, above=0.0, below=1.0)
-        self.objective().check(self.output, self.layer_sizes[-1])
-        self.control(Split(np.empty((0, 0)), np.empty(0)) if self.validation else None)
-        check_range("validation", self.validation, least=0.0, below=1.0)
-        check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
-        return self
-
-    def _check_members(self) -> None:
+    def _check_source(self) -> None:
+        Source(**{name: self.settings[name] for name in OF_SOURCE})
+        check_integer("epochs", self.epochs, least=1)
         for name in BY_MEMBER:
-            values = getattr(self, name)
+            values = self.settings.get(name)
             if isinstance(values, list) and len(values) != self.members:
-                kind = "rates" if name == "learning_rate" else "values"
                 raise InputError(
-                    f"{name}={','.join(map(str, values))}: {len(values)} {kind} for "
+                    f"{name}={','.join(map(str, values))}: {len(values)} values for "
                     f"{self.members} members; give one, or one for each (--members {len(values)})"
                 )
 
-    def _check_choices(self) -> None:
-        """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
-        for kind, has in self._settings_of_choices().items():
-            known = {name for one in has.values() for name in one}
-            chosen = getattr(self, kind)
-            for name in sorted(known - has.get(chosen, set())):
-                if getattr(self, name) is not None:
-                    with_it = [one for one, settings in has.items() if name in settings]
-                    raise InputError(
-                        f"{name}={getattr(self, name)}: {kind}={chosen or 'the usual'} has no such "
-                        f"setting; leave it out, or use {kind}={' or '.join(with_it)}"
-                    )
-
-    def _settings_of_choices(self) -> dict[str, dict[str, set[str]]]:
-        """For each choice, the settings that each of its values has."""
-        return {
-            "optimizer": {name: _settings(make) for name, make in OPTIMIZERS.items()},
-            "schedule": {
-                **{name: _settings(make) for name, make in SCHEDULES.items()},
-                PLATEAU: {"plateau_patience", "plateau_factor"},
-            },
-            "loss": {"huber": {"huber_delta"}, "quantile": {"quantile"}},
-            "average": {"ema": {"average_decay"}, "swa": {"average_start"}},
-        }
+    def _check_classes(self) -> None:
+        """Refuse what contradicts the output, class weights above all."""
+        self.objective().check(self.output, self.layer_sizes[-1])
+        weights = self.class_weights
+        if not isinstance(weights, str) or not weights:
+            return
+        if weights != BALANCED:
+            raise InputError(
+                f"class_weights={weights}: give {BALANCED}, or a weight for each class: 1,2,0.5"
+            )
+        if self.model.predicts_numbers:
+            raise InputError(
+                "class_weights=balanced: an output of numbers has no classes; leave it out, or "
+                "train with output=softmax"
+            )
+        if self.mixup:
+            raise InputError(
+                f"class_weights=balanced: with mixup={self.mixup:g} a row is of several classes; "
+                "choose one"
+            )
 
     @property
     def model(self) -> MLP:
         """The network that the recipe trains."""
-        return MLP(
-            self.layer_sizes,
-            hidden=self.hidden,
-            output=self.output,
-            normalization=self.normalization,
-            residual=self.residual,
-        )
+        return MLP(**{name: self.settings[name] for name in OF_MODEL})
+
+    def config(
+        self, labels: np.ndarray | None = None, validation: Split | None = None
+    ) -> TrainConfig:
+        """Return what the network is trained with.
+
+        Parameters
+        ----------
+        labels
+            Those of the training rows, in which balanced class weights are counted.
+        validation
+            The validation rows.
+        """
+        settings = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.settings.items()
+            if name not in OF_SOURCE and name not in OF_MODEL
+        }
+        if isinstance(self.class_weights, str):
+            is_counted = self.class_weights == BALANCED and labels is not None
+            weights = _balanced(labels, max(2, self.layer_sizes[-1])) if is_counted else ()
+            settings["class_weights"] = weights
+        if validation is None and self.validation:
+            validation = Split(np.empty((0, 0)), np.empty(0))
+        return TrainConfig.of(None, **{**settings, "seed": self.seeds, "validation": validation})
 
     def objective(self, labels: np.ndarray | None = None) -> Objective:
         """What it minimises; balanced class weights are counted in the labels, 1 each without."""
-        weights: Sequence[float] = ()
-        if self.class_weights == BALANCED and labels is not None:
-            weights = _balanced(labels, max(2, self.layer_sizes[-1]))
-        elif isinstance(self.class_weights, list):
-            weights = self.class_weights
-        return Objective(
-            loss=self.loss,
-            label_smoothing=self.label_smoothing,
-            class_weights=tuple(weights),
-            l1=self.l1,
-            l2=self.l2,
-            dropout=_as_tuple(self.dropout),
-            input_dropout=_as_tuple(self.input_dropout),
-            mixup=self.mixup,
-            **_given(huber_delta=self.huber_delta, quantile=self.quantile),
-        )
+        return self.config(labels).objective
 
     @property
     def descent(self) -> Descent:
-        """How it goes down the gradient."""
-        make = OPTIMIZERS[self.optimizer]
-        plateau, schedule = None, SCHEDULES["constant"]()
-        if self.schedule == PLATEAU:
-            plateau = Plateau(**_given(patience=self.plateau_patience, factor=self.plateau_factor))
-        else:
-            schedule = SCHEDULES[self.schedule](**self._chosen(SCHEDULES[self.schedule]))
-        usual = WEIGHT_DECAY.get(self.optimizer, 0.0)
-        return Descent(
-            optimizer=make(**self._chosen(make)),
-            learning_rate=_as_tuple(self.learning_rate),
-            schedule=schedule,
-            warm_up=self.warm_up,
-            plateau=plateau,
-            bias_rate=self.bias_rate,
-            weight_decay=usual if self.weight_decay is None else _as_tuple(self.weight_decay),
-            bias_decay=self.bias_decay,
-            clip_norm=self.clip_norm,
-            clip_value=self.clip_value,
-            max_norm=self.max_norm,
-            average=self.average,
-            **_given(average_decay=self.average_decay, average_start=self.average_start),
-        )
+        """Optimizer, learning rate and schedule."""
+        return self.config().descent
 
     def control(self, validation: Split | None) -> Control:
-        """What it is watched with, given the rows held out."""
-        return Control(
-            validation=validation,
-            validate_every=self.validate_every,
-            monitor=self.monitor,
-            patience=self.patience,
-            keep_best=self.keep_best,
-            time_limit=self.time_limit,
-        )
+        """Validation and early stopping, with the validation rows."""
+        return self.config(validation=validation).control
 
     def held_out(self, split: Split) -> tuple[Split, Split | None]:
-        """The rows that a run trains on, and those that it holds out to validate on, if any."""
+        """The rows that a run trains on, and its validation rows, if any."""
         if not self.validation:
             return split, None
         return hold_out(split, self.validation, seed=np.atleast_1d(self.seed).tolist()[0])
-
-    def _chosen(self, make: Callable[..., object]) -> dict[str, object]:
-        """The settings given for what an optimizer or a schedule is made by."""
-        return _given(**{name: getattr(self, name) for name in _settings(make)})
 
     @property
     def seeds(self) -> int | list[int]:
         """The seed of the one network, or a seed for each member, counted up from `seed`."""
         if isinstance(self.seed, list) or self.members == 1:
-            return self.seed
+            return self.seed  # type: ignore[no-any-return]
         return [self.seed + member for member in range(self.members)]
 
     @property
     def of_one_network(self) -> "Recipe":
         """This recipe with the first of its members alone."""
         first = {
-            name: value[0] for name in BY_MEMBER if isinstance(value := getattr(self, name), list)
+            name: value[0]
+            for name in BY_MEMBER
+            if isinstance(value := self.settings.get(name), list)
         }
         return self.replace({**first, "members": 1})
 
     def replace(self, changes: Mapping[str, object]) -> "Recipe":
-        """This recipe with some fields changed, checked as a whole."""
-        return _checked({**self.model_dump(), **changes})
+        """This recipe with some settings changed, checked as a whole."""
+        return Recipe(**{**self.settings, **by_name(changes)[0]})
 
     def resolved(self, backend: Backend) -> "Recipe":
         """The recipe as it will run: backend and device as chosen, and paths from the root.
 
         Where another number of CPU threads would change bits, the number chosen is part of it.
         """
-        changes: dict[str, object] = {
-            "backend": backend.name,
-            "device": backend.device_name,
-            **self._usual_settings(),
-        }
+        changes: dict[str, object] = {"weight_decay": WEIGHT_DECAY.get(self.optimizer, 0.0)}
+        for kind, has in OWN.items():
+            changes |= has.get(self.settings[kind], {})
+        changes |= {**self.settings, "backend": backend.name, "device": backend.device_name}
         if not self.threads:
             changes["threads"] = self.best_threads(backend)
         if self.data not in DATA_NAMES:
             changes["data"] = str(Path(self.data).absolute())
         if self.initial_weights:
             changes["initial_weights"] = str(Path(self.initial_weights).absolute())
-        return self.replace(changes)
+        return Recipe(**changes)
 
     def best_threads(self, backend: Backend) -> int:
         """The number of CPU threads to fix for this run: 0 where another gives the same bits."""
@@ -427,25 +223,28 @@ class Recipe(BaseModel):
         found = backend.choose_threads(products, PRECISIONS[self.dtype])
         return 0 if found.may_change else found.number
 
-    def _usual_settings(self) -> dict[str, object]:
-        """The values of the settings that were left to what was chosen."""
-        usual: dict[str, object] = {"weight_decay": WEIGHT_DECAY.get(self.optimizer, 0.0)}
-        for kind, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if (make := table.get(getattr(self, kind))) is not None:
-                for name, parameter in inspect.signature(make).parameters.items():
-                    usual[name] = parameter.default
-        if self.schedule == PLATEAU:
-            usual |= {"plateau_patience": Plateau.patience, "plateau_factor": Plateau.factor}
-        for kind, settings in self._settings_of_choices().items():
-            if kind in ("loss", "average"):
-                owner = Objective if kind == "loss" else Descent
-                for name in settings.get(getattr(self, kind), ()):
-                    usual[name] = getattr(owner, name)
-        return {name: value for name, value in usual.items() if getattr(self, name) is None}
-
     def to_toml(self) -> str:
-        """The recipe as text, every field written out."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        """The recipe as text, every setting written out in its section."""
+        found: dict[str, Any] = {}
+        for name, value in self.settings.items():
+            path = SETTINGS[name].path
+            table = found.setdefault(section, {}) if (section := section_of(path)) else found
+            table[path.rpartition(".")[2]] = value
+        return tomli_w.dumps(found)
+
+
+def _balanced(labels: Any, classes: int) -> tuple[float, ...]:
+    """Weights by which all classes count alike, 1 on average over rows."""
+    counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
+    return tuple(len(labels) / (classes * np.maximum(counts, 1)))
+
+
+@contextlib.contextmanager
+def _collecting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        problems.append(str(error))
 
 
 class Description(NamedTuple):
@@ -471,31 +270,75 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(
-    name_or_file: str, settings: Sequence[str] = (), options: Mapping[str, object] | None = None
+    name_or_file: str,
+    settings: Sequence[str] = (),
+    options: Mapping[str, object] | None = None,
+    *,
+    warns: bool = True,
 ) -> Recipe:
-    """The named recipe or TOML file, changed by settings (`key=value`) and then by options.
+    """Return the named recipe or TOML file, changed by settings and then by options.
 
-    An option that is None was not given; `hidden_sizes` replaces the widths between the first
-    and the last. Raises `InputError` that names the field, the value and what is allowed.
+    Parameters
+    ----------
+    name_or_file
+        A name of `recipe_names()`, or a path that ends in `.toml`.
+    settings
+        Texts `key=value`; the key is a path such as `optimizer.beta1`.
+    options
+        Values by name, or their texts. `hidden` are the widths between the first and the last.
+    warns
+        Whether flat keys of 0.1.0 are logged, in one line.
+
+    Raises
+    ------
+    InputError
+        For a setting that is unknown or has another value than it may.
     """
     source = f"{name_or_file}: " if name_or_file.endswith(SUFFIX) else ""
-    file = _read(name_or_file)
-    _refuse_unknown(file, source)
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    inner = given.pop("hidden_sizes", None)
-    changes = {**dict(read_setting(text) for text in settings), **given}
-    if inner is not None:  # --hidden 64,32: the widths between the data's and the classes'
-        # The file and the settings are looked at first: without widths there are none to keep.
-        widths = _checked({**file, **changes}, source=source, file=file).layer_sizes
-        first, *_, last = widths
-        changes["layer_sizes"] = ",".join(map(str, (first, *([inner] if inner else []), last)))
-    return _checked({**file, **changes}, source=source, file=file.keys() - changes.keys())
+    with _prefixed(source, lambda _: True):
+        file, old = by_name(_read(name_or_file))
+    given = dict(options or {})
+    hidden = given.pop("hidden", None)
+    changes, old_changes = by_name(dict(map(read_setting, settings)))
+    changes |= {
+        name: option_value(name, value) for name, value in given.items() if value is not None
+    }
+    values = {**file, **changes}
+    with _prefixed(source, lambda name: name in file and (name not in changes)):
+        recipe = Recipe(**values)
+    if hidden in CHOICES["activation"]:
+        raise InputError(f"--hidden {hidden}: did you mean --set model.activation={hidden}?")
+    if hidden is not None:
+        first, *_, last = recipe.layer_sizes
+        widths = [first, *([hidden] if hidden else []), last]
+        recipe = recipe.replace({"layer_sizes": ",".join(map(str, widths))})
+    if warns and (old or old_changes):
+        log.warning("%s%s", source if old else "--set: ", _rewritten({**old, **old_changes}))
+    return recipe
+
+
+def _rewritten(old: Mapping[str, str]) -> str:
+    """The line about flat keys: what to write in place of the first few."""
+    first = [f"{path} for {key}" for key, path in itertools.islice(old.items(), 3)]
+    more = ["..."] if len(old) > len(first) else []
+    return f"flat keys are those of 0.1.0; write {', '.join(first + more)} (see docs/recipe.md)"
+
+
+@contextlib.contextmanager
+def _prefixed(source: str, is_of_file: Callable[[str], bool]) -> Iterator[None]:
+    """Name the file first where an error is about a setting that it gave."""
+    try:
+        yield
+    except InputError as error:
+        if is_of_file(str(error).partition("=")[0]) and not str(error).startswith(source):
+            raise InputError(source + str(error)) from error
+        raise
 
 
 def _read(name_or_file: str) -> dict[str, Any]:
     if not name_or_file.endswith(SUFFIX):
         if name_or_file not in recipe_names():
-            raise InputError(_unknown("recipe", name_or_file, recipe_names()))
+            raise InputError(_unknown_recipe(name_or_file))
         text = resources.files("xpmlp.recipes").joinpath(name_or_file + SUFFIX).read_text("utf-8")
         return tomllib.loads(text)
     refuse_special_file(Path(name_or_file))
@@ -508,8 +351,9 @@ def _read(name_or_file: str) -> dict[str, Any]:
     except InputError:
         raise
     except OSError as error:
+        near = nearest_path(name_or_file)
         raise InputError(
-            f"{name_or_file}: cannot be read ({error.strerror}); give a .toml file"
+            f"{name_or_file}: cannot be read ({error.strerror}); {near or 'give a .toml file'}"
         ) from error
     except ValueError as error:  # TOML's syntax or its encoding
         raise InputError(
@@ -522,10 +366,20 @@ def read_setting(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"--set {text}: give key=value, such as epochs=5")
+    return key.strip(), _value(value)
+
+
+def _value(text: str) -> object:
     try:
-        return key.strip(), _toml(f"value = {value}")["value"]
+        return _toml(f"value = {text}")["value"]
     except ValueError:
-        return key.strip(), value.strip()
+        return text.strip()
+
+
+def option_value(name: str, value: object) -> object:
+    """The value of an option; text stays text where the setting is text."""
+    is_text = SETTINGS[name].types == {str}
+    return _value(value) if isinstance(value, str) and not is_text else value
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -538,45 +392,17 @@ def _toml(text: str) -> dict[str, Any]:
         raise ValueError("brackets within brackets, too deep to be followed") from None
 
 
-def _refuse_unknown(values: Iterable[str], source: str) -> None:
-    fields = list(Recipe.model_fields)
-    for key in values:
-        if key not in fields:
-            raise InputError(source + _unknown("setting", key, fields))
-
-
-def _checked(
-    values: Mapping[str, object], *, source: str = "", file: Collection[str] = ()
-) -> Recipe:
-    """The recipe of these values; `source` begins what is said of those that a file gave."""
-    _refuse_unknown(values, "")
-    try:
-        return Recipe.model_validate(dict(values))
-    except ValidationError as error:
-        reasons = []
-        for problem in error.errors():
-            if not problem["loc"]:  # said of the recipe as a whole
-                reasons.append(problem["msg"].removeprefix("Value error, "))
-                continue
-            name, value = problem["loc"][0], values.get(str(problem["loc"][0]))
-            reason = problem["msg"].removeprefix("Value error, ")
-            reason = reason[0].lower() + reason[1:]
-            shown = ",".join(map(str, value)) if isinstance(value, list) else value
-            if problem["type"].endswith("_type"):  # the quotes of '3' are the point
-                shown = repr(value)
-            prefix = f"{name}={shown}: "
-            reasons.append(reason if reason.startswith(f"{name}=") else prefix + reason)
-        is_of_file = all(problem["loc"] and problem["loc"][0] in file for problem in error.errors())
-        said = "; ".join(reasons)
-        # A value with a line break must not break the line.
-        line = "".join(one if one.isprintable() else repr(one)[1:-1] for one in said)
-        raise InputError((source if is_of_file else "") + line) from error
-
-
-def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
-    """What to say of an unknown name; of many settings the nearest is enough."""
-    near = nearest(name, known)
-    if kind == "setting" and near:
-        return f"setting {name!r} is unknown: {near.strip()}"
-    also = f", or the path of a {SUFFIX} file" if kind == "recipe" else ""
-    return f"{kind} {name!r} is unknown: {near}use {', '.join(known)}{also}"
+def _unknown_recipe(name: str) -> str:
+    """The message for an unknown name: a run, a file, data or another recipe may be meant."""
+    file, config = Path(name + SUFFIX), Path(name) / "config.toml"
+    if file.is_file():
+        meant = f"did you mean {file}?"
+    elif config.is_file():
+        meant = f"did you mean --resume {name}, or {config} to train it again?"
+    elif name and (name in DATA_NAMES or Path(name).exists()):
+        meant = f"did you mean --data {name}?"
+    else:
+        names = recipe_names()
+        near = nearest(name, names)
+        meant = f"{near}use {', '.join(names)}, or the path of a {SUFFIX} file"
+    return f"recipe {name!r} is unknown: {meant}"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.recipes import Recipe
+from xpmlp.recipes import SETTINGS, Recipe
 from xpmlp.reports.charts import grouped, without_scatter
 from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
@@ -39,12 +39,8 @@ def read_run(directory: RunDirectory) -> ComparedRun:
 
 def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[object]]:
     """The settings that are not the same in all runs, each run's value."""
-    settings = [run.recipe.model_dump(mode="json") for run in runs]
-    return {
-        name: [values[name] for values in settings]
-        for name in settings[0]
-        if any(values[name] != settings[0][name] for values in settings)
-    }
+    found = {name: [run.recipe.settings.get(name) for run in runs] for name in SETTINGS}
+    return {name: values for name, values in found.items() if any(v != values[0] for v in values)}
 
 
 def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:

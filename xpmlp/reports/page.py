@@ -16,7 +16,7 @@ from xpmlp.backends import Backend
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.recipes import SETTINGS, Recipe, load_recipe
 from xpmlp.reports import charts
 from xpmlp.reports.findings import Answers, Classes, Numbers, findings, mean_score
 from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
@@ -298,11 +298,11 @@ def first_layer(trained: TrainedModel) -> Iterator[Picture]:
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, bool]]:
     """(name, value, whether it is the lecture's) of every setting that has a value."""
-    usual = load_recipe("lecture").model_dump(mode="json")
+    usual = load_recipe("lecture").settings
     return [
-        (name, _shown(value), value == usual[name] or (usual[name] is None and not value))
-        for name, value in recipe.model_dump(mode="json").items()
-        if value not in (None, "")
+        (SETTINGS[name].path, _shown(value), value == usual.get(name, 0))
+        for name, value in recipe.settings.items()
+        if value != ""
     ]
 
 

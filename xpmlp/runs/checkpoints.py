@@ -18,7 +18,7 @@ import xpmlp
 from xpmlp.backends import Backend
 from xpmlp.data import Dataset
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe
+from xpmlp.recipes import Recipe, by_name
 from xpmlp.runs.directory import RunDirectory, fault, history_of
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Best, Callback, Snapshot, Trainer
@@ -50,7 +50,7 @@ class Origin:
     @classmethod
     def of(cls, recipe: Recipe, dataset: Dataset, backend: Backend) -> "Origin":
         """That of a run with this recipe, every setting resolved."""
-        settings = recipe.model_dump(mode="json", exclude=set(MAY_DIFFER))
+        settings = {name: one for name, one in recipe.settings.items() if name not in MAY_DIFFER}
         versions = {"xpmlp": xpmlp.__version__, "numpy": np.__version__}
         for name in PACKAGES.get(backend.name, ()):
             try:
@@ -122,7 +122,7 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
             best=Best(**best) if best else None,
         )
         origin = Origin(
-            dict(metadata["settings"]), str(metadata["data"]), dict(metadata["versions"])
+            by_name(metadata["settings"])[0], str(metadata["data"]), dict(metadata["versions"])
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         said = fault(error)

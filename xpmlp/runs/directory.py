@@ -29,7 +29,7 @@ import xpmlp
 from xpmlp.data.npy import read_npz
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError, remedy
-from xpmlp.files import write_atomically
+from xpmlp.files import nearest_path, write_atomically
 from xpmlp.network import MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
@@ -117,7 +117,8 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; give a run directory") from error
         if not found:
-            raise InputError(f"{path}: no run is here (no config.toml); give a run directory")
+            near = nearest_path(path) if not path.exists() else ""
+            raise InputError(f"{path}: no run is here (no config.toml); {near}give a run directory")
         return run
 
     @property
@@ -139,7 +140,7 @@ class RunDirectory:
     @property
     def recipe(self) -> Recipe:
         """The recipe of the run, every setting resolved."""
-        return load_recipe(str(self.config))
+        return load_recipe(str(self.config), warns=False)
 
     def save_recipe(self, recipe: Recipe) -> None:
         """Write config.toml."""

@@ -2,17 +2,19 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS
-from xpmlp.checks import check_integer, nearest, one_of
+from xpmlp.checks import check_integer, check_range, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import Objective, member_seeds
+from xpmlp.network import INITIALIZERS, Objective, member_seeds
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training.control import Control
@@ -23,6 +25,8 @@ COMPILE = ("auto", "require", "off")
 
 PLATEAU = "plateau"
 
+MOST_THREADS = 1024
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -31,16 +35,15 @@ class TrainConfig:
     Parameters
     ----------
     epochs
-        Passes over the training rows, 0 or more.
+        Passes over the training rows.
     batch_size
         Rows of a step.
     seed
-        Where shuffling, dropout and initial weights come from; a sequence of E seeds trains E
-        networks at once.
+        Where shuffling, dropout and initial weights come from; E seeds train E networks at once.
     shuffle
         Whether each epoch takes the rows in a new order.
     drop_last
-        Whether rows left over after the last full batch are dropped; else they are a smaller batch.
+        Whether the last incomplete batch is dropped; else it is a smaller batch.
     objective
         What is minimised: a loss with its regularisation.
     descent
@@ -48,13 +51,17 @@ class TrainConfig:
     control
         Validation, early stopping and the time limit.
     dtype
-        One of `xpmlp.backends.PRECISIONS`; None takes that of the parameters.
+        The precision of training; in Python None takes that of the parameters.
     threads
         CPU threads; 0 finds the best number.
     compile
         `auto`: compile if possible; `require`: fail if not; `off`: never.
-    initializer, initial_scale, zero_output
-        Where weights start, as for `MLP.initialize`; for a ReLU take `initializer="he_normal"`.
+    initializer
+        The distribution of the initial weights; for a ReLU take `he_normal`.
+    initial_scale
+        Factor on the initial weights.
+    zero_output
+        Whether the last layer's weights start at zero.
 
     Raises
     ------
@@ -80,6 +87,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("threads", 0)):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
+        check_range("threads", self.threads, least=0, below=MOST_THREADS + 1)
+        check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
+        one_of(INITIALIZERS, initializer=self.initializer)
         seeds = self.seed if isinstance(self.seed, Iterable) else [self.seed]
         found = member_seeds(seeds)
         object.__setattr__(
@@ -116,22 +126,13 @@ class TrainConfig:
         config = cls() if config is None else config
         _check_kind("config", config, cls)
         settings = {name: value for name, value in settings.items() if value is not None}
+        _check_own(settings)
         if settings.get("schedule") == PLATEAU:
-            renamed = {"plateau_patience": "patience", "plateau_factor": "factor"}
-            own = {renamed[key]: value for key, value in _taken(renamed, settings).items()}
+            own = _taken(OWN["schedule"][PLATEAU], settings)
+            own = {name.removeprefix("plateau_"): value for name, value in own.items()}
             settings |= {"schedule": "constant", "plateau": Plateau(**own)}
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if isinstance(chosen := settings.get(name), str):
-                one_of(known, **{name: chosen})
-                make = known[chosen]
-                own = {
-                    key: settings.pop(key)
-                    for key in inspect.signature(make).parameters
-                    if key in settings
-                }
-                settings[name] = make(**own)
-                if chosen in WEIGHT_DECAY:
-                    settings.setdefault("weight_decay", WEIGHT_DECAY[chosen])
+        settings = _named("optimizer", OPTIMIZERS, settings)
+        settings = _named("schedule", SCHEDULES, settings)
         for part, kind in PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
@@ -139,8 +140,7 @@ class TrainConfig:
                 settings[part] = dataclasses.replace(base, **own)
         for name in settings:
             if name not in _fields(cls):
-                names = [*_fields(cls), *(key for kind in PARTS.values() for key in _fields(kind))]
-                near = f"did you mean {HABITS[name]}? " if name in HABITS else nearest(name, names)
+                near = meant(name, setting_names())
                 raise InputError(f"{name}: {near}not a setting; see help(xpmlp.TrainConfig)")
         return dataclasses.replace(config, **settings)
 
@@ -149,18 +149,84 @@ PARTS = {"objective": Objective, "descent": Descent, "control": Control}
 """The settings that are made of settings."""
 
 
+def _options(make: Any) -> dict[str, Any]:
+    """The options of an optimizer, a schedule or the like, with their defaults."""
+    return {one.name: one.default for one in inspect.signature(make).parameters.values()}
+
+
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
+    "schedule": {
+        **{name: _options(make) for name, make in SCHEDULES.items()},
+        PLATEAU: {f"plateau_{name}": value for name, value in _options(Plateau).items()},
+    },
+    "loss": {
+        **{name: {} for name in LOSSES},
+        "huber": {"huber_delta": Objective.huber_delta},
+        "quantile": {"quantile": Objective.quantile},
+    },
+    "average": {
+        "none": {},
+        "ema": {"average_decay": Descent.average_decay},
+        "swa": {"average_start": Descent.average_start},
+    },
+}
+"""The settings that belong to one value of another setting, with their defaults."""
+
+
+def setting_names() -> list[str]:
+    """Every setting that `train` takes by keyword."""
+    kinds = (TrainConfig, *PARTS.values())
+    names = [name for kind in kinds for name in _fields(kind) if name not in PARTS]
+    return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
+
+
 HABITS = {
-    "lr": "learning_rate",
-    "learning_rate_init": "learning_rate",
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "alpha": "l2",
-    "random_state": "seed",
-    "validation_split": "validation",
-    "validation_data": "validation",
-    "restore_best_weights": "keep_best",
+    habit: name
+    for name, habits in {
+        "learning_rate": "lr learning_rate_init step_size",
+        "epochs": "max_iter n_epochs num_epochs",
+        "batch_size": "batch bs",
+        "l2": "alpha",
+        "seed": "random_state",
+        "validation": "validation_split validation_data validation_fraction",
+        "patience": "early_stopping n_iter_no_change",
+        "keep_best": "restore_best_weights",
+        "dtype": "precision",
+        "threads": "workers n_jobs",
+        "backend": "gpu cpu cuda",
+    }.items()
+    for habit in habits.split()
 }
 """What other libraries call these settings."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean NAME? ` for a habit of another library, else for a name that is near."""
+    return f"did you mean {HABITS[name]}? " if name in HABITS else nearest(name, known)
+
+
+def _check_own(settings: Mapping[str, Any]) -> None:
+    """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
+    for kind, has in OWN.items():
+        chosen = settings.get(kind)
+        own = {name for one in has.values() for name in one} & settings.keys()
+        for name in sorted(own - has.get(chosen, {}).keys() if isinstance(chosen, str) else ()):
+            with_it = [one for one, options in has.items() if name in options]
+            raise InputError(
+                f"{name}={settings[name]}: {kind}={chosen or 'the usual'} has no such setting; "
+                f"leave it out, or use {kind}={' or '.join(with_it)}"
+            )
+
+
+def _named(kind: str, known: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the optimizer or schedule made from its name and its own settings."""
+    if not isinstance(chosen := settings.get(kind), str):
+        return settings
+    one_of(OWN[kind], **{kind: chosen})
+    usual = {"weight_decay": WEIGHT_DECAY[chosen]} if chosen in WEIGHT_DECAY else {}
+    own = _taken(OWN[kind][chosen], settings)
+    return {**usual, **settings, kind: known[chosen](**own)}
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:

@@ -18,17 +18,29 @@ MONITORS = ("loss", "accuracy")
 class Control:
     """When a run is validated and when it ends early. All but the time follows from its history.
 
-    validation   validation rows, to evaluate the network on after every epoch
-    validate_every   evaluate every so many steps in place of every epoch; 0 for epochs
-    monitor      what counts: the validation `loss` or `accuracy`
-    patience     evaluations without a better one after which the run ends; 0 for never
-    keep_best    the run ends with the parameters that were best; each member with its own
-    time_limit   seconds after which the run ends, with all that is done between steps; a resumed
-                 run counts those of its earlier steps, too
-    lets_members_diverge   a member whose loss becomes NaN or infinite does not end the run of the
-                 others; the run ends when all have
+    Parameters
+    ----------
+    validation
+        Validation rows, to evaluate the network on after every epoch.
+    validate_every
+        Evaluate every n steps in place of every epoch; 0 for epochs.
+    monitor
+        What counts as better: the validation loss or accuracy.
+    patience
+        Evaluations without a better one after which the run ends; 0 for never.
+    keep_best
+        Whether the run ends with the best parameters, each member with its own.
+    time_limit
+        Seconds of training after which the run ends, in recipes also `10m` or `1h`; a resumed run
+        counts its earlier seconds, too.
+    lets_members_diverge
+        Whether a member whose loss becomes NaN or infinite leaves the others running; the run ends
+        when all have diverged.
 
-    Raises `InputError` for values out of range, and for a rule that needs validation without it.
+    Raises
+    ------
+    InputError
+        For values out of range, and for a setting that needs validation rows without them.
     """
 
     validation: Split | None = None

@@ -25,26 +25,52 @@ class Plateau:
     patience: int = 5
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        check_range("plateau_patience", self.patience, least=0, below=math.inf)
+        check_range("plateau_factor", self.factor, above=0.0, below=1.0)
+
 
 @dataclass(frozen=True)
 class Descent:
-    """An optimizer and all that it is steered by. What is not asked for costs nothing.
+    """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.
 
-    learning_rate   one number, or one for each member
-    schedule        what it is multiplied by at each step, of `xpmlp.schedules`
-    warm_up         epochs over which it first rises from nothing
-    plateau         what becomes of it when nothing gets better
-    bias_rate       biases (and gammas and betas) learn so many times as fast as weights
-    weight_decay    decoupled: parameters shrink by learning_rate * weight_decay in each step; one
-                    number, or one for each member
-    bias_decay      whether biases decay, too
-    clip_norm       the gradient of a network is made no longer than this; 0 for no limit
-    clip_value      each entry of it is made no larger than this; 0 for no limit
-    max_norm        the weights into a hidden unit are held to this norm; 0 for no limit
-    average         `ema`: an exponential mean over steps (`average_decay`); `swa`: the plain mean
-                    of the ends of epochs, from the share `average_start` of the run on
+    Parameters
+    ----------
+    optimizer
+        The update rule.
+    learning_rate
+        Step size; one number, or one for each member.
+    schedule
+        How the learning rate changes over the run.
+    warm_up
+        Epochs over which the learning rate first rises linearly.
+    plateau
+        How the learning rate falls when the loss stops improving.
+    bias_rate
+        Factor on the learning rate of biases, gammas and betas.
+    weight_decay
+        Decoupled: weights shrink by learning_rate * weight_decay in each step; one number, or one
+        for each member.
+    bias_decay
+        Whether biases decay, too.
+    clip_norm
+        Limit on the norm of a network's gradient; 0 for none.
+    clip_value
+        Limit on each entry of the gradient; 0 for none.
+    max_norm
+        Limit on the norm of the weights into a hidden unit; 0 for none.
+    average
+        What is evaluated and saved. `ema`: an exponential mean of the parameters over steps; `swa`:
+        their plain mean over the ends of epochs.
+    average_decay
+        How long the exponential mean remembers.
+    average_start
+        The fraction of the run after which the plain mean starts.
 
-    Raises `InputError` for values out of range.
+    Raises
+    ------
+    InputError
+        For values out of range.
     """
 
     optimizer: Optimizer = field(default_factory=sgd)
