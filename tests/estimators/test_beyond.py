@@ -303,7 +303,7 @@ def test_a_refused_fit_loses_nothing():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
     stopped = []
-    monkeypatch.setattr("xpmlp.estimators.stochastic.shows_bar", lambda _: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     monkeypatch.setattr("rich.progress.Progress.stop", lambda self: stopped.append(self))
 
     def fail(_):

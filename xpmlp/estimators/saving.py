@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xpmlp.errors import InputError
-from xpmlp.estimators.learned import Labels, Learned
+from xpmlp.estimators.learned import FittedState, Labels
 from xpmlp.network import MLP
 from xpmlp.tensors import load_tensors, save_tensors
 
@@ -73,7 +73,7 @@ def load(cls: type, path: str | Path) -> Any:
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(**metadata["model"])
-        learned = Learned.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
+        learned = FittedState.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
         for key in ARRAYS:
             setattr(learned, key, tensors[LEARNED + key])
         learned.optimizer = {
@@ -89,7 +89,7 @@ def load(cls: type, path: str | Path) -> Any:
     return estimator
 
 
-def _check(estimator: Any, learned: Learned) -> None:
+def _check(estimator: Any, learned: FittedState) -> None:
     """Refuse, as `ValueError`, parts that do not fit together."""
     inputs, *_, outputs = learned.model.layer_sizes
     if learned.parameters.shape[-1] != learned.model.size or learned.parameters.ndim > 2:
