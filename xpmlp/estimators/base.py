@@ -1,8 +1,8 @@
 """What MLPClassifier and MLPRegressor have in common: fit, their fitted state, and predictions."""
 
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import array_api_compat
@@ -13,11 +13,9 @@ from sklearn.base import _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
     _check_sample_weight,
-    check_consistent_length,
     check_is_fitted,
+    column_or_1d,
     validate_data,
 )
 
@@ -45,14 +43,6 @@ from xpmlp.typing import Array
 
 DENSE = 256 * 2**20
 """Bytes up to which a sparse matrix is made dense as a whole; beyond, a block of rows at a time."""
-
-OUT_ACTIVATIONS = {
-    "softmax": "softmax",
-    "sigmoid": "logistic",
-    "identity": "identity",
-    "exp": "exp",
-}
-"""scikit-learn's names of what is made of the last layer."""
 
 
 def has_batches(estimator: Any) -> bool:
@@ -104,10 +94,13 @@ class BaseMLP(Parameters):
         hidden = self._hidden()
         is_first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         origin, backend = X, choose_backend(X, self.backend, self.device)
-        X, y = self._validate(on_host(X), to_host(y), reset=is_first)
+        dtype = "" if is_first else str(self._learned.parameters.dtype)
+        X, y = self._validate(on_host(X), to_host(y), reset=is_first, dtype=dtype)
         weights = self._weights(to_host(sample_weight), y, rows)
         randoms = [check_random_state(seed) for seed in seeds or [self.random_state]]
         self._random_state = randoms[0]
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         y = self._encode(y, incremental=incremental)
         config = fit_config(
             self,
@@ -120,7 +113,7 @@ class BaseMLP(Parameters):
         callbacks_of(self)
         if self._takes_all_rows:
             check_all_rows(config, self, eval_set)
-        dtype = self._dtype(X) if is_first else str(self._learned.parameters.dtype)
+        dtype = dtype or self._dtype(X)
         held_out = None if eval_set is None else self._validated_eval_set(eval_set, dtype)
         if is_first:
             self._initialize(config, dtype, randoms)
@@ -132,7 +125,7 @@ class BaseMLP(Parameters):
         if self._takes_all_rows:
             fit_lbfgs(self, config, self._split(X, y, backend), weights, backend)
         else:
-            data = self._data(X, y, weights, held_out, backend, incremental=incremental)
+            data = self._data(X, y, weights, held_out, backend)
             data = data._replace(rows=rows, randoms=randoms)
             fit_stochastic(self, config, data, backend, incremental=incremental)
         if not np.isfinite(self._learned.parameters).all():
@@ -152,13 +145,10 @@ class BaseMLP(Parameters):
         hidden = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         if any(size <= 0 for size in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        for size in hidden:
-            if not isinstance(size, Integral):
-                raise TypeError(
-                    f"hidden_layer_sizes={sizes}: {type(size).__name__!r} object cannot be "
-                    "interpreted as an integer; give integers"
-                )
-        return [int(size) for size in hidden]
+        try:
+            return [operator.index(size) for size in hidden]
+        except TypeError as error:
+            raise TypeError(f"hidden_layer_sizes={sizes}: {error}; give integers") from None
 
     def _check_that_it_continues(self, model: MLP, *, incremental: bool) -> None:
         """Refuse to continue with another network than that which was fitted."""
@@ -183,47 +173,31 @@ class BaseMLP(Parameters):
         return "float32" if str(X.dtype).endswith("float32") else "float64"
 
     def _validate(self, X: Any, y: Any, *, reset: bool, dtype: str = "") -> tuple[Any, Any]:
-        """X as a floating-point matrix, of `dtype` if it is on a device, and y, as scikit-learn
-        checks them."""
-        if is_on_device(X):
-            rows, y = self._validate_on_device(X, reset=reset, dtype=dtype), np.asarray(y)
-            check_consistent_length(rows, y)
-            return rows, y
-        dtypes = (np.float64, np.float32) if self.dtype == "auto" else (PRECISIONS[self.dtype],)
-        X, y = validate_data(
+        """X as a floating-point matrix, of `dtype` if it is on a device, and y on the host, as
+        scikit-learn checks them."""
+        dtypes = ["float64", "float32"] if self.dtype == "auto" else [PRECISIONS[self.dtype]]
+        is_away = is_on_device(X)
+        rows, y = validate_data(
             self,
-            X,
+            _shape_alone(X) if is_away else X,
             y,
             accept_sparse=["csr", "csc"],
             multi_output=True,
-            dtype=[np.dtype(dtype) for dtype in dtypes],
+            dtype=None if is_away else list(map(np.dtype, dtypes)),
+            ensure_all_finite=not is_away,
             reset=reset,
             **self._how_to_validate_y,
         )
-        return X, y
+        return self._rows_on_device(X, dtype) if is_away else rows, y
 
-    def _validate_on_device(self, X: Array, *, reset: bool, dtype: str = "") -> Array:
-        """X of `dtype`, by default its own in a first fit, and that of the parameters later."""
-        name = type(self).__name__
-        if X.ndim != 2:
-            raise ValueError(
-                f"Expected 2D array, got {X.ndim}D array instead. Reshape your data either using "
-                "array.reshape(-1, 1) or array.reshape(1, -1)."
-            )
-        if 0 in X.shape:
-            raise ValueError(
-                f"Found array with shape {tuple(X.shape)}: at least one row is required."
-            )
-        _check_feature_names(self, X, reset=reset)
-        _check_n_features(self, X, reset=reset)
-        backend = choose_backend(X, self.backend, self.device)
+    def _rows_on_device(self, X: Array, dtype: str) -> Array:
+        """X of `dtype`, by default its own, which scikit-learn cannot look into there."""
+        backend, name = choose_backend(X, self.backend, self.device), type(self).__name__
         with backend.activate():
             xp, rows = backend.xp, adopted(X, backend)
             if not xp.isdtype(rows.dtype, ("real floating", "integral", "bool")):
                 raise ValueError(f"elements of type {rows.dtype}: {name} takes real numbers")
-            if not dtype:
-                dtype = self._dtype(rows) if reset else str(self._learned.parameters.dtype)
-            rows = xp.astype(rows, getattr(xp, dtype), copy=False)
+            rows = xp.astype(rows, getattr(xp, dtype or self._dtype(rows)), copy=False)
             if not bool(xp.all(xp.isfinite(rows))):
                 raise ValueError(f"Input X contains NaN or infinity. {name} does not accept these.")
         return rows
@@ -249,7 +223,7 @@ class BaseMLP(Parameters):
                 [conventions.initial_parameters(model, model.hidden, one) for one in sources]
             )
         self.n_layers_ = len(model.layer_sizes)
-        self.out_activation_ = OUT_ACTIVATIONS[model.output]
+        self.out_activation_ = "logistic" if model.output == "sigmoid" else model.output
         self.n_iter_ = self.t_ = 0
         self._learned = FittedState.nothing(
             model,
@@ -291,40 +265,31 @@ class BaseMLP(Parameters):
         weights: np.ndarray | None,
         held: tuple[Any, np.ndarray, np.ndarray | None] | None,
         backend: Backend,
-        *,
-        incremental: bool,
     ) -> FitData:
         """What to train on, and what to validate on: the `eval_set`, or rows that are held out."""
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
         if held is None and self.early_stopping:
-            kept, chosen = self._hold_out(y)
+            # As scikit-learn draws them.
+            kept, chosen = train_test_split(
+                np.arange(len(y)),
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=y if self._stratifies else None,
+            )
+            if len(chosen) < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size "
+                    "of your dataset."
+                )
             held = taken(X, chosen), taken(y, chosen), taken(weights, chosen)
             X, y, weights = taken(X, kept), taken(y, kept), taken(weights, kept)
-        train = self._split(X, y, backend)
+        data = FitData(self._split(X, y, backend), weights)
         if held is None:
-            return FitData(train, weights)
-        for name in ("validation_loss_curve_", "validation_scores_"):
-            if getattr(self, name) is None:
-                setattr(self, name, [])
+            return data
+        self.validation_loss_curve_ = self.validation_loss_curve_ or []
+        self.validation_scores_ = self.validation_scores_ or []
         validation = self._split(*held[:2], backend)
-        return FitData(train, weights, validation, self._scorer(validation, *held[1:], backend))
-
-    def _hold_out(self, y: np.ndarray) -> list[np.ndarray]:
-        """The numbers of the rows to train on and of those to validate on, as scikit-learn draws
-        them."""
-        found: list[np.ndarray] = train_test_split(
-            np.arange(len(y)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=y if self._stratifies else None,
-        )
-        if len(found[1]) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        return found
+        score = self._scorer(validation, *held[1:], backend)
+        return data._replace(validation=validation, score=score)
 
     def _scorer(
         self, split: Split, y: np.ndarray, weights: np.ndarray | None, backend: Backend
@@ -363,7 +328,8 @@ class BaseMLP(Parameters):
             )
         backend = self._backend_to_predict(X)
         if is_on_device(X):
-            rows = self._validate_on_device(X, reset=False)
+            validate_data(self, _shape_alone(X), dtype=None, ensure_all_finite=False, reset=False)
+            rows = self._rows_on_device(X, str(self._learned.parameters.dtype))
         else:
             rows = validate_data(self, on_host(X), accept_sparse=["csr", "csc"], reset=False)
             # Of bytes the engine would make 0 to 1.
@@ -434,6 +400,11 @@ class BaseMLP(Parameters):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def _shape_alone(X: Array) -> np.ndarray:
+    """Return one number that looks like an array of this shape, for scikit-learn to check."""
+    return np.broadcast_to(np.float64(0.0), X.shape)
 
 
 def taken(array: Any, rows: np.ndarray) -> Any:

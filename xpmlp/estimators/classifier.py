@@ -15,10 +15,9 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import column_or_1d
 
 from xpmlp.backends import Backend
-from xpmlp.backends.interchange import is_foreign, like, to_host
+from xpmlp.backends.interchange import like, to_host
 from xpmlp.estimators.base import BaseMLP, has_batches
 from xpmlp.estimators.learned import Labels
 from xpmlp.estimators.parameters import FRACTION, limited
@@ -98,8 +97,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
         """Class numbers (n,), or answers (n, K), of labels as they were given."""
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
         if hasattr(self, "classes_") and (self.warm_start or incremental):
             self._check_classes(unique_labels(y))
         else:
@@ -137,12 +134,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"class_weight={self.class_weight!r}: rows with several labels have no one class; "
                 "use sample_weight"
             )
-        if rows is None or self.class_weight != "balanced":
-            by_class = compute_sample_weight(self.class_weight, y)
-        else:
-            by_class = np.stack(
-                [compute_sample_weight("balanced", y, indices=train) for train in rows]
-            )
+        parts = [None] if rows is None else rows
+        each = [compute_sample_weight(self.class_weight, y, indices=part) for part in parts]
+        by_class = each[0] if rows is None else np.stack(each)
         return np.asarray(by_class if weights is None else weights * by_class)
 
     @property
@@ -170,10 +164,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of `predict_proba`."""
         probabilities = self._probabilities(X, "predict_log_proba")
-        if is_foreign(probabilities):
-            return array_api_compat.array_namespace(probabilities).log(probabilities)
         with np.errstate(divide="ignore"):
-            return np.log(probabilities)
+            return array_api_compat.array_namespace(probabilities).log(probabilities)
 
     def _probabilities(self, X: Any, method: str) -> Array:
         Y_hat, backend = self._outputs(X, method)

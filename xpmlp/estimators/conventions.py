@@ -28,12 +28,7 @@ from xpmlp.network import MLP
 from xpmlp.schedules import Schedule, Times
 from xpmlp.typing import Array, Namespace
 
-ACTIVATIONS: dict[str, str] = {
-    "identity": "identity",
-    "logistic": "sigmoid",
-    "tanh": "tanh",
-    "relu": "relu",
-}
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's names of activations, and ours."""
 
 

@@ -114,11 +114,10 @@ def _evaluation(
 
     def send(rows: slice) -> tuple[Array, ...]:
         """Rows, labels, weights and what goes with them, on the device."""
-        parts = [rows_of(part, rows, backend=backend) for part in (split.X, split.labels)]
-        if weights is not None or len(blocks) > 1:
-            # The mean over a block's rows becomes its part of the whole.
-            parts.append(backend.asarray((own[rows] * (len(own[rows]) / total)).astype(dtype)))
-        return classes, scale, *parts
+        X, labels = (rows_of(part, rows, backend=backend) for part in (split.X, split.labels))
+        # The mean over a block's rows becomes its part of the whole.
+        of_rows = (own[rows] * (len(own[rows]) / total)).astype(dtype)
+        return classes, scale, X, labels, backend.asarray(of_rows)
 
     with backend.activate():
         function = backend.function(functools.partial(_make, config.model, objective))
@@ -144,13 +143,13 @@ def _make(model: MLP, objective: Objective, *, xp: Namespace) -> Function:
     def loss_and_gradient(
         fixed: tuple[Array, ...], varying: tuple[Array, ...]
     ) -> tuple[Array, ...]:
-        (classes, scale, X, labels, *weights), (parameters,) = fixed, varying
+        (classes, scale, X, labels, weights), (parameters,) = fixed, varying
         found = model.forward_backward(
             parameters,
             X,
             model.targets(labels, classes, dtype=parameters.dtype, xp=xp),
             objective=objective,
-            weights=weights[0] if weights else None,
+            weights=weights,
             penalty_scale=scale,
             xp=xp,
         )

@@ -1,6 +1,7 @@
 """The constructor's parameters with their defaults and limits, and the training they ask for."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
@@ -15,13 +16,7 @@ from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.errors import InputError
 from xpmlp.estimators import conventions
 from xpmlp.network import MLP, NORMALIZATIONS, Objective
-from xpmlp.optimizers import (
-    OPTIMIZERS,
-    Optimizer,
-    adam_outer_epsilon,
-    sgd,
-    velocity_descent,
-)
+from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES, Callback, Descent
@@ -91,12 +86,17 @@ class Parameters(BaseEstimator):
     @property
     def _parameter_constraints(self) -> dict[str, list[Any]]:
         """What scikit-learn checks the parameters by when a fit begins."""
-        return {one.name: one.metadata["limits"] for one in dataclasses.fields(self)}
+        return _limits(type(self))
 
     @property
     def _takes_all_rows(self) -> bool:
         """Whether it is trained by L-BFGS, in no mini-batches."""
         return self.solver == "lbfgs" and self.optimizer is None
+
+
+@functools.cache
+def _limits(kind: type[Parameters]) -> dict[str, list[Any]]:
+    return {one.name: one.metadata["limits"] for one in dataclasses.fields(kind)}
 
 
 OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
@@ -156,7 +156,8 @@ def fit_config(
     base: dict[str, Any] = {}
     if is_named := isinstance(recipe, str):
         base = load_recipe(recipe).model_dump(exclude_none=True)
-        if "hidden_layer_sizes" not in _changed(estimator):
+        widths = estimator.__dataclass_fields__["hidden_layer_sizes"]
+        if not _is_changed(widths, estimator.hidden_layer_sizes):
             hidden = base["layer_sizes"][1:-1]
         base = {name: value for name, value in base.items() if name not in OF_ESTIMATOR}
     given = _settings(estimator, base, own)
@@ -164,9 +165,12 @@ def fit_config(
     checked = LECTURE.replace(
         {**settings, "layer_sizes": [inputs, *hidden, outputs], "output": output}
     )
-    objective = dataclasses.replace(checked.objective(), divides_by_weight="l2" in given)
-    if not checked.loss:
-        objective = dataclasses.replace(objective, loss=conventions.LOSSES[output])
+    objective = checked.objective()
+    objective = dataclasses.replace(
+        objective,
+        loss=objective.loss if checked.loss else conventions.LOSSES[output],
+        divides_by_weight="l2" in given,
+    )
     descent = checked.descent
     if "optimizer" not in settings:
         descent = dataclasses.replace(descent, optimizer=_optimizer(estimator))
@@ -189,16 +193,15 @@ def fit_config(
 
 def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that are settings of a recipe: of a named one only those that were changed."""
-    changed = _changed(estimator)
     has_optimizer = any("optimizer" in one for one in (own, base)) or estimator.optimizer
     settings = {}
     for one in dataclasses.fields(estimator):
         name, value = one.name, getattr(estimator, one.name)
         if not one.metadata["setting"] or value is None or value == "auto":
             continue
-        if (base or name in OF_OPTIMIZER) and name not in changed:
+        if name in OF_OPTIMIZER and not (has_optimizer and _is_changed(one, value)):
             continue
-        if name in OF_OPTIMIZER and not has_optimizer:
+        if base and not _is_changed(one, value):
             continue
         if name == "activation":
             value = conventions.ACTIVATIONS.get(value, value)
@@ -206,14 +209,9 @@ def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -
     return settings
 
 
-def _changed(estimator: Any) -> set[str]:
-    """The names of the parameters that are not at their default."""
-    changed = set()
-    for one in dataclasses.fields(estimator):
-        value = getattr(estimator, one.name)
-        if type(value) is not type(one.default) or value != one.default:
-            changed.add(one.name)
-    return changed
+def _is_changed(parameter: Any, value: Any) -> bool:
+    """Whether a value is not the default; arrays and lists never are."""
+    return type(value) is not type(parameter.default) or bool(value != parameter.default)
 
 
 def _plain(value: Any) -> Any:

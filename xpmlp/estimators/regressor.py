@@ -8,7 +8,6 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d
 
 from xpmlp.backends import Backend
 from xpmlp.backends.interchange import like
@@ -53,16 +52,12 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
 
     def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
         """Targets (n, K) of targets as they were given."""
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
         targets = self._encode_known(y)
         self.n_outputs_ = targets.shape[1]
         return targets
 
     def _encode_known(self, y: Any) -> np.ndarray:
         targets = y.astype(np.result_type(y, np.float32), copy=False).reshape(len(y), -1)
-        if not np.isfinite(targets).all():
-            raise ValueError("Input y contains NaN or infinity.")
         if self.loss == "poisson" and (targets < 0).any():
             raise ValueError(
                 "Input y contains numbers below 0: loss='poisson' is of counts; give 0 or more, or "

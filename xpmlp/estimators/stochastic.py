@@ -89,6 +89,8 @@ def fit_stochastic(
 
 def _check_that_it_can_continue(estimator: Any, config: FitConfig, *, incremental: bool) -> None:
     """Refuse what begins anew in every call where this call continues another."""
+    if incremental and estimator.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
     if incremental and config.is_planned:
         raise ValueError(
             "partial_fit with a schedule or a named recipe: nobody knows how many epochs will be; "
@@ -123,10 +125,11 @@ def _begin(
         for random in data.randoms
     ]
     epochs = 1 if incremental else config.epochs
-    steps, products = epochs * -(-rows // batch_size), config.model.products(batch_size)
-    threads = int(estimator.threads)
-    if not threads and (steps < FEW or steps * sum(map(math.prod, products)) < LITTLE):
-        threads = backend.spare_threads(products)
+    steps, threads = epochs * -(-rows // batch_size), int(estimator.threads)
+    if not threads:
+        products = config.model.products(batch_size)
+        if steps < FEW or steps * sum(map(math.prod, products)) < LITTLE:
+            threads = backend.spare_threads(products)
     training = Trainer.begin(
         config.model,
         data.train,
@@ -155,15 +158,17 @@ def _begin(
 
 def _descent(estimator: Any, config: FitConfig, *, rows: int, begins_anew: bool) -> Descent:
     """Return the one asked for, with scikit-learn's learning rates where its `sgd` is asked for."""
-    changes: dict[str, Any] = {}
-    if estimator.solver == "sgd" and estimator.optimizer is None:
-        if estimator.learning_rate == "invscaling":
-            changes["schedule"] = conventions.inverse_scaling(
-                estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=begins_anew
-            )
-        elif estimator.learning_rate == "adaptive":
-            changes["learning_rate"] = estimator._learned.rate.tolist()
-    return dataclasses.replace(config.descent, **changes)
+    if estimator.solver != "sgd" or estimator.optimizer is not None:
+        return config.descent
+    if estimator.learning_rate == "invscaling":
+        schedule = conventions.inverse_scaling(
+            estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=begins_anew
+        )
+        return dataclasses.replace(config.descent, schedule=schedule)
+    if estimator.learning_rate == "adaptive":
+        rates = estimator._learned.rate.tolist()
+        return dataclasses.replace(config.descent, learning_rate=rates)
+    return config.descent
 
 
 def _batch_size(asked: int | None, rows: int) -> int:
