@@ -25,6 +25,7 @@ from xpmlp.backends.interchange import (
     choose_backend,
     is_foreign,
     is_on_device,
+    like,
     namespace_of,
     on_host,
     to_host,
@@ -102,13 +103,7 @@ class BaseMLP(Parameters):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         y = self._encode(y, incremental=incremental)
-        config = fit_config(
-            self,
-            hidden,
-            inputs=X.shape[1],
-            outputs=self.n_outputs_,
-            output=self._output_of_network(),
-        )
+        config = fit_config(self, hidden)
         # Whatever can be refused is refused before anything learned is lost.
         callbacks_of(self)
         if self._takes_all_rows:
@@ -134,11 +129,10 @@ class BaseMLP(Parameters):
                 "values and need to be preprocessed."
             )
         if get_config()["array_api_dispatch"] and is_foreign(origin):
-            self._show_classes_like(origin, backend)
+            labels = getattr(self, "_labels", None)
+            if labels is not None and labels.classes.dtype.kind in "buif":
+                self.classes_ = like(labels.classes, origin, backend)
         return self
-
-    def _show_classes_like(self, X: Array, backend: Backend) -> None:
-        """Give `classes_`, if there are any, the library of X, as scikit-learn wants them."""
 
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -153,6 +147,7 @@ class BaseMLP(Parameters):
     def _check_that_it_continues(self, model: MLP, *, incremental: bool) -> None:
         """Refuse to continue with another network than that which was fitted."""
         vector, fitted = self._vector(), self._learned.model
+        remedy = "call fit" if incremental else "fit with warm_start=False"
         for name, asked, has in (
             ("outputs of y", model.layer_sizes[-1], fitted.layer_sizes[-1]),
             ("n_members", self.n_members, len(vector) if vector.ndim > 1 else 1),
@@ -161,7 +156,6 @@ class BaseMLP(Parameters):
             ("residual", model.residual, fitted.residual),
         ):
             if asked != has:
-                remedy = "call fit" if incremental else "fit with warm_start=False"
                 raise ValueError(
                     f"{name}={asked}: the fitted network has {has}; {remedy} to begin anew"
                 )
@@ -225,11 +219,8 @@ class BaseMLP(Parameters):
         self.n_layers_ = len(model.layer_sizes)
         self.out_activation_ = "logistic" if model.output == "sigmoid" else model.output
         self.n_iter_ = self.t_ = 0
-        self._learned = FittedState.nothing(
-            model,
-            (vectors if members > 1 else vectors[0]).astype(dtype),
-            rate=self.learning_rate_init,
-        )
+        vector = (vectors if members > 1 else vectors[0]).astype(dtype)
+        self._learned = FittedState.nothing(model, vector, rate=self.learning_rate_init)
         self.coefs_, self.intercepts_ = self._learned.show()
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
@@ -355,7 +346,9 @@ class BaseMLP(Parameters):
         on_rows = predict_on_device if is_on_device(rows) else predict
         return on_rows(self._learned.model, vector, rows, backend=backend)
 
-    def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows (or their weight) whose labels are all right; for a regressor
+        R², the coefficient of determination, averaged over outputs."""
         found = to_host(self.predict(X))
         return float(self._metric(to_host(y), found, sample_weight=to_host(sample_weight)))
 

@@ -65,6 +65,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _how_to_validate_y: ClassVar[dict[str, Any]] = {}
     _metric = staticmethod(accuracy_score)
+    score = BaseMLP.score
 
     @available_if(has_batches)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -87,10 +88,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._labels = Labels.of(y)
         self.classes_ = self._labels.classes
         self.n_outputs_ = self._labels.outputs
-
-    def _show_classes_like(self, X: Array, backend: Backend) -> None:
-        if self._labels.classes.dtype.kind in "buif":
-            self.classes_ = like(self._labels.classes, X, backend)
 
     def _output_of_network(self) -> str:
         return self._labels.output
@@ -174,10 +171,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             with backend.activate():
                 Y_hat = xp.concat([1.0 - Y_hat, Y_hat], axis=1)
         return like(Y_hat, X, backend)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of rows (or their weight) whose labels are all right."""
-        return self._score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

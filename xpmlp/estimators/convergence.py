@@ -19,12 +19,12 @@ SLOWEST, SLOWER = 1e-6, 5.0
 """An adaptive learning rate is divided by the second until it is below the first."""
 
 
-def progress_bar(estimator: Any) -> Progress | None:
-    """Return the bar that `verbose` asks for where one can move; 2 asks for lines."""
+def progress_bars(estimator: Any) -> list[Progress]:
+    """Return the bar that `verbose` asks for, if one can move; 2 asks for lines."""
     if int(estimator.verbose) != 1:
-        return None
+        return []
     bar = Progress(Console(file=sys.stdout))
-    return bar if bar.moves else None
+    return [bar] if bar.moves else []
 
 
 class Convergence(Callback):

@@ -42,25 +42,17 @@ def fit_lbfgs(
     """
     vectors, losses, counts = estimator._vector().copy(), [], []
     evaluate = _evaluation(config, split, weights, str(vectors.dtype), backend=backend)
-    for number, vector in enumerate(vectors.reshape(-1, config.model.size), start=1):
+    limits = {"maxfun": estimator.max_fun, "maxiter": config.epochs, "gtol": estimator.tol}
+    for vector in vectors.reshape(-1, config.model.size):
         with backend.activate():
             found = scipy.optimize.minimize(
-                evaluate,
-                vector,
-                method="L-BFGS-B",
-                jac=True,
-                options={
-                    "maxfun": estimator.max_fun,
-                    "maxiter": config.epochs,
-                    "gtol": estimator.tol,
-                },
+                evaluate, vector, method="L-BFGS-B", jac=True, options=limits
             )
         if found.status != 0:
-            message = found.message if isinstance(found.message, str) else found.message.decode()
             warnings.warn(
                 f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): "
-                f"{message}; increase max_iter (now {config.epochs}) to improve the convergence, "
-                "or scale the data",
+                f"{found.message}; increase max_iter (now {config.epochs}) to improve the "
+                "convergence, or scale the data",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -68,8 +60,7 @@ def fit_lbfgs(
         losses.append(float(found.fun))
         counts.append(min(int(found.nit), config.epochs))
         if estimator.verbose:
-            member = f" of member {number}" if estimator.n_members > 1 else ""
-            sys.stdout.write(f"L-BFGS{member}: {counts[-1]} iterations, loss = {losses[-1]:.8f}\n")
+            sys.stdout.write(f"L-BFGS: {counts[-1]} iterations, loss = {losses[-1]:.8f}\n")
     estimator._set_parameters(vectors)
     estimator.loss_, estimator.n_iter_ = float(np.mean(losses)), max(counts)
 

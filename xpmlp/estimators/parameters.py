@@ -86,7 +86,7 @@ class Parameters(BaseEstimator):
     @property
     def _parameter_constraints(self) -> dict[str, list[Any]]:
         """What scikit-learn checks the parameters by when a fit begins."""
-        return _limits(type(self))
+        return _limits(type(self))  # type: ignore[arg-type]  # a class has a hash
 
     @property
     def _takes_all_rows(self) -> bool:
@@ -131,10 +131,8 @@ class FitConfig(NamedTuple):
     initializer: dict[str, Any]
 
 
-def fit_config(
-    estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output: str
-) -> FitConfig:
-    """Return the network and its training; `output` is one of `xpmlp.network.OUTPUTS`.
+def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
+    """Return the network with these hidden widths, for data that is known, and its training.
 
     A dictionary of a recipe's settings comes first, then parameters that are not at their default,
     then a named recipe, then the other defaults.
@@ -156,15 +154,15 @@ def fit_config(
     base: dict[str, Any] = {}
     if is_named := isinstance(recipe, str):
         base = load_recipe(recipe).model_dump(exclude_none=True)
-        widths = estimator.__dataclass_fields__["hidden_layer_sizes"]
-        if not _is_changed(widths, estimator.hidden_layer_sizes):
+        parameter = estimator.__dataclass_fields__["hidden_layer_sizes"]
+        if not _is_changed(parameter, estimator.hidden_layer_sizes):
             hidden = base["layer_sizes"][1:-1]
         base = {name: value for name, value in base.items() if name not in OF_ESTIMATOR}
     given = _settings(estimator, base, own)
     settings = {**base, **given, **{name: _plain(value) for name, value in own.items()}}
-    checked = LECTURE.replace(
-        {**settings, "layer_sizes": [inputs, *hidden, outputs], "output": output}
-    )
+    output = estimator._output_of_network()
+    widths = [estimator.n_features_in_, *hidden, estimator.n_outputs_]
+    checked = LECTURE.replace({**settings, "layer_sizes": widths, "output": output})
     objective = checked.objective()
     objective = dataclasses.replace(
         objective,

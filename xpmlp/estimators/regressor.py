@@ -39,6 +39,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
 
     _how_to_validate_y: ClassVar[dict[str, Any]] = {"y_numeric": True}
     _metric = staticmethod(r2_score)
+    score = BaseMLP.score
     _stratifies = False
 
     @available_if(has_batches)
@@ -76,7 +77,3 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         """Return the numbers of each row, (n,) or (n, K)."""
         outputs, backend = self._outputs(X, "predict")
         return like(self._decode(outputs), X, backend)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return R², the coefficient of determination, averaged over outputs."""
-        return self._score(X, y, sample_weight)

@@ -66,14 +66,13 @@ def load(cls: type, path: str | Path) -> Any:
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(**metadata["model"])
-        learned = FittedState.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
-        for key in ARRAYS:
-            setattr(learned, key, tensors[LEARNED + key])
-        learned.optimizer = {
+        optimizer = {
             key.removeprefix(OPTIMIZER): array
             for key, array in tensors.items()
             if key.startswith(OPTIMIZER)
-        } or None
+        }
+        arrays: dict[str, Any] = {key: tensors[LEARNED + key] for key in ARRAYS}
+        learned = FittedState(model, **arrays, optimizer=optimizer or None)
         _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()

@@ -13,7 +13,7 @@ from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import Split
 from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
-from xpmlp.estimators.convergence import Convergence, progress_bar
+from xpmlp.estimators.convergence import Convergence, progress_bars
 from xpmlp.estimators.parameters import FitConfig
 from xpmlp.training import Callback, Descent, Trainer
 
@@ -53,18 +53,17 @@ def fit_stochastic(
     if resumed is None:
         learned.rate = np.full(learned.parameters.shape[:-1], config.descent.learning_rate)
     training = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
-    given, bar = callbacks_of(estimator), progress_bar(estimator)
+    given, bars = callbacks_of(estimator), progress_bars(estimator)
     convergence = Convergence(
         estimator,
         data.score,
         [one for one in given if not isinstance(one, Callback)],
         is_planned=config.is_planned,
-        prints=bool(estimator.verbose) and bar is None,
+        prints=bool(estimator.verbose) and not bars,
     )
-    shown = [] if bar is None else [bar]
     estimator.n_iter_ = 0
     try:
-        training.run([convergence, *shown, *(one for one in given if isinstance(one, Callback))])
+        training.run([convergence, *bars, *(one for one in given if isinstance(one, Callback))])
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     except Diverged as error:
@@ -73,8 +72,8 @@ def fit_stochastic(
             f"and need to be preprocessed: {error}"
         ) from error
     finally:
-        for one in shown:
-            one.stop()  # its terminal is given back, whatever ended the run
+        for bar in bars:
+            bar.stop()  # its terminal is given back, whatever ended the run
     _take(estimator, training, convergence)
     is_unfinished = not (training.ended or training.was_stopped)
     is_at_end = estimator.n_iter_ == config.epochs and not (incremental or config.is_planned)
@@ -116,7 +115,12 @@ def _begin(
 ) -> Trainer:
     """Return the run of a fit, whose optimizer resumes from these arrays."""
     rows = int(data.train.labels.shape[0] if data.rows is None else data.rows.shape[-1])
-    batch_size = _batch_size(config.batch_size, rows)
+    if config.batch_size is not None and config.batch_size > rows:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=6,
+        )
+    batch_size = min(config.batch_size or 200, rows)
     needs_seed = config.objective.has_noise or bool(config.objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
     # What was seen before counts, too: calls of `partial_fit` draw alike, but drop other units.
@@ -142,7 +146,6 @@ def _begin(
         epochs=epochs,
         batch_size=batch_size,
         seed=seeds,
-        shuffle=False,
         drop_last=config.drop_last and batch_size <= rows,
         orders=_orders(rows, data.randoms if estimator.shuffle else []),
         rows=data.rows,
@@ -158,26 +161,14 @@ def _begin(
 
 def _descent(estimator: Any, config: FitConfig, *, rows: int, begins_anew: bool) -> Descent:
     """Return the one asked for, with scikit-learn's learning rates where its `sgd` is asked for."""
-    if estimator.solver != "sgd" or estimator.optimizer is not None:
-        return config.descent
-    if estimator.learning_rate == "invscaling":
-        schedule = conventions.inverse_scaling(
+    changes: dict[str, Any] = {}
+    if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+        changes["schedule"] = conventions.inverse_scaling(
             estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=begins_anew
         )
-        return dataclasses.replace(config.descent, schedule=schedule)
-    if estimator.learning_rate == "adaptive":
-        rates = estimator._learned.rate.tolist()
-        return dataclasses.replace(config.descent, learning_rate=rates)
-    return config.descent
-
-
-def _batch_size(asked: int | None, rows: int) -> int:
-    if asked is not None and asked > rows:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=7,
-        )
-    return min(200 if asked is None else int(asked), rows)
+    if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
+        changes["learning_rate"] = estimator._learned.rate.tolist()
+    return dataclasses.replace(config.descent, **changes) if changes else config.descent
 
 
 def _orders(rows: int, randoms: Sequence[np.random.RandomState]) -> Callable[[int], np.ndarray]:
@@ -203,9 +194,8 @@ def callbacks_of(estimator: Any) -> list[Any]:
     """Return the callbacks as a list; `TypeError` for what can neither be called nor listen."""
     given = estimator.callbacks or []
     given = [given] if callable(given) or isinstance(given, Callback) else list(given)
-    for one in given:
-        if not (callable(one) or isinstance(one, Callback)):
-            raise TypeError(f"callbacks={given}: give functions, or instances of xpmlp.Callback")
+    if not all(callable(one) or isinstance(one, Callback) for one in given):
+        raise TypeError(f"callbacks={given}: give functions, or instances of xpmlp.Callback")
     return given
 
 
