@@ -98,7 +98,7 @@ def cross_validate_members(
     ]
     scores = []
     for row, (_, test) in zip(apart, folds, strict=True):
-        held = [None if part is None else taken(part, test) for part in (X, targets, weights)]
+        held = [taken(part, test) for part in (X, targets, weights)]
         scores.append([one.score(*held) for one in row])
     found: dict[str, Any] = {"test_score": np.array(scores), "fit_time": seconds}
     return {**found, "estimator": apart} if return_estimator else found

@@ -12,6 +12,7 @@ from sklearn.model_selection import KFold, cross_validate
 from sklearn.utils import compute_sample_weight
 
 from xpmlp import Callback, InputError, MLPClassifier, MLPRegressor, StopTraining
+from xpmlp.backends.base import Threads
 from xpmlp.model_selection import cross_validate_members
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
@@ -303,7 +304,7 @@ def test_a_refused_fit_loses_nothing():
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
     stopped = []
-    monkeypatch.setattr("xpmlp.estimators.stochastic.shows_bar", lambda _: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     monkeypatch.setattr("rich.progress.Progress.stop", lambda self: stopped.append(self))
 
     def fail(_):
@@ -313,6 +314,36 @@ def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
         warnings.simplefilter("ignore")
         MLPClassifier(**SETTINGS, verbose=True, callbacks=fail).fit(X, Y)
     assert stopped
+
+
+def test_a_bar_moves_on_a_terminal_and_says_no_lines(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    MLPClassifier(**SETTINGS, verbose=True).fit(X, Y)
+    shown = capsys.readouterr().out
+    assert "epoch 6/6" in shown
+    assert "accuracy" in shown
+    assert "Iteration" not in shown
+    MLPClassifier(**SETTINGS, verbose=2).fit(X, Y)
+    assert capsys.readouterr().out.count("Iteration") == 6
+
+
+def test_a_short_fit_of_a_small_network_measures_no_threads(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(
+        "xpmlp.backends.numpy.calibrate",
+        lambda products, dtype: chosen.append(products) or Threads(1, may_change=False),
+    )
+    settings = {"random_state": 0, "backend": "numpy", "tol": 0.0, "n_iter_no_change": 10**6}
+    MLPClassifier((20,), **settings, max_iter=300).fit(X, Y)
+    MLPClassifier((20,), **settings).partial_fit(X, Y, classes=[0, 1, 2])
+    assert not chosen
+    MLPClassifier((900, 900), **settings, max_iter=60, batch_size=50, time_limit=1e-6).fit(X, Y)
+    assert len(chosen) == 1
+
+
+def test_targets_below_0_are_no_counts():
+    with pytest.raises(ValueError, match="numbers below 0: loss='poisson' is of counts"):
+        MLPRegressor("poisson").fit(X, -X[:, 0])
 
 
 def test_an_observer_alone_is_a_callback():

@@ -1,28 +1,30 @@
 """MLPClassifier: classes, several labels at once, and their probabilities."""
 
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Self
 
 import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils import compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import column_or_1d
 
 from xpmlp.backends import Backend
-from xpmlp.backends.interchange import adopted, choose_backend, is_foreign, like, to_host
-from xpmlp.estimators.base import BaseMLP, assign, has_batches
-from xpmlp.estimators.learned import MULTILABEL, Labels
-from xpmlp.estimators.parameters import OF_CLASSIFIER
+from xpmlp.backends.interchange import like, to_host
+from xpmlp.estimators.base import BaseMLP, has_batches
+from xpmlp.estimators.learned import Labels
+from xpmlp.estimators.parameters import FRACTION, limited
 from xpmlp.typing import Array
 
 
+@dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """A multilayer perceptron that tells classes apart; scikit-learn's, on xpmlp's engines.
 
@@ -57,62 +59,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Source of the conventions: scikit-learn; of the algebra: lecture 11.
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
-        **BaseMLP._parameter_constraints,
-        **OF_CLASSIFIER,
-    }
-    _how_to_validate_y: dict[str, Any] = {}  # noqa: RUF012
-    _metric = staticmethod(accuracy_score)
+    _: KW_ONLY
+    class_weight: Any = limited(None, dict, StrOptions({"balanced"}), None)
+    label_smoothing: float = limited(0.0, FRACTION, setting="label_smoothing")
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        backend: str = "auto",
-        device: str | None = None,
-        dtype: str = "auto",
-        optimizer: str | None = None,
-        weight_decay: float | None = None,
-        schedule: str = "constant",
-        warm_up: float = 0.0,
-        clip_norm: float = 0.0,
-        average: str = "none",
-        class_weight: Any = None,
-        label_smoothing: float = 0.0,
-        mixup: float = 0.0,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        normalization: str = "none",
-        residual: bool = False,
-        n_members: int = 1,
-        time_limit: float | None = None,
-        callbacks: Any = None,
-        recipe: Any = None,
-        threads: int = 0,
-    ) -> None:
-        assign(self, locals())
+    _how_to_validate_y: ClassVar[dict[str, Any]] = {}
+    _metric = staticmethod(accuracy_score)
+    score = BaseMLP.score
 
     @available_if(has_batches)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -141,40 +94,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
         """Class numbers (n,), or answers (n, K), of labels as they were given."""
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if self._keeps_classes(incremental):
+        if hasattr(self, "classes_") and (self.warm_start or incremental):
             self._check_classes(unique_labels(y))
         else:
             self._learn_classes(y)
         return self._labels.encode(y)
 
-    def _encode_on_device(self, y: Array, *, incremental: bool) -> Array:
-        """The same of labels on a device, where they stay."""
-        if y.ndim == 2:
-            return self._encode(to_host(y), incremental=incremental)
-        backend = choose_backend(y, self.backend, self.device)
-        with backend.activate():
-            values, numbers = backend.xp.unique_inverse(adopted(y, backend))
-        found = backend.to_numpy(values)
-        if self._keeps_classes(incremental):
-            self._check_classes(found)
-        elif type_of_target(found).startswith("continuous"):
-            raise ValueError(
-                f"Unknown label type: {type_of_target(found)}. Classes are no numbers."
-            )
-        else:
-            # Each once: what kind of target they are they say only together.
-            self._learn_classes(found)
-        with backend.activate():
-            places = backend.asarray(np.searchsorted(self._labels.classes, found).astype(np.int64))
-            return backend.xp.take(places, backend.xp.reshape(numbers, (-1,)))
-
     def _encode_known(self, y: Any) -> np.ndarray:
         return self._labels.encode(y)
-
-    def _keeps_classes(self, incremental: bool) -> bool:
-        return hasattr(self, "classes_") and (self.warm_start or incremental)
 
     def _check_classes(self, found: np.ndarray) -> None:
         """Refuse classes that were not there before."""
@@ -191,10 +118,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {found}."
             )
 
-    def _weights(
-        self, sample_weight: Any, X: Any, y: Any, rows: np.ndarray | None
-    ) -> np.ndarray | None:
-        weights, y = super()._weights(sample_weight, X, y, rows), to_host(y)
+    def _weights(self, weights: Any, y: np.ndarray, rows: np.ndarray | None) -> np.ndarray | None:
+        weights = super()._weights(weights, y, rows)
         if self.class_weight is None:
             return weights
         if isinstance(self.class_weight, dict):
@@ -206,73 +131,46 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"class_weight={self.class_weight!r}: rows with several labels have no one class; "
                 "use sample_weight"
             )
-        if rows is None or self.class_weight != "balanced":
-            by_class = compute_sample_weight(self.class_weight, y)
-        else:
-            by_class = np.stack(
-                [compute_sample_weight("balanced", y, indices=train) for train in rows]
-            )
+        parts = [None] if rows is None else rows
+        each = [compute_sample_weight(self.class_weight, y, indices=part) for part in parts]
+        by_class = each[0] if rows is None else np.stack(each)
         return np.asarray(by_class if weights is None else weights * by_class)
 
     @property
     def _stratifies(self) -> bool:
         return self.n_outputs_ == 1
 
-    def _decode(self, encoded: np.ndarray) -> np.ndarray:
+    def _predicted(self, Y_hat: Array, backend: Backend) -> Array:
+        with backend.activate():
+            return self._labels.predicted(Y_hat)
+
+    def _decode(self, encoded: np.ndarray) -> Any:
         return self._labels.decode(encoded)
 
-    def _predicted(self, Y_hat: np.ndarray) -> Any:
-        return self._labels.predicted(Y_hat)
-
     def predict(self, X: Any) -> Any:
-        """The class of each row (n,), or the answers (n, K) where rows have several labels."""
+        """Return the class of each row (n,), or the answers (n, K) for several labels a row."""
         Y_hat, backend = self._outputs(X, "predict")
-        is_numeric = self._labels.classes.dtype.kind in "buif"
-        if isinstance(Y_hat, np.ndarray) or not is_numeric:  # no device has strings
-            labels = self._labels.predicted(
-                Y_hat if isinstance(Y_hat, np.ndarray) else backend.to_numpy(Y_hat)
-            )
-            is_array = is_numeric and isinstance(labels, np.ndarray)
-            return like(labels, X, backend) if is_array else labels
-        with backend.activate():
-            return like(self._predicted_on_device(Y_hat, backend), X, backend)
-
-    def _predicted_on_device(self, Y_hat: Array, backend: Backend) -> Array:
-        xp, labels = backend.xp, self._labels
-        if labels.kind == MULTILABEL:
-            return xp.astype(Y_hat > 0.5, xp.int64)
-        if labels.kind == "multiclass":
-            numbers = xp.argmax(Y_hat, axis=1)
-        else:
-            numbers = xp.astype(Y_hat[:, 0] > 0.5, xp.int64) * (len(labels.classes) - 1)
-        return xp.take(backend.asarray(labels.classes), numbers)
+        labels = self._decode(to_host(self._predicted(Y_hat, backend)))
+        is_array = isinstance(labels, np.ndarray) and labels.dtype.kind in "buif"
+        return like(labels, X, backend) if is_array else labels  # no device has strings
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class, in the order of `classes_`, (n, K)."""
+        """Return the probability of each class, in the order of `classes_`, (n, K)."""
         return self._probabilities(X, "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of `predict_proba`."""
+        """Return the logarithm of `predict_proba`."""
         probabilities = self._probabilities(X, "predict_log_proba")
-        if is_foreign(probabilities):
-            return array_api_compat.array_namespace(probabilities).log(probabilities)
         with np.errstate(divide="ignore"):
-            return np.log(probabilities)
+            return array_api_compat.array_namespace(probabilities).log(probabilities)
 
     def _probabilities(self, X: Any, method: str) -> Array:
         Y_hat, backend = self._outputs(X, method)
-        if self.n_outputs_ > 1:
-            return like(Y_hat, X, backend)
-        xp = np if isinstance(Y_hat, np.ndarray) else backend.xp
-        with backend.activate():
-            return like(xp.concat([1.0 - Y_hat, Y_hat], axis=1), X, backend)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows (or their weight) whose labels are all right."""
-        if not (is_foreign(X) or is_foreign(y)):
-            return float(super().score(X, y, sample_weight))
-        predicted = to_host(self.predict(X))
-        return float(accuracy_score(to_host(y), predicted, sample_weight=to_host(sample_weight)))
+        if self.n_outputs_ == 1:
+            xp = array_api_compat.array_namespace(Y_hat)
+            with backend.activate():
+                Y_hat = xp.concat([1.0 - Y_hat, Y_hat], axis=1)
+        return like(Y_hat, X, backend)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

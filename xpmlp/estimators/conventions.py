@@ -12,28 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.algebra import (
-    Loss,
-    poisson,
-    poisson_backward,
-    sigmoid,
-    sigmoid_cross_entropy_backward,
-    softmax,
-    softmax_cross_entropy_backward,
-    squared_error,
-    squared_error_backward,
-    weighted_total,
-)
+from xpmlp import algebra
+from xpmlp.algebra import Loss
 from xpmlp.network import MLP
 from xpmlp.schedules import Schedule, Times
 from xpmlp.typing import Array, Namespace
 
-ACTIVATIONS: dict[str, str] = {
-    "identity": "identity",
-    "logistic": "sigmoid",
-    "tanh": "tanh",
-    "relu": "relu",
-}
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's names of activations, and ours."""
 
 
@@ -46,8 +31,8 @@ class Reported(NamedTuple):
 
 def log_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Reported:
     """The cross-entropy of one class of K: J = -(1/N) sum(Y * log(Ŷ clipped)), Ŷ = softmax(L)."""
-    Y_hat = softmax(L, xp=xp)
-    J = weighted_total(Y * xp.log(_clipped(Y_hat, xp=xp)), weights, xp=xp) / -L.shape[-2]
+    Y_hat = algebra.softmax(L, xp=xp)
+    J = algebra.weighted_total(Y * xp.log(_clipped(Y_hat, xp=xp)), weights, xp=xp) / -L.shape[-2]
     return Reported(J, Y_hat)
 
 
@@ -56,15 +41,15 @@ def binary_log_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Nam
 
     J = -(1/N) sum(Y * log P + (1 - Y) * log(1 - P))
     """
-    Y_hat = sigmoid(L, xp=xp)
+    Y_hat = algebra.sigmoid(L, xp=xp)
     P = _clipped(Y_hat, xp=xp)
     each = Y * xp.log(P) + (1.0 - Y) * xp.log(1.0 - P)
-    return Reported(weighted_total(each, weights, xp=xp) / -L.shape[-2], Y_hat)
+    return Reported(algebra.weighted_total(each, weights, xp=xp) / -L.shape[-2], Y_hat)
 
 
 def squared_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Reported:
     """Half the squared error as a mean over outputs: K times less than what is descended."""
-    J, D = squared_error(Y, L, weights, xp=xp)
+    J, D = algebra.squared_error(Y, L, weights, xp=xp)
     return Reported(J / L.shape[-1], D)
 
 
@@ -75,10 +60,10 @@ def _clipped(P: Array, *, xp: Namespace) -> Array:
 
 
 LOSSES: dict[str, Loss] = {
-    "softmax": Loss(log_loss, softmax_cross_entropy_backward, "softmax"),
-    "sigmoid": Loss(binary_log_loss, sigmoid_cross_entropy_backward, "sigmoid"),
-    "identity": Loss(squared_loss, squared_error_backward, "identity"),
-    "exp": Loss(poisson, poisson_backward, "exp"),
+    "softmax": Loss(log_loss, algebra.softmax_cross_entropy_backward, "softmax"),
+    "sigmoid": Loss(binary_log_loss, algebra.sigmoid_cross_entropy_backward, "sigmoid"),
+    "identity": Loss(squared_loss, algebra.squared_error_backward, "identity"),
+    "exp": Loss(algebra.poisson, algebra.poisson_backward, "exp"),
 }
 """scikit-learn's losses by output: its number, the algebra's Jacobian."""
 

@@ -5,56 +5,76 @@ Members are watched each for itself: one that has learned enough is kept as it w
 run ends when all have.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
-from xpmlp.estimators.progress import say
-from xpmlp.training import Best, Callback, StopTraining, Trainer
+from xpmlp.training import Best, Callback, Trainer
+from xpmlp.training.progress import Progress
 
 SLOWEST, SLOWER = 1e-6, 5.0
 """An adaptive learning rate is divided by the second until it is below the first."""
 
 
+def progress_bars(estimator: Any) -> list[Progress]:
+    """Return the bar that `verbose` asks for, if one can move; 2 asks for lines."""
+    if int(estimator.verbose) != 1:
+        return []
+    bar = Progress(Console(file=sys.stdout))
+    return [bar] if bar.moves else []
+
+
 class Convergence(Callback):
-    """Keeps an estimator's record up to date and ends its run.
+    """Keeps an estimator's record up to date, calls its functions, and ends its run.
 
     `score` gives the validation score of flat parameters on the host, None without validation;
-    with `early_stopping` it counts in place of the training loss. Of each member, `losses` has one
-    an epoch, `epochs` how many it learned in, and `kept` what it was when it was done.
+    with `early_stopping` it counts in place of the training loss. The estimator predicts with the
+    parameters of the moment when `functions` get it. Of each member, `losses` has one an epoch,
+    `epochs` how many it learned in, and `kept` what it was when it was done.
     """
 
     def __init__(
-        self, estimator: Any, score: Callable[[np.ndarray], float] | None, *, is_planned: bool
+        self,
+        estimator: Any,
+        score: Callable[[np.ndarray], float] | None,
+        functions: Sequence[Callable[[Any], object]] = (),
+        *,
+        is_planned: bool,
+        prints: bool,
     ) -> None:
         self.estimator = estimator
-        self.has_converged = False
         self.kept: np.ndarray = estimator._learned.parameters
-        self._score, self._is_planned = score, is_planned
-        self._stops_early = estimator.early_stopping
-        self.is_done = np.zeros(estimator._learned.parameters.shape[:-1], bool)
+        self.is_done = np.zeros(self.kept.shape[:-1], bool)
         self.epochs = np.zeros(self.is_done.shape, np.int64)
         self.losses: list[np.ndarray] = []
+        self._score, self._functions, self._prints = score, functions, prints
+        self._stops = estimator.early_stopping or not is_planned
 
     def on_epoch(self, training: Trainer, /) -> None:
         estimator = self.estimator
         losses = self._loss_of_epoch(training)
         self.losses.append(losses)
-        self.epochs = np.where(self.is_done, self.epochs, estimator.n_iter_ + 1)
         estimator.n_iter_ += 1
+        self.epochs = np.where(self.is_done, self.epochs, estimator.n_iter_)
         estimator.t_ += training.row_count
         estimator.loss_ = float(losses.mean())
         estimator.loss_curve_.append(estimator.loss_)
         if training.history.validation_losses:
             found = training.history.validation_losses[-1]
             estimator.validation_loss_curve_.append(float(found.mean()))
-        say(estimator, f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        self._print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         counts = self._count(training, losses)
         if self._score is not None:
-            say(estimator, f"Validation score: {estimator.validation_scores_[-1]:f}")
-        if not self._is_planned or self._stops_early:
+            self._print(f"Validation score: {estimator.validation_scores_[-1]:f}")
+        if self._stops:
             self._stop(training, counts > estimator.n_iter_no_change)
+        if self._functions:
+            estimator._set_parameters(training.backend.to_numpy(training.parameters))
+        for function in self._functions:
+            function(estimator)
 
     def _loss_of_epoch(self, training: Trainer) -> np.ndarray:
         """The mean over rows: a smaller last batch counts less."""
@@ -78,7 +98,7 @@ class Convergence(Callback):
             learned.best_parameters = best.parameters
             estimator.validation_scores_.append(float(scores.mean()))
             estimator.best_validation_score_ = float(learned.best_scores.mean())
-        if self._stops_early:
+        if estimator.early_stopping:
             costs, before = -scores, -best_scores
         else:
             learned.best_losses = np.fmin(losses, before)
@@ -93,43 +113,31 @@ class Convergence(Callback):
         is_stuck = is_stuck & ~self.is_done
         if not is_stuck.any():
             return
-        said = (
-            f"{'Validation score' if self._stops_early else 'Training loss'} did not improve more "
-            f"than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
+        measure = "Validation score" if estimator.early_stopping else "Training loss"
+        reason = (
+            f"{measure} did not improve more than tol={estimator.tol:f} for "
+            f"{estimator.n_iter_no_change} consecutive epochs."
         )
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
             rates = np.broadcast_to(learned.rate, is_stuck.shape)
-            is_slow = rates <= SLOWEST
-            goes_on = is_stuck & ~is_slow
+            goes_on = is_stuck & (rates > SLOWEST)
             if goes_on.any():
                 learned.rate = np.where(goes_on, rates / SLOWER, rates)
                 training.set_learning_rate(learned.rate)
                 counts = learned.no_improvement_count
                 learned.no_improvement_count = np.where(goes_on, 0, counts)
-                say(estimator, f"{said} Setting learning rate to {learned.rate.min():f}")
-            is_stuck = is_stuck & is_slow
-            said += " Learning rate too small."
+                self._print(f"{reason} Setting learning rate to {learned.rate.min():f}")
+            is_stuck = is_stuck & ~goes_on
+            reason += " Learning rate too small."
         if is_stuck.any():
             vectors = training.backend.to_numpy(training.parameters)
             self.kept = np.where(is_stuck[..., None], vectors, self.kept)
             self.is_done = self.is_done | is_stuck
         if self.is_done.all():
-            say(estimator, f"{said} Stopping.")
-            self.has_converged = True
-            raise StopTraining
+            self._print(f"{reason} Stopping.")
+            training.stop(reason)
 
-
-class Callbacks(Callback):
-    """Calls each function with the estimator after every epoch; `StopTraining` ends the run.
-
-    The estimator predicts with the parameters of that moment.
-    """
-
-    def __init__(self, estimator: Any, functions: list[Callable[[Any], object]]) -> None:
-        self._estimator = estimator
-        self._functions = functions
-
-    def on_epoch(self, training: Trainer, /) -> None:
-        self._estimator._set_parameters(training.backend.to_numpy(training.parameters))
-        for function in self._functions:
-            function(self._estimator)
+    def _print(self, line: str) -> None:
+        """On standard output, where scikit-learn prints its own."""
+        if self._prints:
+            sys.stdout.write(line + "\n")

@@ -1,12 +1,14 @@
-"""The constructor's parameters: what each may be, and the training that they ask for."""
+"""The constructor's parameters with their defaults and limits, and the training they ask for."""
 
 import dataclasses
-import inspect
+import functools
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from xpmlp.algebra import ACTIVATIONS
@@ -14,99 +16,91 @@ from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.errors import InputError
 from xpmlp.estimators import conventions
 from xpmlp.network import MLP, NORMALIZATIONS, Objective
-from xpmlp.optimizers import (
-    OPTIMIZERS,
-    Optimizer,
-    adam_outer_epsilon,
-    sgd,
-    velocity_descent,
-)
+from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import Recipe, by_name, load_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES, Callback, Descent
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
-SHARE = Interval(Real, 0, 1, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+FRACTION = Interval(Real, 0, 1, closed="left")
+COUNT = Interval(Integral, 1, None, closed="left")
 
-ORIGINAL: dict[str, list[Any]] = {
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions({*conventions.ACTIVATIONS, *ACTIVATIONS})],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-    "alpha": [NONNEGATIVE],
-    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "power_t": [NONNEGATIVE],
-    "max_iter": [Interval(Integral, 1, None, closed="left")],
-    "shuffle": ["boolean"],
-    "random_state": ["random_state"],
-    "tol": [NONNEGATIVE],
-    "verbose": ["verbose"],
-    "warm_start": ["boolean"],
-    "momentum": [Interval(Real, 0, 1, closed="both")],
-    "nesterovs_momentum": ["boolean"],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [SHARE],
-    "beta_1": [SHARE],
-    "beta_2": [SHARE],
-    "epsilon": [Interval(Real, 0, None, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-    "max_fun": [Interval(Integral, 1, None, closed="left")],
-}
-"""The parameters of scikit-learn's estimators, with its own limits."""
 
-BEYOND: dict[str, list[Any]] = {
-    "backend": [StrOptions({"auto", *BACKENDS})],
-    "device": [str, None],
-    "dtype": [StrOptions({"auto", *PRECISIONS})],
-    "optimizer": [StrOptions(set(OPTIMIZERS)), None],
-    "weight_decay": [NONNEGATIVE, None],
-    "schedule": [StrOptions({*SCHEDULES, "plateau"})],
-    "warm_up": [NONNEGATIVE],
-    "clip_norm": [NONNEGATIVE],
-    "average": [StrOptions(set(AVERAGES))],
-    "mixup": [NONNEGATIVE],
-    "dropout": [SHARE],
-    "input_dropout": [SHARE],
-    "normalization": [StrOptions(set(NORMALIZATIONS))],
-    "residual": ["boolean"],
-    "n_members": [Interval(Integral, 1, 4096, closed="both")],
-    "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-    "callbacks": [list, tuple, callable, Callback, None],
-    "recipe": [str, dict, None],
-    "threads": [Interval(Integral, 0, 1024, closed="both")],
-}
-"""The parameters that only xpmlp's have."""
+def limited(default: Any, *limits: Any, setting: str = "") -> Any:
+    """Return a field: its default, scikit-learn's constraints, and a recipe's setting it gives."""
+    return field(default=default, metadata={"limits": [*limits], "setting": setting})
 
-OF_CLASSIFIER: dict[str, list[Any]] = {
-    "class_weight": [dict, StrOptions({"balanced"}), None],
-    "label_smoothing": [SHARE],
-}
 
-SAME = (
-    "dropout", "input_dropout", "label_smoothing", "mixup", "normalization", "residual", "average",
-    "weight_decay", "schedule", "warm_up", "clip_norm", "shuffle",
-)  # fmt: skip
-"""Parameters that are settings of a recipe by the same name."""
+@dataclass(eq=False, repr=False)
+class Parameters(BaseEstimator):
+    """What both estimators are made with: scikit-learn's parameters, then those beyond them."""
 
-RENAMED = {
-    "learning_rate_init": "learning_rate",
-    "alpha": "l2",
-    "max_iter": "epochs",
-    "activation": "activation",
-    "optimizer": "optimizer",
-    "batch_size": "batch_size",
-}
-"""Parameters whose setting has another name."""
+    hidden_layer_sizes: Any = limited((100,), "array-like", COUNT)
+    activation: str = limited(
+        "relu", StrOptions({*conventions.ACTIVATIONS, *ACTIVATIONS}), setting="activation"
+    )
+    _: KW_ONLY
+    solver: str = limited("adam", StrOptions({"lbfgs", "sgd", "adam"}))
+    alpha: float = limited(0.0001, NONNEGATIVE, setting="l2")
+    batch_size: Any = limited("auto", StrOptions({"auto"}), COUNT, setting="batch_size")
+    learning_rate: str = limited("constant", StrOptions({"constant", "invscaling", "adaptive"}))
+    learning_rate_init: float = limited(0.001, POSITIVE, setting="learning_rate")
+    power_t: float = limited(0.5, NONNEGATIVE)
+    max_iter: int = limited(200, COUNT, setting="epochs")
+    shuffle: bool = limited(True, "boolean")
+    random_state: Any = limited(None, "random_state")
+    tol: float = limited(1e-4, NONNEGATIVE)
+    verbose: Any = limited(False, "verbose")
+    warm_start: bool = limited(False, "boolean")
+    momentum: float = limited(0.9, Interval(Real, 0, 1, closed="both"), setting="momentum")
+    nesterovs_momentum: bool = limited(True, "boolean")
+    early_stopping: bool = limited(False, "boolean")
+    validation_fraction: float = limited(0.1, FRACTION)
+    beta_1: float = limited(0.9, FRACTION, setting="beta1")
+    beta_2: float = limited(0.999, FRACTION, setting="beta2")
+    epsilon: float = limited(1e-8, POSITIVE, setting="epsilon")
+    n_iter_no_change: float = limited(10, COUNT, Options(Real, {np.inf}))
+    max_fun: int = limited(15000, COUNT)
 
-OF_OPTIMIZER = {
-    "momentum": "momentum",
-    "beta_1": "beta1",
-    "beta_2": "beta2",
-    "epsilon": "epsilon",
-}
-"""Parameters that an optimizer takes, if it has them."""
+    backend: str = limited("auto", StrOptions({"auto", *BACKENDS}))
+    device: str | None = limited(None, str, None)
+    dtype: str = limited("auto", StrOptions({"auto", *PRECISIONS}))
+    optimizer: str | None = limited(None, StrOptions(set(OPTIMIZERS)), None, setting="optimizer")
+    weight_decay: float | None = limited(None, NONNEGATIVE, None, setting="weight_decay")
+    schedule: str = limited("constant", StrOptions({*SCHEDULES, "plateau"}), setting="schedule")
+    warm_up: float = limited(0.0, NONNEGATIVE, setting="warm_up")
+    clip_norm: float = limited(0.0, NONNEGATIVE, setting="clip_norm")
+    average: str = limited("none", StrOptions(set(AVERAGES)), setting="average")
+    mixup: float = limited(0.0, NONNEGATIVE, setting="mixup")
+    dropout: float = limited(0.0, FRACTION, setting="dropout")
+    input_dropout: float = limited(0.0, FRACTION, setting="input_dropout")
+    normalization: str = limited("none", StrOptions(set(NORMALIZATIONS)), setting="normalization")
+    residual: bool = limited(False, "boolean", setting="residual")
+    n_members: int = limited(1, Interval(Integral, 1, 4096, closed="both"))
+    time_limit: float | None = limited(None, POSITIVE, None)
+    callbacks: Any = limited(None, list, tuple, callable, Callback, None)
+    recipe: Any = limited(None, str, dict, None)
+    threads: int = limited(0, Interval(Integral, 0, 1024, closed="both"))
 
+    @property
+    def _parameter_constraints(self) -> dict[str, list[Any]]:
+        """What scikit-learn checks the parameters by when a fit begins."""
+        return _limits(type(self))  # type: ignore[arg-type]  # a class has a hash
+
+    @property
+    def _takes_all_rows(self) -> bool:
+        """Whether it is trained by L-BFGS, in no mini-batches."""
+        return self.solver == "lbfgs" and self.optimizer is None
+
+
+@functools.cache
+def _limits(kind: type[Parameters]) -> dict[str, list[Any]]:
+    return {one.name: one.metadata["limits"] for one in dataclasses.fields(kind)}
+
+
+OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
+"""Parameters that are settings of `optimizer`, if it has them."""
 
 OF_ESTIMATOR = (
     "layer_sizes", "output", "seed", "members", "validation", "validate_every", "monitor",
@@ -119,7 +113,7 @@ LECTURE = Recipe()
 """The recipe whose settings are taken where neither parameters nor a recipe give any."""
 
 
-class Plan(NamedTuple):
+class FitConfig(NamedTuple):
     """What an estimator's parameters ask for, of data of a given width.
 
     `is_planned` is whether the number of epochs was laid out beforehand, by a schedule or a recipe:
@@ -137,119 +131,90 @@ class Plan(NamedTuple):
     initializer: dict[str, Any]
 
 
-def plan(estimator: Any, hidden: list[int], *, inputs: int, outputs: int, output: str) -> Plan:
-    """The network and its training; `output` is one of `xpmlp.network.OUTPUTS`.
+def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
+    """Return the network with these hidden widths, for data that is known, and its training.
 
-    What a dictionary of a recipe's settings says comes first, then parameters that are not at their
-    default, then a named recipe, then the other defaults.
+    A dictionary of a recipe's settings comes first, then parameters that are not at their default,
+    then a named recipe, then the other defaults.
 
     Raises `InputError` where parameters contradict each other.
     """
+    rate = f"learning_rate={estimator.learning_rate}"
     if estimator.learning_rate != "constant" and estimator.schedule != "constant":
-        raise InputError(
-            f"learning_rate={estimator.learning_rate} and schedule={estimator.schedule}: choose one"
-        )
+        raise InputError(f"{rate} and schedule={estimator.schedule}: choose one")
     if estimator.learning_rate != "constant" and estimator.optimizer is not None:
         raise InputError(
-            f"learning_rate={estimator.learning_rate}: is of solver='sgd' alone; with "
-            f"optimizer={estimator.optimizer!r} use schedule"
+            f"{rate}: is of solver='sgd' alone; with optimizer={estimator.optimizer!r} use schedule"
         )
-    given = _given(estimator)
     recipe = estimator.recipe
-    base: dict[str, Any] = {}
-    if isinstance(recipe, str):
-        base = dict(load_recipe(recipe).settings)
-        given = {name: value for name, value in given.items() if not _is_default(estimator, name)}
-        hidden = (
-            hidden
-            if not _is_default(estimator, "hidden_layer_sizes")
-            else base["layer_sizes"][1:-1]
-        )
-    own = (
-        {name: _plain(value) for name, value in by_name(recipe)[0].items()}
-        if isinstance(recipe, Mapping)
-        else {}
-    )
-    for name in OF_ESTIMATOR:
-        if name in own:
+    own = by_name(recipe)[0] if isinstance(recipe, Mapping) else {}
+    for name in own:
+        if name in OF_ESTIMATOR:
             raise InputError(f"recipe: {name} is the estimator's own; leave it out")
-        base.pop(name, None)
-    settings = {**base, **_settings(estimator, given, base, own), **own}
-    checked = LECTURE.replace(
-        {**settings, "layer_sizes": [inputs, *hidden, outputs], "output": output}
+    base: dict[str, Any] = {}
+    if is_named := isinstance(recipe, str):
+        base = dict(load_recipe(recipe).settings)
+        parameter = estimator.__dataclass_fields__["hidden_layer_sizes"]
+        if not _is_changed(parameter, estimator.hidden_layer_sizes):
+            hidden = base["layer_sizes"][1:-1]
+        base = {name: value for name, value in base.items() if name not in OF_ESTIMATOR}
+    given = _settings(estimator, base, own)
+    settings = {**base, **given, **{name: _plain(value) for name, value in own.items()}}
+    output = estimator._output_of_network()
+    widths = [estimator.n_features_in_, *hidden, estimator.n_outputs_]
+    checked = LECTURE.replace({**settings, "layer_sizes": widths, "output": output})
+    config = checked.config()
+    objective, descent = config.objective, config.descent
+    objective = dataclasses.replace(
+        objective,
+        loss=objective.loss if checked.loss else conventions.LOSSES[output],
+        divides_by_weight="l2" in given,
     )
-    objective = checked.objective()
-    if not checked.loss:
-        objective = dataclasses.replace(objective, loss=conventions.LOSSES[output])
-    descent = checked.descent
     if "optimizer" not in settings:
         descent = dataclasses.replace(descent, optimizer=_optimizer(estimator))
-    is_named = isinstance(recipe, str)
-    return Plan(
+    initializer = {
+        "initializer": checked.initializer,
+        "scale": checked.initial_scale,
+        "zero_output": checked.zero_output,
+    }
+    return FitConfig(
         model=checked.model,
-        objective=dataclasses.replace(objective, divides_by_weight="alpha" in given),
+        objective=objective,
         descent=descent,
         epochs=checked.epochs,
         batch_size=settings.get("batch_size"),
         drop_last=bool(settings.get("drop_last", False)),
         is_planned=is_named or checked.schedule not in ("constant", "plateau"),
-        initializer={
-            "initializer": checked.initializer,
-            "scale": checked.initial_scale,
-            "zero_output": checked.zero_output,
-        }
-        if "initializer" in settings
-        else {},
+        initializer=initializer if "initializer" in settings else {},
     )
 
 
-def _given(estimator: Any) -> dict[str, Any]:
-    """The estimator's parameters that are settings of a recipe."""
-    names = (*SAME, *RENAMED, *OF_OPTIMIZER)
-    # Not get_params: a subclass names only its own there, and has set the others.
-    return {name: getattr(estimator, name) for name in names if hasattr(estimator, name)}
-
-
-def _settings(
-    estimator: Any, given: Mapping[str, Any], base: Mapping[str, Any], own: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Those parameters as settings; what an optimizer does not have is left out."""
+def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that are settings of a recipe: of a named one only those that were changed."""
+    has_optimizer = any("optimizer" in one for one in (own, base)) or estimator.optimizer
     settings = {}
-    for name, value in given.items():
-        if name in OF_OPTIMIZER:
-            optimizer = own.get("optimizer", estimator.optimizer) or base.get("optimizer")
-            has = inspect.signature(OPTIMIZERS[optimizer]).parameters if optimizer else {}
-            if not optimizer or _is_default(estimator, name):
-                continue
-            if OF_OPTIMIZER[name] not in has:
-                raise InputError(
-                    f"{name}={value}: optimizer={optimizer} has no such setting; leave it out"
-                )
-            settings[OF_OPTIMIZER[name]] = value
+    for one in dataclasses.fields(estimator):
+        name, value = one.name, getattr(estimator, one.name)
+        if not one.metadata["setting"] or value is None or value == "auto":
             continue
-        if value is None or value == "auto":
+        if name in OF_OPTIMIZER and not (has_optimizer and _is_changed(one, value)):
+            continue
+        if base and not _is_changed(one, value):
             continue
         if name == "activation":
             value = conventions.ACTIVATIONS.get(value, value)
-        settings[RENAMED.get(name, name)] = _plain(value)
+        settings[one.metadata["setting"]] = _plain(value)
     return settings
+
+
+def _is_changed(parameter: Any, value: Any) -> bool:
+    """Whether a value is not the default; arrays and lists never are."""
+    return type(value) is not type(parameter.default) or bool(value != parameter.default)
 
 
 def _plain(value: Any) -> Any:
     """A NumPy number as Python's: a recipe takes no other."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _is_default(estimator: Any, name: str) -> bool:
-    # Of the class that has the parameter: a subclass may leave it out of its own constructor.
-    constructors = (
-        inspect.signature(vars(one)["__init__"]).parameters
-        for one in type(estimator).__mro__
-        if "__init__" in vars(one)
-    )
-    default = next(found[name].default for found in constructors if name in found)
-    value = getattr(estimator, name)
-    return type(value) is type(default) and value == default
 
 
 def _optimizer(estimator: Any) -> Optimizer:

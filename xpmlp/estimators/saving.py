@@ -6,12 +6,9 @@ from typing import Any
 import numpy as np
 
 from xpmlp.errors import InputError
-from xpmlp.estimators.learned import Labels, Learned
+from xpmlp.estimators.learned import FittedState, Labels
 from xpmlp.network import MLP
 from xpmlp.tensors import load_tensors, save_tensors
-
-TRANSIENT = ("coefs_", "intercepts_", "_random_state", "_learned", "_labels")
-"""What a fitted estimator has that is made anew, or saved in a way of its own."""
 
 LEARNED, OPTIMIZER = "learned.", "optimizer."
 """What the names of tensors begin with."""
@@ -25,11 +22,10 @@ ARCHITECTURE = ("layer_sizes", "hidden", "output", "normalization", "residual")
 
 def save(estimator: Any, path: str | Path) -> None:
     """Write all that predictions and further training need."""
-    estimator._vector()
-    learned, parameters = estimator._learned, estimator.get_params(deep=False)
+    state, parameters = estimator.__getstate__(), estimator.get_params(deep=False)
+    learned, labels = state["_learned"], state.get("_labels")
     tensors = {LEARNED + name: np.asarray(getattr(learned, name)) for name in ARRAYS}
-    for name, array in (learned.optimizer or {}).items():
-        tensors[OPTIMIZER + name] = array
+    tensors |= {OPTIMIZER + name: array for name, array in (learned.optimizer or {}).items()}
     # What is None was left out, or cannot be kept.
     kept = {
         name: _to_json(value)
@@ -37,22 +33,19 @@ def save(estimator: Any, path: str | Path) -> None:
         if name != "callbacks" and not isinstance(value, np.random.RandomState)
     }
     fitted = {
-        name: value
-        for name, value in vars(estimator).items()
-        if name not in parameters and name not in TRANSIENT
+        name: _to_json(value)
+        for name, value in state.items()
+        if name not in parameters and not name.startswith("_")
     }
-    if labels := getattr(estimator, "_labels", None):
-        fitted |= {"classes_": labels.classes, "kind_of_target": [labels.kind, labels.is_sparse]}
-    save_tensors(
-        Path(path),
-        tensors,
-        {
-            "estimator": type(estimator).__name__,
-            "parameters": kept,
-            "fitted": {name: _to_json(value) for name, value in fitted.items()},
-            "model": {name: getattr(learned.model, name) for name in ARCHITECTURE},
-        },
-    )
+    if labels is not None:
+        fitted["kind_of_target"] = [labels.kind, labels.is_sparse]
+    metadata = {
+        "estimator": type(estimator).__name__,
+        "parameters": kept,
+        "fitted": fitted,
+        "model": {name: getattr(learned.model, name) for name in ARCHITECTURE},
+    }
+    save_tensors(Path(path), tensors, metadata)
 
 
 def load(cls: type, path: str | Path) -> Any:
@@ -73,14 +66,13 @@ def load(cls: type, path: str | Path) -> Any:
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(*(metadata["model"][key] for key in ARCHITECTURE))
-        learned = Learned.nothing(model, tensors[LEARNED + "parameters"], rate=1.0)
-        for key in ARRAYS:
-            setattr(learned, key, tensors[LEARNED + key])
-        learned.optimizer = {
+        optimizer = {
             key.removeprefix(OPTIMIZER): array
             for key, array in tensors.items()
             if key.startswith(OPTIMIZER)
-        } or None
+        }
+        arrays: dict[str, Any] = {key: tensors[LEARNED + key] for key in ARRAYS}
+        learned = FittedState(model, **arrays, optimizer=optimizer or None)
         _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()
@@ -89,7 +81,7 @@ def load(cls: type, path: str | Path) -> Any:
     return estimator
 
 
-def _check(estimator: Any, learned: Learned) -> None:
+def _check(estimator: Any, learned: FittedState) -> None:
     """Refuse, as `ValueError`, parts that do not fit together."""
     inputs, *_, outputs = learned.model.layer_sizes
     if learned.parameters.shape[-1] != learned.model.size or learned.parameters.ndim > 2:

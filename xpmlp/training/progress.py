@@ -41,6 +41,11 @@ class Progress(Callback):
         )
         self._task = self._bar.add_task("", total=None, epoch="", measures="")
 
+    @property
+    def moves(self) -> bool:
+        """Whether it is a bar, on a terminal or in a notebook, and not a line after each epoch."""
+        return bool(self._console.is_jupyter or self._console.is_terminal)
+
     def on_start(self, training: Trainer, /) -> None:
         if self._console.is_jupyter:
             from IPython.display import display
