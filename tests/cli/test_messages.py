@@ -1,4 +1,4 @@
-"""Every message in the table of docs/going-on.md is produced here, and only those are in it."""
+"""Every message in the table of docs/resuming.md is produced here, and only those are in it."""
 
 import errno
 import re
@@ -13,7 +13,7 @@ from xpmlp.data import write_idx
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-PAGE = Path(__file__).parents[2] / "docs/going-on.md"
+PAGE = Path(__file__).parents[2] / "docs/resuming.md"
 TABLE = PAGE.read_text("utf-8").partition("## Messages")[2]
 MESSAGES = re.findall(r"^\| `([^`]+)` \|", TABLE, re.MULTILINE)
 

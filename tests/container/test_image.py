@@ -90,10 +90,10 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_with(podman, run, out: Path, numb
     assert load_checkpoint(trained)[0].epoch == epoch + 1
 
 
-def test_the_readmes_lines(podman, tmp_path: Path) -> None:
+def test_the_documented_lines(podman, tmp_path: Path) -> None:
     """As they stand, with podman in Docker's place; those for a GPU build 2 GB, and are left."""
-    readme = (engine.ROOT / "README.md").read_text("utf-8")
-    build, run, *_ = re.findall(r"^docker .*$", readme, flags=re.MULTILINE)
+    page = (engine.ROOT / "docs" / "container.md").read_text("utf-8")
+    build, run, *_ = re.findall(r"^docker .*$", page, flags=re.MULTILINE)
     docker = podman.as_docker(tmp_path / "bin")
     work = tmp_path / "work"
     work.mkdir()
