@@ -83,4 +83,18 @@ def test_long_texts_keep_both_ends() -> None:
 
 def test_arrays_are_shown_by_type_and_shape() -> None:
     assert short_repr(xpmlp.Split(X, Y)) == "Split(X=float32 (40, 4), labels=int64 (40,))"
-    assert repr(xpmlp.MLP((784, 10))).startswith("MLP(layer_sizes=(784, 10), ")
+
+
+def test_settings_at_their_default_are_left_out() -> None:
+    assert repr(xpmlp.MLP((784, 10))) == "MLP(layer_sizes=(784, 10))"
+    assert repr(xpmlp.TrainConfig(epochs=3)) == "TrainConfig(epochs=3)"
+    config = xpmlp.TrainConfig.of(optimizer="adam", dropout=0.2)
+    assert repr(config) == (
+        "TrainConfig(objective=Objective(dropout=0.2), descent=Descent(optimizer=<optimizer adam>))"
+    )
+
+
+def test_summary_is_shown_as_it_is_printed() -> None:
+    summary = xpmlp.MLP((4, 3, 2)).summary()
+    assert repr(summary) == str(summary)
+    assert len(summary.splitlines()) == 5

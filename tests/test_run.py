@@ -235,7 +235,7 @@ def test_failed_callback_of_a_resumed_run_leaves_what_was_learned() -> None:
 
 def test_diverged_run_is_in_the_error() -> None:
     with pytest.raises(Diverged, match="the state after 0 epochs is kept") as caught:
-        fit(learning_rate=1e30, model=MLP((4, 8, 2), hidden="relu"))
+        fit(learning_rate=1e30, model=MLP((4, 8, 2), activation="relu"))
     assert len(caught.value.run.history["accuracy"]) == 0
     assert np.isfinite(caught.value.run.parameters).all()
 
@@ -305,7 +305,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' is none of the 2"),
         (lambda: fit().evaluate(), "this run has no test rows of its own"),
         (lambda: fit().history["losses"], "did you mean loss?"),
-        (lambda: MLP(4, 8, 2), "give all widths as one sequence, such as (784, 64, 10)"),
+        (lambda: MLP(4, 8, 2), "give the widths as one sequence, MLP((4, 8, 2))"),
         (lambda: xpmlp.load("nowhere"), "nowhere"),
         (lambda: xpmlp.train(X, NUMBERS, MODEL), "model of type ndarray: give a network first"),
         (lambda: fit("train.csv"), "X of type str: give an array, a frame or a list of rows"),
@@ -535,3 +535,33 @@ def test_messages_name_what_the_asker_types(tmp_path: Path) -> None:
         fit(backend="numpy", device="cuda")
     with for_commands(), pytest.raises(InputError, match=r"use --backend cupy$"):
         fit(backend="numpy", device="cuda")
+
+
+HABITS = {
+    "xpmlp.MLP(4, 8, 2)": "MLP((4, 8, 2))",
+    "model.fit(X, y)": "run = xpmlp.train(model, X, y)",
+    "model.compile(optimizer='adam')": "xpmlp.train: optimizer='adam'",
+    "model.predict(X)": "run.predict(X)",
+    "xpmlp.optimizers.adam(model.parameters())": "model.initialize(seed=0)",
+    "model.to('cuda')": "backend='cupy'",
+    "model.save('model')": "run.save(",
+    "xpmlp.train(model, X, y, lr=0.1)": "did you mean learning_rate?",
+    "xpmlp.train(model, X, y, validation_split=0.1)": "did you mean validation?",
+    "xpmlp.train(model, X, y, optimizer='Adam')": "did you mean adam?",
+    "xpmlp.train(model, X, 'label')": "X.drop(columns='label'), X['label']",
+    "run.score(X, y)": "run.evaluate(X, y).accuracy",
+    "run.fit(X, y)": "run.resume(",
+    "run.summary()": "run.model.summary()",
+    "run.history.history": "run.history['loss']",
+}
+
+
+@pytest.mark.parametrize(("typed", "instead"), HABITS.items())
+def test_habit_of_another_library_says_what_to_type(typed: str, instead: str) -> None:
+    X, y = np.zeros((8, 4), np.float32), np.arange(8) % 2
+    model = MLP((4, 3, 2))
+    run = xpmlp.train(model, X, y, epochs=1, verbose=0)
+    names = {"xpmlp": xpmlp, "model": model, "run": run, "X": X, "y": y}
+    with pytest.raises((InputError, AttributeError)) as caught:
+        eval(typed, names)  # noqa: S307
+    assert instead in str(caught.value)

@@ -27,16 +27,35 @@ def brief(value: object) -> str:
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"{value.dtype} {tuple(value.shape)}"
     text = repr(value)
+    if dataclasses.is_dataclass(value):
+        return text
     if len(text) > LONGEST_VALUE and isinstance(value, (list, tuple, dict)):
         return f"{len(value):,} values" if not hasattr(value, "_fields") else type(value).__name__
     return shortened(text, LONGEST_VALUE)
 
 
+class Table(str):
+    """Text that a prompt and a notebook show as it is printed."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def short_repr(value: Any) -> str:
-    """Return the fields of a dataclass or a named tuple; its `__repr__`, where it holds arrays."""
-    names = getattr(value, "_fields", None) or [one.name for one in dataclasses.fields(value)]
+    """Return the fields of a named tuple, or those of a dataclass that are not at their default."""
+    if hasattr(value, "_fields"):
+        names = list(value._fields)
+    else:
+        names = [one.name for one in dataclasses.fields(value) if not _is_default(value, one)]
     shown = ", ".join(f"{name}={brief(getattr(value, name))}" for name in names)
     return shortened(f"{type(value).__name__}({shown})")
+
+
+def _is_default(value: Any, field: Any) -> bool:
+    own, default = getattr(value, field.name), field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    return repr(own) == repr(default)
 
 
 def as_html(facts: Mapping[str, object], curve: np.ndarray | None = None) -> str:

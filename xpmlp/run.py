@@ -34,7 +34,7 @@ from xpmlp.data import (
 )
 from xpmlp.data.conversion import Rows, as_labels, as_rows
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
-from xpmlp.errors import DeviceLost, InputError, XpmlpError
+from xpmlp.errors import DeviceLost, InputError, XpmlpError, no_attribute
 from xpmlp.network import MLP, Objective
 from xpmlp.training import (
     Callback,
@@ -257,7 +257,7 @@ class Run:
         """What `train` returned in 0.1.0 was the trainer."""
         trainer = self.__dict__.get("trainer")
         if trainer is None or not hasattr(trainer, name):
-            raise AttributeError(f"'Run' object has no attribute {name!r}")
+            raise no_attribute(self, name, HABITS)
         renamed.warn(f"run.{name}", f"run.trainer.{name}")
         return getattr(trainer, name)
 
@@ -279,6 +279,15 @@ class Run:
         network = shortened(str(self.model).split()[-1], LONGEST_VALUE)
         facts = {"network": network, "epochs": len(self.history.accuracies), **self._figures()}
         return as_html(facts, self.history.loss)
+
+
+HABITS = {
+    "score": "run.evaluate(X, y).accuracy",
+    "fit": "run.resume(epochs=5), or xpmlp.train(run.model, X, y)",
+    "summary": "run.model.summary()",
+    "coefs_ weights state_dict": "run.model.layers(run.parameters)",
+}
+"""What to type where other libraries have a method of a trained network."""
 
 
 def train(
@@ -445,6 +454,10 @@ def _split(
             raise InputError("y: a data set has labels of its own; leave y out")
         split = X.for_network(model.layer_sizes, model.output).train
         return _Given(split, _classes(model), None, X.image_shape)
+    if isinstance(y, str):
+        raise InputError(
+            f"y={y!r}: give the labels themselves, train(model, X.drop(columns={y!r}), X[{y!r}])"
+        )
     if y is None:
         if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")

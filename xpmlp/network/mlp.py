@@ -19,9 +19,9 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import array_api_compat
 import numpy as np
@@ -30,8 +30,8 @@ from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
-from xpmlp.display import as_html, short_repr
-from xpmlp.errors import InputError
+from xpmlp.display import Table, as_html, short_repr
+from xpmlp.errors import InputError, no_attribute
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
 from xpmlp.network.objective import Objective
@@ -460,14 +460,7 @@ class MLP:
 
     def summary(self) -> str:
         """Return a table of the layers: widths and how many parameters each learns."""
-        lines = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
-        for layer in self.chain.walk():
-            if layer.k and not isinstance(layer, Dropout):
-                learned = sum(part.size for part in layer.parts if part.is_learned)
-                name = layer.phases[0].removeprefix("forward ")
-                lines.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
-        lines.append(f"{self.output} of the last layer; {self.parameter_count:,} parameters")
-        return "\n".join(lines)
+        return Table("\n".join(_summary(self)))
 
     def _repr_html_(self) -> str:
         facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
@@ -476,15 +469,45 @@ class MLP:
 
     __repr__ = short_repr
 
+    if not TYPE_CHECKING:  # a type checker knows all there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name, HABITS)
+
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
 
 
+def _summary(model: MLP) -> Iterator[str]:
+    yield f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"
+    for layer in model.chain.walk():
+        if layer.k and not isinstance(layer, Dropout):
+            learned = sum(part.size for part in layer.parts if part.is_learned)
+            name = layer.phases[0].removeprefix("forward ")
+            yield f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}"
+    yield f"{model.output} of the last layer; {model.parameter_count:,} parameters"
+
+
+HABITS = {
+    "fit train": "run = xpmlp.train(model, X, y)",
+    "compile": "settings go to xpmlp.train: optimizer='adam', learning_rate=0.001",
+    "predict predict_proba evaluate score": "run = xpmlp.train(model, X, y); run.predict(X)",
+    "parameters weights get_weights state_dict": "model.initialize(seed=0), or run.parameters",
+    "to cuda cpu": "xpmlp.train(model, X, y, backend='cupy')",
+    "save save_weights": "run = xpmlp.train(model, X, y); run.save('runs/mine')",
+}
+"""What to type where other libraries have a method of a network."""
+
+
 def _takes_hidden(make: Callable[..., None]) -> Callable[..., None]:
-    """The constructor with the activation also by its name in 0.1.0, `hidden`."""
+    """The constructor with the activation also by its name in 0.1.0, `hidden`; it says where
+    widths go."""
 
     @functools.wraps(make)
     def construct(self: MLP, *arguments: Any, **settings: Any) -> None:
+        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
+            widths = ", ".join(map(str, arguments))
+            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
         if "hidden" in settings:
             warnings.warn("MLP(hidden=...) is activation=... now", DeprecationWarning, stacklevel=2)
             settings["activation"] = settings.pop("hidden")

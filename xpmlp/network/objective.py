@@ -10,6 +10,7 @@ import numpy as np
 from xpmlp import algebra
 from xpmlp.algebra import LOSSES, OUTPUTS, Loss
 from xpmlp.checks import check_range, one_of, shown
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.typing import Array, Namespace
 
@@ -17,7 +18,7 @@ Rates = float | tuple[float, ...]
 """One number, or one for each member."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Objective:
     """A loss with its regularisation. Unused features cost nothing.
 
@@ -65,6 +66,8 @@ class Objective:
     input_dropout: Rates = 0.0
     mixup: float = 0.0
     divides_by_weight: bool = False
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in ("class_weights", "dropout", "input_dropout"):

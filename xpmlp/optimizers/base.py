@@ -35,7 +35,7 @@ class Optimizer(NamedTuple):
     @property
     def name(self) -> str:
         """The function that made it, such as `adam`."""
-        name: str = getattr(self.update, "__qualname__", "").partition(".")[0]
+        name: str = getattr(self.update, "__qualname__", "").partition(".")[0].lstrip("_")
         return name
 
     def __repr__(self) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 
 from xpmlp.checks import check_integer, one_of
 from xpmlp.data import Split
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 
 MONITORS = ("loss", "accuracy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Control:
     """When a run is validated and when it ends early. All but the time follows from its history.
 
@@ -50,6 +51,8 @@ class Control:
     keep_best: bool = False
     time_limit: float = math.inf
     lets_members_diverge: bool = False
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not isinstance(self.validation, Split | None):

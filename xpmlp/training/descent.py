@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpmlp.checks import check_range, one_of
+from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.optimizers import Optimizer, ema_weights, sgd, swa_weights
@@ -30,7 +31,7 @@ class Plateau:
         check_range("plateau_factor", self.factor, above=0.0, below=1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Descent:
     """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.
 
@@ -87,6 +88,8 @@ class Descent:
     average: str = "none"
     average_decay: float = 0.999
     average_start: float = 0.75
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):

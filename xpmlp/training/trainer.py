@@ -147,6 +147,9 @@ class Trainer:
         with self.backend.activate():
             self.state = with_rates(self.state, rates, backend=self.backend)
 
+    def __repr__(self) -> str:
+        return f"<Trainer of {self.model}: epoch {self.epoch} of {self.epochs}>"
+
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
         self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
