@@ -102,7 +102,7 @@ class Case(NamedTuple):
 def gradcheck(
     model: MLP,
     *,
-    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
+    objective: Objective | None = None,
     seed: int = 0,
     batch_size: int = 32,
     backends: Sequence[Backend] | None = None,
@@ -114,6 +114,7 @@ def gradcheck(
     with NumPy; the default is every one that can run here. `autodiff` names the libraries whose
     own derivatives are asked for, where they are installed.
     """
+    objective = objective or Objective()
     objective.check(model.output, model.layer_sizes[-1])
     case = _random_case(model, objective, seed, batch_size)
     parameters = _moderate_parameters(model, seed)

@@ -168,7 +168,7 @@ def test_a_network_is_a_value() -> None:
 
 def test_hidden_is_the_name_of_the_activation_in_0_1_0() -> None:
     with pytest.warns(DeprecationWarning, match="activation="):
-        model = MLP((6, 5, 3), activation="relu")
+        model = MLP((6, 5, 3), hidden="relu")
     assert model == MLP((6, 5, 3), activation="relu")
     assert model.hidden == "relu"
 

@@ -297,7 +297,7 @@ class MLP:
         X: Array,
         labels: Array | None = None,
         *,
-        objective: Objective = Objective(),  # noqa: B008
+        objective: Objective | None = None,
         xp: Namespace | None = None,
     ) -> Array:
         """Return the derivatives of the predictions, or of the loss, with respect to the input.
@@ -335,7 +335,7 @@ class MLP:
 
         device, K = array_api_compat.device(X), self.layer_sizes[-1]
         if labels is not None:
-            loss = objective.loss_for(self.output)
+            loss = (objective or Objective()).loss_for(self.output)
             classes = xp.arange(K, device=device)
             Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
             _, kept = loss.forward(Y, L, None, xp=xp)
@@ -351,7 +351,7 @@ class MLP:
         X: Array,
         labels: Array,
         *,
-        objective: Objective = Objective(),  # noqa: B008
+        objective: Objective | None = None,
         weights: Array | None = None,
         mode: Mode = TRAINING,
         xp: Namespace | None = None,
@@ -400,7 +400,7 @@ class MLP:
         X: Array,
         Y: Array,
         *,
-        objective: Objective = Objective(),  # noqa: B008
+        objective: Objective | None = None,
         weights: Array | None = None,
         penalty_scale: Array | None = None,
         mode: Mode = TRAINING,
@@ -415,8 +415,8 @@ class MLP:
 
         Source: lecture 11, "forward propagation" and "backpropagation".
         """
-        loss = objective.loss_for(self.output)
-        mark = marker(xp)
+        objective = objective or Objective()
+        loss, mark = objective.loss_for(self.output), marker(xp)
         mark("W, b as views of one vector")
         p = self.unflatten(parameters, xp=xp)
         L, saved = self.chain.forward(p, X, mode, xp=xp)
