@@ -42,43 +42,17 @@ def cross_validate_members(
         found = cross_validate_members(MLPClassifier(max_iter=20), X, y, cv=5, seeds=range(3))
         found["test_score"].mean(axis=1)
     """
-    if not isinstance(estimator, BaseMLP):
-        raise InputError(f"{type(estimator).__name__}: give an MLPClassifier or an MLPRegressor")
-    for name, wrong in (("early_stopping", True), ("warm_start", True)):
-        if getattr(estimator, name) == wrong:
-            raise InputError(f"{name}={wrong}: members share one run; leave it out")
-    if estimator.n_members != 1:
-        raise InputError(f"n_members={estimator.n_members}: folds and seeds are the members")
-    if estimator.solver == "lbfgs" and estimator.optimizer is None:
-        raise InputError("solver=lbfgs: has no mini-batches to share; use sgd or adam")
+    _check_estimator(estimator)
     chosen = [estimator.random_state] if seeds is None else list(seeds)
     if not chosen:
         raise InputError("seeds=[]: give one at least, or leave it out")
     targets, weights = to_host(y), to_host(sample_weight)
-    count = targets.shape[0] if hasattr(targets, "shape") else len(targets)
-    splitter = check_cv(cv, targets, classifier=is_classifier(estimator))
-    numbers = np.arange(count)
-    folds = [
-        (numbers[train], numbers[test])  # of masks, too
-        for train, test in splitter.split(np.empty((count, 0)), targets)
-    ]
-    lengths = {len(train) for train, _ in folds}
-    if max(lengths) - min(lengths) > 1:
-        raise InputError(
-            f"folds that train on {min(lengths):,} to {max(lengths):,} rows: members train on "
-            "equally many; give a cv whose folds are alike, such as KFold"
-        )
-    rows = np.stack([train[: min(lengths)] for train, _ in folds])
-    if is_classifier(estimator) and np.ndim(targets) == 1:
-        known = [len(np.unique(np.asarray(targets)[train])) for train in (numbers, *rows)]
-        if min(known) < known[0]:
-            raise InputError(
-                f"a fold that trains on {min(known)} of {known[0]} classes: members share their "
-                "outputs; give a cv that stratifies"
-            )
+    folds = _folds(estimator, cv, targets)
     if len(folds) == len(chosen) == 1:
         raise InputError("one fold and one seed are no members; call fit, or give more of either")
 
+    length = min(len(train) for train, _ in folds)
+    rows = np.stack([train[:length] for train, _ in folds])
     together = clone(estimator).set_params(n_members=len(folds) * len(chosen))
     began = time.perf_counter()
     together._fit(
@@ -102,6 +76,44 @@ def cross_validate_members(
         scores.append([one.score(*held) for one in row])
     found: dict[str, Any] = {"test_score": np.array(scores), "fit_time": seconds}
     return {**found, "estimator": apart} if return_estimator else found
+
+
+def _check_estimator(estimator: Any) -> None:
+    if not isinstance(estimator, BaseMLP):
+        raise InputError(f"{type(estimator).__name__}: give an MLPClassifier or an MLPRegressor")
+    for name, wrong in (("early_stopping", True), ("warm_start", True)):
+        if getattr(estimator, name) == wrong:
+            raise InputError(f"{name}={wrong}: members share one run; leave it out")
+    if estimator.n_members != 1:
+        raise InputError(f"n_members={estimator.n_members}: folds and seeds are the members")
+    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+        raise InputError("solver=lbfgs: has no mini-batches to share; use sgd or adam")
+
+
+def _folds(estimator: Any, cv: Any, targets: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the numbers of each fold's training and test rows."""
+    count = targets.shape[0] if hasattr(targets, "shape") else len(targets)
+    splitter = check_cv(cv, targets, classifier=is_classifier(estimator))
+    numbers = np.arange(count)
+    folds = [
+        (numbers[train], numbers[test])  # of masks, too
+        for train, test in splitter.split(np.empty((count, 0)), targets)
+    ]
+    lengths = {len(train) for train, _ in folds}
+    if max(lengths) - min(lengths) > 1:
+        raise InputError(
+            f"folds that train on {min(lengths):,} to {max(lengths):,} rows: members train on "
+            "equally many; give a cv whose folds are alike, such as KFold"
+        )
+    if is_classifier(estimator) and np.ndim(targets) == 1:
+        rows = [train[: min(lengths)] for train, _ in folds]
+        known = [len(np.unique(np.asarray(targets)[train])) for train in (numbers, *rows)]
+        if min(known) < known[0]:
+            raise InputError(
+                f"a fold that trains on {min(known)} of {known[0]} classes: members share their "
+                "outputs; give a cv that stratifies"
+            )
+    return folds
 
 
 def _alone(together: Any, estimator: Any, member: int, seed: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from xpmlp.backends import select_backend
+from xpmlp.backends import Backend, select_backend
 from xpmlp.cli.console import complain, errors, say
 from xpmlp.cli.next_command import as_setting, say_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
-from xpmlp.data import load_data
+from xpmlp.data import Dataset, load_data
 from xpmlp.errors import Diverged, InputError
 from xpmlp.files import write_atomically
 from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, read_setting
@@ -68,16 +68,7 @@ def sweep(
 
     say(chosen.reason)
     interruption = Interruption()
-    with interruption, contextlib.ExitStack() as stack:
-
-        def tell(run: PlannedRun, number: int, count: int) -> Sequence[Callback]:
-            errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
-            stack.pop_all().close()  # the bar of a run that diverged is still there
-            progress = Progress(errors(), advises=False)
-            stack.callback(progress.stop)
-            return [interruption, progress]
-
-        outcomes = run_sweep(runs, dataset, chosen, tell=tell)
+    outcomes = _train(runs, dataset, chosen, interruption)
     outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
     ranked = sorted(
         outcomes,
@@ -103,6 +94,22 @@ def sweep(
     options = {name: one for name, one in given.options.items() if name != "members"}
     alone = given._replace(options=options)
     say_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
+
+
+def _train(
+    runs: Sequence[PlannedRun], dataset: Dataset, backend: Backend, interruption: Interruption
+) -> list[Outcome]:
+    """Train all runs, each with a bar of its own."""
+    with interruption, contextlib.ExitStack() as stack:
+
+        def tell(run: PlannedRun, number: int, count: int) -> Sequence[Callback]:
+            errors().print(f"run {number} of {count}: {_in_short(run)}", markup=False)
+            stack.pop_all().close()  # the bar of a run that diverged is still there
+            progress = Progress(errors(), advises=False)
+            stack.callback(progress.stop)
+            return [interruption, progress]
+
+        return run_sweep(runs, dataset, backend, tell=tell)
 
 
 def _values(text: str) -> tuple[str, list[Any]]:

@@ -1,6 +1,7 @@
 """One file fetched by HTTPS: whole, of the right bytes, or not at all."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -44,31 +45,58 @@ def fetch(
     url = base + file.name
     try:
         import pooch
-        import requests
     except ImportError as error:
         raise InputError(
             f"{url}: to fetch data takes pooch; pip install 'xpmlp[data]', or put the files into "
             f"{directory}"
         ) from error
 
-    def check(address: str) -> None:
+    own = pooch.get_logger()
+    level = own.level
+    own.setLevel(logging.WARNING)  # it would write every address to stderr
+    try:
+        found = pooch.retrieve(
+            url,
+            f"sha256:{file.sha256}",
+            file.name,
+            directory,
+            downloader=_downloader(file, directory, schemes, timeout),
+        )
+    except InputError:
+        raise
+    except Exception as error:  # urllib3's, requests' and pooch's own share no base
+        cause = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(
+            f"{url}: cannot be fetched ({cause}); try again, or put the files into {directory}"
+        ) from error
+    finally:
+        own.setLevel(level)
+    return Path(found)
+
+
+def _downloader(
+    file: File, directory: Path, schemes: tuple[str, ...], timeout: tuple[float, float]
+) -> Callable[[str, str, object], None]:
+    """Return what pooch calls with an address and the path of a temporary file."""
+    import requests
+
+    def check(url: str, address: str) -> None:
         if urlsplit(address).scheme not in schemes:
             raise InputError(
                 f"{url}: leads to {address[:200]!r}, which is not {' or '.join(schemes)}; "
                 f"put the files into {directory}"
             )
 
-    def refuse_downgrade(response: requests.Response, **_: object) -> None:
-        if target := response.headers.get("location"):
-            try:
-                check(urljoin(response.url, target))
-            except InputError:
-                response.close()
-                raise
-
     def download(url: str, target: str, _: object) -> None:
-        """What pooch calls, with the path of a temporary file."""
-        check(url)
+        def refuse_downgrade(response: requests.Response, **_: object) -> None:
+            if target := response.headers.get("location"):
+                try:
+                    check(url, urljoin(response.url, target))
+                except InputError:
+                    response.close()
+                    raise
+
+        check(url, url)
         said = logging.WARNING if file.size > LONG else logging.INFO
         log.log(said, "%s: fetching %d MB into %s, once", url, file.size / 1e6, directory)
         with requests.get(
@@ -87,20 +115,4 @@ def fetch(
                         )
                     output.write(chunk)
 
-    own = pooch.get_logger()
-    level = own.level
-    own.setLevel(logging.WARNING)  # it would write every address to stderr
-    try:
-        found = pooch.retrieve(
-            url, f"sha256:{file.sha256}", file.name, directory, downloader=download
-        )
-    except InputError:
-        raise
-    except Exception as error:  # urllib3's, requests' and pooch's own share no base
-        cause = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(
-            f"{url}: cannot be fetched ({cause}); try again, or put the files into {directory}"
-        ) from error
-    finally:
-        own.setLevel(level)
-    return Path(found)
+    return download

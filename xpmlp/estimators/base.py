@@ -118,7 +118,7 @@ class BaseMLP(Parameters):
         self._learned.fitted_on = namespace_of(origin)
         self.backend_ = f"{backend.name} on {backend.device_name}"
         if self._takes_all_rows:
-            fit_lbfgs(self, config, self._split(X, y, backend), weights, backend)
+            fit_lbfgs(self, config, as_split(X, y, backend), weights, backend)
         else:
             data = self._data(X, y, weights, held_out, backend)
             data = data._replace(rows=rows, randoms=randoms)
@@ -240,15 +240,6 @@ class BaseMLP(Parameters):
         """The flat vector, with what was put into `coefs_` and `intercepts_` by others."""
         return self._learned.take_back(self.coefs_, self.intercepts_)
 
-    def _split(self, X: Any, y: np.ndarray, backend: Backend) -> Split:
-        """Rows and targets as the engine takes them."""
-        if scipy.sparse.issparse(X):
-            is_small = X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE
-            X = X.toarray() if is_small else SparseRows(X.tocsr())
-        if is_on_device(X):
-            return Split(adopted(X, backend), backend.asarray(y))
-        return Split(X, y)
-
     def _data(
         self,
         X: Any,
@@ -273,12 +264,12 @@ class BaseMLP(Parameters):
                 )
             held = taken(X, chosen), taken(y, chosen), taken(weights, chosen)
             X, y, weights = taken(X, kept), taken(y, kept), taken(weights, kept)
-        data = FitData(self._split(X, y, backend), weights)
+        data = FitData(as_split(X, y, backend), weights)
         if held is None:
             return data
         self.validation_loss_curve_ = self.validation_loss_curve_ or []
         self.validation_scores_ = self.validation_scores_ or []
-        validation = self._split(*held[:2], backend)
+        validation = as_split(*held[:2], backend)
         score = self._scorer(validation, *held[1:], backend)
         return data._replace(validation=validation, score=score)
 
@@ -317,7 +308,7 @@ class BaseMLP(Parameters):
                 f"and the same device as those passed to fit(): {namespace_of(X)} in place of "
                 f"{fitted_on}. Convert them, or set array_api_dispatch=False to have it done."
             )
-        backend = self._backend_to_predict(X)
+        backend = _backend_to_predict(self, X)
         if is_on_device(X):
             validate_data(self, _shape_alone(X), dtype=None, ensure_all_finite=False, reset=False)
             rows = self._rows_on_device(X, str(self._learned.parameters.dtype))
@@ -328,19 +319,6 @@ class BaseMLP(Parameters):
             if scipy.sparse.issparse(rows):
                 rows = SparseRows(rows.tocsr())
         return self._outputs_of(self._vector(), rows, backend), backend
-
-    def _backend_to_predict(self, X: Any) -> Backend:
-        """What it is fitted with, or, where that is missing, what there is: any predicts alike."""
-        try:
-            return choose_backend(X, self.backend, self.device)
-        except BackendUnavailable as error:
-            backend = choose_backend(X, "auto", None)
-            warnings.warn(
-                f"backend={self.backend!r} cannot be had here ({error}); predicting with "
-                f"{backend.name}. set_params(backend='auto', device=None) makes it so",
-                stacklevel=4,
-            )
-            return backend
 
     def _outputs_of(self, vector: np.ndarray, rows: Any, backend: Backend) -> Array:
         on_rows = predict_on_device if is_on_device(rows) else predict
@@ -409,3 +387,27 @@ def taken(array: Any, rows: np.ndarray) -> Any:
     xp = array_api_compat.array_namespace(array)
     numbers = xp.asarray(rows, device=array_api_compat.device(array))
     return xp.take(array, numbers, axis=0)
+
+
+def as_split(X: Any, y: np.ndarray, backend: Backend) -> Split:
+    """Rows and targets as the engine takes them."""
+    if scipy.sparse.issparse(X):
+        is_small = X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE
+        X = X.toarray() if is_small else SparseRows(X.tocsr())
+    if is_on_device(X):
+        return Split(adopted(X, backend), backend.asarray(y))
+    return Split(X, y)
+
+
+def _backend_to_predict(estimator: Any, X: Any) -> Backend:
+    """What it is fitted with, or, where that is missing, what there is: any predicts alike."""
+    try:
+        return choose_backend(X, estimator.backend, estimator.device)
+    except BackendUnavailable as error:
+        backend = choose_backend(X, "auto", None)
+        warnings.warn(
+            f"backend={estimator.backend!r} cannot be had here ({error}); predicting with "
+            f"{backend.name}. set_params(backend='auto', device=None) makes it so",
+            stacklevel=4,
+        )
+        return backend
