@@ -90,7 +90,8 @@ def test_settings_at_their_default_are_left_out() -> None:
     assert repr(xpmlp.TrainConfig(epochs=3)) == "TrainConfig(epochs=3)"
     config = xpmlp.TrainConfig.of(optimizer="adam", dropout=0.2)
     assert repr(config) == (
-        "TrainConfig(objective=Objective(dropout=0.2), descent=Descent(optimizer=<optimizer adam>))"
+        "TrainConfig(objective=Objective(dropout=0.2), "
+        "descent=Descent(optimizer=adam(beta1=0.9, beta2=0.999, epsilon=1e-08)))"
     )
 
 

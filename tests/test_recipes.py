@@ -304,7 +304,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
             assert isinstance(found, Recipe), found
         else:
             said, _, remedy = str(found).partition("; leave it out, or use ")
-            assert said == f"{name}={value}: {kind}={chosen or 'the usual'} has no such setting"
+            assert said == f"{name}={value}: {kind}={chosen or 'the default'} has no such setting"
             assert sorted(remedy.removeprefix(f"{kind}=").split(" or ")) == with_it
 
 

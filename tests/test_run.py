@@ -19,8 +19,11 @@ import xpmlp
 from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, StopTraining
 from xpmlp.cli.app import run as command
 from xpmlp.errors import for_commands
+from xpmlp.optimizers import adam, sgd
+from xpmlp.recipes import load_recipe
 from xpmlp.runs import RunDirectory
-from xpmlp.training import Trainer
+from xpmlp.schedules import cosine
+from xpmlp.training import Plateau, TrainConfig, Trainer
 from xpmlp.training.progress import Progress
 
 RANDOM = np.random.default_rng(0)
@@ -286,7 +289,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
     [
         (lambda: fit(epoch=3), "epoch: did you mean epochs? not a setting"),
         (lambda: fit(lr=0.1), "lr: did you mean learning_rate? not a setting"),
-        (lambda: fit(optimizer="Adam"), "optimizer='Adam': did you mean adam?"),
+        (lambda: fit(optimizer="Adm"), "optimizer='adm': did you mean adam?"),
         (lambda: fit(epochs=2.5), "epochs=2.5: give a whole number, 0 or more"),
         (lambda: fit(y=None), "y is missing: give X and y"),
         (lambda: fit(model="net"), "model of type str: give a network first"),
@@ -523,7 +526,8 @@ def test_run_on_a_named_data_set_is_saved_with_its_name(tmp_path: Path) -> None:
 
 def test_settings_that_no_recipe_holds_are_left_out(tmp_path: Path) -> None:
     rule = xpmlp.optimizers.velocity_descent()
-    fit(optimizer=rule, epochs=1).save(tmp_path / "mine")
+    with pytest.warns(UserWarning, match="own optimizer"):
+        fit(optimizer=rule, epochs=1).save(tmp_path / "mine")
     recipe = RunDirectory.existing(tmp_path / "mine").recipe
     assert (recipe.optimizer, recipe.layer_sizes) == ("sgd", [4, 8, 2])
 
@@ -547,7 +551,7 @@ HABITS = {
     "model.save('model')": "run.save(",
     "xpmlp.train(model, X, y, lr=0.1)": "did you mean learning_rate?",
     "xpmlp.train(model, X, y, validation_split=0.1)": "did you mean validation?",
-    "xpmlp.train(model, X, y, optimizer='Adam')": "did you mean adam?",
+    "xpmlp.train(model, X, y, optimizer='adamm')": "did you mean adam?",
     "xpmlp.train(model, X, 'label')": "X.drop(columns='label'), X['label']",
     "run.score(X, y)": "run.evaluate(X, y).accuracy",
     "run.fit(X, y)": "run.resume(",
@@ -565,3 +569,60 @@ def test_habit_of_another_library_says_what_to_type(typed: str, instead: str) ->
     with pytest.raises((InputError, AttributeError)) as caught:
         eval(typed, names)  # noqa: S307
     assert instead in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"optimizer": adam(beta1=0.5)}, {"optimizer": "adam", "beta1": 0.5}),
+        ({"optimizer": "AdamW"}, {"optimizer": "adam", "weight_decay": 0.01}),
+        ({"schedule": cosine(final_factor=0.5)}, {"schedule": "cosine", "final_factor": 0.5}),
+        (
+            {"config": TrainConfig.of(schedule="plateau", plateau_factor=0.5)},
+            {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 5},
+        ),
+        ({"dropout": 0.25, "batch_size": 7}, {"dropout": 0.25, "batch_size": 7}),
+        ({"class_weights": "balanced"}, {"class_weights": [1.0, 1.0]}),
+    ],
+)
+def test_saved_settings_are_those_of_the_run(
+    given: dict[str, Any], kept: dict[str, Any], tmp_path: Path
+) -> None:
+    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
+    xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, **given).save(tmp_path / "run")
+    recipe = load_recipe(str(tmp_path / "run" / "config.toml"))
+    assert {name: getattr(recipe, name) for name in kept} == kept
+
+
+def test_optimizer_of_your_own_is_no_setting(tmp_path: Path) -> None:
+    rule = sgd()
+    own = rule._replace(update=lambda *given, xp: rule.update(*given, xp=xp))
+    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
+    run = xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, optimizer=own, learning_rate=0.5)
+    with pytest.warns(UserWarning, match=r"cannot hold this run's own optimizer"):
+        run.save(tmp_path / "run")
+    assert load_recipe(str(tmp_path / "run" / "config.toml")).learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"beta1": 0.9}, "beta1=0.9: optimizer=sgd has no such setting; leave it out, or use"),
+        ({"optimizer": "adm", "beta1": 0.8}, "did you mean adam?"),
+        ({"huber_delta": 2.0}, "use loss=huber"),
+        ({"average_decay": 0.9}, "use average=ema"),
+        ({"plateau_patience": 3}, "use schedule=plateau"),
+        ({"time_limit": "10m"}, "time_limit='10m': give seconds"),
+    ],
+)
+def test_setting_without_its_owner_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        TrainConfig.of(**given)
+
+
+def test_setting_of_the_optimizer_of_a_configuration() -> None:
+    config = TrainConfig.of(optimizer="adam", schedule="plateau")
+    changed = TrainConfig.of(config, beta1=0.5, plateau_factor=0.2)
+    assert dict(changed.descent.optimizer.options)["beta1"] == 0.5
+    assert changed.descent.plateau == Plateau(factor=0.2)
+    assert TrainConfig.of(config, schedule="cosine").descent.plateau is None

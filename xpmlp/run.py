@@ -35,7 +35,7 @@ from xpmlp.data import (
 from xpmlp.data.conversion import Rows, as_labels, as_rows
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError, no_attribute
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP, Objective, balanced_weights
 from xpmlp.training import (
     Callback,
     Evaluation,
@@ -71,8 +71,6 @@ class Run:
         What trained it; None for a run that was loaded.
     data : str
         The name or the path of the data set, as the command line takes it.
-    settings : dict
-        The settings that `train` was given by keyword.
     """
 
     model: MLP
@@ -87,7 +85,6 @@ class Run:
     trainer: Trainer | None = None
     test: Split | None = None
     data: str = UNNAMED
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -211,7 +208,7 @@ class Run:
             self.feature_names_in_,
             self.objective,
         )
-        recipe = recipe_of(self.model, self.objective, self.trainer, self.settings, self.data)
+        recipe = recipe_of(self.model, self.objective, self.trainer, self.data)
         RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
@@ -248,7 +245,7 @@ class Run:
     @property
     def stopped_by(self) -> str:
         """The class of the callback that ended the run early, and its reason; else empty."""
-        return "" if self.trainer is None else self.trainer.heard.stopped_by
+        return "" if self.trainer is None else self.trainer.stopped_by
 
     def __reduce__(self) -> NoReturn:
         raise InputError("a run cannot be pickled or copied; use run.save(DIR) and xpmlp.load(DIR)")
@@ -363,15 +360,21 @@ def train(
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
     chosen = renamed.arguments(dict(settings))
-    callbacks = chosen.pop("callbacks", callbacks)
+    callbacks = callbacks or chosen.pop("callbacks", ())
     rows = _split(X, y, model)
     weights = _weights(chosen.pop("sample_weight", sample_weight))
     backend = _backend(backend, rows.split.X, chosen)
     split, weights = _hold_out(rows, model, weights, config, chosen)
-    if config is None:
-        chosen.setdefault("batch_size", min(TrainConfig.batch_size, split.labels.shape[0]))
-    if isinstance(by_class := chosen.get("class_weights"), Mapping):
+    usual = getattr(config, "batch_size", TrainConfig.batch_size)
+    chosen.setdefault("batch_size", min(usual, split.labels.shape[0]))
+    by_class = chosen.get("class_weights")
+    if isinstance(by_class, Mapping):
         chosen["class_weights"] = _in_order(by_class, rows.classes)
+    elif by_class == "balanced":
+        classes = max(2, model.layer_sizes[-1])
+        chosen["class_weights"] = balanced_weights(to_host(split.labels), classes)
+    if chosen.get("threads") == "auto":
+        chosen["threads"] = 0
     config = TrainConfig.of(config, **chosen)
     if parameters is not None:
         parameters = _start(parameters, model, config, chosen)
@@ -393,7 +396,6 @@ def train(
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
         data=_name_of(X),
-        settings=settings,
     )
     return _carry_out(run, training, callbacks, verbose)
 

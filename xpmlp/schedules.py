@@ -8,7 +8,7 @@ known before it is taken, and a run that is resumed needs no state of it. In the
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,10 +39,17 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule by name: `schedule(steps, total=T, steps_per_epoch=...)` gives the factors."""
+    """A schedule by name: `schedule(steps, total=T, steps_per_epoch=...)` gives the factors.
+
+    `options` are its settings by name.
+    """
 
     name: str
     factor: Callable[[Times], np.ndarray] = field(repr=False)
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options)})"
 
     def __call__(self, steps: np.ndarray, *, total: int, steps_per_epoch: int) -> np.ndarray:
         """The factors, float64, at these steps of a run of `total`."""
@@ -59,13 +66,17 @@ def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
     _check(decay_factor=decay_factor, above=0.0)
     if type(decay_every) is not int or not 1 <= decay_every < 2**31:
         raise InputError(f"decay_every={decay_every}: give a whole number of epochs, at least 1")
-    return Schedule("step", lambda times: float(decay_factor) ** (times.epoch // decay_every))
+    options = ("decay_every", decay_every), ("decay_factor", decay_factor)
+    return Schedule(
+        "step", lambda times: float(decay_factor) ** (times.epoch // decay_every), options
+    )
 
 
 def exponential(*, decay_factor: float = 0.95) -> Schedule:
     """decay_factor ^ epoch."""
     _check(decay_factor=decay_factor, above=0.0)
-    return Schedule("exponential", lambda times: float(decay_factor) ** times.epoch)
+    options = (("decay_factor", decay_factor),)
+    return Schedule("exponential", lambda times: float(decay_factor) ** times.epoch, options)
 
 
 def cosine(*, final_factor: float = 0.0) -> Schedule:
@@ -76,7 +87,8 @@ def cosine(*, final_factor: float = 0.0) -> Schedule:
     Source: Loshchilov and Hutter 2017, SGDR, equation 5, without restarts.
     """
     _check(final_factor=final_factor)
-    return Schedule("cosine", lambda times: _ease(1.0, final_factor, times.share))
+    options = (("final_factor", final_factor),)
+    return Schedule("cosine", lambda times: _ease(1.0, final_factor, times.share), options)
 
 
 def one_cycle(
@@ -101,7 +113,10 @@ def one_cycle(
             times.step < peak, _ease(initial_factor, 1.0, rise), _ease(1.0, final_factor, fall)
         )
 
-    return Schedule("one_cycle", factor)
+    options = (
+        ("peak_at", peak_at), ("initial_factor", initial_factor), ("final_factor", final_factor)
+    )  # fmt: skip
+    return Schedule("one_cycle", factor, options)
 
 
 def inverse_scaling(*, power: float = 0.5) -> Schedule:
@@ -111,7 +126,8 @@ def inverse_scaling(*, power: float = 0.5) -> Schedule:
     `invscaling` counts rows in place of steps.
     """
     _check(power=power)
-    return Schedule("inverse_scaling", lambda times: (times.step + 1.0) ** -float(power))
+    options = (("power", power),)
+    return Schedule("inverse_scaling", lambda times: (times.step + 1.0) ** -float(power), options)
 
 
 def cosine_log() -> Schedule:

@@ -10,7 +10,7 @@ import typer
 
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
-from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe
+from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe, read_setting
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RecipeArgument = Annotated[
@@ -59,8 +59,8 @@ class RecipeOptions(NamedTuple):
         for name, value in self.options.items():
             words += [_flag(name, value)] if isinstance(value, bool) else [_flag(name), str(value)]
         for text in self.settings:
-            name = next(iter(by_name({text.partition("=")[0].strip(): None})[0]))
-            words += ["--set", text] if name not in found else []
+            key, given = read_setting(text)
+            words += ["--set", text] if not by_name({key: given})[0].keys() & found.keys() else []
         for name, one in found.items():
             words += ["--set", f"{SETTINGS[name].path}={as_setting(one)}"]
         return words

@@ -137,7 +137,7 @@ def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way
         )
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
-    backend.reason = f"{backend.name} on {backend.device_name}: as the run began"
+    backend.reason = f"{backend.name} on {backend.device_name}: the run's config.toml"
     now = Origin.of(recipe, dataset, backend)
     if (differences := before.differences(now)) and not force:
         raise InputError(
@@ -191,7 +191,7 @@ def _carry_out(
     elif not way.quiet:
         if training.ended:
             epoch = min(training.epoch + 1, training.epochs)
-            say(f"Stopped in epoch {epoch} by {training.heard.stopped_by}")
+            say(f"Stopped in epoch {epoch} by {training.stopped_by}")
         _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 

@@ -15,7 +15,7 @@ from xpmlp.network.mlp import (
     check_layer_sizes,
     member_seeds,
 )
-from xpmlp.network.objective import Objective
+from xpmlp.network.objective import Objective, balanced_weights
 
 __all__ = [
     "INITIALIZERS",
@@ -25,6 +25,7 @@ __all__ = [
     "DropoutKeys",
     "Mode",
     "Objective",
+    "balanced_weights",
     "check_layer_sizes",
     "member_seeds",
 ]

@@ -161,3 +161,12 @@ class Objective:
                 scaled = strength if scale is None else strength * scale
                 J, dW = J + penalty(W, scaled, xp=xp), dW + gradient(W, scaled, xp=xp)
         return J, dW
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Return class weights by which all classes count alike, 1 on average over rows.
+
+    `labels` are (n,) integers, or (n, K) one-hot.
+    """
+    counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
+    return tuple(len(labels) / (classes * np.maximum(counts, 1)))

@@ -60,7 +60,7 @@ def rmsprop(*, rho: float = 0.9, epsilon: float = 1e-7) -> Optimizer:
         parameters -= (rate / root) * (gradients / (xp.sqrt(squares) + epsilon / root))
         return parameters, RMSpropState(squares)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, (("rho", rho), ("epsilon", epsilon)))
 
 
 def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
@@ -118,7 +118,8 @@ def _adam(beta1: float, beta2: float, epsilon: float, *, is_outer: bool) -> Opti
         parameters -= (rate * (first / root)) * (sums / (xp.sqrt(squares) + epsilon / scale))
         return parameters, AdamState(sums, squares, count)
 
-    return Optimizer(init, update)
+    options = ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)
+    return Optimizer(init, update, options)
 
 
 def one_minus_power(beta: float, t: Array, *, xp: Namespace) -> Array:

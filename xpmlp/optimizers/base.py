@@ -26,11 +26,13 @@ class Update(Protocol):
 class Optimizer(NamedTuple):
     """An update rule: `init` makes its state, `update` takes one step.
 
-    `parameters, state = optimizer.update(parameters, gradients, state, rate, xp=xp)`
+    `parameters, state = optimizer.update(parameters, gradients, state, rate, xp=xp)`. `options` are
+    the rule's settings by name.
     """
 
     init: Init
     update: Update
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -39,4 +41,4 @@ class Optimizer(NamedTuple):
         return name
 
     def __repr__(self) -> str:
-        return f"<optimizer {self.name}>"
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options)})"

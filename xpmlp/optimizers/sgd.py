@@ -57,7 +57,7 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
         parameters -= rate * velocity
         return parameters, Velocity(velocity)
 
-    return Optimizer(_at_rest, update)
+    return Optimizer(_at_rest, update, (("momentum", momentum),))
 
 
 def nesterov(*, momentum: float = 0.9) -> Optimizer:
@@ -82,7 +82,7 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
         parameters -= rate * (gradients + velocity)
         return parameters, Velocity(velocity)
 
-    return Optimizer(_at_rest, update)
+    return Optimizer(_at_rest, update, (("momentum", momentum),))
 
 
 def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
@@ -120,7 +120,8 @@ def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimi
         parameters -= downhill
         return parameters, Velocity(velocity)
 
-    return Optimizer(_at_rest, update_ahead if nesterov else update)
+    options = ("momentum", momentum), ("nesterov", nesterov)
+    return Optimizer(_at_rest, update_ahead if nesterov else update, options)
 
 
 def _at_rest(parameters: Array, /, *, xp: Namespace) -> Velocity:

@@ -20,7 +20,7 @@ from xpmlp.checks import check_integer, nearest
 from xpmlp.data import DATA_NAMES, Split, hold_out
 from xpmlp.errors import InputError
 from xpmlp.files import nearest_path, refuse_special_file
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP, Objective, balanced_weights
 from xpmlp.optimizers import WEIGHT_DECAY
 from xpmlp.recipes.settings import (
     BALANCED,
@@ -153,9 +153,10 @@ class Recipe:
             if name not in OF_SOURCE and name not in OF_MODEL
         }
         if isinstance(self.class_weights, str):
-            is_counted = self.class_weights == BALANCED and labels is not None
-            weights = _balanced(labels, max(2, self.layer_sizes[-1])) if is_counted else ()
-            settings["class_weights"] = weights
+            settings["class_weights"] = ()
+            if self.class_weights == BALANCED and labels is not None:
+                weights = balanced_weights(labels, max(2, self.layer_sizes[-1]))
+                settings["class_weights"] = weights
         if validation is None and self.validation:
             validation = Split(np.empty((0, 0)), np.empty(0))
         return TrainConfig.of(None, **{**settings, "seed": self.seeds, "validation": validation})
@@ -231,12 +232,6 @@ class Recipe:
             table = found.setdefault(section, {}) if (section := section_of(path)) else found
             table[path.rpartition(".")[2]] = value
         return tomli_w.dumps(found)
-
-
-def _balanced(labels: Any, classes: int) -> tuple[float, ...]:
-    """Weights by which all classes count alike, 1 on average over rows."""
-    counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
-    return tuple(len(labels) / (classes * np.maximum(counts, 1)))
 
 
 @contextlib.contextmanager

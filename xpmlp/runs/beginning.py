@@ -1,7 +1,7 @@
 """The run that a recipe describes, before its first step; the recipe that describes a run."""
 
 import dataclasses
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
+from xpmlp.recipes import SETTINGS as SETTINGS_OF_RECIPES
 from xpmlp.recipes import Recipe
 from xpmlp.training import Trainer
+from xpmlp.training.config import OWN, PLATEAU
 
 SETTINGS = (
     "epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile",
@@ -50,47 +52,59 @@ NETWORK = ("layer_sizes", "hidden", "output", "normalization", "residual")
 """Settings of a recipe that are a network's."""
 
 
-def recipe_of(
-    model: MLP, objective: Objective, trainer: Trainer | None, named: Mapping[str, Any], data: str
-) -> Recipe:
-    """Return the recipe of a run that Python began, as far as a recipe can hold its settings.
+def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: str) -> Recipe:
+    """Return the recipe of a run that Python began, with every setting that a recipe can hold.
 
-    `named` are the settings that were given by name. The options of an optimizer or a schedule are
-    known from there alone; what no recipe can hold is left out.
+    Warns
+    -----
+    UserWarning
+        For a setting that it cannot hold, such as an optimizer of your own.
     """
-    network = {name: getattr(model, name) for name in NETWORK}
     settings = _changed(objective)
     if trainer is not None:
         config, descent = trainer.config, trainer.descent
         for part in (config, config.objective, descent, config.control):
             settings |= _changed(part)
-        settings |= {"optimizer": descent.optimizer.name, "schedule": descent.schedule.name}
-        settings |= {name: value for name, value in named.items() if _is_plain(value)}
-        settings |= {"epochs": max(1, trainer.epochs), "backend": trainer.backend.name}
+        settings |= {"weight_decay": descent.weight_decay, "epochs": max(1, trainer.epochs)}
+        settings |= {"backend": trainer.backend.name, "dtype": trainer.precision}
+        for kind in ("optimizer", "schedule"):
+            chosen = getattr(descent, kind)
+            if chosen.name in OWN[kind]:
+                settings |= {kind: chosen.name, **dict(chosen.options)}
+        if descent.plateau is not None:
+            own = dataclasses.asdict(descent.plateau)
+            settings |= {f"plateau_{name}": value for name, value in own.items()}
+            settings["schedule"] = PLATEAU
         if (validation := config.control.validation) is not None:
             held = len(validation.labels)
             settings["validation"] = held / (held + trainer.row_count)
         if isinstance(config.seed, tuple):
             settings["members"] = len(config.seed)
-    settings = {name: value for name, value in settings.items() if hasattr(Recipe(), name)}
-    settings = {**settings, **network, "data": data}
-    settings = {n: list(v) if isinstance(v, tuple) else v for n, v in settings.items()}
-    try:
-        return Recipe().replace(settings)
-    except InputError:
-        return Recipe().replace({**network, "layer_sizes": list(model.layer_sizes), "data": data})
+    settings |= {name: getattr(model, name) for name in NETWORK}
+    lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings.get(name))]
+    if lost:
+        text = f"config.toml cannot hold this run's own {', '.join(lost)}; it names the default"
+        warnings.warn(text, UserWarning, stacklevel=3)
+    return Recipe().replace(
+        {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in {**settings, "data": data}.items()
+            if name in SETTINGS_OF_RECIPES and _is_plain(value)
+        }
+    )
 
 
 def _changed(part: Any) -> dict[str, Any]:
-    """The settings of a configuration that are not the usual ones, where a recipe can hold them."""
+    """The settings of a configuration that are not at their default."""
     values = {one.name: (getattr(part, one.name), one.default) for one in dataclasses.fields(part)}
-    return {n: value for n, (value, usual) in values.items() if value != usual and _is_plain(value)}
+    return {name: value for name, (value, usual) in values.items() if value != usual}
 
 
 def _is_plain(value: object) -> bool:
+    """Whether TOML can hold a value; None is left out of it."""
     if isinstance(value, (tuple, list)):
         return all(map(_is_plain, value))
-    return isinstance(value, (bool, int, float, str))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:

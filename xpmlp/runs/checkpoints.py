@@ -122,7 +122,9 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
             best=Best(**best) if best else None,
         )
         origin = Origin(
-            by_name(metadata["settings"])[0], str(metadata["data"]), dict(metadata["versions"])
+            by_name(dict(metadata["settings"]))[0],
+            str(metadata["data"]),
+            dict(metadata["versions"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         said = fault(error)

@@ -184,8 +184,8 @@ class RunDirectory:
             summary["validation_iteration"] = history.validation_iterations[best]
         if training.ended:
             summary["ended"] = training.ended
-        if training.heard.stopped_by:
-            summary["stopped_by"] = training.heard.stopped_by
+        if training.stopped_by:
+            summary["stopped_by"] = training.stopped_by
         if recipe.members > 1:
             summary["members"] = recipe.members
             summary["member_test_accuracy"] = [float(value) for value in test.accuracy]

@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class StopTraining(Exception):
-    """Raised by a callback to end a run after the step it is at; nothing is lost.
+    """Raised by a callback to interrupt a run after this step; nothing is lost.
 
-    `StopTraining("reason")` says why.
+    `StopTraining("reason")` says why. The run keeps its current parameters and can be resumed;
+    `Trainer.stop` ends a run, which then has its best parameters with `keep_best`.
     """
 
 

@@ -117,6 +117,7 @@ class TrainConfig:
 
         Settings are fields of `TrainConfig`, `Objective`, `Descent` and `Control`. `optimizer` and
         `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
+        Names ignore case. What is None is left as it is.
 
         Raises
         ------
@@ -125,14 +126,22 @@ class TrainConfig:
         """
         config = cls() if config is None else config
         _check_kind("config", config, cls)
-        settings = {name: value for name, value in settings.items() if value is not None}
-        _check_own(settings)
-        if settings.get("schedule") == PLATEAU:
-            own = _taken(OWN["schedule"][PLATEAU], settings)
+        settings = {
+            name: value.lower() if isinstance(value, str) else value
+            for name, value in settings.items()
+            if value is not None
+        }
+        _check_own(settings, config)
+        descent = config.descent
+        own = _taken(OWN["schedule"][PLATEAU], settings)
+        if own or settings.get("schedule") == PLATEAU:
             own = {name.removeprefix("plateau_"): value for name, value in own.items()}
-            settings |= {"schedule": "constant", "plateau": Plateau(**own)}
-        settings = _named("optimizer", OPTIMIZERS, settings)
-        settings = _named("schedule", SCHEDULES, settings)
+            plateau = dataclasses.replace(descent.plateau or Plateau(), **own)
+            settings |= {"schedule": "constant", "plateau": plateau}
+        elif "schedule" in settings and descent.plateau:
+            settings["plateau"] = None
+        settings = _named("optimizer", OPTIMIZERS, settings, descent.optimizer)
+        settings = _named("schedule", SCHEDULES, settings, descent.schedule)
         for part, kind in PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
@@ -206,27 +215,42 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {HABITS[name]}? " if name in HABITS else nearest(name, known)
 
 
-def _check_own(settings: Mapping[str, Any]) -> None:
+def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
+    before = {
+        "optimizer": config.descent.optimizer,
+        "schedule": PLATEAU if config.descent.plateau else config.descent.schedule,
+        "loss": config.objective.loss,
+        "average": config.descent.average,
+    }
     for kind, has in OWN.items():
-        chosen = settings.get(kind)
+        chosen = settings.get(kind, before[kind])
+        if isinstance(chosen, str) and chosen:
+            one_of(has, **{kind: chosen})
+        chosen = getattr(chosen, "name", chosen)
         own = {name for one in has.values() for name in one} & settings.keys()
-        for name in sorted(own - has.get(chosen, {}).keys() if isinstance(chosen, str) else ()):
+        for name in sorted(own - has.get(chosen, {}).keys()):
             with_it = [one for one, options in has.items() if name in options]
             raise InputError(
-                f"{name}={settings[name]}: {kind}={chosen or 'the usual'} has no such setting; "
+                f"{name}={settings[name]}: {kind}={chosen or 'the default'} has no such setting; "
                 f"leave it out, or use {kind}={' or '.join(with_it)}"
             )
 
 
-def _named(kind: str, known: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the optimizer or schedule made from its name and its own settings."""
-    if not isinstance(chosen := settings.get(kind), str):
+def _named(
+    kind: str, known: Mapping[str, Any], settings: dict[str, Any], before: Any
+) -> dict[str, Any]:
+    """The settings with the optimizer or schedule made from its name, or from the one `before`,
+    and its own settings."""
+    chosen = settings.get(kind, before)
+    is_name = isinstance(chosen, str)
+    name = chosen if is_name else getattr(chosen, "name", "")
+    own = _taken(OWN[kind].get(name, {}), settings)
+    if not is_name and not own:
         return settings
-    one_of(OWN[kind], **{kind: chosen})
-    usual = {"weight_decay": WEIGHT_DECAY[chosen]} if chosen in WEIGHT_DECAY else {}
-    own = _taken(OWN[kind][chosen], settings)
-    return {**usual, **settings, kind: known[chosen](**own)}
+    usual = {"weight_decay": WEIGHT_DECAY[name]} if is_name and name in WEIGHT_DECAY else {}
+    base = {} if is_name else dict(chosen.options)
+    return {**usual, **settings, kind: known[name](**{**base, **own})}
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:

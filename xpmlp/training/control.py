@@ -63,8 +63,8 @@ class Control:
         one_of(MONITORS, monitor=self.monitor)
         for name in ("validate_every", "patience"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=0))
-        if not self.time_limit > 0.0:
-            raise InputError(f"time_limit={self.time_limit}: give seconds, more than 0")
+        if isinstance(self.time_limit, str) or not self.time_limit > 0.0:
+            raise InputError(f"time_limit={self.time_limit!r}: give seconds, more than 0")
         for name in ("validate_every", "patience", "keep_best"):
             if getattr(self, name) and self.validation is None:
                 raise InputError(

@@ -20,7 +20,6 @@ import numpy as np
 
 from xpmlp.checks import one_of
 from xpmlp.errors import InputError
-from xpmlp.optimizers import Optimizer
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.trainer import Trainer
 
@@ -63,7 +62,7 @@ class Logger(Callback):
         """Return a logger that writes inside the directory of a run."""
 
     def on_start(self, trainer: Trainer, /) -> None:
-        self._is_open = False
+        self._is_open = self._is_refused = False
         try:
             self._catch_up(trainer)
         except OSError as error:
@@ -75,7 +74,7 @@ class Logger(Callback):
     def on_epoch(self, trainer: Trainer, /) -> None:
         try:
             self._catch_up(trainer)
-        except OSError as error:
+        except Exception as error:  # a library's own, too: no log is worth a run
             if not self._is_refused:
                 log.warning(
                     "%s: epoch %d cannot be written (%s); training continues, and the next epoch "
@@ -174,6 +173,8 @@ class TensorBoardLogger(Logger):
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self._writer is not None:
+            self._writer.close()
         self._writer = EventFileWriter(str(self.directory))
         # From here on readers forget the steps of earlier files, which are written anew.
         start = SessionLog(status=SessionLog.START)
@@ -428,8 +429,10 @@ def settings_of(trainer: Trainer) -> Iterator[tuple[str, Setting]]:
 def _settings(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Setting]]:
     for one in dataclasses.fields(config):
         value = getattr(config, one.name)
-        if isinstance(value, Optimizer):
-            value = getattr(value.update, "__qualname__", "").partition(".")[0].strip("_")
+        if hasattr(value, "options"):  # an optimizer or a schedule
+            yield f"{prefix}{one.name}", value.name
+            yield from value.options
+            continue
         value = getattr(value, "name", value)
         if dataclasses.is_dataclass(value):
             yield from _settings(value, f"{prefix}{one.name}." if depth else prefix, depth + 1)

@@ -42,7 +42,7 @@ class Trainer:
 
     `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and change it by its
     methods alone. `ended` says why a run ended before its last epoch, empty if it did not;
-    `was_stopped` whether a callback raised `StopTraining`; `heard.stopped_by` the class of the
+    `was_stopped` whether a callback raised `StopTraining`; `stopped_by` the class of the
     callback that did either, and its reason.
     """
 
@@ -149,6 +149,11 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"<Trainer of {self.model}: epoch {self.epoch} of {self.epochs}>"
+
+    @property
+    def stopped_by(self) -> str:
+        """The class of the callback that ended the run early, and its reason; else empty."""
+        return self.heard.stopped_by
 
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
