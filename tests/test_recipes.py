@@ -304,7 +304,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
             assert isinstance(found, Recipe), found
         else:
             said, _, remedy = str(found).partition("; leave it out, or use ")
-            assert said == f"{name}={value}: {kind}={chosen or 'the usual'} has no such setting"
+            assert said == f"{name}={value}: {kind}={chosen or 'the default'} has no such setting"
             assert sorted(remedy.removeprefix(f"{kind}=").split(" or ")) == with_it
 
 
@@ -322,10 +322,10 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
         ("class_weights=balanced mixup=0.2", "class_weights=balanced: with mixup=0.2 a row"),
         ("loss=huber", "loss=huber: is for output=identity; with output=softmax use"),
         ("output=identity loss=softmax_cross_entropy", "loss=softmax_cross_entropy: is for"),
-        ("patience=3", "patience=3: needs rows to validate on; .*validation=0.1"),
-        ("keep_best=true", "keep_best=True: needs rows to validate on"),
-        ("validate_every=100", "validate_every=100: needs rows to validate on"),
-        ("validate_every=-1 validation=0.1", "validate_every=-1: give a whole number, 0 or more"),
+        ("patience=3", "patience=3: needs validation rows; .*validation=0.1"),
+        ("keep_best=true", "keep_best=True: needs validation rows"),
+        ("validate_every=100", "validate_every=100: needs validation rows"),
+        ("validate_every=-1 validation=0.1", "validate_every=-1: give an integer of 0 or more"),
         ("validation=1", "validation=1.0: .*below 1"),
         ("dropout=1", "dropout=1.0: .*below 1"),
         ("dropout=0.1,0.2", "dropout=0.1,0.2: 2 values for 1 members"),

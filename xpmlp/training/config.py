@@ -214,7 +214,7 @@ def _check_own(settings: Mapping[str, Any]) -> None:
         for name in sorted(own - has.get(chosen, {}).keys() if isinstance(chosen, str) else ()):
             with_it = [one for one, options in has.items() if name in options]
             raise InputError(
-                f"{name}={settings[name]}: {kind}={chosen or 'the usual'} has no such setting; "
+                f"{name}={settings[name]}: {kind}={chosen or 'the default'} has no such setting; "
                 f"leave it out, or use {kind}={' or '.join(with_it)}"
             )
 
