@@ -290,7 +290,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit(epoch=3), "epoch: did you mean epochs? not a setting"),
         (lambda: fit(lr=0.1), "lr: did you mean learning_rate? not a setting"),
         (lambda: fit(optimizer="Adm"), "optimizer='adm': did you mean adam?"),
-        (lambda: fit(epochs=2.5), "epochs=2.5: give a whole number, 0 or more"),
+        (lambda: fit(epochs=2.5), "epochs=2.5: give an integer of 0 or more"),
         (lambda: fit(y=None), "y is missing: give X and y"),
         (lambda: fit(model="net"), "model of type str: give a network first"),
         (lambda: fit(y=SIDES[:7]), "120 rows and 7 labels"),
@@ -305,7 +305,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         ),
         (lambda: fit().predict(pd.DataFrame(X[:, :3])), "rows are 3 values"),
         (lambda: fit(pd.DataFrame(X)).predict(pd.DataFrame(X[:, :3])), "no column '3'"),
-        (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' is none of the 2"),
+        (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' is not one of the 2"),
         (lambda: fit().evaluate(), "this run has no test rows of its own"),
         (lambda: fit().history["losses"], "did you mean loss?"),
         (lambda: MLP(4, 8, 2), "give the widths as one sequence, MLP((4, 8, 2))"),
@@ -316,7 +316,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit(y=pd.array([pd.NA, *SIDES[1:]], "string")), "no label in row 0"),
         (lambda: fit(model=MLP((4, 8, 5))), "2 classes, the network has 5"),
         (lambda: fit(model=MLP((4, 8, 3), output="sigmoid")), "one name per row for 3 answers"),
-        (lambda: fit(class_weights={"up": 2.0}), "class_weights: 'up' is none of the classes"),
+        (lambda: fit(class_weights={"up": 2.0}), "class_weights: 'up' is not one of the classes"),
         (lambda: xpmlp.Objective(class_weights={0: 1, 1: 2}), "give a sequence"),
         (lambda: fit(sample_weight=np.zeros(120)), "sample_weight: all are 0"),
         (lambda: fit(sample_weight="balanced"), "sample_weight of type str"),
@@ -329,7 +329,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
             "or what xpmlp.optimizers make",
         ),
         (lambda: fit(shuffle="yes"), "shuffle='yes': give True or False"),
-        (lambda: fit(validation=True), "validation of type bool: give a share such as 0.1"),
+        (lambda: fit(validation=True), "validation of type bool: give a fraction (0.1)"),
         (lambda: fit(validation=1.5), "validation=1.5"),
         (lambda: fit(parameters=np.zeros((1, 1, MODEL.size))), "parameters of shape (1, 1, 58)"),
         (lambda: fit(seed=[1, 2], parameters=np.zeros((3, MODEL.size))), "one for each seed"),
@@ -355,7 +355,7 @@ def test_evaluation_numbers_classes_as_training_did() -> None:
     assert run.evaluate(X[is_right], NUMBERS[is_right]).accuracy > 0.9
     assert run.evaluate(X[is_right], NUMBERS[is_right].astype(object)).accuracy > 0.9
     assert run.evaluate(X[is_right], NUMBERS[is_right].astype(float)).accuracy > 0.9
-    with pytest.raises(InputError, match="class 'right' is none of the 2"):
+    with pytest.raises(InputError, match="class 'right' is not one of the 2"):
         run.evaluate(X[is_right], SIDES[is_right])
     named = fit()
     assert named.evaluate(X[is_right], SIDES[is_right]).accuracy > 0.9

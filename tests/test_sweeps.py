@@ -148,7 +148,7 @@ def test_members_of_the_recipe_are_seeds_of_every_setting() -> None:
 @pytest.mark.parametrize(
     ("changes", "over", "said"),
     [
-        ({"validation": 0.0}, {"dropout": 0.1}, "validation=0: .*held out"),
+        ({"validation": 0.0}, {"dropout": 0.1}, "validation=0: .*validation rows"),
         ({}, {"validation": 0.1}, "--over validation: .*cannot be compared"),
         ({}, {"data": "x"}, "--over data: .*--data"),
         ({}, {"backend": "jax"}, "--over backend: .*--backend"),

@@ -1,4 +1,4 @@
-"""What a user gives, looked at: names, and what he may have meant; numbers, and their range."""
+"""Checks of a user's input: names, with suggestions, and numbers, with their range."""
 
 import difflib
 import math
@@ -22,7 +22,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_of(known: Iterable[str], **given: str) -> None:
-    """Refuse with `InputError` a setting, `name=value`, whose value is none of the known."""
+    """Refuse with `InputError` a setting, `name=value`, whose value is unknown."""
     known = list(known)
     for setting, value in given.items():
         if value not in known:
@@ -32,13 +32,13 @@ def one_of(known: Iterable[str], **given: str) -> None:
 
 
 def check_integer(name: str, value: Any, *, least: int) -> int:
-    """Return an integer of any library as Python's; refuse what is none, or is below `least`."""
+    """Return an integer of any library as Python's; raise `InputError` for others."""
     try:
         number = operator.index(value)
     except TypeError:
         number = least - 1
     if number < least or isinstance(value, bool):
-        raise InputError(f"{name}={value}: give a whole number, {least} or more")
+        raise InputError(f"{name}={value}: give an integer of {least} or more")
     return number
 
 

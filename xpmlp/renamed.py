@@ -11,7 +11,7 @@ ARGUMENTS = {"observers": "callbacks", "sample_weights": "sample_weight"}
 
 
 def warn(old: str, new: str, *, level: int = 3) -> None:
-    """Say, at the line that used the old name, what it is called now."""
+    """Warn, at the line that used the old name, of its new name."""
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
 
 

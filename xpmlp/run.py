@@ -492,7 +492,7 @@ def _hold_out(
             return split, weights
         if is_on_device(split.X):
             raise InputError(
-                f"validation={validation}: of rows on a device no share can be held out; give a "
+                f"validation={validation}: rows on a device cannot be split; give a "
                 "pair, validation=(X, y)"
             )
         check_range("validation", validation, above=0.0, below=1.0)
@@ -503,7 +503,7 @@ def _hold_out(
     elif validation is not None and not isinstance(validation, Split):
         if not (isinstance(validation, (tuple, list)) and len(validation) == 2):
             raise InputError(
-                f"validation of type {type(validation).__name__}: give a share such as 0.1, or a "
+                f"validation of type {type(validation).__name__}: give a fraction (0.1) or a "
                 "pair (X, y)"
             )
         takes_bytes = str(split.X.dtype).endswith("uint8")
@@ -567,7 +567,7 @@ def _in_order(by_class: Mapping[Any, float], classes: np.ndarray | None) -> tupl
     """Class weights from a mapping, in the order of the classes; those left out are 1."""
     known = [] if classes is None else classes.tolist()
     if unknown := [name for name in by_class if name not in known]:
-        raise InputError(f"class_weights: {unknown[0]!r} is none of the classes {known}")
+        raise InputError(f"class_weights: {unknown[0]!r} is not one of the classes {known}")
     return tuple(float(by_class.get(name, 1.0)) for name in known)
 
 

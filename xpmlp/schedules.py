@@ -65,7 +65,7 @@ def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
     """decay_factor ^ (epoch // decay_every), with `decay_every` in epochs."""
     _check(decay_factor=decay_factor, above=0.0)
     if type(decay_every) is not int or not 1 <= decay_every < 2**31:
-        raise InputError(f"decay_every={decay_every}: give a whole number of epochs, at least 1")
+        raise InputError(f"decay_every={decay_every}: give an integer number of epochs, at least 1")
     options = ("decay_every", decay_every), ("decay_factor", decay_factor)
     return Schedule(
         "step", lambda times: float(decay_factor) ** (times.epoch // decay_every), options
@@ -165,7 +165,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     Source: Goyal et al. 2017, Accurate, large minibatch SGD, section 2.2.
     """
     if type(steps) is not int or steps < 1:
-        raise InputError(f"warm_up of {steps} steps: give a whole number, at least 1")
+        raise InputError(f"warm_up of {steps} steps: give an integer of at least 1")
     return Schedule(
         f"{schedule.name} after warm-up",
         lambda times: schedule.factor(times) * np.minimum((times.step + 1.0) / steps, 1.0),
@@ -203,7 +203,7 @@ def _ease(start: float, end: float, share: np.ndarray) -> np.ndarray:
 
 
 def _check(above: float | None = None, below: float = math.inf, **given: float) -> None:
-    """Refuse an option that is no number above a limit, or below 0, or not below another limit."""
+    """Refuse an option that is not above a limit, or below 0, or not below another limit."""
     for name, value in given.items():
         if above is None:
             check_range(name, value, least=0.0, below=below)

@@ -56,7 +56,7 @@ class PlannedRun(NamedTuple):
 class Outcome(NamedTuple):
     """What came of one setting: validation loss and accuracy, one for each of its seeds.
 
-    A network whose loss became no number has NaN in both.
+    A network whose loss became NaN or infinite has NaN in both.
     """
 
     settings: Settings
@@ -115,8 +115,8 @@ def grid(over: Iterable[tuple[str, Sequence[Any]]]) -> list[Settings]:
 def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
     """The runs that a sweep takes.
 
-    A recipe of several members has so many seeds for every setting. The first seed of a run also
-    says which rows are held out and in which order the others come. Where networks of one run
+    A recipe of several members has as many seeds for every setting. The first seed of a run also
+    decides the validation rows and the order of the others. Where networks of one run
     would touch one another (an early end, a plateau or a time limit is that of the run), each
     setting has a run of its own.
 
@@ -124,7 +124,7 @@ def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
     a recipe without validation or with members that already differ in something else than seeds.
     """
     if not recipe.validation:
-        raise InputError("validation=0: a sweep compares on rows held out; --set validation=0.1")
+        raise InputError("validation=0: a sweep needs validation rows; --set validation=0.1")
     swept = set(combinations[0])
     for name in sorted(swept & SHARED.keys()):
         raise InputError(f"--over {name}: {SHARED[name]}")
@@ -189,10 +189,10 @@ def sweep(
     *,
     tell: Callable[[PlannedRun, int, int], Sequence[Callback]] = lambda *_: (),
 ) -> list[Outcome]:
-    """Train every run and say how each setting did on the rows held out; never on the test set.
+    """Train every run and return each setting's result on the validation rows.
 
-    `tell` is asked, before each run, for its observers; it is given the run, its number from 1
-    on, and how many there are. A network that diverges does not stop the others. An observer that
+    `tell` is asked, before each run, for its callbacks; it is given the run, its number from 1
+    on, and how many there are. A network that diverges does not stop the others. A callback that
     stops a run stops the sweep: the outcomes are those of the runs that were finished.
     """
     outcomes: list[Outcome] = []

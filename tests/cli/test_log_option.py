@@ -68,7 +68,7 @@ def test_failing_callback_leaves_a_run_to_resume(
         patch.setattr(CSVLogger, event, fail)
         said = command(*tiny, "--epochs", "3", "--log", "csv", "--out", "r")
     assert said.status == 1
-    again = ": go on with xpmlp train --resume r" if epoch < 3 else ""
+    again = ": resume with xpmlp train --resume r" if epoch < 3 else ""
     assert said.err.splitlines()[-1] == (
         f"xpmlp: callback CSVLogger failed in {event} (RuntimeError: no server); the run is as it "
         f"was after epoch {epoch}; all is saved in r{again}"

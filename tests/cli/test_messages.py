@@ -47,10 +47,10 @@ class Cases:
     def epochs_are_done(self):
         return ["train", "--resume", self.trained]
 
-    def goes_on_as_the_run_began(self):
+    def resumes_with_its_own_settings(self):
         return ["train", "--resume", self.trained, "--seed", "4"]
 
-    def not_as_the_run_began(self):
+    def differs_from_its_start(self):
         config = self.broken() / "config.toml"
         config.write_text(config.read_text().replace("batch_size = 4", "batch_size = 5"))
         return ["train", "--resume", "r", "--epochs", "9"]

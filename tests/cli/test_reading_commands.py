@@ -76,7 +76,7 @@ def test_evaluate_shows_each_member_the_mean_the_spread_and_the_committee(
     assert said[3] == (
         f"Mean: test accuracy {each.mean():.2%} +- {each.std(ddof=1):.2%} (standard deviation)"
     )
-    assert said[4] == f"Committee (averaged probabilities): test accuracy {committee:.2%}"
+    assert said[4] == f"Ensemble (averaged probabilities): test accuracy {committee:.2%}"
     as_json = json.loads(command("evaluate", trained_members, "--json").out)
     assert as_json["member_accuracy"] == pytest.approx(each.tolist())
     assert as_json["committee_accuracy"] == pytest.approx(committee)
@@ -254,7 +254,7 @@ def test_predict_says_all_or_nothing(refused, trained: Path, pictures, tmp_path:
         ("nan.npy", "NaN or infinite"),
         ("objects.npy", "numbers"),
         ("cut.png", "truncated"),
-        ("text.png", "not a picture"),
+        ("text.png", "not an image"),
         ("text.npy", "numpy.save"),
         ("nowhere.png", "No such file"),
         (".", "not a regular file"),

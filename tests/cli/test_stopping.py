@@ -84,7 +84,7 @@ def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, op
     *_, last = said.err.splitlines()
     assert last == (
         f"xpmlp: stopped in epoch {1 + iteration // 101} of 3; all is saved: "
-        "go on with xpmlp train --resume 'broken run'"
+        "resume with xpmlp train --resume 'broken run'"
     )
     assert command("train", "--resume", "broken run").status == 0
     assert_same_run(Path("unbroken"), Path("broken run"))
@@ -194,7 +194,7 @@ def test_resume_tells_what_was_changed_and_can_be_forced(
     config.write_text(config.read_text().replace("learning_rate = 0.03", "learning_rate = 0.01"))
     make_data(tmp_path / "changing", seed=1)
     line = refused("train", "--resume", "r", "--epochs", "5")
-    assert "r: not as the run began: learning_rate 0.03 -> 0.01, other content of" in line
+    assert "r: differs from its start: learning_rate 0.03 -> 0.01, other content of" in line
     assert "--force" in line
     assert load_checkpoint(RunDirectory(Path("r")))[0].epoch == 2
     assert command("train", "--resume", "r", "--epochs", "3", "--force").status == 0
@@ -255,7 +255,7 @@ def test_a_signal_ends_the_run_after_all_is_saved(
     assert process.returncode == status
     *_, last = said.splitlines()
     assert last.startswith("xpmlp: stopped in epoch ")
-    assert last.endswith("all is saved: go on with xpmlp train --resume r")
+    assert last.endswith("all is saved: resume with xpmlp train --resume r")
     assert "Traceback" not in said
 
     run = RunDirectory(tmp_path / "r")
@@ -366,7 +366,9 @@ def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
     assert said.status == 4
     *_, last = said.err.splitlines()
     assert "numpy on cpu was lost in epoch 3, step 1 (cudaErrorIllegalAddress" in last
-    assert last.endswith("the state after 2 epochs is kept in r; go on with xpmlp train --resume r")
+    assert last.endswith(
+        "the state after 2 epochs is kept in r; resume with xpmlp train --resume r"
+    )
     assert load_checkpoint(RunDirectory(tmp_path / "r"))[0].epoch == 2
     assert command("train", "--resume", "r").status == 0
     assert_same_run(unbroken, tmp_path / "r")

@@ -52,7 +52,7 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
     assert len(rows) == 4
     losses = [float(row.split()[-3]) for row in rows]
     assert losses == sorted(losses)
-    assert measured == "Measured on 20 training rows held out; the test set was not looked at"
+    assert measured == "Measured on 20 validation rows; the test set was not used"
     rate, hidden, *_ = rows[0].split()
     data = small[small.index("--data") + 1]
     assert saved == (
@@ -99,7 +99,7 @@ def test_each_sweep_has_a_place_of_its_own(command, small, tmp_path: Path) -> No
 @pytest.mark.usefixtures("unswept")
 def test_rows_are_held_out_where_the_recipe_holds_out_none(command, small) -> None:
     said = command(*small, *OVER, "--set", "validation=0")
-    assert "Measured on 10 training rows held out" in said.out
+    assert "Measured on 10 validation rows" in said.out
 
 
 @pytest.mark.usefixtures("unswept")
@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
         ("--over objective.dropout=0.1 --members 4097", ["members=4097"]),
         (
             "--over objective.dropout=0.1 --set validation=0.001",
-            ["validation=0.001", "holds out 0"],
+            ["validation=0.001", "0 validation rows"],
         ),
         ("--over objective.dropout=0.1 --set validation=1", ["validation=1"]),
         ("--over objective.dropout=0.1 --data nowhere", ["nowhere", "give a directory"]),

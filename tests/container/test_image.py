@@ -82,7 +82,7 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_with(podman, run, out: Path, numb
     assert podman.must("wait", container).strip() == str(128 + number)
     said = podman("logs", container)
     podman.must("rm", container)
-    assert "all is saved: go on with xpmlp train --resume r" in said.stderr
+    assert "all is saved: resume with xpmlp train --resume r" in said.stderr
     trained = RunDirectory(out / "r")
     epoch = load_checkpoint(trained)[0].epoch
     assert epoch >= 1

@@ -108,14 +108,14 @@ def test_files_that_do_not_belong_there(root: Path) -> None:
     (root / "cat" / ".hidden.png").write_bytes(b"")
     load(root)
     (root / "cat" / "notes.txt").write_text("nine lives")
-    assert "notes.txt: not a picture (.png, " in refusal(root)
+    assert "notes.txt: not an image (.png, " in refusal(root)
     (root / "cat" / "notes.txt").unlink()
     (root / "README").write_text("pets")
     assert "README: a file beside the folders of classes" in refusal(root)
     (root / "README").unlink()
     broken = root / "cat" / "00.png"
     broken.write_bytes(broken.read_bytes()[:100])
-    assert f"{broken}: not a picture that Pillow can read" in refusal(root)
+    assert f"{broken}: not an image that Pillow can read" in refusal(root)
 
 
 def test_classes_that_differ(split: Path) -> None:

@@ -175,7 +175,7 @@ def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
     path = tmp_path / "a.png"
     for content in (b"", b"hello\n", png(0, 0), png(28, 28)):
         path.write_bytes(content)
-        assert "not a picture that Pillow can read" in refusal(read_image, path)
+        assert "not an image that Pillow can read" in refusal(read_image, path)
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n")
     assert "EPS file is a program" in refusal(read_image, path)
     assert "No such file" in refusal(read_image, tmp_path / "none.png")

@@ -226,7 +226,7 @@ def test_a_warm_start_goes_on_with_the_same_network(case):
 
 
 def test_a_schedule_needs_an_end():
-    with pytest.raises(ValueError, match="nobody knows how many epochs"):
+    with pytest.raises(ValueError, match="the number of epochs is unknown"):
         xpmlp.MLPClassifier(schedule="cosine").partial_fit(X, Y, classes=[0, 1, 2])
 
 

@@ -177,7 +177,7 @@ def test_hidden_is_the_name_of_the_activation_in_0_1_0() -> None:
     ("arguments", "message"),
     [
         (((784,),), "at least two widths"),
-        (((784, 0, 10),), "layer_sizes=784,0,10: width 1 is 0; each is a whole number >= 1"),
+        (((784, 0, 10),), "layer_sizes=784,0,10: width 1 is 0; each is an integer >= 1"),
         (((784, -3, 10),), "width 1 is -3"),
         (((784, 2.5, 10),), "width 1 is 2.5"),
         (((784, True, 10),), "width 1 is True"),

@@ -178,7 +178,7 @@ def test_the_same_run_has_the_same_page(images: Path, tmp_path: Path) -> None:
 def test_members_are_a_committee(images: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3", "members=3")
     page = checked(report(run))
-    assert "Committee" in page.text
+    assert "Ensemble" in page.text
     assert "the first member's" in page.text
     committee = run.load_summary()["committee_test_accuracy"]
     assert f"{committee:.2%}" in page.text

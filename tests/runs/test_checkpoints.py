@@ -161,7 +161,7 @@ def test_a_disk_that_refuses_for_a_while_costs_a_warning(
         training.run([checkpoints])
     assert [record.getMessage() for record in caplog.records] == [
         "checkpoint: cannot be written (No space left on device); free it; "
-        "training goes on, and tries again to save"
+        "training continues, and saving is tried again"
     ]
     assert load_checkpoint(run)[0].epoch == 4
 

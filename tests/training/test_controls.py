@@ -403,12 +403,12 @@ def test_no_limit_is_none() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patience": 2}, "patience=2: needs rows to validate on"),
-        ({"validate_every": 5}, "validate_every=5: needs rows to validate on"),
-        ({"keep_best": True}, "keep_best=True: needs rows to validate on"),
+        ({"patience": 2}, "patience=2: needs validation rows"),
+        ({"validate_every": 5}, "validate_every=5: needs validation rows"),
+        ({"keep_best": True}, "keep_best=True: needs validation rows"),
         ({"validation": HELD, "patience": -1}, "patience=-1"),
-        ({"validation": HELD, "patience": 1.5}, "patience=1.5: give a whole number"),
-        ({"validation": HELD, "patience": True}, "patience=True: give a whole number"),
+        ({"validation": HELD, "patience": 1.5}, "patience=1.5: give an integer"),
+        ({"validation": HELD, "patience": True}, "patience=True: give an integer"),
         ({"validation": HELD, "validate_every": -3}, "validate_every=-3"),
         ({"validation": HELD, "monitor": "acuracy"}, "did you mean accuracy"),
         ({"time_limit": 0.0}, "time_limit=0.0: give seconds"),
@@ -528,7 +528,7 @@ def test_without_leave_one_member_ends_it_for_all() -> None:
         run.run()
 
 
-# Rows held out
+# Validation rows
 
 
 @settings(max_examples=60)
@@ -542,7 +542,7 @@ def test_what_is_held_out_is_a_fair_part(labels: list[int], share: float, seed: 
     split = Split(np.arange(count)[:, None], np.array(labels))
     wanted = round(share * count)
     if not 0 < wanted < count:
-        with pytest.raises(InputError, match="leave some in both parts"):
+        with pytest.raises(InputError, match="leave rows in both parts"):
             hold_out(split, share, seed=seed)
         return
     left, held = hold_out(split, share, seed=seed)

@@ -59,7 +59,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 
 def test_parameters_of_another_library_need_its_backend(backend: Backend) -> None:
     if backend.name != "numpy":
-        with pytest.raises(InputError, match=r"say backend=run\.backend"):
+        with pytest.raises(InputError, match=r"give backend=run\.backend"):
             evaluate(MODEL, MODEL.initialize(0, backend=backend), rows())
     found = evaluate(MODEL, MODEL.initialize(0, backend=backend), rows(), backend=backend)
     assert found.loss > 0.0

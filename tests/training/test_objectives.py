@@ -260,7 +260,7 @@ def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
 def test_what_is_no_count_is_refused(labels: list[float]) -> None:
     split = Split(np.ones((2, 6)), np.array(labels)[:, None])
     row = int(np.isinf(labels[1]) or labels[0] == 0.0)
-    message = f"targets {labels[row]:g} in row {row}, expected finite numbers of 0 or more; mend"
+    message = f"targets {labels[row]:g} in row {row}, expected finite numbers of 0 or more; fix"
     with pytest.raises(InputError, match=message):
         fit(MLP((6, 1), output="exp"), split)
 

@@ -240,9 +240,9 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0: give a whole number, 1 or more"),
+        ({"batch_size": 0}, "batch_size=0: give an integer of 1 or more"),
         ({"batch_size": 1001}, "batch_size=1001: give 1 to 1,000"),
-        ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "not all finite"),
+        ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "NaN or infinite values"),
         ({"epochs": -1}, "epochs=-1"),
         ({"epochs": 1.5}, "epochs=1.5"),
         ({"descent": Descent(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),

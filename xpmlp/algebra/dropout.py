@@ -105,5 +105,5 @@ def _of_rank_1(key: Array, *, xp: Namespace) -> Array:
 
 
 def _int32(number: int) -> int:
-    """What is left of a whole number in 32 bits with a sign."""
+    """What is left of an integer in 32 bits with a sign."""
     return (number + 2**31) % 2**32 - 2**31

@@ -116,7 +116,7 @@ def idle_threads() -> int:
 def others_running() -> int:
     """How many threads of others are running or want to, as Linux counts them; 0 elsewhere.
 
-    The middle of a few looks. Threads of this process are not counted: BLAS's own go on spinning
+    The middle of a few looks. Threads of this process are not counted: BLAS's own keep spinning
     for some milliseconds after a product.
     """
     looks = []

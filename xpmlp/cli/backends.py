@@ -10,7 +10,7 @@ from xpmlp.cli.next_command import say_next
 
 
 def backends() -> None:
-    """Show what can compute on this machine, and how to mend what cannot.
+    """Show what can compute on this machine, and how to fix the rest.
 
     Example: xpmlp backends
     """

@@ -83,7 +83,7 @@ def _formatted(value: object, form: str) -> str:
 
 
 def _best(runs: list[ComparedRun]) -> ComparedRun:
-    """On rows held out, if all runs have some, else on the test set."""
+    """On the validation rows, if all runs have some, else on the test set."""
     is_validated = all("validation_accuracy" in run.summary for run in runs)
     measure = "validation_accuracy" if is_validated else "test_accuracy"
     return max(runs, key=lambda run: run.summary.get(measure, -math.inf))

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 
 class Stream(Console):
-    """A console that falls silent where it cannot write: what the command is at goes on.
+    """A console that falls silent where it cannot write: the command's work continues.
 
     `lost` then says why, or is empty if the reader has left, as `| head` does.
     """

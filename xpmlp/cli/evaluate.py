@@ -53,7 +53,7 @@ def evaluate(
             say(f"Member {member}: test accuracy {share:.2%}, test loss {value:.4f}")
         deviation = accuracy.std(ddof=1)
         say(f"Mean: test accuracy {accuracy.mean():.2%} +- {deviation:.2%} (standard deviation)")
-        say(f"Committee (averaged probabilities): test accuracy {found.committee:.2%}")
+        say(f"Ensemble (averaged probabilities): test accuracy {found.committee:.2%}")
     else:
         say(f"Test accuracy {accuracy[0]:.2%}, test loss {loss[0]:.4f}")
     say(f"on {rows:,} rows of {dataset.name} with {chosen.name} on {chosen.device_name}")

@@ -6,7 +6,7 @@ from xpmlp.cli.console import say
 
 
 def say_next(*words: str, after: str = "") -> None:
-    """The last line of a command: what came of it, and what to type next."""
+    """Print the last line of a command: its result, and what to type next."""
     say(f"{after} (next: {shlex.join(words)})".strip())
 
 

@@ -23,16 +23,16 @@ from xpmlp.training import predict as predict_rows
 def predict(
     run: RunArgument,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or .npy files of rows.")
+        list[Path], typer.Argument(metavar="INPUT...", help="Images, or .npy files of rows.")
     ],
     backend: BackendOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which class each input is, and how probable each class; or what numbers belong to it.
+    """Predict the class of each input and the probability of each class, or its numbers.
 
-    Pictures may have any size and either background; the rows of a .npy file are taken as in
-    training. With members, the committee answers.
+    Images may have any size and either background; the rows of a .npy file are taken as in
+    training. With members, the ensemble predicts.
 
     Example: xpmlp predict runs/lecture-1 seven.png three.png
     """
@@ -99,5 +99,5 @@ def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
         return check_rows(read_rows(path), where=str(path), layer_sizes=trained.model.layer_sizes)
     shape = trained.image_shape
     if len(shape) != 2 or math.prod(shape) != trained.model.layer_sizes[0]:
-        raise InputError(f"{path}: this network was not trained on pictures; give a .npy file")
+        raise InputError(f"{path}: this network was not trained on images; give a .npy file")
     return read_image(path, shape).reshape(1, -1)

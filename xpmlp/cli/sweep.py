@@ -27,7 +27,7 @@ from xpmlp.training import Callback
 from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
-"""The share of the training rows that is held out where the recipe holds out none."""
+"""The fraction of validation rows where the recipe has none."""
 
 
 @takes_settings(Recipe=("backend", "device", "data", "members"))
@@ -44,7 +44,7 @@ def sweep(
         typer.Option(metavar="DIR", help="Where table and figure go (sweeps/RECIPE-N)."),
     ] = None,
 ) -> None:
-    """Try settings of a recipe and compare them on rows held out of the training set.
+    """Try settings of a recipe and compare them on validation rows.
 
     Learning rates, weight decays, dropouts and seeds train together, as members of one run.
 
@@ -79,7 +79,7 @@ def sweep(
         for number, line in enumerate(_table(ranked)):
             say(line, style=None if number else "bold")
         held_out = round(planned.validation * len(dataset.train.labels))
-        say(f"Measured on {held_out:,} training rows held out; the test set was not looked at")
+        say(f"Measured on {held_out:,} validation rows; the test set was not used")
     if interruption.status:
         if not ranked:
             _forget(directory)

@@ -91,13 +91,13 @@ def train(
         _go_on(RunDirectory.existing(resume), given.options, force=force, way=way)
     else:
         raise InputError(
-            f"--resume {resume}: goes on as the run began; only --epochs and --time-limit may "
+            f"--resume {resume}: resumes with its own settings; only --epochs and --time-limit may "
             "differ, or any option with --force"
         )
 
 
 class Way(NamedTuple):
-    """How a run is carried out: a checkpoint every so many steps (0: none) or seconds, what is
+    """How a run is carried out: steps (0: none) or seconds between checkpoints, what is
     shown, and which logs are written."""
 
     every_steps: int
@@ -127,7 +127,7 @@ def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
 
 
 def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way: Way) -> None:
-    """A run that was stopped, from its last checkpoint; `force` takes other settings, too."""
+    """Resume an interrupted run from its last checkpoint; `force` accepts other settings."""
     remove_unfinished(run.checkpoint)
     recipe = load_recipe(str(run.config), options=options, warns=False)
     snapshot, before = load_checkpoint(run)
@@ -137,12 +137,12 @@ def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way
         )
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
-    backend.reason = f"{backend.name} on {backend.device_name}: the run's config.toml"
+    backend.reason = f"{backend.name} on {backend.device_name}: set in {run.config}"
     now = Origin.of(recipe, dataset, backend)
     if (differences := before.differences(now)) and not force:
         raise InputError(
-            f"{run.path}: not as the run began: {', '.join(differences)}; put that back, or go on "
-            "all the same with --force"
+            f"{run.path}: differs from its start: {', '.join(differences)}; restore it, or resume "
+            "anyway with --force"
         )
     training = begin_training(recipe, dataset, backend)
     training.restore(snapshot)
@@ -155,12 +155,12 @@ def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way
 def _carry_out(
     run: RunDirectory, training: Trainer, dataset: Dataset, origin: Origin, *, way: Way
 ) -> None:
-    """Train, save and say what came of it; also after an interruption or a divergence."""
+    """Train, save and print the results, also after an interruption or a divergence."""
     interruption = Interruption()
     checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
     loggers = [logger.inside(run.path) for logger in way.loggers]
     observers: list[Callback] = [checkpoints, interruption, *loggers]
-    again = f"go on with xpmlp train --resume {shlex.quote(str(run.path))}"
+    again = f"resume with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
         if not way.quiet:
             _introduce(training)
@@ -227,7 +227,7 @@ def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
     say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
     if "members" in summary:
         say(
-            f"  mean of {summary['members']} members; their committee: "
+            f"  mean of {summary['members']} members; their ensemble: "
             f"{summary['committee_test_accuracy']:.2%}"
         )
     say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")

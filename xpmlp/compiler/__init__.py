@@ -1,6 +1,6 @@
 """From a step in Python to a program that runs without it; pure, but for what runs on NumPy.
 
-record.py      a step called once with arrays that hold no numbers: its operations, written down
+record.py      a step called once with placeholder arrays: its operations, written down
 program.py     those operations as data
 scopes.py      which part of which layer each belongs to
 layout.py      where each value lives, so that a step allocates nothing

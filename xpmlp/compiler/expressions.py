@@ -1,6 +1,6 @@
 """What the elementwise functions of the Array API are in C, with NumPy's meaning.
 
-Whole numbers wrap around (in C they may only where they are unsigned), a NaN goes through
+Integers wrap around (in C they may only where they are unsigned), a NaN goes through
 `maximum`, a shift beyond the width leaves the sign. float16 is computed as float and rounded.
 """
 
@@ -158,7 +158,7 @@ def _infix(function: str, dtype: str, first: str, last: str) -> str:
 
 
 def _unsigned(dtype: str) -> str:
-    """The type in which whole numbers wrap around; short ones would be promoted to int."""
+    """The type in which integers wrap around; short ones would be promoted to int."""
     return "unsigned long long" if np.dtype(dtype).itemsize == 8 else "unsigned int"
 
 

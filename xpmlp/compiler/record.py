@@ -1,4 +1,4 @@
-"""Tracing: a step called once with arrays that hold no numbers, and the program that it was.
+"""Tracing: a step called once with placeholder arrays, and the program that it was.
 
 The recording namespace has the functions of the Array API that a step may use. Its arrays know a
 shape and a dtype; whatever is done with them is written down. Like JAX's, it is functional:

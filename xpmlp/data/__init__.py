@@ -9,7 +9,7 @@
     MappedRows                        rows of a large file, read when they are needed
     HOST_ROWS                         what X can be that does not lie on a device
     order                             the order in which an epoch takes its rows
-    read_image, read_rows             what `xpmlp predict` is given: pictures and .npy files
+    read_image, read_rows             what `xpmlp predict` is given: images and .npy files
     check_rows                        refuses what no network, or not this one, can take
     read_idx, write_idx               the file format of MNIST
 

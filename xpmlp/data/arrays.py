@@ -20,7 +20,7 @@ NAMES = (
     ("x", "y"),
     ("images", "labels"),
 )
-"""What the arrays may be called: to train and to test, or all rows, of which some are held out."""
+"""Names of the arrays: training and test rows, or all rows, a part of which is the test set."""
 
 
 def names_of(available: Iterable[str]) -> list[tuple[str, ...]]:

@@ -164,7 +164,7 @@ def _numbered(
         numbers = np.array([places[label] for label in found.tolist()], np.int64)
     except KeyError as error:
         raise InputError(
-            f"{where}: class {error.args[0]!r} is none of the {len(known)} that the network was "
+            f"{where}: class {error.args[0]!r} is not one of the {len(known)} that the network was "
             f"trained with ({', '.join(map(repr, known.tolist()[:8]))}); leave such rows out"
         ) from None
     return Labels(numbers, known)

@@ -201,7 +201,7 @@ def check_split(
     What the labels may be depends on the network's output. Softmax: classes, or a distribution
     over them (n, K). Sigmoid: 0 and 1 for one answer, classes for several, or (n, K) from 0 to 1.
     Identity: numbers, (n,) or (n, K); exp: such as are not below 0. Raises `InputError` for another
-    number of labels than of rows and for labels that are none of these or, given `layer_sizes`,
+    number of labels than of rows and for labels that are not one of these or, given `layer_sizes`,
     that the network's last width has no place for; the message names the first of them and its
     row, counted from 0. A large array in a file stays there, as `MappedRows`.
     """
@@ -281,12 +281,12 @@ def _check_targets(
     if wrong.any():
         row = int(wrong.any(axis=1).argmax())
         shown = ", ".join(f"{value:g}" for value in found[row][:4])
-        raise InputError(f"{where}: targets {shown} in row {row:,}, expected {wanted}; mend them")
+        raise InputError(f"{where}: targets {shown} in row {row:,}, expected {wanted}; fix them")
     return found
 
 
 def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
-    """What is left to train on, and a share of the rows to validate on: a function of the seed.
+    """What is left to train on, and a share of the rows for validation: a function of the seed.
 
     Each class keeps its part in both, to a row. Rows stay in their order. Raises `InputError`
     where a part would be empty.
@@ -297,7 +297,7 @@ def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
 
 def choose_rows(split: Split, rows: np.ndarray) -> Split:
     """Return the rows of these numbers, with their labels."""
-    X = mapped(split.X, where="rows to hold out of")
+    X = mapped(split.X, where="rows to split")
     choose = X.select if isinstance(X, MappedRows) else X.__getitem__
     return Split(choose(rows), split.labels[rows])
 
@@ -305,7 +305,7 @@ def choose_rows(split: Split, rows: np.ndarray) -> Split:
 def rows_to_hold_out(
     labels: np.ndarray, share: float, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the rows to train on, and of those that `hold_out` holds out."""
+    """Return the indices of the training rows and of the validation rows."""
     count = len(labels)
     random = generator(seed, HOLD_OUT)
     chosen = random.permutation(count)
@@ -315,7 +315,7 @@ def rows_to_hold_out(
     wanted = round(share * count)
     if not 0 < wanted < count:
         raise InputError(
-            f"validation={share:g}: holds out {wanted} of {count:,} rows; leave some in both parts"
+            f"validation={share:g}: {wanted} validation rows of {count:,}; leave rows in both parts"
         )
     first = random.random()  # NumPy's Philox: repeatable, and no secret # nosec B311
     places = (np.arange(wanted) + first) * (count / wanted)

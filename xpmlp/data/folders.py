@@ -1,4 +1,4 @@
-"""Data sets of pictures in folders, one for each class, read by Pillow."""
+"""Data sets of images in folders, one for each class, read by Pillow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ PARTS = ("train", "test")
 def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     """Load `DIR/train/CLASS/*.png` and `DIR/test/CLASS/*.png`, or `DIR/CLASS/*.png`.
 
-    In the second form a tenth of each class becomes the test set. Pictures are made light on dark
+    In the second form a tenth of each class becomes the test set. Images are made light on dark
     as `read_image` makes them, so that `xpmlp predict` sees what was trained on; all have one size.
     A class's number is its folder's name if all are numbers, else its place among the sorted names.
 
-    Raises `InputError`, with the path, for a picture of another size or that Pillow cannot decode
+    Raises `InputError`, with the path, for an image of another size or that Pillow cannot decode
     or takes for a decompression bomb, for other files, and for a link that leads out of DIR.
     """
     root, where = Path(path), shown(path)
@@ -40,7 +40,7 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     numbers = _numbered(list(classes[0]), where=where)
     for extra in sorted(set(classes[-1]) - set(numbers)):
         raise InputError(
-            f"{shown(tops[-1] / extra)}: a class that {shown(tops[0])} does not have; add pictures "
+            f"{shown(tops[-1] / extra)}: a class that {shown(tops[0])} does not have; add images "
             "of it there or take it away"
         )
     shape: tuple[int, int] | None = None
@@ -57,7 +57,7 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
 
 
 def has_image_folders(path: Path) -> bool:
-    """Whether it looks like that: it has a folder with a picture, or with such folders."""
+    """Whether it looks like that: it has a folder with an image, or with such folders."""
     folders = [entry for entry in path.iterdir() if entry.is_dir()]
     return any(
         file.suffix.lower() in SUFFIXES
@@ -68,7 +68,7 @@ def has_image_folders(path: Path) -> bool:
 
 
 def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
-    """The pictures of each class, both in sorted order; hidden files are passed over."""
+    """The images of each class, both in sorted order; hidden files are passed over."""
     found: dict[str, list[Path]] = {}
     for folder in _entries(top, root):
         if not folder.is_dir():
@@ -77,10 +77,10 @@ def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
         for file in found[folder.name]:
             if file.suffix.lower() not in SUFFIXES:
                 raise InputError(
-                    f"{shown(file)}: not a picture ({', '.join(SUFFIXES)}); move it away"
+                    f"{shown(file)}: not an image ({', '.join(SUFFIXES)}); move it away"
                 )
     if not any(found.values()):
-        raise InputError(f"{shown(top)}: no pictures in folders of classes; add some")
+        raise InputError(f"{shown(top)}: no images in folders of classes; add some")
     return found
 
 
@@ -112,13 +112,13 @@ def _numbered(names: Sequence[str], *, where: str) -> dict[str, int]:
 
 
 def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:
-    """The pictures, (n, rows, columns) uint8; `shape` is what they must have, if that is known."""
+    """The images, (n, rows, columns) uint8; `shape` is what they must have, if that is known."""
     first = read_grey(files[0])
     shape = first.shape if shape is None else shape
     limit = (host_memory() or 1 << 62) // 2
     if (wanted := len(files) * shape[0] * shape[1]) > limit:
         raise InputError(
-            f"{shown(files[0].parent)}: {len(files):,} pictures of {shape[0]} x {shape[1]} are "
+            f"{shown(files[0].parent)}: {len(files):,} images of {shape[0]} x {shape[1]} are "
             f"{wanted:,} bytes, half of this machine's memory is {limit:,}; make them smaller"
         )
     pictures = np.empty((len(files), *shape), np.uint8)
@@ -127,7 +127,7 @@ def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:
         if picture.shape != shape:
             raise InputError(
                 f"{shown(file)}: {picture.shape[0]} x {picture.shape[1]} pixels, the others have "
-                f"{shape[0]} x {shape[1]}; make all pictures one size"
+                f"{shape[0]} x {shape[1]}; make all images one size"
             )
         pictures[number] = picture
     return pictures

@@ -1,4 +1,4 @@
-"""Pictures and arrays given to a trained network, made to look like its training data."""
+"""Images and arrays given to a trained network, made to look like its training data."""
 
 import io
 import math
@@ -15,30 +15,30 @@ from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
 PIXELS_PER_BYTE = 1032
-"""What a byte of a picture can hold at most: a pixel of a byte, at deflate's best. A header that
-promises more is no picture's, or that of one made to fill the memory."""
+"""What a byte of an image can hold at most: a pixel of a byte, at deflate's best. A header that
+promises more is not an image's, or that of one made to fill the memory."""
 
 LARGEST = 1 << 29
-"""Bytes of a picture's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
+"""Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
 
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
 
 
 def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndarray:
-    """Read a picture as uint8 of `image_shape` (rows, columns): light on dark, as in MNIST.
+    """Read an image as uint8 of `image_shape` (rows, columns): light on dark, as in MNIST.
 
     Turned as its EXIF data say, laid on white where transparent, greyed, inverted if its background
-    (the median of its border) is light, scaled to fit and padded with that background. A picture of
+    (the median of its border) is light, scaled to fit and padded with that background. An image of
     the right shape is only greyed and inverted.
 
     Raises `InputError` for what Pillow cannot decode or takes for a decompression bomb, for
-    floating-point pictures, whose range is anyone's guess, and if Pillow is not installed.
+    floating-point images, whose range is anyone's guess, and if Pillow is not installed.
     """
     name = shown(path)
     if len(image_shape) != 2:
         raise InputError(
-            f"{name}: a picture is read as (rows, columns), the network takes shape "
+            f"{name}: an image is read as (rows, columns), the network takes shape "
             f"{tuple(image_shape)}; give its rows as an .npy file"
         )
     grey = read_grey(path)
@@ -46,7 +46,7 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
 
 
 def read_grey(path: FilePath) -> np.ndarray:
-    """The same picture in its own size, (rows, columns) uint8, light on dark."""
+    """The same image in its own size, (rows, columns) uint8, light on dark."""
     name = shown(path)
     with opened(path) as file:
         try:
@@ -54,13 +54,13 @@ def read_grey(path: FilePath) -> np.ndarray:
         except InputError:
             raise
         except ImportError as error:
-            raise InputError(f"{name}: pictures need Pillow; pip install pillow") from error
+            raise InputError(f"{name}: images need Pillow; pip install pillow") from error
         except Exception as error:  # Pillow's decoders raise whatever their parsers stumble on.
             cause = (
                 " ".join(str(error).split()).replace(repr(file), "").strip() or type(error).__name__
             )
             raise InputError(
-                f"{name}: not a picture that Pillow can read ({cause}); give a whole PNG file"
+                f"{name}: not an image that Pillow can read ({cause}); give a whole PNG file"
             ) from error
     background = _background(grey)
     return 255 - grey if background >= LIGHT else grey
@@ -73,7 +73,7 @@ def _background(grey: np.ndarray) -> int:
 
 
 def _decode(file: BinaryIO, name: str) -> np.ndarray:
-    """The picture in the file, (rows, columns) uint8, on white and the right way up."""
+    """The image in the file, (rows, columns) uint8, on white and the right way up."""
     from PIL import Image, ImageOps  # Here, because `import xpmlp.data` must not load Pillow.
 
     with warnings.catch_warnings():
@@ -82,7 +82,7 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
         # From memory, where reading as much as a header asks for takes no more than there is.
         if (size := os.fstat(file.fileno()).st_size) > LARGEST:
             raise InputError(
-                f"{name}: {size:,} bytes, more than {LARGEST:,} bytes; give a smaller picture"
+                f"{name}: {size:,} bytes, more than {LARGEST:,} bytes; give a smaller image"
             )
         content = file.read(size)
         image: Image.Image = Image.open(io.BytesIO(content))
@@ -95,7 +95,7 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
             )
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
-            raise InputError(f"{name}: a floating-point picture; save it with 8 or 16 bits")
+            raise InputError(f"{name}: a floating-point image; save it with 8 or 16 bits")
         if image.mode.startswith("I"):  # "I;16" and its kin; "I" is how Pillow reads 16-bit PGM.
             wide = np.asarray(image).astype(np.int64)
             if wide.min() < 0 or wide.max() > 65535:
@@ -116,7 +116,7 @@ def _fit(grey: np.ndarray, background: int, shape: tuple[int, int]) -> np.ndarra
         return grey.copy()
     from PIL import Image
 
-    # Scaled first and padded then: padding first would square the long side of a thin picture.
+    # Scaled first and padded then: padding first would square the long side of a thin image.
     scale = min(shape[0] / grey.shape[0], shape[1] / grey.shape[1])
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in grey.shape)
     # Hamming averages what a pixel covers: it rings less than Lanczos and blurs less than bilinear.

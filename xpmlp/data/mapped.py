@@ -3,7 +3,7 @@
 A mapped array of more than `LARGE` bytes is never held in memory as a whole. Its rows are shuffled
 by blocks, so that what is read for some hundred batches lies together in the file. The limits are
 fixed and do not ask how much memory is free: the order of an epoch, and so a run, is the same on
-every machine, and a run that is resumed elsewhere goes on as it would have here.
+every machine, and a run that is resumed elsewhere continues as it would have here.
 """
 
 import math
@@ -117,7 +117,7 @@ def check_layout(X: np.ndarray, *, where: str) -> None:
 def order_by_blocks(n: int, blocks: tuple[int, int], random: np.random.Generator) -> np.ndarray:
     """A random order (n,), int64, whose every group of blocks lies together.
 
-    The blocks of rows are shuffled and, within each group of so many blocks, the rows are.
+    The blocks of rows are shuffled and, within each group of blocks, the rows are.
     """
     rows, group = blocks
     shuffled = random.permutation(-(-n // rows)) * rows

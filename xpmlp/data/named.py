@@ -116,7 +116,7 @@ def load_named(
     """Load one of `NAMED`: from $XPMLP_DATA, Debian's packages or the cache, else by HTTPS.
 
     $XPMLP_DATA/NAME/ has IDX files, plain or gzipped; what is fetched is put there, too, or in the
-    user's cache where the variable is not set. EMNIST's pictures, stored transposed, are set
+    user's cache where the variable is not set. EMNIST's images, stored transposed, are set
     upright, as `xpmlp predict` takes them. Raises `InputError` for what is broken, and for what
     cannot be fetched or is not, to the bit, what it should be.
     """
@@ -179,7 +179,7 @@ def _unpack(archive: Path, members: tuple[str, ...]) -> None:
 
 
 def _upright(dataset: Dataset) -> Dataset:
-    """The same with rows and columns of each picture exchanged."""
+    """The same with rows and columns of each image exchanged."""
 
     def turned(split: Split) -> Split:
         pictures = split.X.reshape(-1, *dataset.image_shape).transpose(0, 2, 1)

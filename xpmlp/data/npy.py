@@ -20,7 +20,7 @@ DEFLATE_RATIO = 1032
 
 
 def most_unpacked(size: int) -> int:
-    """Bytes that a file of so many may become: what deflate can do, and half of the memory."""
+    """Bytes that a file of `size` bytes may become: what deflate can do, and half of the memory."""
     return min(size * DEFLATE_RATIO, (host_memory() or sys.maxsize) // 2)
 
 
@@ -82,7 +82,7 @@ def read_npz(
 
     With `shapes`, exactly these names are read, and each shape is compared with the header's
     before the array is allocated; with `names` these, and else all, as large as the file says that
-    they are, if so many bytes can come out of it and are no more than half of the memory.
+    they are, if that many bytes can come out of it and are no more than half of the memory.
     """
     arrays: dict[str, np.ndarray] = {}
     refuse_special_file(path)

@@ -27,7 +27,7 @@ def load_data(source: str) -> Dataset:
 
     Names are `mnist`, inside the package, and those of `NAMED`; a directory that is called like one
     of them is `./kmnist`. A file is `.npz`, `.csv` or `.parquet`. A directory has MNIST's four IDX
-    files, or `.npy` files, or tables `train` and `test`, or pictures in folders of classes; its
+    files, or `.npy` files, or tables `train` and `test`, or images in folders of classes; its
     content decides, and what could be two of these is refused, as is what is none, by `InputError`.
     """
     if source == UNNAMED:
@@ -69,7 +69,7 @@ def _load_directory(path: Path, source: str) -> Dataset:
             load_table_directory,
             any(f"train{suffix}" in names or f"test{suffix}" in names for suffix in SUFFIXES),
         ),
-        "folders of pictures": (load_image_folders, has_image_folders(path)),
+        "folders of images": (load_image_folders, has_image_folders(path)),
     }
     found = [kind for kind, (_, is_there) in kinds.items() if is_there]
     if len(found) > 1:
@@ -85,6 +85,6 @@ def _load_directory(path: Path, source: str) -> Dataset:
 
 def _choices() -> str:
     return (
-        "a directory of IDX, .npy, table or picture files, a file .npz, .csv or .parquet, or one "
+        "a directory of IDX, .npy, table or image files, a file .npz, .csv or .parquet, or one "
         f"of {', '.join(DATA_NAMES)}"
     )

@@ -105,7 +105,7 @@ def _read(path: FilePath) -> Table:
     except (pa.ArrowException, OSError, UnicodeError, ValueError, OverflowError) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
-            f"{name}: cannot be read as a table of numbers ({cause}); mend or save it again"
+            f"{name}: cannot be read as a table of numbers ({cause}); fix it or save it again"
         ) from error
 
 
@@ -218,9 +218,7 @@ def _label_values(column: Any, where: str, label: str, pa: Any) -> np.ndarray:
         return _numbers(column)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return np.asarray(column.to_pylist(), dtype=object)
-    raise InputError(
-        f"{where}: column {label!r} has labels of type {kind}; give text or whole numbers"
-    )
+    raise InputError(f"{where}: column {label!r} has labels of type {kind}; give text or integers")
 
 
 def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
@@ -238,8 +236,8 @@ def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
         unknown = next(_unknown(texts, numbers), None)
         if unknown is not None:
             raise InputError(
-                f"{where}: class {unknown[1]!r} in row {unknown[0]:,} of the test set is none of "
-                f"the {len(classes)} to train on; add rows of it or leave the row out"
+                f"{where}: class {unknown[1]!r} in row {unknown[0]:,} of the test set is not one "
+                f"of the {len(classes)} to train on; add rows of it or leave the row out"
             )
         found.append(np.array([numbers[text] for text in texts], np.int64))
     return found

@@ -5,7 +5,7 @@ regressor.py     MLPRegressor
 base.py          what both have in common: fit, fitted state, predictions
 parameters.py    what the constructor takes, and the training that it asks for
 learned.py       what a fit has found; the classes
-conventions.py   how scikit-learn reckons: its losses, initial weights, learning rates
+conventions.py   scikit-learn's conventions: its losses, initial weights, learning rates
 stochastic.py    mini-batch training: sgd, adam and xpmlp's optimizers
 convergence.py   loss curve, validation scores, when to stop; what `verbose` shows
 lbfgs.py         L-BFGS on all rows at once

@@ -75,7 +75,7 @@ class BaseMLP(Parameters):
 
         `sample_weight` (n,) weighs rows. `eval_set`, a pair (X, y), is evaluated after every epoch
         and gives `validation_loss_curve_`; with `early_stopping` it takes the place of the
-        rows that would be held out. Raises `ValueError` as scikit-learn does.
+        validation rows. Raises `ValueError` as scikit-learn does.
         """
         return self._fit(X, y, sample_weight, eval_set=eval_set)
 
@@ -248,7 +248,7 @@ class BaseMLP(Parameters):
         held: tuple[Any, np.ndarray, np.ndarray | None] | None,
         backend: Backend,
     ) -> FitData:
-        """What to train on, and what to validate on: the `eval_set`, or rows that are held out."""
+        """What to train on, and what to validate on: the `eval_set`, or a part of the rows."""
         if held is None and self.early_stopping:
             # As scikit-learn draws them.
             kept, chosen = train_test_split(
@@ -276,7 +276,7 @@ class BaseMLP(Parameters):
     def _scorer(
         self, split: Split, y: np.ndarray, weights: np.ndarray | None, backend: Backend
     ) -> Callable[[np.ndarray], float]:
-        """The validation score of flat parameters on the host, as scikit-learn reckons it."""
+        """The validation score of flat parameters on the host, as scikit-learn computes it."""
         targets = self._decode(y)
 
         def score(vector: np.ndarray) -> float:
@@ -337,7 +337,7 @@ class BaseMLP(Parameters):
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle; see `load`.
 
-        Callbacks and a `random_state` that is no number are not kept.
+        Callbacks and a `random_state` that is not an integer are not saved.
         """
         check_is_fitted(self)
         saving.save(self, path)

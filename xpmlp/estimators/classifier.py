@@ -44,11 +44,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     label_smoothing    share of each target that goes to all classes alike
     mixup              a of the Beta(a, a) distribution that rows are mixed by
     dropout, input_dropout     share of hidden units, of inputs, that is left out
-    normalization      `batch` or `layer`
+    normalization      `batch`, `layer` or `rms`
     residual           whether hidden layers add what came in
-    n_members          so many networks are trained at once, and their probabilities averaged
+    n_members          networks trained at once; their probabilities are averaged
     time_limit         seconds after which training ends
-    callbacks          functions of the estimator, called after every epoch, or `xpmlp.Callback`s
+    callbacks          functions of the estimator, called after every epoch, or instances of
+                       `xpmlp.Callback`
     recipe             a recipe to start from, by name or file; what is left at its default here is
                        the recipe's. Or a dictionary of a recipe's settings
     threads            CPU threads; 0 finds the best number

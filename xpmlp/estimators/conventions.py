@@ -1,4 +1,4 @@
-"""How scikit-learn's MLP reckons where the algebra does otherwise, as values that training takes.
+"""Where scikit-learn's MLP computes differently from the algebra, as values that training takes.
 
 Its losses are reported from clipped probabilities, and a squared error is averaged over outputs;
 its gradients are the algebra's. Its weights are drawn from a RandomState of NumPy, biases too, and

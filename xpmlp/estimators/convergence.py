@@ -1,7 +1,7 @@
-"""When scikit-learn's MLP has learned enough, heard after every epoch: its loss curve, its
+"""scikit-learn's convergence, checked after every epoch: its loss curve, its
 validation scores, its stop, and its adaptive learning rate.
 
-Members are watched each for itself: one that has learned enough is kept as it was then, and the
+Members are watched each for itself: a converged one is kept as it was then, and the
 run ends when all have.
 """
 
@@ -108,7 +108,7 @@ class Convergence(Callback):
         return np.asarray(learned.no_improvement_count)
 
     def _stop(self, training: Trainer, is_stuck: np.ndarray) -> None:
-        """End the run where all are stuck, or let the stuck ones go on more slowly."""
+        """End the run where all are stuck, or reduce the learning rate of the stuck ones."""
         estimator, learned = self.estimator, self.estimator._learned
         is_stuck = is_stuck & ~self.is_done
         if not is_stuck.any():

@@ -30,7 +30,7 @@ LITTLE = 3_000_000_000
 class FitData(NamedTuple):
     """What a fit trains on: rows with their weights, and what it is scored on meanwhile.
 
-    `score` gives the validation score of flat parameters on the host, as scikit-learn reckons it.
+    `score` gives the validation score of flat parameters on the host, as scikit-learn computes it.
     `rows` (E, n) are the numbers of those that each member trains on, by default all; `randoms`
     draw their orders, one for all members or each one's own.
     """
@@ -92,7 +92,7 @@ def _check_that_it_can_continue(estimator: Any, config: FitConfig, *, incrementa
         raise ValueError("partial_fit does not support early_stopping=True")
     if incremental and config.is_planned:
         raise ValueError(
-            "partial_fit with a schedule or a named recipe: nobody knows how many epochs will be; "
+            "partial_fit with a schedule or a named recipe: the number of epochs is unknown; "
             "leave it out, or call fit"
         )
     if incremental or (estimator.warm_start and estimator.t_):
@@ -205,7 +205,7 @@ def _take(estimator: Any, training: Trainer, convergence: Convergence) -> None:
     learned.member_losses = np.asarray(convergence.losses)
     learned.member_epochs = convergence.epochs
     vector = training.backend.to_numpy(training.parameters)
-    # A member that had learned enough is what it was then.
+    # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
     learned.optimizer = {

@@ -1,6 +1,6 @@
 """The multilayer perceptron: a chain of layers with a loss at its end.
 
-A network is a value that describes an architecture; it holds no numbers. Its parameters are ONE
+A network is a value that describes an architecture and holds no parameters. These are ONE
 flat vector, W1 b1 W2 b2 ... one after another, and `MLP.layers` gives (W, b) as views of it:
 
     loss, gradients = model.loss_and_gradients(parameters, X, labels)
@@ -275,11 +275,11 @@ class MLP:
 
     @property
     def predicts_numbers(self) -> bool:
-        """Whether it is a regression: predictions are no probabilities."""
+        """Whether it is a regression: predictions are not probabilities."""
         return OUTPUTS[self.output].is_regression
 
     def predictions(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
-        """What the network says of each row; (N, l0) -> (N, K).
+        """Return the prediction for each row; (N, l0) -> (N, K).
 
         The probability of each class (softmax), of each answer being yes (sigmoid), or numbers
         (identity), those above 0 being means of counts (exp).
@@ -372,7 +372,7 @@ class MLP:
         if labels.shape[0] != X.shape[-2] or labels.ndim != 1 + is_floating:
             raise InputError(
                 f"labels of shape {tuple(labels.shape)} for X {tuple(X.shape)}: give one per row, "
-                "(N,) whole numbers, or targets, (N, K) floating-point numbers"
+                "integers (N,), or floating-point targets (N, K)"
             )
         classes = xp.arange(self.layer_sizes[-1], device=array_api_compat.device(labels))
         Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
@@ -385,7 +385,7 @@ class MLP:
         return LossAndGradients(J, gradients)
 
     def targets(self, labels: Array, classes: Array, *, dtype: object, xp: Namespace) -> Array:
-        """Y (N, K) from labels, whole numbers (N,): one-hot, but for one answer; or from targets,
+        """Y (N, K) from labels, integers (N,): one-hot, but for one answer; or from targets,
         floating-point numbers (N, K), which they are already. Members may have rows of their own.
         """
         if xp.isdtype(labels.dtype, "real floating"):
@@ -520,7 +520,7 @@ MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
 
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:
-    """A seed for each member, as Python integers; `InputError` for none or for what is no seed."""
+    """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
     found = [check_integer("seed", seed, least=0) for seed in seeds]
     if not found or max(found) >= 2**63:
         shown = ",".join(map(str, found))
@@ -529,7 +529,7 @@ def member_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
-    """Return the widths as Python's integers; refuse with `InputError` what no network has."""
+    """Return the widths as Python's integers; raise `InputError` for invalid ones."""
     if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
         raise InputError(
             f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"
@@ -545,7 +545,7 @@ def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
             or not 1 <= width < 2**28
         ):
             raise InputError(
-                f"layer_sizes={shown}: width {position} is {width}; each is a whole number >= 1 "
+                f"layer_sizes={shown}: width {position} is {width}; each is an integer >= 1 "
                 "and less than 2**28"
             )
     return tuple(map(int, widths))

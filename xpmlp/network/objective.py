@@ -1,4 +1,4 @@
-"""What training minimises: a loss, and what is added to keep a network from learning by heart."""
+"""What training minimises: a loss, and its regularisation."""
 
 import math
 from collections.abc import Mapping, Set

@@ -13,7 +13,7 @@ decay.py      decoupled weight decay, before a rule
 clipping.py   limits on the gradients, before a rule
 averaging.py  the mean of the parameters over steps, after a rule
 composing.py  updates made of updates
-options.py    refusing hyperparameters that are none
+options.py    checks of hyperparameters
 """
 
 from collections.abc import Callable

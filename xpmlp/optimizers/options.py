@@ -1,4 +1,4 @@
-"""Refusing hyperparameters that are none."""
+"""Checks of hyperparameters."""
 
 import math
 from typing import Any

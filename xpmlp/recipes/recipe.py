@@ -378,7 +378,7 @@ def option_value(name: str, value: object) -> object:
 
 
 def _toml(text: str) -> dict[str, Any]:
-    """The table in a text; `ValueError` for what is none, or would take long to find out."""
+    """Return the table in a text; `ValueError` for invalid or too deeply nested TOML."""
     if DOTTED.search(text):
         raise ValueError("a key of more than 32 parts")
     try:

@@ -36,7 +36,7 @@ class Source:
     data
         The data set inside the package, the name of another, or a file or directory of data.
     validation
-        Fraction of the training rows held out for validation, each class in its proportion.
+        Fraction of the training rows that becomes the validation set, stratified by class.
     initial_weights
         An `.npz` file with the initial weights `W1 B1 W2 B2 ...`; empty for none.
     members

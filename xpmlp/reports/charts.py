@@ -34,7 +34,7 @@ MOST_SQUARES = 3000
 """Of a confusion matrix, the largest: of many classes, most are of a row or two."""
 
 MOST_POINTS = 400
-"""Of a line; more steps are drawn as the range and the mean of so many groups."""
+"""Of a line; more steps are drawn as the range and the mean of this many groups."""
 
 
 def loss_chart(losses: np.ndarray) -> str:
@@ -112,8 +112,8 @@ def confusion_chart(confusion: np.ndarray) -> str:
         axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        axes.set_xlabel("said")
-        axes.set_ylabel("class")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
     return done[0]
 
 

@@ -13,7 +13,7 @@ from xpmlp.runs import RunDirectory
 from xpmlp.training import History
 
 MOST_RUNS = 10
-"""In a figure: so many colours can be told apart."""
+"""In a figure: more colours cannot be told apart."""
 
 
 class ComparedRun(NamedTuple):
@@ -44,7 +44,7 @@ def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[object]]:
 
 
 def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
-    """Draw the runs' training losses, smoothed, and their accuracies; dashed on rows held out.
+    """Draw the runs' training losses, smoothed, and their accuracies; dashed on validation rows.
 
     Of members, the means.
     """
@@ -73,7 +73,7 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
         accuracy_axes.set_xlabel("epoch")
         accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         is_regression = all(run.recipe.model.predicts_numbers for run in runs)
-        accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: held out)")
+        accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: validation)")
         for axes in (loss_axes, accuracy_axes):
             axes.grid(alpha=0.3)
         loss_axes.legend()

@@ -83,7 +83,7 @@ class Classes:
 
     @property
     def confused(self) -> list[tuple[int, int, int]]:
-        """(class, what was said in its place, rows): the commonest confusions first."""
+        """(true class, predicted class, rows): the commonest confusions first."""
         wrong = self.confusion - np.diag(self.confusion.diagonal())
         places = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(place), len(wrong)) for place in places[: int((wrong > 0).sum())]]

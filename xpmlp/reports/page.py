@@ -32,7 +32,7 @@ MOST_CLASSES = 20
 
 MOST_MISTAKES, MOST_CONFUSED, MOST_UNITS, MOST_OUTPUTS = 24, 10, 64, 4
 MOST_WEIGHTS = 1 << 18
-"""Of a first layer that is shown as one picture, where rows are no pictures."""
+"""Of a first layer that is shown as one image, where rows are not images."""
 
 
 class Figure(NamedTuple):
@@ -44,7 +44,7 @@ class Figure(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A small picture, what it shows in words, and what stands below it."""
+    """A small image, what it shows in words, and what stands below it."""
 
     source: str
     words: str
@@ -136,7 +136,7 @@ def computed_by(run: RunDirectory) -> str:
 def measured(
     trained: TrainedModel, dataset: Dataset, recipe: Recipe, backend: Backend | None
 ) -> dict[str, float]:
-    """Loss and accuracy on the test rows; of members the means, and the committee's accuracy."""
+    """Loss and accuracy on the test rows; of members the means, and the ensemble's accuracy."""
     found = evaluate(
         trained.model,
         trained.parameters,
@@ -257,7 +257,7 @@ def _number_figures(found: Numbers) -> list[Figure]:
 
 
 def _mistakes(found: Classes, trained: TrainedModel, dataset: Dataset) -> list[Picture]:
-    """Pictures of the most confident mistakes, if rows are pictures."""
+    """Return images of the most confident mistakes, if rows are images."""
     shape = trained.image_shape
     if not is_picture(shape, trained.model.layer_sizes[0]):
         return []
@@ -272,7 +272,7 @@ def _mistakes(found: Classes, trained: TrainedModel, dataset: Dataset) -> list[P
 
 
 def first_layer(trained: TrainedModel) -> Iterator[Picture]:
-    """The weights into each unit of the first layer as pictures, or all of them as one."""
+    """The weights into each unit of the first layer as images, or all of them as one."""
     W = np.asarray(trained.model.layers(trained.parameters, xp=np)[0][0], np.float64)
     W = W[0] if W.ndim == 3 else W
     limit = float(np.quantile(np.abs(W), 0.995))

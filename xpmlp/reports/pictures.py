@@ -1,4 +1,4 @@
-"""Rows and weights as pictures that a page carries in itself."""
+"""Rows and weights as images that a page carries in itself."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ RED, BLUE = (204, 51, 17), (0, 119, 187)
 
 
 def is_picture(shape: Sequence[int], width: int) -> bool:
-    """Whether rows of so many values are pictures of this shape: grey, or with channels last."""
+    """Whether rows of `width` values are images of this shape: grey, or with channels last."""
     has_sides = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     return has_sides and math.prod(shape) == width and min(shape[:2]) > 1
 
 
 def row_picture(row: np.ndarray, shape: Sequence[int]) -> str:
-    """A row as the picture it was, as a data URI; numbers that are no bytes fill the range."""
+    """A row as the image it was, as a data URI; numbers that are not bytes fill the range."""
     values = np.asarray(row).reshape(shape)
     if values.dtype != np.uint8:
         values = values.astype(np.float64)

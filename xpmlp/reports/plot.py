@@ -1,4 +1,4 @@
-"""Pictures: of a run, of the search for a learning rate, of a sweep."""
+"""Figures: of a run, of the search for a learning rate, of a sweep."""
 
 import contextlib
 import warnings

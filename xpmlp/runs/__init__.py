@@ -1,4 +1,4 @@
-"""Runs of training as directories: begun from a recipe, saved on the way, gone on with.
+"""Runs of training as directories: started from a recipe, checkpointed, resumed.
 
 begin_training, recipe_of       the run that a recipe describes, and back
 RunDirectory                    where it leaves its recipe, model, history and summary

@@ -30,14 +30,14 @@ SHARE = 0.02
 """The part of a run's time that checkpoints may take: one that would take more has to wait."""
 
 MAY_DIFFER = frozenset({"epochs", "time_limit"})
-"""Settings that a run which is gone on with can be given anew."""
+"""Settings that may change when a run is resumed."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the numbers of a run follow from: going on with another would be another run.
+    """What determines the numbers of a run: with another the resumed run would differ.
 
     `settings` are those of its recipe, `data` the SHA-256 of its data set, `versions` those of
     the libraries that compute.
@@ -142,12 +142,12 @@ def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np
 
 
 class Checkpoints(Callback):
-    """Saves where a run stands: before its first step, after every epoch, every so many steps or
+    """Saves where a run stands: before its first step, after every epoch, every few steps or
     seconds, and at its end.
 
     One that would take more than `SHARE` of the run's time so far waits for the next occasion, and
-    one whose parameters are no numbers is not written. Where the disk refuses, training goes
-    on, with one warning, and the next occasion tries again; the last one's refusal is an
+    one with NaN or infinite parameters is not written. Where the disk refuses, training
+    continues, with one warning, and the next occasion tries again; the last one's refusal is an
     `InputError`.
     """
 
@@ -198,13 +198,13 @@ class Checkpoints(Callback):
             self.save(snapshot)
         except InputError as error:
             if not self._is_refused:
-                log.warning("%s; training goes on, and tries again to save", error)
+                log.warning("%s; training continues, and saving is tried again", error)
             self._is_refused = True
         else:
             self._is_refused = False
 
     def save(self, snapshot: Snapshot) -> None:
-        """Write this state, if it is one to go on from; `InputError` if the disk refuses."""
+        """Write this state, if a run can resume from it; `InputError` if the disk refuses."""
         if not snapshot.finite:
             return
         began = self._clock()

@@ -251,7 +251,7 @@ class RunDirectory:
         return is_whole and self.load_summary().get("epochs") == epoch
 
     def load_summary(self) -> dict[str, Any]:
-        """What the run came to, as far as it has been written: numbers that are none are left
+        """What the run came to, as far as it has been written: numbers that are not finite are left
         out."""
         try:
             found = json.loads((self.path / "summary.json").read_text("utf-8"))
@@ -278,13 +278,13 @@ class RunDirectory:
                 metadata.get("residual", False),
             )
             image_shape = tuple(int(size) for size in metadata["image_shape"])
-            # Models of before that was said: pictures were bytes, rows of a table numbers.
+            # Older models do not record it: images were bytes, rows of a table numbers.
             takes_bytes = bool(metadata.get("takes_bytes", len(image_shape) > 1))
             parameters = model.flatten(tensors)
             if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
                 DTYPES
             ):
-                raise InputError(f"{parameters.dtype} {parameters.shape} are no parameters")
+                raise InputError(f"{parameters.dtype} {parameters.shape} are not parameters")
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:

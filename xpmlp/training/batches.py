@@ -275,8 +275,8 @@ def _classes(labels: np.ndarray, output: str) -> np.ndarray:
         return labels
     if output == "sigmoid" and labels.shape[1] > 1:
         raise InputError(
-            f"class_weights: {labels.shape[1]} answers a row are no one class; "
-            "leave them out, or weigh the rows by sample_weights"
+            f"class_weights: {labels.shape[1]} answers a row are not one class; "
+            "leave them out, or weight the rows with sample_weight"
         )
     is_yes = labels[:, 0] > 0.5
     classes: np.ndarray = labels.argmax(axis=1) if output == "softmax" else is_yes.astype(np.int64)

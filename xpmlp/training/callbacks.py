@@ -54,7 +54,7 @@ SLOW = 5.0
 
 @dataclass
 class Hearing:
-    """What came of telling callbacks: which one stopped the run and why, and their seconds."""
+    """Which callback stopped the run and why, and the seconds that each took."""
 
     stopped_by: str = ""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))

@@ -68,8 +68,8 @@ class Control:
         for name in ("validate_every", "patience", "keep_best"):
             if getattr(self, name) and self.validation is None:
                 raise InputError(
-                    f"{name}={getattr(self, name)}: needs rows to validate on; "
-                    "hold some out, such as validation=0.1"
+                    f"{name}={getattr(self, name)}: needs validation rows; "
+                    "give some, such as validation=0.1"
                 )
 
     def cost(self, loss: np.ndarray, accuracy: np.ndarray) -> np.ndarray:

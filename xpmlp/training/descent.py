@@ -100,7 +100,7 @@ class Descent:
                 )
         check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
-            # Beyond this its square is none in float32.
+            # Beyond this its square overflows float32.
             check_range(name, getattr(self, name), least=0.0, below=1e18)
         check_range("warm_up", self.warm_up, least=0.0, below=1e9)
         for name in ("average_decay", "average_start"):
@@ -117,7 +117,7 @@ class Descent:
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """The weight decay likewise; None if there is none."""
+        """Return the weight decay likewise, or None."""
         if not np.any(self.weight_decay):
             return None
         groups = None if self.bias_decay else model.parts.mask("weight").astype(np.float64)

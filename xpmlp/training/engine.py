@@ -1,6 +1,6 @@
 """How the steps of a run are executed: compiled, once that has proved itself, or one by one.
 
-What is compiled runs its first steps beside the eager ones, from the same state, and goes on only
+What is compiled runs its first steps beside the eager ones, from the same state, and continues only
 if they agree. Whatever goes wrong, then or later, the run continues eagerly from where it was, and
 one warning says why. So an engine that meets a driver or a card that nobody tried can be slow, but
 not wrong.

@@ -98,7 +98,7 @@ def checked(split: Split, model: MLP, *, where: str) -> Split:
 
 def variance(targets: Array, *, by_member: bool = False, backend: Backend) -> np.ndarray:
     """Of each output over all rows, float64 on the host; (n, K) -> (K,), or (E, n, K) -> (E, 1, K)
-    with members. Whole numbers, too, have one."""
+    with members. Integers, too, have one."""
     if isinstance(targets, np.ndarray):
         targets = targets if targets.ndim > 1 else targets[:, None]
         found: np.ndarray = targets.var(axis=-2, dtype=np.float64, keepdims=by_member)
@@ -118,12 +118,12 @@ def inverse(variance: np.ndarray) -> np.ndarray:
 
 
 def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = None) -> np.ndarray:
-    """What a network says of each row, on the host; (n, l0) -> (n, K).
+    """Return the prediction for each row, on the host; (n, l0) -> (n, K).
 
     The probability of each class (softmax), of each answer being yes (sigmoid), or numbers. Rows
     are as in training, an array of NumPy or `SparseRows`: bytes are scaled from 0..255, anything
     else is taken as it is. With members
-    the result is the committee's: the members' predictions averaged.
+    the result is the ensemble's: the members' predictions averaged.
     Raises `InputError` for rows that this network cannot take.
     """
     backend = backend or _numpy()
@@ -168,7 +168,7 @@ def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
 
 
 def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function:
-    """((parameters, classes, spread), (X, labels)) -> (J, right answers), and the committee's."""
+    """((parameters, classes, spread), (X, labels)) -> (J, right answers), and the ensemble's."""
     loss = objective.loss_for(model.output)
 
     def measure(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -220,7 +220,7 @@ def _on_device(parameters: Array, backend: Backend) -> Array:
         return backend.asarray(parameters)
     if backend.name == "numpy":
         library = type(parameters).__module__.partition(".")[0]
-        raise InputError(f"the parameters are {library}'s: say backend=run.backend")
+        raise InputError(f"the parameters are {library}'s: give backend=run.backend")
     return parameters
 
 

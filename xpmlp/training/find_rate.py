@@ -33,7 +33,7 @@ FEWEST = 10
 
 USUAL = 300, 3000
 """Without a number of steps they are those of an epoch, in these limits: a network that sees rows
-again learns them by heart, and no rate is too large any more."""
+again memorises them, and no rate is too large any more."""
 
 SHARE = 1 / 30
 """The share of the steps that the curve is smoothed over: a standard deviation to either side."""
@@ -114,7 +114,7 @@ def find_rate(
     `training` is a run that has not begun; its own rate, schedule, validation, order of rows and
     number of epochs do not matter, and it is not changed. By default `steps` are those of an
     epoch, 300 to 3000. Rows are always shuffled: sorted by class, the loss would follow the classes
-    in place of the rate. Raises `InputError` for a range that is none, and for members: each would
+    in place of the rate. Raises `InputError` for an empty range, and for members: each would
     have a curve of its own.
     """
     if not 0.0 < lowest < highest < math.inf:

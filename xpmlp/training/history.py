@@ -1,4 +1,4 @@
-"""What a run has measured: a loss an iteration, an accuracy an epoch, and of rows held out."""
+"""The history of a run: training loss and accuracy, and the validation series."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from xpmlp.errors import InputError, no_attribute
 class History:
     """The series of a run, as the lecture keeps them; with E members each entry has E values.
 
-    The validation series have an entry for each time the network was evaluated on rows held out,
+    The validation series have an entry for each evaluation on the validation rows,
     after this iteration.
     """
 

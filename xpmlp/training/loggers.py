@@ -148,7 +148,7 @@ class TensorBoardLogger(Logger):
     Parameters
     ----------
     directory
-        Where the event files go. What another run has written there is no longer shown.
+        Where the event files go. TensorBoard then hides the scalars of earlier runs there.
 
     Raises
     ------

@@ -105,7 +105,7 @@ class Trainer:
         self.ended, self.was_stopped, self.heard = "", False, Hearing()
         self.last_good = self.snapshot()
         if not self.last_good.finite:
-            raise InputError("the initial parameters are not all finite: give others")
+            raise InputError("the initial parameters hold NaN or infinite values; give finite ones")
         self.threads = Threads(config.threads, may_change=False)
         if not config.threads:
             self._choose_threads()

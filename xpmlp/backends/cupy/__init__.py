@@ -1,6 +1,6 @@
 """CuPy: an NVIDIA GPU, where a run of steps is a CUDA graph.
 
-diagnosis.py   why CuPy does not work, and what would mend it
+diagnosis.py   why CuPy does not work, and how to fix it
 cublas.py      matrix products, eagerly and in a graph
 graph.py       a compiled step: its memory, its kernels, and graphs of many steps
 blocks.py      rows that come from the host in blocks, copied while others are computed with

@@ -1,4 +1,4 @@
-"""Why CuPy does not work on this machine, and what would mend it."""
+"""Why CuPy does not work on this machine, and how to fix it."""
 
 import ctypes
 import importlib.metadata
