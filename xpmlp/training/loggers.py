@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import time
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,7 +19,6 @@ import numpy as np
 
 from xpmlp.checks import one_of
 from xpmlp.errors import InputError
-from xpmlp.optimizers import Optimizer
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.trainer import Trainer
 
@@ -42,6 +40,9 @@ class Logger(Callback):
     packages: ClassVar[tuple[str, ...]] = ()
     """What must be installed, the extra's name first."""
 
+    place: ClassVar[str] = ""
+    """What it writes in the directory of a run; by default the library names it."""
+
     _written = 0
     _is_open = _is_refused = False
 
@@ -58,9 +59,9 @@ class Logger(Callback):
                 ) from error
 
     @classmethod
-    @abstractmethod
     def inside(cls, directory: Path) -> Self:
         """Return a logger that writes inside the directory of a run."""
+        return cls(directory / cls.place)  # type: ignore[call-arg]  # a logger's first argument
 
     def on_start(self, trainer: Trainer, /) -> None:
         self._is_open = False
@@ -96,13 +97,13 @@ class Logger(Callback):
             self._write(epoch, numbers_of(epoch, trainer), trainer)
             self._written = epoch
 
-    @abstractmethod
     def _open(self, trainer: Trainer) -> int:
         """Begin, or continue; return how many epochs the log has already."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         """Write the numbers of an epoch, counted from 1, so that they outlive this process."""
+        raise NotImplementedError
 
     def _close(self, trainer: Trainer) -> None:
         """Release what `_open` took."""
@@ -117,12 +118,10 @@ class CSVLogger(Logger):
         The file. One that exists is replaced, at the start, by the epochs there are so far.
     """
 
+    place = "epochs.csv"
+
     def __init__(self, path: Path | str = "epochs.csv") -> None:
         self.path = Path(path)
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory / "epochs.csv")
 
     def _open(self, trainer: Trainer) -> int:
         self._rows: list[dict[str, float]] = []
@@ -158,15 +157,12 @@ class TensorBoardLogger(Logger):
     """
 
     packages = ("tensorboard",)
+    place = "tensorboard"
 
     def __init__(self, directory: Path | str = "tensorboard") -> None:
         self.require()
         self.directory = Path(directory)
         self._writer: Any = None
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory / "tensorboard")
 
     def _open(self, trainer: Trainer) -> int:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -229,10 +225,6 @@ class MLflowLogger(Logger):
         self.directory = None if directory is None else Path(directory)
         self.experiment, self.run_id, self._given = experiment, run_id, run_id
         self._client: Any = None
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory)
 
     def _open(self, trainer: Trainer) -> int:
         from mlflow.entities import Param
@@ -307,10 +299,6 @@ class WandbLogger(Logger):
         mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
         self._settings = {"project": project, "mode": mode, **settings}
         self._run: Any = None
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory)
 
     def _open(self, trainer: Trainer) -> int:
         import wandb
@@ -428,8 +416,6 @@ def settings_of(trainer: Trainer) -> Iterator[tuple[str, Setting]]:
 def _settings(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Setting]]:
     for one in dataclasses.fields(config):
         value = getattr(config, one.name)
-        if isinstance(value, Optimizer):
-            value = getattr(value.update, "__qualname__", "").partition(".")[0].strip("_")
         value = getattr(value, "name", value)
         if dataclasses.is_dataclass(value):
             yield from _settings(value, f"{prefix}{one.name}." if depth else prefix, depth + 1)
