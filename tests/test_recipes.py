@@ -452,3 +452,17 @@ def test_a_value_with_a_line_break_is_refused_in_one_line(tmp_path: Path, name: 
     with pytest.raises(InputError) as caught:
         load_recipe(str(path))
     assert str(caught.value).isprintable()
+
+
+def test_setting_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.toml"
+    path.write_text("learning_rate = 0.5\n[optimizer]\nlearning_rate = 0.1\n")
+    with pytest.raises(InputError, match=r"learning_rate is given twice; keep one"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("shuffle=True", True), ("validation=.2", 0.2), ("epochs=03", 3)]
+)
+def test_text_of_other_programs_is_read(text: str, value: object) -> None:
+    assert getattr(load_recipe("lecture", [text]), text.partition("=")[0]) == value

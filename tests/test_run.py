@@ -626,3 +626,25 @@ def test_setting_of_the_optimizer_of_a_configuration() -> None:
     assert dict(changed.descent.optimizer.options)["beta1"] == 0.5
     assert changed.descent.plateau == Plateau(factor=0.2)
     assert TrainConfig.of(config, schedule="cosine").descent.plateau is None
+
+
+def test_numbers_of_numpy_are_settings(tmp_path: Path) -> None:
+    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
+    given = {"learning_rate": np.float64(0.25), "l2": np.float32(0.5), "batch_size": np.int64(4)}
+    run = xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, compile="require", **given)
+    run.save(tmp_path / "run")
+    recipe = load_recipe(str(tmp_path / "run" / "config.toml"))
+    assert (recipe.learning_rate, recipe.l2, recipe.batch_size) == (0.25, 0.5, 4)
+
+
+def test_callback_with_the_event_of_another_library_is_refused() -> None:
+    with pytest.raises(InputError, match=r"Keras\.on_epoch_end: no event has this name"):
+        type("Keras", (Callback,), {"on_epoch_end": lambda self, epoch, logs=None: None})
+    with pytest.raises(InputError, match="callbacks: 5 is not a callback"):
+        fit(callbacks=5)
+
+
+@pytest.mark.parametrize("weights", [[1, "a"], [1, None]])
+def test_class_weights_are_numbers(weights: list[Any]) -> None:
+    with pytest.raises(InputError, match="class_weights=1"):
+        fit(class_weights=weights)

@@ -25,7 +25,7 @@ def one_of(known: Iterable[str], **given: str) -> None:
     """Refuse with `InputError` a setting, `name=value`, whose value is unknown."""
     known = list(known)
     for setting, value in given.items():
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise InputError(
                 f"{setting}={value!r}: {nearest(str(value), known)}use {', '.join(known)}"
             )

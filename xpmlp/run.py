@@ -619,7 +619,7 @@ def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run
 
     Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
     """
-    heard = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    heard = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     if wrong := [one for one in heard if not isinstance(one, Callback)]:
         raise InputError(
             f"callbacks: {wrong[0]!r:.60} is not a callback; give instances of xpmlp.Callback"

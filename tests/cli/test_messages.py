@@ -72,7 +72,7 @@ class Cases:
         spoil(self.broken() / "checkpoint.safetensors", -1)
         return ["train", "--resume", "r", "--epochs", "9"]
 
-    def failed_in_on_epoch(self):
+    def failed_in_on_start(self):
         return [*self.tiny, "--log", "csv", "--out", "failing"]
 
     def is_not_installed(self):
@@ -152,8 +152,8 @@ def test_a_message_is_one_line_that_says_so(
         monkeypatch.setitem(sys.modules, "cupy", None)
     if message == "is not installed":
         monkeypatch.setitem(sys.modules, "tensorboard", None)
-    if message == "failed in on_epoch":
-        monkeypatch.setattr("xpmlp.training.loggers.CSVLogger._write", no_server)
+    if message == "failed in on_start":
+        monkeypatch.setattr("xpmlp.training.loggers.CSVLogger._open", no_server)
     if message == "cannot be written":
         monkeypatch.setattr("xpmlp.files.os.fsync", no_space)
     said = command(*getattr(Cases(tiny, trained, make_data), name_of(message))())

@@ -1,11 +1,11 @@
 """`xpmlp explain`."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.table import Table
 
@@ -77,10 +77,8 @@ def explain(
             raise InputError(f"--data {data}: a recipe has no activations; give it with a run")
         recipe = given.recipe(what)
         model = recipe.model
-    objective = recipe.objective()
-    if recipe.class_weights and not objective.class_weights:  # balanced: counted in the data
-        even = (1.0,) * max(2, model.layer_sizes[-1])
-        objective = dataclasses.replace(objective, class_weights=even)
+    each_class_once = np.arange(max(2, model.layer_sizes[-1]))  # balanced weights are counted
+    objective = recipe.objective(each_class_once)
     found = explain_network(
         model, objective, rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )

@@ -11,6 +11,7 @@ import typer
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
 from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe, read_setting
+from xpmlp.training.loggers import LOGGERS
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RecipeArgument = Annotated[
@@ -32,7 +33,7 @@ LogOption = Annotated[
     typer.Option(
         "--log",
         metavar="NAME",
-        help="Log each epoch inside the run: csv, tensorboard, mlflow or wandb; repeatable.",
+        help=f"Log each epoch inside the run: any of {', '.join(LOGGERS)}; repeatable.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]

@@ -92,7 +92,7 @@ def train(
     else:
         raise InputError(
             f"--resume {resume}: resumes with its own settings; only --epochs and --time-limit may "
-            "differ, or any option with --force"
+            "differ, or with --force any option but --set and --out"
         )
 
 

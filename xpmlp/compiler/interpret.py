@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
 
 from xpmlp.compiler.layout import Layout, Place, lay_out
 from xpmlp.compiler.program import VIEWS, Operation, Program, Scalar, Value, leaves, rebuild
-from xpmlp.compiler.record import record
+from xpmlp.compiler.record import Untraceable, record
 
 Call = Callable[[], object]
 
@@ -268,16 +269,20 @@ class TracedFunction:
 
     def __init__(self, make: Callable[..., Any]) -> None:
         self._make = make
+        self._plain: Callable[..., Any] | None = None
         self._traced: dict[object, Interpreter] = {}
         self._lock = threading.Lock()
 
     def __call__(self, fixed: tuple[np.ndarray, ...], varying: tuple[np.ndarray, ...]) -> Any:
         key = tuple([(array.shape, array.dtype) for array in (*fixed, *varying)])
         with self._lock:
-            interpreter = self._traced.get(key)
-            if interpreter is None:
-                interpreter = self._trace(key, fixed, varying)
-            return interpreter.call(varying, fixed)
+            if self._plain is None:
+                try:
+                    interpreter = self._traced.get(key) or self._trace(key, fixed, varying)
+                    return interpreter.call(varying, fixed)
+                except Untraceable:  # a loss of one's own may do what no program can hold
+                    self._plain = self._make(xp=array_api_compat.numpy)
+        return self._plain(fixed, varying)
 
     def _trace(self, key: object, fixed: Any, varying: Any) -> Interpreter:
         def as_step(*, xp: Any) -> Any:

@@ -17,9 +17,10 @@ from xpmlp.errors import InputError
 from xpmlp.estimators import conventions
 from xpmlp.network import MLP, NORMALIZATIONS, Objective
 from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, sgd, velocity_descent
-from xpmlp.recipes import Recipe, by_name, load_recipe
+from xpmlp.recipes import MOST_MEMBERS, Recipe, by_name, load_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES, Callback, Descent
+from xpmlp.training.config import MOST_THREADS, PLATEAU
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -68,7 +69,7 @@ class Parameters(BaseEstimator):
     dtype: str = limited("auto", StrOptions({"auto", *PRECISIONS}))
     optimizer: str | None = limited(None, StrOptions(set(OPTIMIZERS)), None, setting="optimizer")
     weight_decay: float | None = limited(None, NONNEGATIVE, None, setting="weight_decay")
-    schedule: str = limited("constant", StrOptions({*SCHEDULES, "plateau"}), setting="schedule")
+    schedule: str = limited("constant", StrOptions({*SCHEDULES, PLATEAU}), setting="schedule")
     warm_up: float = limited(0.0, NONNEGATIVE, setting="warm_up")
     clip_norm: float = limited(0.0, NONNEGATIVE, setting="clip_norm")
     average: str = limited("none", StrOptions(set(AVERAGES)), setting="average")
@@ -77,11 +78,11 @@ class Parameters(BaseEstimator):
     input_dropout: float = limited(0.0, FRACTION, setting="input_dropout")
     normalization: str = limited("none", StrOptions(set(NORMALIZATIONS)), setting="normalization")
     residual: bool = limited(False, "boolean", setting="residual")
-    n_members: int = limited(1, Interval(Integral, 1, 4096, closed="both"))
+    n_members: int = limited(1, Interval(Integral, 1, MOST_MEMBERS, closed="both"))
     time_limit: float | None = limited(None, POSITIVE, None)
     callbacks: Any = limited(None, list, tuple, callable, Callback, None)
     recipe: Any = limited(None, str, dict, None)
-    threads: int = limited(0, Interval(Integral, 0, 1024, closed="both"))
+    threads: int = limited(0, Interval(Integral, 0, MOST_THREADS, closed="both"))
 
     @property
     def _parameter_constraints(self) -> dict[str, list[Any]]:
@@ -184,7 +185,7 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
         epochs=checked.epochs,
         batch_size=settings.get("batch_size"),
         drop_last=bool(settings.get("drop_last", False)),
-        is_planned=is_named or checked.schedule not in ("constant", "plateau"),
+        is_planned=is_named or checked.schedule not in ("constant", PLATEAU),
         initializer=initializer if "initializer" in settings else {},
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from xpmlp.errors import InputError
 from xpmlp.estimators.learned import FittedState, Labels
-from xpmlp.network import MLP
+from xpmlp.network import ARCHITECTURE, MLP
 from xpmlp.tensors import load_tensors, save_tensors
 
 LEARNED, OPTIMIZER = "learned.", "optimizer."
@@ -16,8 +16,6 @@ LEARNED, OPTIMIZER = "learned.", "optimizer."
 ARRAYS = (
     "parameters", "best_parameters", "rate", "no_improvement_count", "best_losses", "best_scores"
 )  # fmt: skip
-
-ARCHITECTURE = ("layer_sizes", "hidden", "output", "normalization", "residual")
 
 
 def save(estimator: Any, path: str | Path) -> None:

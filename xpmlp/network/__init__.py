@@ -10,6 +10,7 @@ objective.py     a loss with its regularisation
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, DropoutKeys, Mode
 from xpmlp.network.mlp import (
+    ARCHITECTURE,
     MLP,
     NORMALIZATIONS,
     check_layer_sizes,
@@ -18,6 +19,7 @@ from xpmlp.network.mlp import (
 from xpmlp.network.objective import Objective, balanced_weights
 
 __all__ = [
+    "ARCHITECTURE",
     "INITIALIZERS",
     "MLP",
     "NORMALIZATIONS",

@@ -41,6 +41,9 @@ from xpmlp.typing import DTYPES, Array, Namespace
 
 NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 
+ARCHITECTURE = ("layer_sizes", "hidden", "output", "normalization", "residual")
+"""What files say of a network, as `MLP` takes it; the activation by its name in 0.1.0."""
+
 MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 

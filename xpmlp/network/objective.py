@@ -1,9 +1,11 @@
 """What training minimises: a loss, and its regularisation."""
 
 import math
+import numbers
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +77,7 @@ class Objective:
             if isinstance(value, (Mapping, Set)):
                 raise InputError(f"{name}={value}: give a sequence, one number for each in order")
             if not isinstance(value, (int, float, str)):  # a list or an array, say
-                object.__setattr__(self, name, tuple(float(number) for number in value))
+                object.__setattr__(self, name, tuple(map(_as_number, value)))
         if isinstance(self.loss, str) and self.loss:
             one_of(LOSSES, loss=self.loss)
         for name in ("label_smoothing", "dropout", "input_dropout"):
@@ -161,6 +163,11 @@ class Objective:
                 scaled = strength if scale is None else strength * scale
                 J, dW = J + penalty(W, scaled, xp=xp), dW + gradient(W, scaled, xp=xp)
         return J, dW
+
+
+def _as_number(value: object) -> Any:
+    """A number as Python's; what is none is left to be refused."""
+    return float(value) if isinstance(value, (numbers.Real, np.generic)) else value
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:

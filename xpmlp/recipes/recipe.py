@@ -28,6 +28,7 @@ from xpmlp.recipes.settings import (
     SETTINGS,
     Source,
     by_name,
+    number,
     section_of,
 )
 from xpmlp.training import Control, Descent, TrainConfig
@@ -365,10 +366,10 @@ def read_setting(text: str) -> tuple[str, object]:
 
 
 def _value(text: str) -> object:
-    try:
-        return _toml(f"value = {text}")["value"]
-    except ValueError:
-        return text.strip()
+    for read in (lambda: _toml(f"value = {text}")["value"], lambda: number(text)):
+        with contextlib.suppress(ValueError):
+            return read()
+    return text.strip()
 
 
 def option_value(name: str, value: object) -> object:

@@ -161,12 +161,14 @@ class Setting(NamedTuple):
             return text.lower() if text.lower() in DATA_NAMES else text
         if self.name == "threads" and text.lower() == "auto":
             return 0
+        if self.types == {bool}:
+            return {"true": True, "false": False}.get(text.lower(), text)
         if self.is_list:
             try:
-                return [_number(one) for one in text.split(",")]
+                return [number(one) for one in text.split(",")]
             except ValueError:
                 pass
-        return text if self.name == "initial_weights" else text.lower()
+        return text.lower() if str in self.types and self.name != "initial_weights" else text
 
     def _fits(self, value: object) -> bool:
         return type(value) in self.types or (type(value) is int and float in self.types)
@@ -187,7 +189,7 @@ class Setting(NamedTuple):
         return noun + example
 
 
-def _number(text: str) -> int | float:
+def number(text: str) -> int | float:
     try:
         return int(text)
     except ValueError:
@@ -293,6 +295,8 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
                 f"hidden={shown(value)}: for widths use --hidden or model.layer_sizes; this key is "
                 "the activation, model.activation now"
             )
+        if name in found:
+            raise InputError(f"{path}={shown(value)}: {name} is given twice; keep one")
         if path not in NAMES:
             old[path] = SETTINGS[name].path
         found[name] = value

@@ -11,7 +11,7 @@ from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Objective
+from xpmlp.network import ARCHITECTURE, MLP, Objective
 from xpmlp.recipes import SETTINGS as SETTINGS_OF_RECIPES
 from xpmlp.recipes import Recipe
 from xpmlp.training import Trainer
@@ -48,10 +48,6 @@ def begin_training(
     )
 
 
-NETWORK = ("layer_sizes", "hidden", "output", "normalization", "residual")
-"""Settings of a recipe that are a network's."""
-
-
 def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: str) -> Recipe:
     """Return the recipe of a run that Python began, with every setting that a recipe can hold.
 
@@ -80,7 +76,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
             settings["validation"] = held / (held + trainer.row_count)
         if isinstance(config.seed, tuple):
             settings["members"] = len(config.seed)
-    settings |= {name: getattr(model, name) for name in NETWORK}
+    settings |= {name: getattr(model, name) for name in ARCHITECTURE}
     lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings.get(name))]
     if lost:
         text = f"config.toml cannot hold this run's own {', '.join(lost)}; it names the default"

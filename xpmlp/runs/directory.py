@@ -30,7 +30,7 @@ from xpmlp.data.npy import read_npz
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError, remedy
 from xpmlp.files import nearest_path, write_atomically
-from xpmlp.network import MLP, Objective
+from xpmlp.network import ARCHITECTURE, MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Trainer
@@ -200,11 +200,7 @@ class RunDirectory:
         model = trained.model
         tensors = model.unflatten(trained.parameters, xp=np)
         metadata = {
-            "layer_sizes": list(model.layer_sizes),
-            "hidden": model.hidden,
-            "output": model.output,
-            "normalization": model.normalization,
-            "residual": model.residual,
+            **{name: getattr(model, name) for name in ARCHITECTURE},
             "image_shape": list(trained.image_shape),
             "takes_bytes": trained.takes_bytes,
             "version": xpmlp.__version__,
@@ -270,13 +266,8 @@ class RunDirectory:
         path = self.model
         tensors, metadata = load_tensors(path)
         try:
-            model = MLP(
-                metadata["layer_sizes"],
-                metadata["hidden"],
-                metadata["output"],
-                metadata.get("normalization", "none"),
-                metadata.get("residual", False),
-            )
+            architecture = {"normalization": "none", "residual": False, **metadata}
+            model = MLP(*(architecture[name] for name in ARCHITECTURE))
             image_shape = tuple(int(size) for size in metadata["image_shape"])
             # Older models do not record it: images were bytes, rows of a table numbers.
             takes_bytes = bool(metadata.get("takes_bytes", len(image_shape) > 1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
-from xpmlp.errors import CallbackError, XpmlpError
+from xpmlp.errors import CallbackError, InputError, XpmlpError
 from xpmlp.training.control import Control
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class Callback:
     """
 
     every: int = 0
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                events = "on_start, on_tick, on_epoch, on_end"
+                raise InputError(f"{cls.__name__}.{name}: no event has this name; use {events}")
 
     def on_start(self, trainer: "Trainer", /) -> None:
         """Before the first step."""

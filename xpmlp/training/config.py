@@ -126,11 +126,7 @@ class TrainConfig:
         """
         config = cls() if config is None else config
         _check_kind("config", config, cls)
-        settings = {
-            name: value.lower() if isinstance(value, str) else value
-            for name, value in settings.items()
-            if value is not None
-        }
+        settings = {name: _plain(value) for name, value in settings.items() if value is not None}
         _check_own(settings, config)
         descent = config.descent
         own = _taken(OWN["schedule"][PLATEAU], settings)
@@ -251,6 +247,13 @@ def _named(
     usual = {"weight_decay": WEIGHT_DECAY[name]} if is_name and name in WEIGHT_DECAY else {}
     base = {} if is_name else dict(chosen.options)
     return {**usual, **settings, kind: known[name](**{**base, **own})}
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's, which a compiled step takes; a name in lower case."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.lower() if isinstance(value, str) else value
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:

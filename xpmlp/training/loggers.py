@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import time
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -41,6 +40,9 @@ class Logger(Callback):
     packages: ClassVar[tuple[str, ...]] = ()
     """What must be installed, the extra's name first."""
 
+    place: ClassVar[str] = ""
+    """What it writes in the directory of a run; by default the library names it."""
+
     _written = 0
     _is_open = _is_refused = False
 
@@ -57,9 +59,9 @@ class Logger(Callback):
                 ) from error
 
     @classmethod
-    @abstractmethod
     def inside(cls, directory: Path) -> Self:
         """Return a logger that writes inside the directory of a run."""
+        return cls(directory / cls.place)  # type: ignore[call-arg]  # a logger's first argument
 
     def on_start(self, trainer: Trainer, /) -> None:
         self._is_open = self._is_refused = False
@@ -95,13 +97,13 @@ class Logger(Callback):
             self._write(epoch, numbers_of(epoch, trainer), trainer)
             self._written = epoch
 
-    @abstractmethod
     def _open(self, trainer: Trainer) -> int:
         """Begin, or continue; return how many epochs the log has already."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         """Write the numbers of an epoch, counted from 1, so that they outlive this process."""
+        raise NotImplementedError
 
     def _close(self, trainer: Trainer) -> None:
         """Release what `_open` took."""
@@ -116,12 +118,10 @@ class CSVLogger(Logger):
         The file. One that exists is replaced, at the start, by the epochs there are so far.
     """
 
+    place = "epochs.csv"
+
     def __init__(self, path: Path | str = "epochs.csv") -> None:
         self.path = Path(path)
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory / "epochs.csv")
 
     def _open(self, trainer: Trainer) -> int:
         self._rows: list[dict[str, float]] = []
@@ -157,15 +157,12 @@ class TensorBoardLogger(Logger):
     """
 
     packages = ("tensorboard",)
+    place = "tensorboard"
 
     def __init__(self, directory: Path | str = "tensorboard") -> None:
         self.require()
         self.directory = Path(directory)
         self._writer: Any = None
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory / "tensorboard")
 
     def _open(self, trainer: Trainer) -> int:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -196,6 +193,7 @@ class TensorBoardLogger(Logger):
 
     def _close(self, trainer: Trainer) -> None:
         self._writer.close()
+        self._writer = None  # it cannot be pickled
 
 
 class MLflowLogger(Logger):
@@ -231,10 +229,6 @@ class MLflowLogger(Logger):
         self.experiment, self.run_id, self._given = experiment, run_id, run_id
         self._client: Any = None
 
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory)
-
     def _open(self, trainer: Trainer) -> int:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
@@ -269,6 +263,7 @@ class MLflowLogger(Logger):
 
     def _close(self, trainer: Trainer) -> None:
         self._client.set_terminated(self.run_id, "FINISHED" if trainer.is_over else "KILLED")
+        self._client = None
 
 
 class WandbLogger(Logger):
@@ -308,10 +303,6 @@ class WandbLogger(Logger):
         mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
         self._settings = {"project": project, "mode": mode, **settings}
         self._run: Any = None
-
-    @classmethod
-    def inside(cls, directory: Path) -> Self:
-        return cls(directory)
 
     def _open(self, trainer: Trainer) -> int:
         import wandb
