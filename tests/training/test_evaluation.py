@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from xpmlp import MLP, InputError, Split, evaluate, predict
+from xpmlp import MLP, InputError, Objective, Split, evaluate, predict
+from xpmlp.algebra import LOSSES
 from xpmlp.backends import Backend
 
 MODEL = MLP((6, 5, 3))
@@ -104,3 +105,18 @@ def test_rows_of_any_kind_and_order(dtype: str) -> None:
         MODEL.predictions(parameters, scaled[::-1]),
         atol=1e-12,
     )
+
+
+def test_loss_that_no_program_can_hold_is_evaluated_as_it_is() -> None:
+    usual = LOSSES["softmax_cross_entropy"]
+
+    def forward(Y, L, weights, *, xp):
+        J, kept = usual.forward(Y, L, weights, xp=xp)
+        return xp.squeeze(J[None, ...], axis=0), kept  # the tracer has no squeeze
+
+    X, labels = np.eye(6, dtype=np.float32), np.arange(6) % 3
+    model, split = MLP((6, 4, 3)), Split(X, labels)
+    parameters = model.initialize(seed=0)
+    for objective in (Objective(usual._replace(forward=forward)), Objective(usual)):
+        found = evaluate(model, parameters, split, objective=objective)
+        np.testing.assert_allclose(found.loss, evaluate(model, parameters, split).loss, rtol=1e-6)
