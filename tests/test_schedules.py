@@ -139,7 +139,7 @@ def test_options_have_names_that_no_optimizer_has() -> None:
      for option in inspect.signature(make).parameters],
 )  # fmt: skip
 def test_options_that_are_none_are_refused(name: str, option: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"{option}={value}: give a "):
+    with pytest.raises(InputError, match=f"{option}={value}: give an? "):
         SCHEDULES[name](**{option: value})
 
 
@@ -155,7 +155,7 @@ def test_options_that_are_none_are_refused(name: str, option: str, value: Any) -
 )
 def test_options_beyond_their_limits_are_refused(make: Any, options: dict[str, Any]) -> None:
     [(name, value)] = options.items()
-    with pytest.raises(InputError, match=f"{name}={value}: give a "):
+    with pytest.raises(InputError, match=f"{name}={value}: give an? "):
         make(**options)
 
 

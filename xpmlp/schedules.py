@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.checks import check_range
+from xpmlp.checks import check_integer, check_range
 from xpmlp.errors import InputError
 
 TINY = 1e-9
@@ -64,8 +64,7 @@ def constant() -> Schedule:
 def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
     """decay_factor ^ (epoch // decay_every), with `decay_every` in epochs."""
     _check(decay_factor=decay_factor, above=0.0)
-    if type(decay_every) is not int or not 1 <= decay_every < 2**31:
-        raise InputError(f"decay_every={decay_every}: give an integer number of epochs, at least 1")
+    decay_every = check_integer("decay_every", decay_every, least=1)
     options = ("decay_every", decay_every), ("decay_factor", decay_factor)
     return Schedule(
         "step", lambda times: float(decay_factor) ** (times.epoch // decay_every), options
