@@ -107,7 +107,7 @@ def _option(name: str, panel: str) -> inspect.Parameter:
     metavar = next((said for kind, said in METAVARS.items() if kind in one.types), None)
     option = typer.Option(flags, help=about, metavar=metavar, rich_help_panel=panel)
     kind: Any = bool | None if is_flag else str | None
-    return _parameter(name, Annotated.__class_getitem__((kind, option)))  # type: ignore[attr-defined]
+    return _parameter(name, Annotated[kind, option])
 
 
 def _parameter(name: str, annotation: Any) -> inspect.Parameter:
