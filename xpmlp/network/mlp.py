@@ -525,7 +525,8 @@ MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
 def member_seeds(seeds: Iterable[int]) -> list[int]:
     """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
     found = [check_integer("seed", seed, least=0) for seed in seeds]
-    if not found or max(found) >= 2**63:
+    # Seeds that members count up from the largest that may be given go beyond it.
+    if not found or max(found) >= 2**63 + len(found) - 1:
         shown = ",".join(map(str, found))
         raise InputError(f"seed={shown}: give at least one, each 0 or more and less than 2**63")
     return found

@@ -221,7 +221,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
     }
     for kind, has in OWN.items():
         chosen = settings.get(kind, before[kind])
-        if isinstance(chosen, str) and chosen:
+        if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
         chosen = getattr(chosen, "name", chosen)
         own = {name for one in has.values() for name in one} & settings.keys()
