@@ -4,7 +4,7 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpmlp.errors import InputError
@@ -13,6 +13,11 @@ from xpmlp.errors import InputError
 def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is nearest; empty if none is near."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def by_habit(table: Mapping[str, str]) -> dict[str, str]:
+    """Return what to type for each name of other programs; `table` has those as words."""
+    return {habit: instead for instead, habits in table.items() for habit in habits.split()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -5,13 +5,12 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from xpmlp.checks import closest
+from xpmlp.checks import by_habit, closest
 from xpmlp.recipes import SETTINGS, recipe_names
 from xpmlp.training.config import HABITS
 
-COMMANDS = {
-    habit: command
-    for command, habits in {
+COMMANDS = by_habit(
+    {
         "train": "fit run learn",
         "train --resume": "resume continue",
         "evaluate": "eval test score",
@@ -24,14 +23,12 @@ COMMANDS = {
         "backends": "devices",
         "--help": "help",
         "--version": "version",
-    }.items()
-    for habit in habits.split()
-}
+    }
+)
 """Commands of other programs."""
 
-OPTIONS = {
-    habit: option
-    for option, habits in {
+OPTIONS = by_habit(
+    {
         "--backend cupy": "gpu cuda",
         "--backend numpy": "cpu",
         "--out": "output output-dir save-dir",
@@ -40,9 +37,8 @@ OPTIONS = {
         "--hidden": "layers units hidden-layer-sizes",
         "--data": "dataset",
         "--profile": "verbose",
-    }.items()
-    for habit in habits.split()
-}
+    }
+)
 """Options of other programs that no setting is called like."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS
-from xpmlp.checks import check_integer, check_range, nearest, one_of
+from xpmlp.checks import by_habit, check_integer, check_range, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, Objective, member_seeds
@@ -186,9 +186,8 @@ def setting_names() -> list[str]:
     return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
 
 
-HABITS = {
-    habit: name
-    for name, habits in {
+HABITS = by_habit(
+    {
         "learning_rate": "lr learning_rate_init step_size",
         "epochs": "max_iter n_epochs num_epochs",
         "batch_size": "batch bs",
@@ -200,9 +199,8 @@ HABITS = {
         "dtype": "precision",
         "threads": "workers n_jobs",
         "backend": "gpu cpu cuda",
-    }.items()
-    for habit in habits.split()
-}
+    }
+)
 """What other libraries call these settings."""
 
 
