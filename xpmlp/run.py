@@ -619,8 +619,8 @@ def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run
 
     Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
     """
-    heard = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if wrong := [one for one in heard if not isinstance(one, Callback)]:
+    listeners = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if wrong := [one for one in listeners if not isinstance(one, Callback)]:
         raise InputError(
             f"callbacks: {wrong[0]!r:.60} is not a callback; give instances of xpmlp.Callback"
         )
@@ -629,10 +629,10 @@ def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run
             from xpmlp.training.progress import Progress
 
             progress = Progress()
-            heard.append(progress)
+            listeners.append(progress)
             stack.callback(progress.stop)
         try:
-            training.run(heard)
+            training.run(listeners)
         except KeyboardInterrupt:
             training.restore(training.last_good)
             warnings.warn(

@@ -211,19 +211,19 @@ def test_run_says_who_stopped_it(
 ) -> None:
     run = begin().run([misbehaving(event, act), Recorder()])
     assert run.iteration == iterations
-    assert run.heard.stopped_by == "Mine: it is enough"
+    assert run.stopped_by == "Mine: it is enough"
     run.extend(3)
-    assert run.run().heard.stopped_by == ""
+    assert run.run().stopped_by == ""
 
 
 def test_stop_at_the_end_comes_too_late() -> None:
     run = begin().run([misbehaving("on_end", raise_stop)])
-    assert (run.epoch, run.was_stopped, run.heard.stopped_by) == (3, False, "")
+    assert (run.epoch, run.was_stopped, run.stopped_by) == (3, False, "")
 
 
 def test_settings_that_stop_a_run_are_named() -> None:
     run = begin(epochs=50, control=Control(ROWS, patience=1, monitor="accuracy")).run()
-    assert run.heard.stopped_by == f"EarlyStopping: {run.ended}"
+    assert run.stopped_by == f"EarlyStopping: {run.ended}"
 
 
 class Clock:

@@ -60,13 +60,13 @@ SLOW = 5.0
 
 
 @dataclass
-class Hearing:
+class CallbackLog:
     """Which callback stopped the run and why, and the seconds that each took."""
 
     stopped_by: str = ""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def credit(self, callback: Callback, reason: str) -> None:
+    def note_stop(self, callback: Callback, reason: str) -> None:
         """Note which callback has asked the run to stop; the first one counts."""
         name = type(callback).__name__
         self.stopped_by = self.stopped_by or (f"{name}: {reason}" if reason else name)
@@ -95,16 +95,16 @@ def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
         except StopTraining as request:
             stop = request
             if event != "on_end":
-                trainer.heard.credit(callback, str(request))
+                trainer.callback_log.note_stop(callback, str(request))
         except Exception as error:
             if isinstance(error, XpmlpError) or is_out_of_memory(error) or is_lost(error):
                 error.add_note(f"in {event} of the callback {type(callback).__name__}")
                 raise
             failure = failure or _failure(callback, event, error, trainer)
         if trainer.ended != before:
-            trainer.heard.credit(callback, trainer.ended)
+            trainer.callback_log.note_stop(callback, trainer.ended)
         if event in ("on_tick", "on_epoch"):
-            trainer.heard.seconds[type(callback).__name__] += time.perf_counter() - began
+            trainer.callback_log.seconds[type(callback).__name__] += time.perf_counter() - began
     if failure is not None:
         raise failure
     if stop is not None and event != "on_end":

@@ -15,7 +15,7 @@ from xpmlp.data import Split
 from xpmlp.errors import CallbackError, InputError
 from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
-from xpmlp.training.callbacks import Callback, Hearing, StopTraining, callbacks_of, tell
+from xpmlp.training.callbacks import Callback, CallbackLog, StopTraining, callbacks_of, tell
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
 from xpmlp.training.engine import Engine
@@ -102,7 +102,7 @@ class Trainer:
         self.seconds = 0.0
         self.history = History()
         self.best: Best | None = None
-        self.ended, self.was_stopped, self.heard = "", False, Hearing()
+        self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters hold NaN or infinite values; give finite ones")
@@ -153,12 +153,12 @@ class Trainer:
     @property
     def stopped_by(self) -> str:
         """The class of the callback that ended the run early, and its reason; else empty."""
-        return self.heard.stopped_by
+        return self.callback_log.stopped_by
 
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
         self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
-        self.ended, self.was_stopped, self.heard = "", False, Hearing()
+        self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
 
     def stop(self, reason: str) -> None:
         """End the run after the step it is at, for this reason."""
@@ -274,7 +274,7 @@ class Trainer:
                 self.restore(self.last_good)
                 raise divergence(error, self) from None
             tell([*before, *given], "on_end", self)
-        self.heard.name_slow_ones(self.seconds)
+        self.callback_log.name_slow_ones(self.seconds)
         return self
 
     def _try_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> bool:
