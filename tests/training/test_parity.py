@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from benchmarks.lecture import train_lecture
-from xpmlp import MLP, Dataset, load_mnist
+from xpmlp import MLP, Dataset, Split, load_mnist
 from xpmlp.backends import Backend
 from xpmlp.training import train
 
@@ -33,11 +33,16 @@ def lecture(mnist: Dataset):
 def test_every_loss_of_the_first_epoch_equals_the_lectures(
     backend: Backend, mnist: Dataset, lecture
 ) -> None:
-    run = train(MODEL, mnist.train, epochs=1, seed=0, backend=backend, dtype="float64")
-    assert run.history.loss.shape == (937,)
+    """PyTorch and array-api-strict take ten times as long: they train 150 of the 937 steps."""
+    steps = 150 if backend.name in ("torch", "strict") else 937
+    count = steps * 64 + 32  # the last 32 rows of MNIST are dropped
+    rows = Split(mnist.train.X[:count], mnist.train.labels[:count])
+    run = train(MODEL, rows, epochs=1, seed=0, backend=backend, dtype="float64")
+    assert run.history.loss.shape == (steps,)
     tolerance = 1e-12 if backend.name == "numpy" else 1e-10
-    np.testing.assert_allclose(run.history.loss, lecture.losses, rtol=tolerance, atol=0)
-    assert run.history.accuracy[0] == lecture.accuracies[0]
+    np.testing.assert_allclose(run.history.loss, lecture.losses[:steps], rtol=tolerance, atol=0)
+    if steps == 937:
+        assert run.history.accuracy[0] == lecture.accuracies[0]
 
 
 def test_float32_follows_to_its_own_precision(mnist: Dataset, lecture) -> None:
