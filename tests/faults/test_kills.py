@@ -1,4 +1,4 @@
-"""Twenty kills of `kills.py`; the long form is run by hand: see benchmarks/records.md."""
+"""Two kills in each way of `kills.py`; the long form is run by hand: see benchmarks/records.md."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ KILLS = Path(__file__).with_name("kills.py")
 @pytest.mark.extended
 def test_killed_runs_go_on_to_the_same_bytes() -> None:
     found = subprocess.run(
-        [sys.executable, KILLS, "--kills", "20", "--seed", "0"],
+        [sys.executable, KILLS, "--kills", "16", "--seed", "0"],
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stdout + found.stderr
@@ -20,4 +20,4 @@ def test_killed_runs_go_on_to_the_same_bytes() -> None:
     assert len(ways) == 8
     survived, of, total, *_ = last.split()
     assert of == "of"
-    assert int(survived) == int(total) >= 20
+    assert int(survived) == int(total) >= 16
