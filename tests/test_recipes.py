@@ -14,6 +14,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, NORMALIZATIONS
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.recipes import SETTINGS, Recipe, load_recipe, recipe_names
+from xpmlp.recipes.settings import SECTIONS
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import AVERAGES
 
@@ -379,11 +380,19 @@ def test_an_unknown_name_gets_the_nearest_valid_one(name: str, near: str) -> Non
         load_recipe("lecture", [f"{name}=1"])
 
 
-def test_a_name_that_is_near_to_none_gets_them_all() -> None:
-    with pytest.raises(
-        InputError, match=f"use {', '.join(one.path for one in SETTINGS.values())}$"
-    ):
-        load_recipe("lecture", ["xyzzy=1"])
+@pytest.mark.parametrize("section", ["", "optimizer", "early_stopping"])
+def test_unknown_setting_lists_those_of_its_section(section: str) -> None:
+    names = [one.path for one in SETTINGS.values() if one.path.rpartition(".")[0] == section]
+    with pytest.raises(InputError) as refused:
+        load_recipe("lecture", [f"{section}{'.' * bool(section)}qqqqqqqqqqqq=1"])
+    _, _, listed = str(refused.value).partition("is unknown: use ")
+    others = [] if section else [f"{name}.KEY" for name in SECTIONS if name]
+    assert listed.split(", ") == names + others
+
+
+def test_unknown_section_lists_the_sections() -> None:
+    with pytest.raises(InputError, match="unknown: use model, objective, optimizer, schedule, ea"):
+        load_recipe("lecture", ["xyzzy.qqqq=1"])
 
 
 # What someone else wrote

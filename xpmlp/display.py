@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,13 @@ def brief(value: object) -> str:
     if len(text) > LONGEST_VALUE and isinstance(value, (list, tuple, dict)):
         return f"{len(value):,} values" if not hasattr(value, "_fields") else type(value).__name__
     return shortened(text, LONGEST_VALUE)
+
+
+def print_line(console: Any, text: str, *, style: str | None = None) -> None:
+    """Print a line by rich: a terminal wraps it between words, a pipe and a file keep it whole."""
+    if console.is_terminal:
+        text = textwrap.fill(text, console.width, break_long_words=False, break_on_hyphens=False)
+    console.print(text, style=style, markup=False, soft_wrap=True)
 
 
 class Table(str):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import tomllib
@@ -176,7 +177,7 @@ def test_says_why_auto_took_what_it_took(command, tiny) -> None:
     assert config(Path("runs/lecture-1"))["backend"] in ("numpy", "cupy")  # not auto: it repeats
 
 
-def on_a_terminal(arguments: list[str], **environment: str) -> str:
+def on_a_terminal(arguments: list[str], *, status: int = 0, **environment: str) -> str:
     main, terminal = pty.openpty()
     ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
@@ -194,7 +195,7 @@ def on_a_terminal(arguments: list[str], **environment: str) -> str:
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(main)
-    assert process.wait() == 0
+    assert process.wait() == status
     return seen.decode()
 
 
@@ -204,8 +205,33 @@ def test_a_terminal_gets_colour_and_a_bar_with_time_left(tiny) -> None:
     bar = seen.split("\r")[-2:]
     assert "epoch  " not in seen  # not even the first frame is empty
     assert any("2/2" in part for part in seen.split("\r")), bar
-    assert "0:00:00" in seen
+    assert "0:00:00\x1b[0m left" in seen
     assert "samples/s" in seen
+
+
+def test_terminal_keeps_one_line_for_each_epoch(tiny) -> None:
+    seen = on_a_terminal([*tiny, "--epochs", "3"])
+    kept = re.findall(r"epoch (\d)/3  loss [\d.]+  accuracy [\d.]+  [\d,]+ samples/s\r?\n", seen)
+    assert kept == ["1", "2", "3"]
+
+
+def test_dumb_terminal_gets_lines(tiny) -> None:
+    lines = [line for line in on_a_terminal(tiny, TERM="dumb").splitlines() if "epoch " in line]
+    assert [line.split()[1] for line in lines[:2]] == ["1/2", "2/2"]
+    assert not any("━" in line for line in lines)
+
+
+def test_terminal_shows_the_final_numbers_in_bold(tiny) -> None:
+    assert "\x1b[1mTest accuracy" in on_a_terminal(tiny)
+
+
+def test_terminal_wraps_messages_between_words(tiny) -> None:
+    message = "x" * 30
+    seen = on_a_terminal([*tiny, "--set", f"{message}=1"], status=2, COLUMNS="40")
+    lines = seen.splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 40 for line in lines)
+    assert " ".join(line.strip() for line in lines).count(message) == 1
 
 
 def test_no_color_is_respected(tiny) -> None:

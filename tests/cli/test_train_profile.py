@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import xpmlp.cli.train
+
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
@@ -93,3 +95,15 @@ def test_a_run_that_goes_on_can_be_profiled(command, tiny) -> None:
     assert command(*tiny, "--quiet", "--epochs", 3, "--out", "whole").status == 0
     one, other = (Path(name, "model.safetensors").read_bytes() for name in ("run", "whole"))
     assert one == other
+
+
+@pytest.mark.parametrize(("slowdown", "warns"), [(1.1, False), (1.4, True)])
+def test_profile_says_when_the_machine_is_busy(
+    command, tiny, monkeypatch, slowdown: float, warns: bool
+) -> None:
+    real = xpmlp.cli.train.profile_steps
+    monkeypatch.setattr(
+        "xpmlp.cli.train.profile_steps", lambda run: real(run)._replace(slowdown=slowdown)
+    )
+    said = command(*tiny, "--profile", "--quiet")
+    assert ("The machine is busy: that product took 1.4 times" in said.out) == warns

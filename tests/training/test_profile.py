@@ -228,6 +228,14 @@ def test_a_known_clock_gives_known_times_and_shares() -> None:
     assert found.seconds == (len(times) + 1) * TICK
     assert found.step == TICK / (100 // BATCH)  # 12 steps between two looks at the clock
     assert found.ceiling == 2 * 16**3 / TICK
+    assert found.slowdown == 1.0
+
+
+def test_ceiling_is_the_fastest_phase_where_the_product_is_slower(monkeypatch) -> None:
+    """As when the machine is busy during the product alone."""
+    monkeypatch.setattr(profile_module, "SIDE", 2)
+    found = profile(begin(MLP((6, 5, 4))), clock=Clock())
+    assert found.ceiling == max(one.flops / one.seconds for one in found.timings) > 2 * 2**3 / TICK
 
 
 def test_phase_in_several_parts_of_a_step_has_their_sum() -> None:

@@ -11,6 +11,8 @@ import os
 from rich.console import Console
 from rich.markup import escape
 
+from xpmlp.display import print_line
+
 
 class Stream(Console):
     """A console that falls silent where it cannot write: the command's work continues.
@@ -56,7 +58,7 @@ def reset_consoles() -> None:
 
 def say(text: str = "", *, style: str | None = None) -> None:
     """A line of a command's result."""
-    output().print(_on_one_line(text), style=style, markup=False)
+    print_line(output(), _on_one_line(text), style=style)
 
 
 def plain(text: str) -> str:
@@ -72,7 +74,7 @@ def complain(text: str) -> None:
     """The one line that says what was wrong; of a very long one the beginning and the end."""
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
-    errors().print(f"xpmlp: {_on_one_line(text)}", markup=False)
+    print_line(errors(), f"xpmlp: {_on_one_line(text)}")
 
 
 class Warnings(logging.Handler):

@@ -6,6 +6,9 @@ from xpmlp.cli.console import output, say
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
+BUSY = 1.25
+"""Times its shortest, the product's median time that shows other work on the machine."""
+
 
 def show(profile: Profile, training: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
@@ -35,6 +38,11 @@ def show(profile: Profile, training: Trainer) -> None:
         f"{profile.side} matrices in {training.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
+    if profile.slowdown > BUSY:
+        say(
+            f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
+            "median as at best, and the phases are slowed down alike; repeat it when it is idle"
+        )
     say(f"The run's steps: {profile.how}")
     if profile.is_apart:
         say("The phases were not run that way, but one by one: compare them with each other")

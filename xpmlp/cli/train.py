@@ -217,14 +217,18 @@ def _introduce(training: Trainer) -> None:
 
 def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
     if summary["train_accuracy"] is not None:
-        say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
+        say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch", style="bold")
     if "validation_accuracy" in summary:
         say(
             f"Validation accuracy {summary['validation_accuracy']:.2%}, loss "
             f"{summary['validation_loss']:.4f}, at best (iteration "
-            f"{summary['validation_iteration']:,})"
+            f"{summary['validation_iteration']:,})",
+            style="bold",
         )
-    say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
+    say(
+        f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}",
+        style="bold",
+    )
     if "members" in summary:
         say(
             f"  mean of {summary['members']} members; their ensemble: "

@@ -304,11 +304,15 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def unknown_setting(path: str) -> str:
-    """The message for an unknown key: what it may have meant, or all that there are."""
-    key = path.rpartition(".")[2].replace("-", "_")
+    """The message for an unknown key: what it may have meant, or all keys of its section."""
+    section, _, key = path.replace("-", "_").rpartition(".")
     if HABITS.get(key) in SETTINGS:
         return f"setting {path!r} is unknown: did you mean {SETTINGS[HABITS[key]].path}?"
     known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in NAMES}}
-    if near := closest(path, known) or closest(key, known):
+    near = closest(key, known)
+    if near or (section not in SECTIONS and (near := closest(path, known))):
         return f"setting {path!r} is unknown: did you mean {known[near]}?"
-    return f"setting {path!r} is unknown: use {', '.join(NAMES)}"
+    names = [one for one in NAMES if one.rpartition(".")[0] == section and section in SECTIONS]
+    if not section:
+        names += [f"{name}.KEY" for name in SECTIONS if name]
+    return f"setting {path!r} is unknown: use {', '.join(names or filter(None, SECTIONS))}"

@@ -50,12 +50,15 @@ class Profile(NamedTuple):
 
     `step` has the seconds of a whole step as the run does it, and `how` says how that is;
     `is_apart` that it is otherwise than in the phases, which were run one by one. `ceiling` is the
-    best speed, in FLOP/s, that a product of two square matrices of `side` rows had meanwhile.
+    best speed, in FLOP/s, that a product of two square matrices of `side` rows had meanwhile, or a
+    phase if one was faster. `slowdown` is that product's median time over its shortest: about 1 on
+    a machine with nothing else to do.
     """
 
     timings: tuple[Timing, ...]
     step: float
     ceiling: float
+    slowdown: float
     side: int
     how: str
     is_apart: bool
@@ -144,10 +147,14 @@ def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
         taken = taken[np.isfinite(taken)]  # nothing follows the last step of a run
         return Timing(phase, float(np.median(taken)) if len(taken) else 0.0, flops[phase])
 
+    timings = tuple(map(timing, dict.fromkeys(parts)))
+    warm = products[1::2]
+    speeds = [each.flops / each.seconds for each in timings if each.seconds > 0.0]
     return Profile(
-        timings=tuple(map(timing, dict.fromkeys(parts))),
+        timings=timings,
         step=float(np.median(steps)),
-        ceiling=2 * side**3 / min(products),
+        ceiling=max(2 * side**3 / min(warm), *speeds),
+        slowdown=float(np.median(warm) / min(warm)),
         side=side,
         how=engine.how,
         is_apart=engine.is_compiled == (type(backend).timed is Backend.timed),

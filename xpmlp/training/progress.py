@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from xpmlp.display import print_line
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
 from xpmlp.training.trainer import Trainer
@@ -22,8 +23,8 @@ class Progress(Callback):
     Parameters
     ----------
     console
-        Where it is written, by default standard error. A terminal and a notebook get a bar that
-        moves, anything else a line after each epoch.
+        Where it is written, by default standard error. Each epoch leaves a line; a terminal and a
+        notebook show a moving bar below them.
     advises
         Whether a run that ends at chance level says so, and what to try.
     """
@@ -32,19 +33,23 @@ class Progress(Callback):
         self._advises = advises
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._cell: Any = None
+        self._lines: list[str] = []
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             TextColumn("{task.fields[measures]}"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self._console,
+            transient=True,
         )
         self._task = self._bar.add_task("", total=None, epoch="", measures="")
 
     @property
     def moves(self) -> bool:
-        """Whether it is a bar, on a terminal or in a notebook, and not a line after each epoch."""
-        return bool(self._console.is_jupyter or self._console.is_terminal)
+        """Whether there is a bar: a notebook has one, and a terminal that can redraw a line."""
+        console = self._console
+        return bool(console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal))
 
     def on_start(self, training: Trainer, /) -> None:
         if self._console.is_jupyter:
@@ -52,7 +57,7 @@ class Progress(Callback):
 
             self._cell = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         self.on_tick(training)
-        if self._cell is None and self._console.is_terminal:
+        if self._cell is None and self.moves:
             self._bar.start()
 
     def on_tick(self, training: Trainer, /) -> None:
@@ -62,8 +67,8 @@ class Progress(Callback):
             full = CELLS * training.iteration // max(1, total)
             drawn = "━" * full + " " * (CELLS - full)
             text = f"epoch {epoch} {drawn} {measures(training)}"
-            self._cell.update({"text/plain": text}, raw=True)
-        elif self._console.is_terminal:
+            self._cell.update({"text/plain": "\n".join([*self._lines, text])}, raw=True)
+        elif self.moves:
             self._bar.update(
                 self._task,
                 total=total,
@@ -73,15 +78,16 @@ class Progress(Callback):
             )
 
     def on_epoch(self, training: Trainer, /) -> None:
-        if self._cell is None and not self._console.is_terminal:
-            epoch = f"epoch {training.epoch}/{training.epochs}"
-            self._console.print(f"{epoch}  {measures(training)}")
+        line = f"epoch {training.epoch}/{training.epochs}  {measures(training)}"
+        self._lines.append(line)
+        if self._cell is None:
+            print_line(self._console, line)
         self.on_tick(training)
 
     def on_end(self, training: Trainer, /) -> None:
         self.stop()
         if self._advises and (advice := advice_at_chance_level(training)):
-            self._console.print(advice)
+            print_line(self._console, advice)
 
     def stop(self) -> None:
         """Give the terminal back, also after an error."""
