@@ -15,7 +15,7 @@ import numpy as np
 
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner, Step
-from xpmlp.compiler import leaves, record
+from xpmlp.compiler import Program, leaves, record
 from xpmlp.compiler.scopes import Phase
 from xpmlp.training.engine import Engine
 from xpmlp.training.loaders import Chunk
@@ -131,15 +131,11 @@ def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
         seconds(in_phases, count)
         rows.append(np.diff(laps, append=math.nan).reshape(count, -1))
         steps.append(seconds(engine.run, count))
-        products += [seconds(multiply, 1, (), A) for _ in range(2)]  # the second with warm caches
+        seconds(multiply, 1, (), A)  # warms the caches
+        products.append(seconds(multiply, 1, (), A))
     times = np.concatenate(rows)  # a row for each step, a column for each part
 
-    flops = Counter[Phase]()
-    for operation in program.operations:
-        if operation.function == "matmul":  # 2 m n k for each (m,k)(k,n), and for each member
-            inner = next(operation.values).shape[-1]
-            flops[operation.phase] += 2 * math.prod(operation.result.shape) * inner
-
+    flops = _flops(program)
     parts = [*(phases[start] for start in starts), BETWEEN]
 
     def timing(phase: Phase) -> Timing:
@@ -148,17 +144,26 @@ def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
         return Timing(phase, float(np.median(taken)) if len(taken) else 0.0, flops[phase])
 
     timings = tuple(map(timing, dict.fromkeys(parts)))
-    warm = products[1::2]
     speeds = [each.flops / each.seconds for each in timings if each.seconds > 0.0]
     return Profile(
         timings=timings,
         step=float(np.median(steps)),
-        ceiling=max(2 * side**3 / min(warm), *speeds),
-        slowdown=float(np.median(warm) / min(warm)),
+        ceiling=max(2 * side**3 / min(products), *speeds),
+        slowdown=float(np.median(products) / min(products)),
         side=side,
         how=engine.how,
         is_apart=engine.is_compiled == (type(backend).timed is Backend.timed),
     )
+
+
+def _flops(program: Program) -> Counter[Phase]:
+    """Return each phase's operations: 2 m n k for a product (m,k)(k,n), and for each member."""
+    flops = Counter[Phase]()
+    for operation in program.operations:
+        if operation.function == "matmul":
+            inner = next(operation.values).shape[-1]
+            flops[operation.phase] += 2 * math.prod(operation.result.shape) * inner
+    return flops
 
 
 def _make_product(*, xp: Namespace) -> Step:
