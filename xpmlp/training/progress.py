@@ -1,6 +1,7 @@
 """How a run comes along, on a terminal, in a notebook, or line by line in a pipe or a file."""
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
 from xpmlp.training.trainer import Trainer
 
-CELLS = 30
-"""Characters of a notebook's bar."""
+CELLS, LINES = 30, 100
+"""Characters of a notebook's bar, and the epochs shown above it: each change sends them all."""
 
 
 class Progress(Callback):
@@ -33,7 +34,7 @@ class Progress(Callback):
         self._advises = advises
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._cell: Any = None
-        self._lines: list[str] = []
+        self._lines = deque[str](maxlen=LINES)
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -79,9 +80,10 @@ class Progress(Callback):
 
     def on_epoch(self, training: Trainer, /) -> None:
         line = f"epoch {training.epoch}/{training.epochs}  {measures(training)}"
-        self._lines.append(line)
         if self._cell is None:
             print_line(self._console, line)
+        else:
+            self._lines.append(line)
         self.on_tick(training)
 
     def on_end(self, training: Trainer, /) -> None:
