@@ -41,7 +41,7 @@ def show(profile: Profile, training: Trainer) -> None:
     if profile.slowdown > BUSY:
         say(
             f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
-            "median as at best, and the phases are slowed down alike; repeat it when it is idle"
+            "median as at best, and the phases are slowed down alike; repeat this on an idle one"
         )
     say(f"The run's steps: {profile.how}")
     if profile.is_apart:

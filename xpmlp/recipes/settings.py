@@ -309,8 +309,8 @@ def unknown_setting(path: str) -> str:
     if HABITS.get(key) in SETTINGS:
         return f"setting {path!r} is unknown: did you mean {SETTINGS[HABITS[key]].path}?"
     known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in NAMES}}
-    near = closest(key, known)
-    if near or (section not in SECTIONS and (near := closest(path, known))):
+    near = closest(key, known) or (section not in SECTIONS and closest(path, known))
+    if near:
         return f"setting {path!r} is unknown: did you mean {known[near]}?"
     names = [one for one in NAMES if one.rpartition(".")[0] == section and section in SECTIONS]
     if not section:
