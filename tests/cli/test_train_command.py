@@ -234,6 +234,12 @@ def test_terminal_wraps_messages_between_words(tiny) -> None:
     assert " ".join(line.strip() for line in lines).count(message) == 1
 
 
+def test_terminal_keeps_json_and_the_next_command_whole(tiny) -> None:
+    assert "lecture" in json.loads(on_a_terminal(["recipes", "--json"], COLUMNS="40"))
+    seen = on_a_terminal([*tiny, "--out", "a-rather-long-name"], COLUMNS="40")
+    assert "(next: xpmlp report a-rather-long-name)\r\n" in seen
+
+
 def test_no_color_is_respected(tiny) -> None:
     seen = on_a_terminal(tiny, NO_COLOR="1")
     assert "W/B Shapes\r\n" in seen

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from xpmlp.cli.console import output, plain, say
+from xpmlp.cli.console import output, plain, say, say_verbatim
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.errors import InputError
@@ -41,7 +41,9 @@ def compare(
     differing = differing_settings(found)
     plot_comparison(found, out)
     if as_json:
-        say(json.dumps([_as_json(run, number, differing) for number, run in enumerate(found)]))
+        say_verbatim(
+            json.dumps([_as_json(run, number, differing) for number, run in enumerate(found)])
+        )
         return
     names = [run.name for run in found]
     results = zip(*map(_results, found), strict=True)

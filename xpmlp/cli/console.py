@@ -61,6 +61,11 @@ def say(text: str = "", *, style: str | None = None) -> None:
     print_line(output(), _on_one_line(text), style=style)
 
 
+def say_verbatim(text: str) -> None:
+    """A line to be copied or parsed: a terminal does not get it in several lines."""
+    output().print(_on_one_line(text), markup=False)
+
+
 def plain(text: str) -> str:
     """Text for a cell of a table, in which rich would take `W[1]` for markup."""
     return escape(_on_one_line(text))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import say
+from xpmlp.cli.console import say, say_verbatim
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import load_data
@@ -46,7 +46,7 @@ def evaluate(
             result["member_accuracy"] = accuracy.tolist()
             result["member_loss"] = loss.tolist()
             result["committee_accuracy"] = found.committee
-        say(json.dumps(result))
+        say_verbatim(json.dumps(result))
         return
     if found.committee is not None:
         for member, (share, value) in enumerate(zip(accuracy, loss, strict=True), start=1):

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import say
+from xpmlp.cli.console import say, say_verbatim
 from xpmlp.cli.habits import swapped
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
@@ -46,7 +46,7 @@ def predict(
         Y_hat = predict_rows(trained.model, trained.parameters, rows, backend=chosen)
         answers += [(path, row, probabilities) for row, probabilities in enumerate(Y_hat)]
     if as_json:
-        say(
+        say_verbatim(
             json.dumps(
                 [
                     {

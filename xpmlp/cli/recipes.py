@@ -2,7 +2,7 @@
 
 import json
 
-from xpmlp.cli.console import say
+from xpmlp.cli.console import say, say_verbatim
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.recipes import describe_recipe, recipe_names
@@ -15,7 +15,7 @@ def recipes(as_json: JsonOption = False) -> None:
     """
     found = {name: describe_recipe(name) for name in recipe_names()}
     if as_json:
-        say(json.dumps({name: found[name]._asdict() for name in found}))
+        say_verbatim(json.dumps({name: found[name]._asdict() for name in found}))
         return
     for name, (about, measured) in found.items():
         say(name, style="bold")
