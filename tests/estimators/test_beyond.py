@@ -301,10 +301,16 @@ def test_a_refused_fit_loses_nothing():
         np.testing.assert_array_equal(estimator.predict_proba(X), before)
 
 
+def on_terminal(monkeypatch):
+    """Let rich see a terminal that can redraw a line, whatever the tests run in."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
     stopped = []
-    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    on_terminal(monkeypatch)
     monkeypatch.setattr("rich.progress.Progress.stop", lambda self: stopped.append(self))
 
     def fail(_):
@@ -317,7 +323,7 @@ def test_a_bar_is_stopped_whatever_ends_the_fit(monkeypatch, error):
 
 
 def test_a_bar_moves_on_a_terminal_and_says_no_lines(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    on_terminal(monkeypatch)
     MLPClassifier(**SETTINGS, verbose=True).fit(X, Y)
     shown = capsys.readouterr().out
     assert "epoch 6/6" in shown
