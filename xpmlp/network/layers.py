@@ -226,7 +226,7 @@ class Normalize(Layer):
     def phases(self) -> tuple[str, str]:
         return f"{self.name} norm", f"backward {self.name} norm"
 
-    @property
+    @functools.cached_property
     def kind(self) -> Normalization:
         """The functions and formulas of this normalisation."""
         return NORMALIZATIONS[self.name]
@@ -303,7 +303,7 @@ class Activate(Layer):
     def phases(self) -> tuple[str, str]:
         return self.name, f"backward {self.name}"
 
-    @property
+    @functools.cached_property
     def kind(self) -> Activation:
         """The functions and formulas of this activation."""
         return ACTIVATIONS[self.name]
