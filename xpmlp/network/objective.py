@@ -170,6 +170,10 @@ def _as_number(value: object) -> Any:
     return float(value) if isinstance(value, (numbers.Real, np.generic)) else value
 
 
+PLAIN = Objective()
+"""The usual loss of a network's output, and nothing else."""
+
+
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
     """Return class weights by which all classes count alike, 1 on average over rows.
 

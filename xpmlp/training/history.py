@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from xpmlp.checks import nearest
 from xpmlp.display import as_html
-from xpmlp.errors import InputError, no_attribute
+from xpmlp.errors import InputError
+from xpmlp.habits import no_attribute
 
 
 @dataclass(repr=False)
@@ -40,7 +41,7 @@ class History:
     if not TYPE_CHECKING:  # a type checker knows all there are
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name, {"history": "run.history['loss']"})
+            raise no_attribute(self, name)
 
     @property
     def series(self) -> dict[str, np.ndarray]:

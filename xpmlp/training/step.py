@@ -13,7 +13,7 @@ from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
 from xpmlp.compiler.scopes import marker
-from xpmlp.network import MLP, DropoutKeys, Mode, Objective
+from xpmlp.network import MLP, PLAIN, DropoutKeys, Mode, Objective
 from xpmlp.network.mlp import BatchGradients
 from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
 from xpmlp.training.descent import Descent
@@ -74,8 +74,8 @@ class TrainingData(NamedTuple):
 
 def make_step(
     model: MLP,
-    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
-    descent: Descent = Descent(),  # noqa: B008
+    objective: Objective = PLAIN,
+    descent: Descent = Descent(),  # noqa: B008 (a value that nothing changes)
     *,
     parts: int = 1,
     xp: Namespace,
