@@ -1,6 +1,7 @@
 """What people type from habit of Keras, PyTorch and scikit-learn, and what to type here."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
 
 
 def by_habit(table: Mapping[str, str]) -> dict[str, str]:
@@ -57,3 +58,12 @@ def no_attribute(owner: object, name: str) -> AttributeError:
     instead = ATTRIBUTES.get(kind, {}).get(name)
     said = f"{kind!r} object has no attribute {name!r}"
     return AttributeError(f"{said}; {instead}" if instead else said)
+
+
+class HabitHints:
+    """A class whose missing attributes say what to type for another library's."""
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name)

@@ -20,7 +20,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -31,7 +31,7 @@ from xpmlp.checks import check_layer_sizes, check_range, member_seeds, one_of
 from xpmlp.compiler.scopes import marker
 from xpmlp.display import Table, as_html, short_repr
 from xpmlp.errors import InputError
-from xpmlp.habits import no_attribute
+from xpmlp.habits import HabitHints
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
 from xpmlp.network.objective import PLAIN, Objective
@@ -73,7 +73,7 @@ class BatchGradients(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(HabitHints):
     """A multilayer perceptron: dense layers, one activation between them, an output at the end.
 
     Parameters
@@ -418,7 +418,7 @@ class MLP:
         mark("W, b as views of one vector")
         p = self.unflatten(parameters, xp=xp)
         L, saved = self.chain.forward(p, X, mode, xp=xp)
-        mark(objective.phase(self.output))
+        mark(loss.phase)
         Y = objective.smoothed(Y, xp=xp)
         J, kept = loss.forward(Y, L, weights, xp=xp)
         mark("backward dL")
@@ -473,11 +473,6 @@ class MLP:
         return as_html({**facts, "output": self.output, "parameters": learned})
 
     __repr__ = short_repr
-
-    if not TYPE_CHECKING:  # a type checker knows all there are
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name)
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"

@@ -135,13 +135,6 @@ class Objective:
             return loss._replace(forward=partial(algebra.quantile, quantile=self.quantile))
         return loss
 
-    def phase(self, output: str) -> str:
-        """The name of the loss, as profiles and messages call it."""
-        name = self.loss or OUTPUTS[output].usual_loss
-        if name == "softmax_cross_entropy":
-            return "softmax, cross-entropy"
-        return name.replace("_", " ") if isinstance(name, str) else "loss"
-
     def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
         """The targets with label smoothing."""
         return algebra.smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y

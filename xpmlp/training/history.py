@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,11 +10,11 @@ from numpy.typing import ArrayLike
 from xpmlp.checks import nearest
 from xpmlp.display import as_html
 from xpmlp.errors import InputError
-from xpmlp.habits import no_attribute
+from xpmlp.habits import HabitHints
 
 
 @dataclass(repr=False)
-class History:
+class History(HabitHints):
     """The series of a run, as the lecture keeps them; with E members each entry has E values.
 
     The validation series have an entry for each evaluation on the validation rows,
@@ -37,11 +36,6 @@ class History:
             raise InputError(
                 f"history[{name!r}]: {nearest(name, self.series)}use {', '.join(self.series)}"
             ) from None
-
-    if not TYPE_CHECKING:  # a type checker knows all there are
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name)
 
     @property
     def series(self) -> dict[str, np.ndarray]:
