@@ -1,10 +1,10 @@
-"""Checks of a user's input: names, with suggestions, and numbers, with their range."""
+"""Checks of a user's input: names, with suggestions; numbers, with their range; widths, seeds."""
 
 import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from xpmlp.errors import InputError
@@ -13,11 +13,6 @@ from xpmlp.errors import InputError
 def closest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is nearest; empty if none is near."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
-
-
-def by_habit(table: Mapping[str, str]) -> dict[str, str]:
-    """Return what to type for each name of other programs; `table` has those as words."""
-    return {habit: instead for instead, habits in table.items() for habit in habits.split()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -36,15 +31,50 @@ def one_of(known: Iterable[str], **given: str) -> None:
             )
 
 
+def as_integer(value: Any, *, otherwise: int) -> int:
+    """Return an integer of any library as Python's; `otherwise` for anything else."""
+    try:
+        return otherwise if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return otherwise
+
+
 def check_integer(name: str, value: Any, *, least: int) -> int:
     """Return an integer of any library as Python's; raise `InputError` for others."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool):
+    number = as_integer(value, otherwise=least - 1)
+    if number < least:
         raise InputError(f"{name}={value}: give an integer of {least} or more")
     return number
+
+
+def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
+    """Return the widths as Python's integers; raise `InputError` for invalid ones."""
+    if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
+        raise InputError(
+            f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"
+        )
+    given = list(layer_sizes)
+    shown = ",".join(map(str, given))
+    if len(given) < 2:
+        raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
+    widths = tuple(as_integer(width, otherwise=0) for width in given)
+    for position, width in enumerate(widths):
+        if not 1 <= width < 2**28:
+            raise InputError(
+                f"layer_sizes={shown}: width {position} is {given[position]}; each is an integer "
+                ">= 1 and less than 2**28"
+            )
+    return widths
+
+
+def member_seeds(seeds: Iterable[int]) -> list[int]:
+    """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
+    found = [check_integer("seed", seed, least=0) for seed in seeds]
+    # Seeds that members count up from the largest that may be given go beyond it.
+    if not found or max(found) >= 2**63 + len(found) - 1:
+        shown = ",".join(map(str, found))
+        raise InputError(f"seed={shown}: give at least one, each 0 or more and less than 2**63")
+    return found
 
 
 def check_range(

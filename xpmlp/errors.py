@@ -5,7 +5,7 @@ that the command line gives it, so that this is decided once.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -36,17 +36,6 @@ def option(name: str, value: object) -> str:
 def remedy(python: str, command: str) -> str:
     """Return what to do, in the words of a program or of a command."""
     return command if _is_command.get() else python
-
-
-def no_attribute(owner: object, name: str, habits: Mapping[str, str]) -> AttributeError:
-    """Return the error for a missing attribute; `habits` says what to type for another library's.
-
-    Keys of `habits` are names with spaces between.
-    """
-    said = [instead for names, instead in habits.items() if name in names.split()]
-    return AttributeError(
-        "; ".join([f"{type(owner).__name__!r} object has no attribute {name!r}", *said])
-    )
 
 
 class XpmlpError(Exception):

@@ -9,17 +9,22 @@ NAMES = {"Observer": "Callback", "Training": "Trainer"}
 ARGUMENTS = {"observers": "callbacks", "sample_weights": "sample_weight"}
 """Arguments of `xpmlp.train`."""
 
+NETWORK_ARGUMENTS = {"hidden": "activation"}
+"""Arguments of `xpmlp.MLP`."""
+
 
 def warn(old: str, new: str, *, level: int = 3) -> None:
     """Warn, at the line that used the old name, of its new name."""
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
 
 
-def arguments(given: dict[str, Any]) -> dict[str, Any]:
+def arguments(
+    given: dict[str, Any], names: dict[str, str] = ARGUMENTS, *, quietly: bool = False
+) -> dict[str, Any]:
     """Return keyword arguments by their names of now."""
-    for old in given.keys() & ARGUMENTS.keys():
-        warn(f"{old}=", f"{ARGUMENTS[old]}=", level=4)
-    return {ARGUMENTS.get(name, name): value for name, value in given.items()}
+    for old in () if quietly else given.keys() & names.keys():
+        warn(f"{old}=", f"{names[old]}=", level=4)
+    return {names.get(name, name): value for name, value in given.items()}
 
 
 def attribute(module: str, name: str) -> str:

@@ -34,7 +34,8 @@ from xpmlp.data import (
 )
 from xpmlp.data.conversion import Rows, as_labels, as_rows
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
-from xpmlp.errors import DeviceLost, InputError, XpmlpError, no_attribute
+from xpmlp.errors import DeviceLost, InputError, XpmlpError
+from xpmlp.habits import no_attribute
 from xpmlp.network import MLP, Objective, balanced_weights
 from xpmlp.training import (
     Callback,
@@ -254,7 +255,7 @@ class Run:
         """What `train` returned in 0.1.0 was the trainer."""
         trainer = self.__dict__.get("trainer")
         if trainer is None or not hasattr(trainer, name):
-            raise no_attribute(self, name, HABITS)
+            raise no_attribute(self, name)
         renamed.warn(f"run.{name}", f"run.trainer.{name}")
         return getattr(trainer, name)
 
@@ -276,15 +277,6 @@ class Run:
         network = shortened(str(self.model).split()[-1], LONGEST_VALUE)
         facts = {"network": network, "epochs": len(self.history.accuracies), **self._figures()}
         return as_html(facts, self.history.loss)
-
-
-HABITS = {
-    "score": "run.evaluate(X, y).accuracy",
-    "fit": "run.resume(epochs=5), or xpmlp.train(run.model, X, y)",
-    "summary": "run.model.summary()",
-    "coefs_ weights state_dict": "run.model.layers(run.parameters)",
-}
-"""What to type where other libraries have a method of a trained network."""
 
 
 def train(

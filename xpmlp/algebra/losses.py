@@ -61,13 +61,14 @@ class Loss(NamedTuple):
     """A loss, its Jacobian, and what turns L into predictions: softmax, sigmoid, identity, exp.
 
     `formulas` are those of the docstrings in the order in which they are computed; a loss of one's
-    own may do without.
+    own may do without. `phase` is what profiles and messages call it.
     """
 
     forward: Forward
     backward: Backward
     output: str
     formulas: tuple[Formulas, ...] = ()
+    phase: str = "loss"
 
 
 class CrossEntropy(NamedTuple):
@@ -313,6 +314,7 @@ LOSSES: dict[str, Loss] = {
             Formulas(("Ŷ = softmax(L)",), ()),
             Formulas(("J = -(1/N) sum(Y * log Ŷ)",), ("dL = -(1/N)(Y - Ŷ)",)),
         ),
+        "softmax, cross-entropy",
     ),
     "sigmoid_cross_entropy": Loss(
         sigmoid_cross_entropy,
@@ -322,12 +324,14 @@ LOSSES: dict[str, Loss] = {
             Formulas(("Ŷ = 1 / (1 + exp(-L))",), ()),
             Formulas(("J = -(1/N) sum(Y * log Ŷ + (1 - Y) * log(1 - Ŷ))",), ("dL = (1/N)(Ŷ - Y)",)),
         ),
+        "sigmoid cross entropy",
     ),
     "squared_error": Loss(
         squared_error,
         squared_error_backward,
         "identity",
         (Formulas(("J = (1/N) sum(½ D²)", "D = L - Y"), ("dL = (1/N)(L - Y)",)),),
+        "squared error",
     ),
     "huber": Loss(
         huber,
@@ -337,6 +341,7 @@ LOSSES: dict[str, Loss] = {
             Formulas(("S = D held between -δ and δ", "D = L - Y"), ()),
             Formulas(("J = (1/N) sum(S * (D - ½ S))",), ("dL = (1/N) S",)),
         ),
+        "huber",
     ),
     "quantile": Loss(
         quantile,
@@ -346,6 +351,7 @@ LOSSES: dict[str, Loss] = {
             Formulas(("S = 1 - q where L >= Y, else -q",), ()),
             Formulas(("J = (1/N) sum(S * (L - Y))",), ("dL = (1/N) S",)),
         ),
+        "quantile",
     ),
     "poisson": Loss(
         poisson,
@@ -355,6 +361,7 @@ LOSSES: dict[str, Loss] = {
             Formulas(("Ŷ = exp(L)",), ()),
             Formulas(("J = (1/N) sum(Y * log(Y / Ŷ) - Y + Ŷ)",), ("dL = (1/N)(Ŷ - Y)",)),
         ),
+        "poisson",
     ),
 }
 """The losses by name, as recipes give them."""

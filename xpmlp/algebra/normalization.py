@@ -20,7 +20,8 @@ Inverse deviations are kept as (1,l) or (N,1), so that they broadcast against Z 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from xpmlp.algebra.formulas import Expression, node
 from xpmlp.typing import Array, Namespace
@@ -258,19 +259,24 @@ def _mean(Q: Array, axis: int, *, xp: Namespace) -> Array:
     return xp.sum(Q, axis=axis, keepdims=True) / Q.shape[axis]
 
 
+Kind = Literal["scale", "shift", "running mean", "running variance"]
+"""What a parameter of a normalisation is for."""
+
+
 class Normalization(NamedTuple):
     """A normalisation: all that the package knows of it.
 
     `equations` are those of the docstrings by what they compute, Y and X̂ forward, dγ, dβ and dZ
-    backward, and `symbols` what their letters stand for; without `has_shift` there is no β. Over a
-    batch it has `running` statistics for predictions; else `onnx` is X̂ as operations on Z.
+    backward, and `symbols` what their letters stand for; `parts` are its parameters and what each
+    is for. Over a batch it has `running` statistics for predictions; else `onnx` is X̂ as
+    operations on Z.
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., NormGradients]
     equations: Mapping[str, tuple[str, ...]]
     symbols: Mapping[str, str]
-    has_shift: bool = True
+    parts: Mapping[str, Kind] = MappingProxyType({"gamma": "scale", "beta": "shift"})
     onnx: Expression | None = None
 
     @property
@@ -306,6 +312,10 @@ NORMALIZATIONS: dict[str, Normalization] = {
         batch_norm_backward,
         _equations(_X_HAT, _Y, "dZ = (γ/σ)(dY - dβ/N - X̂ * dγ/N)"),
         _over("a column's N rows"),
+        {
+            "gamma": "scale", "beta": "shift",
+            "mean": "running mean", "variance": "running variance",
+        },
     ),
     "layer": Normalization(
         layer_norm,
@@ -322,7 +332,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
             "dZ = (1/σ)(dX̂ - X̂ * mean(dX̂ * X̂))", "dX̂ = γ dY",
         ),
         {"σ": "sqrt(mean(Z²) + ε)", "ε": f"{EPSILON:g}"},
-        has_shift=False,
+        {"gamma": "scale"},
         onnx=node("Div", "Z", _deviation_node("Z")),
     ),
 }  # fmt: skip

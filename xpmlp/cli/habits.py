@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from xpmlp.checks import by_habit, closest
+from xpmlp import habits
+from xpmlp.checks import closest
+from xpmlp.habits import by_habit
 from xpmlp.recipes import SETTINGS, recipe_names
-from xpmlp.training.config import HABITS
 
 COMMANDS = by_habit(
     {
@@ -58,7 +59,7 @@ def instead_of_option(flag: str, arguments: Sequence[str], known: Collection[str
     if instead in known:
         return " ".join([instead, *(usual or [value])]).strip()
     key = name.replace("-", "_")
-    key = HABITS.get(key, key)
+    key = habits.SETTINGS.get(key, key)
     option = f"--{key.replace('_', '-')}"
     if option in known:
         return f"{option} {value}".strip()

@@ -9,25 +9,18 @@ objective.py     a loss with its regularisation
 
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, DropoutKeys, Mode
-from xpmlp.network.mlp import (
-    ARCHITECTURE,
-    MLP,
-    NORMALIZATIONS,
-    check_layer_sizes,
-    member_seeds,
-)
-from xpmlp.network.objective import Objective, balanced_weights
+from xpmlp.network.mlp import ARCHITECTURE, MLP, NORMALIZATIONS
+from xpmlp.network.objective import PLAIN, Objective, balanced_weights
 
 __all__ = [
     "ARCHITECTURE",
     "INITIALIZERS",
     "MLP",
     "NORMALIZATIONS",
+    "PLAIN",
     "TRAINING",
     "DropoutKeys",
     "Mode",
     "Objective",
     "balanced_weights",
-    "check_layer_sizes",
-    "member_seeds",
 ]

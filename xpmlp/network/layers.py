@@ -27,7 +27,7 @@ from xpmlp.algebra.formulas import Formulas, as_line
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
-from xpmlp.network.parameters import Kind, Part
+from xpmlp.network.parameters import Part
 from xpmlp.typing import Array, Namespace
 
 Parts = Mapping[str, Array]
@@ -72,9 +72,6 @@ class Mode(NamedTuple):
 TRAINING = Mode(is_training=True)
 
 
-Shape = tuple[int, ...]
-
-
 class Operation(NamedTuple):
     """One matrix that a training step computes: how, from which shapes, at what cost.
 
@@ -84,7 +81,7 @@ class Operation(NamedTuple):
 
     layer: int
     text: str
-    shape: Shape
+    shape: tuple[int, ...]
     factors: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -233,28 +230,24 @@ class Normalize(Layer):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        kinds: dict[str, Kind] = {"gamma": "scale"}
-        if self.kind.has_shift:
-            kinds["beta"] = "shift"
-        if self.kind.running:
-            kinds |= {"mean": "running mean", "variance": "running variance"}
-        return tuple(Part(f"{one}{self.k}", (self.l_out,), kind) for one, kind in kinds.items())
+        kinds = self.kind.parts.items()
+        return tuple(Part(f"{name}{self.k}", (self.l_out,), kind) for name, kind in kinds)
 
-    def _own(self, p: Parts) -> list[Array]:
-        """γ and β, or γ alone; with running statistics, where there are some, those besides."""
-        return [p[part.name] for part in self.parts if part.name in p]
+    def _own(self, p: Parts) -> dict[str, Array]:
+        """Its parameters by their names without the number; running statistics if there are."""
+        return {name: p[full] for name in self.kind.parts if (full := f"{name}{self.k}") in p}
 
     def forward(self, p: Parts, Z: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Any]:
         own = self._own(p)
         if mode.is_training or not self.kind.running:
-            Y, *saved = self.kind.forward(Z, *own[:2], xp=xp)
+            Y, *saved = self.kind.forward(Z, own["gamma"], own.get("beta"), xp=xp)
             return Y, saved
-        if len(own) < len(self.parts):
+        if "mean" not in own:
             raise InputError(
                 "parameters without the running statistics of batch normalisation, which "
                 "predictions need; give run.parameters"
             )
-        return algebra.batch_norm_inference(Z, *own, xp=xp), None
+        return algebra.batch_norm_inference(Z, **own, xp=xp), None
 
     def backward(self, p: Parts, saved: Any, dY: Array, *, xp: Namespace) -> Backward:
         gamma = p[f"gamma{self.k}"]
@@ -265,17 +258,17 @@ class Normalize(Layer):
         return dZ, dict(zip((part.name for part in self.parts), learned, strict=False))
 
     def onnx(self, p: Parts, Z: Any, graph: Any) -> Any:
-        gamma, *shifts = self._own(p)
+        own = self._own(p)
+        gamma, beta = own["gamma"], own.get("beta")
         if self.kind.onnx is not None:
             Z = graph.expression(self.kind.onnx, Z)
         else:
-            beta, mean, variance = shifts
-            gamma = gamma / np.sqrt(variance + EPSILON)
-            shifts = [beta - mean * gamma]
+            gamma = gamma / np.sqrt(own["variance"] + EPSILON)
+            beta = beta - own["mean"] * gamma
         Y = graph.add("Mul", Z, graph.weight(f"gamma{self.k}", gamma[..., None, :]))
-        for beta in shifts:
-            Y = graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
-        return Y
+        if beta is None:
+            return Y
+        return graph.add("Add", Y, graph.weight(f"beta{self.k}", beta[..., None, :]))
 
     def operations(self, N: int) -> Operations:
         forward, backward = list[Operation](), list[Operation]()
@@ -286,9 +279,7 @@ class Normalize(Layer):
         return forward, backward
 
     def statistics(self, saved: Any, rows: int, *, xp: Namespace) -> Parts:
-        """Return the mean and unbiased variance of the batch, by the names of the running ones."""
-        if not self.kind.running:
-            return {}
+        """Return a batch's mean and unbiased variance, by the names of the running ones."""
         *_, mean, variance = saved
         return {f"mean{self.k}": mean, f"variance{self.k}": algebra.unbiased(variance, rows, xp=xp)}
 

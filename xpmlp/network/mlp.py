@@ -18,23 +18,23 @@ See `xpmlp.network.layers` for each of these, forward and backward.
 import functools
 import itertools
 import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
 
-from xpmlp import algebra
+from xpmlp import algebra, renamed
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
-from xpmlp.checks import check_integer, check_range, one_of
+from xpmlp.checks import check_layer_sizes, check_range, member_seeds, one_of
 from xpmlp.compiler.scopes import marker
 from xpmlp.display import Table, as_html, short_repr
-from xpmlp.errors import InputError, no_attribute
+from xpmlp.errors import InputError
+from xpmlp.habits import HabitHints
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
-from xpmlp.network.objective import Objective
+from xpmlp.network.objective import PLAIN, Objective
 from xpmlp.network.parameters import Parameters
 from xpmlp.randomness import WEIGHTS, generator
 from xpmlp.typing import DTYPES, Array, Namespace
@@ -73,7 +73,7 @@ class BatchGradients(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(HabitHints):
     """A multilayer perceptron: dense layers, one activation between them, an output at the end.
 
     Parameters
@@ -131,24 +131,18 @@ class MLP:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
-        renamed = {"activation" if name == "hidden" else name: state[name] for name in state}
-        self.__dict__.update(renamed)
+        self.__dict__.update(renamed.arguments(state, renamed.NETWORK_ARGUMENTS, quietly=True))
 
     @functools.cached_property
     def chain(self) -> Chain:
         """The layers in the order of the forward pass."""
-        return self._build(reaches_input=False)
-
-    def _build(self, *, reaches_input: bool) -> Chain:
-        """The chain; the first layer has a dA only where the gradient is to reach the input."""
         widths = self.layer_sizes
         last = len(widths) - 1
         layers: list[Layer] = [Dropout(0, widths[0])]
         for k, (l_in, l_out) in enumerate(itertools.pairwise(widths), start=1):
             is_hidden = k < last
             bias_cancels = is_hidden and self.normalization == "batch"
-            is_first = k == 1 and not reaches_input
-            block: list[Layer] = [Dense(k, l_out, l_in, is_first, bias_cancels)]
+            block: list[Layer] = [Dense(k, l_out, l_in, k == 1, bias_cancels)]
             if is_hidden:
                 if self.normalization != "none":
                     block.append(Normalize(k, l_out, self.normalization))
@@ -300,7 +294,7 @@ class MLP:
         X: Array,
         labels: Array | None = None,
         *,
-        objective: Objective | None = None,
+        objective: Objective = PLAIN,
         xp: Namespace | None = None,
     ) -> Array:
         """Return the derivatives of the predictions, or of the loss, with respect to the input.
@@ -330,7 +324,9 @@ class MLP:
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
-        chain = self._build(reaches_input=True)
+        dropout, _, *others = self.chain.layers
+        first = Dense(1, self.layer_sizes[1], self.layer_sizes[0])
+        chain = replace(self.chain, layers=(dropout, first, *others))
         L, saved = chain.forward(p, X, Mode(), xp=xp)
 
         def back(dL: Array) -> Array | None:
@@ -338,7 +334,7 @@ class MLP:
 
         device, K = array_api_compat.device(X), self.layer_sizes[-1]
         if labels is not None:
-            loss = (objective or Objective()).loss_for(self.output)
+            loss = objective.loss_for(self.output)
             classes = xp.arange(K, device=device)
             Y = self.targets(labels, classes, dtype=parameters.dtype, xp=xp)
             _, kept = loss.forward(Y, L, None, xp=xp)
@@ -354,7 +350,7 @@ class MLP:
         X: Array,
         labels: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = PLAIN,
         weights: Array | None = None,
         mode: Mode = TRAINING,
         xp: Namespace | None = None,
@@ -403,7 +399,7 @@ class MLP:
         X: Array,
         Y: Array,
         *,
-        objective: Objective | None = None,
+        objective: Objective = PLAIN,
         weights: Array | None = None,
         penalty_scale: Array | None = None,
         mode: Mode = TRAINING,
@@ -418,12 +414,11 @@ class MLP:
 
         Source: lecture 11, "forward propagation" and "backpropagation".
         """
-        objective = objective or Objective()
         loss, mark = objective.loss_for(self.output), marker(xp)
         mark("W, b as views of one vector")
         p = self.unflatten(parameters, xp=xp)
         L, saved = self.chain.forward(p, X, mode, xp=xp)
-        mark(objective.phase(self.output))
+        mark(loss.phase)
         Y = objective.smoothed(Y, xp=xp)
         J, kept = loss.forward(Y, L, weights, xp=xp)
         mark("backward dL")
@@ -463,7 +458,14 @@ class MLP:
 
     def summary(self) -> str:
         """Return a table of the layers: widths and how many parameters each learns."""
-        return Table("\n".join(_summary(self)))
+        rows = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
+        for layer in self.chain.walk():
+            if layer.k and not isinstance(layer, Dropout):
+                learned = sum(part.size for part in layer.parts if part.is_learned)
+                name = layer.phases[0].removeprefix("forward ")
+                rows.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
+        total = f"{self.output} of the last layer; {self.parameter_count:,} parameters"
+        return Table("\n".join([*rows, total]))
 
     def _repr_html_(self) -> str:
         facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
@@ -472,84 +474,20 @@ class MLP:
 
     __repr__ = short_repr
 
-    if not TYPE_CHECKING:  # a type checker knows all there are
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name, HABITS)
-
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
 
 
-def _summary(model: MLP) -> Iterator[str]:
-    yield f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"
-    for layer in model.chain.walk():
-        if layer.k and not isinstance(layer, Dropout):
-            learned = sum(part.size for part in layer.parts if part.is_learned)
-            name = layer.phases[0].removeprefix("forward ")
-            yield f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}"
-    yield f"{model.output} of the last layer; {model.parameter_count:,} parameters"
+_make = MLP.__init__
 
 
-HABITS = {
-    "fit train": "run = xpmlp.train(model, X, y)",
-    "compile": "settings go to xpmlp.train: optimizer='adam', learning_rate=0.001",
-    "predict predict_proba evaluate score": "run = xpmlp.train(model, X, y); run.predict(X)",
-    "parameters weights get_weights state_dict": "model.initialize(seed=0), or run.parameters",
-    "to cuda cpu": "xpmlp.train(model, X, y, backend='cupy')",
-    "save save_weights": "run = xpmlp.train(model, X, y); run.save('runs/mine')",
-}
-"""What to type where other libraries have a method of a network."""
+@functools.wraps(_make)
+def _construct(self: MLP, *arguments: Any, **settings: Any) -> None:
+    """Take the activation also by its name in 0.1.0, `hidden`, and say where widths go."""
+    if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
+        widths = ", ".join(map(str, arguments))
+        raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
+    _make(self, *arguments, **renamed.arguments(settings, renamed.NETWORK_ARGUMENTS))
 
 
-def _takes_hidden(make: Callable[..., None]) -> Callable[..., None]:
-    """The constructor with the activation also by its name in 0.1.0, `hidden`; it says where
-    widths go."""
-
-    @functools.wraps(make)
-    def construct(self: MLP, *arguments: Any, **settings: Any) -> None:
-        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
-            widths = ", ".join(map(str, arguments))
-            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
-        if "hidden" in settings:
-            warnings.warn("MLP(hidden=...) is activation=... now", DeprecationWarning, stacklevel=2)
-            settings["activation"] = settings.pop("hidden")
-        make(self, *arguments, **settings)
-
-    return construct
-
-
-MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
-
-
-def member_seeds(seeds: Iterable[int]) -> list[int]:
-    """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
-    found = [check_integer("seed", seed, least=0) for seed in seeds]
-    # Seeds that members count up from the largest that may be given go beyond it.
-    if not found or max(found) >= 2**63 + len(found) - 1:
-        shown = ",".join(map(str, found))
-        raise InputError(f"seed={shown}: give at least one, each 0 or more and less than 2**63")
-    return found
-
-
-def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
-    """Return the widths as Python's integers; raise `InputError` for invalid ones."""
-    if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
-        raise InputError(
-            f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"
-        )
-    widths = list(layer_sizes)
-    shown = ",".join(map(str, widths))
-    if len(widths) < 2:
-        raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
-    for position, width in enumerate(widths):
-        if (
-            isinstance(width, bool)
-            or not isinstance(width, (int, np.integer))
-            or not 1 <= width < 2**28
-        ):
-            raise InputError(
-                f"layer_sizes={shown}: width {position} is {width}; each is an integer >= 1 "
-                "and less than 2**28"
-            )
-    return tuple(map(int, widths))
+MLP.__init__ = _construct  # type: ignore[method-assign]

@@ -135,13 +135,6 @@ class Objective:
             return loss._replace(forward=partial(algebra.quantile, quantile=self.quantile))
         return loss
 
-    def phase(self, output: str) -> str:
-        """The name of the loss, as profiles and messages call it."""
-        name = self.loss or OUTPUTS[output].usual_loss
-        if name == "softmax_cross_entropy":
-            return "softmax, cross-entropy"
-        return name.replace("_", " ") if isinstance(name, str) else "loss"
-
     def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
         """The targets with label smoothing."""
         return algebra.smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
@@ -168,6 +161,10 @@ class Objective:
 def _as_number(value: object) -> Any:
     """A number as Python's; what is none is left to be refused."""
     return float(value) if isinstance(value, (numbers.Real, np.generic)) else value
+
+
+PLAIN = Objective()
+"""The usual loss of a network's output, and nothing else."""
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:

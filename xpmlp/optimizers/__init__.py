@@ -12,7 +12,6 @@ lion.py       the rule that keeps only a sign
 decay.py      decoupled weight decay, before a rule
 clipping.py   limits on the gradients, before a rule
 averaging.py  the mean of the parameters over steps, after a rule
-composing.py  updates made of updates
 options.py    checks of hyperparameters
 """
 
@@ -22,7 +21,6 @@ from xpmlp.optimizers.adaptive import adam, adam_outer_epsilon, rmsprop
 from xpmlp.optimizers.averaging import average, ema_weights, swa_weights
 from xpmlp.optimizers.base import Init, Optimizer, Update
 from xpmlp.optimizers.clipping import clip_by_norm, clip_by_value
-from xpmlp.optimizers.composing import of_changed_gradients, of_decayed_parameters, then
 from xpmlp.optimizers.decay import decay
 from xpmlp.optimizers.lion import lion
 from xpmlp.optimizers.sgd import momentum, nesterov, sgd, velocity_descent
@@ -62,11 +60,8 @@ __all__ = [
     "lion",
     "momentum",
     "nesterov",
-    "of_changed_gradients",
-    "of_decayed_parameters",
     "rmsprop",
     "sgd",
     "swa_weights",
-    "then",
     "velocity_descent",
 ]

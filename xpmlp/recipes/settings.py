@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args, get_origin
 
+from xpmlp import habits
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.checks import check_range, closest, one_of, shown
@@ -20,7 +21,7 @@ from xpmlp.data import DATA_NAMES
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, NORMALIZATIONS, Objective
 from xpmlp.training import AVERAGES, MONITORS, Control, Descent, TrainConfig
-from xpmlp.training.config import COMPILE, HABITS, OWN, PARTS
+from xpmlp.training.config import COMPILE, OWN, PARTS
 
 MOST_MEMBERS = 4096
 BALANCED = "balanced"
@@ -306,8 +307,8 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 def unknown_setting(path: str) -> str:
     """The message for an unknown key: what it may have meant, or all keys of its section."""
     section, _, key = path.replace("-", "_").rpartition(".")
-    if HABITS.get(key) in SETTINGS:
-        return f"setting {path!r} is unknown: did you mean {SETTINGS[HABITS[key]].path}?"
+    if (meant := habits.SETTINGS.get(key)) in SETTINGS:
+        return f"setting {path!r} is unknown: did you mean {SETTINGS[meant].path}?"
     known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in NAMES}}
     near = closest(key, known) or (section not in SECTIONS and closest(path, known))
     if near:

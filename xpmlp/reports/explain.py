@@ -15,15 +15,19 @@ import numpy as np
 from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, formulas
 from xpmlp.algebra.formulas import as_line
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP, PLAIN, Objective
 from xpmlp.network.layers import Activate, Chain, Dense, Dropout, Layer, Normalize, Operation
 from xpmlp.reports.notation import SYMBOL, as_text
 from xpmlp.reports.numbers import short
 
 Names = dict[str, str]
 NUMBERED = ("W", "b", "X̂", "γ", "β", "μ", "σ", "variance", "mask")
-LINKS = {Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A")}
-"""What a layer's formulas call its input and its output, and what the network calls the latter."""
+LINKS = {
+    Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A"),
+    Dropout: ("A", "A after", ""), Chain: ("A", "A after", ""),
+}  # fmt: skip
+"""What a layer's formulas call its input and its output, and what the network calls the latter,
+empty for its input's name with a prime."""
 
 SETTINGS = {"δ": "huber_delta", "q": "quantile", "s": "label_smoothing", "λ₁": "l1", "λ₂": "l2"}
 """What the letters of an objective's formulas stand for."""
@@ -106,10 +110,9 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    model: MLP, objective: Objective | None = None, *, rows: int = 64, dtype: str = "float32"
+    model: MLP, objective: Objective = PLAIN, *, rows: int = 64, dtype: str = "float32"
 ) -> Explanation:
     """Return every matrix of a training step in the order in which it is computed."""
-    objective = objective or Objective()
     objective.check(model.output, model.layer_sizes[-1])
     steps = objective.loss_for(model.output).formulas
     if not steps:
@@ -157,17 +160,13 @@ def _named(model: MLP, objective: Objective) -> dict[Layer, Names]:
         rate = objective.dropout if k else objective.input_dropout
         if isinstance(layer, Dropout) and not np.any(rate):
             continue
-        names = {letter: f"{letter}[{k}]" for letter in NUMBERED}
+        reads, gives, letter = LINKS[type(layer)]
+        after = f"{letter}[{k}]" if letter else here.replace("[", "′[") if k else "X′"
         if isinstance(layer, Dense):
             entering = here
-        if type(layer) in LINKS:
-            reads, gives, letter = LINKS[type(layer)]
-            is_last = letter == "Z" and k == len(model.layer_sizes) - 1
-            after = "L" if is_last else f"{letter}[{k}]"
-            names |= {reads: here, gives: after}
-        else:
-            after = here.replace("[", "′[") if k else "X′"
-            names |= {"A": here, "A before": here, "A after": after, "A in": entering}
+            after = "L" if k == len(model.layer_sizes) - 1 else after
+        names = {letter: f"{letter}[{k}]" for letter in NUMBERED}
+        names |= {reads: here, "A before": here, gives: after, "A in": entering}
         if isinstance(layer, Chain):  # a sum leaves the gradient as it is
             before |= {"dA": f"d{after}", "dA after": f"d{after}"}
         here, before, named[layer] = after, names, names

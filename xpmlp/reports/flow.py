@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpmlp.data import Split, order
-from xpmlp.network import MLP, TRAINING, Objective
+from xpmlp.network import MLP, PLAIN, TRAINING, Objective
 from xpmlp.network.layers import Dense
 from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
@@ -40,14 +40,14 @@ def first_batch(recipe: Recipe, train: Split) -> Split:
 
 
 def gradient_flow(
-    model: MLP, parameters: np.ndarray, batch: Split, objective: Objective | None = None
+    model: MLP, parameters: np.ndarray, batch: Split, objective: Objective = PLAIN
 ) -> list[LayerFlow]:
     """The sizes in a training step on these rows, in float64, with nothing left out at random.
 
     Weights of classes are left out, too; the gradients are those of loss, smoothing and penalties.
     """
     objective = dataclasses.replace(
-        objective or Objective(), dropout=0.0, input_dropout=0.0, mixup=0.0, class_weights=()
+        objective, dropout=0.0, input_dropout=0.0, mixup=0.0, class_weights=()
     )
     parameters = parameters.astype(np.float64)
     X = inputs(batch.X, dtype=np.dtype(np.float64), xp=np)

@@ -206,10 +206,7 @@ def as_latex_document(explanation: Explanation, *, title: str) -> str:
     """Return the two slides as a LaTeX document: a table of each, and their symbols."""
     from jinja2 import Template
 
-    template = Template(
-        Path(__file__).with_suffix(".tex").read_text("utf-8"), trim_blocks=True,
-        block_start_string="<%", block_end_string="%>",
-        variable_start_string="<<", variable_end_string=">>", keep_trailing_newline=True,
-    )  # fmt: skip
+    source = Path(__file__).with_suffix(".tex").read_text("utf-8")
+    template = Template(source, trim_blocks=True, keep_trailing_newline=True)
     given = {"tex": tex_text, "formula": as_latex}
     return str(template.render(explanation=explanation, title=title, **given))

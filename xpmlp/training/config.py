@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from xpmlp import habits
 from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS
-from xpmlp.checks import by_habit, check_integer, check_range, nearest, one_of
+from xpmlp.checks import check_integer, check_range, member_seeds, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import INITIALIZERS, Objective, member_seeds
+from xpmlp.network import INITIALIZERS, Objective
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training.control import Control
@@ -186,27 +187,10 @@ def setting_names() -> list[str]:
     return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
 
 
-HABITS = by_habit(
-    {
-        "learning_rate": "lr learning_rate_init step_size",
-        "epochs": "max_iter n_epochs num_epochs",
-        "batch_size": "batch bs",
-        "l2": "alpha",
-        "seed": "random_state",
-        "validation": "validation_split validation_data validation_fraction",
-        "patience": "early_stopping n_iter_no_change",
-        "keep_best": "restore_best_weights",
-        "dtype": "precision",
-        "threads": "workers n_jobs",
-        "backend": "gpu cpu cuda",
-    }
-)
-"""What other libraries call these settings."""
-
-
 def meant(name: str, known: Iterable[str]) -> str:
     """Return `did you mean NAME? ` for a habit of another library, else for a name that is near."""
-    return f"did you mean {HABITS[name]}? " if name in HABITS else nearest(name, known)
+    found = habits.SETTINGS.get(name)
+    return f"did you mean {found}? " if found else nearest(name, known)
 
 
 def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:

@@ -12,7 +12,7 @@ from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
 from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP, PLAIN, Objective
 from xpmlp.training.step import inputs, score
 from xpmlp.typing import Array, Namespace, dtype_name
 
@@ -47,7 +47,7 @@ def evaluate(
     parameters: Array,
     split: Split,
     *,
-    objective: Objective | None = None,
+    objective: Objective = PLAIN,
     backend: Backend | None = None,
 ) -> Evaluation:
     """The loss and the accuracy of a network on labelled rows.
@@ -58,7 +58,6 @@ def evaluate(
     """
     split = checked(split, model, where="rows to evaluate")
     backend = backend or _numpy()
-    objective = objective or Objective()
     measure = _function(_measurement, model, objective.loss_alone, backend)
     has_members = parameters.ndim == 2
     loss, correct = (np.zeros(parameters.shape[:-1]) for _ in range(2))

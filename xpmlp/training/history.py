@@ -3,18 +3,18 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from xpmlp.checks import nearest
 from xpmlp.display import as_html
-from xpmlp.errors import InputError, no_attribute
+from xpmlp.errors import InputError
+from xpmlp.habits import HabitHints
 
 
 @dataclass(repr=False)
-class History:
+class History(HabitHints):
     """The series of a run, as the lecture keeps them; with E members each entry has E values.
 
     The validation series have an entry for each evaluation on the validation rows,
@@ -36,11 +36,6 @@ class History:
             raise InputError(
                 f"history[{name!r}]: {nearest(name, self.series)}use {', '.join(self.series)}"
             ) from None
-
-    if not TYPE_CHECKING:  # a type checker knows all there are
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name, {"history": "run.history['loss']"})
 
     @property
     def series(self) -> dict[str, np.ndarray]:

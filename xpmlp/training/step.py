@@ -13,17 +13,9 @@ from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
 from xpmlp.compiler.scopes import marker
-from xpmlp.network import MLP, DropoutKeys, Mode, Objective
+from xpmlp.network import MLP, PLAIN, DropoutKeys, Mode, Objective
 from xpmlp.network.mlp import BatchGradients
-from xpmlp.optimizers import (
-    Update,
-    average,
-    clip_by_norm,
-    clip_by_value,
-    of_changed_gradients,
-    of_decayed_parameters,
-    then,
-)
+from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
 from xpmlp.training.descent import Descent
 from xpmlp.typing import Array, Namespace
 
@@ -82,8 +74,8 @@ class TrainingData(NamedTuple):
 
 def make_step(
     model: MLP,
-    objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
-    descent: Descent = Descent(),  # noqa: B008
+    objective: Objective = PLAIN,
+    descent: Descent = Descent(),  # noqa: B008 (a value that nothing changes)
     *,
     parts: int = 1,
     xp: Namespace,
@@ -172,19 +164,6 @@ def dropout_keys(
     )
 
 
-def composed_update(model: MLP, descent: Descent, weight_decay: Array | None) -> Update:
-    """Return one update of all its parts: clip -> decay -> rule -> max norm."""
-    move = descent.optimizer.update
-    if descent.max_norm:
-        move = then(move, functools.partial(model.constrained, limit=descent.max_norm))
-    if weight_decay is not None:
-        move = of_decayed_parameters(move, weight_decay)
-    for clip, limit in ((clip_by_norm, descent.clip_norm), (clip_by_value, descent.clip_value)):
-        if limit:
-            move = of_changed_gradients(move, functools.partial(clip, limit=limit))
-    return move
-
-
 def update(
     model: MLP,
     descent: Descent,
@@ -195,12 +174,23 @@ def update(
     *,
     xp: Namespace,
 ) -> TrainingState:
-    """Return the state after a step with these gradients and running statistics."""
+    """Return the state after a step with these gradients and running statistics.
+
+    Clip by value -> by norm -> decay -> rule -> max norm -> mean of the parameters.
+    """
     rate, number = state.learning_rate, _number(state, data)
     if data.factors is not None:
         rate = rate * xp.take(data.factors, number)
-    move = composed_update(model, descent, state.weight_decay)
-    parameters, optimizer = move(state.parameters, gradients, state.optimizer, rate, xp=xp)
+    if descent.clip_value:
+        gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
+    if descent.clip_norm:
+        gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
+    parameters, optimizer = state.parameters, state.optimizer
+    if state.weight_decay is not None:
+        parameters = decay(parameters, rate, state.weight_decay, xp=xp)
+    parameters, optimizer = descent.optimizer.update(parameters, gradients, optimizer, rate, xp=xp)
+    if descent.max_norm:
+        parameters = model.constrained(parameters, descent.max_norm, xp=xp)
     mean, mean_statistics = state.mean, state.mean_statistics
     if data.averaging is not None:
         weight = xp.take(data.averaging, number)

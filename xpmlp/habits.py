@@ -1,0 +1,69 @@
+"""What people type from habit of Keras, PyTorch and scikit-learn, and what to type here."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+
+def by_habit(table: Mapping[str, str]) -> dict[str, str]:
+    """Return what to type for each name of other programs; `table` has those as words."""
+    return {habit: instead for instead, habits in table.items() for habit in habits.split()}
+
+
+SETTINGS = by_habit(
+    {
+        "learning_rate": "lr learning_rate_init step_size",
+        "epochs": "max_iter n_epochs num_epochs",
+        "batch_size": "batch bs",
+        "l2": "alpha",
+        "seed": "random_state",
+        "validation": "validation_split validation_data validation_fraction",
+        "patience": "early_stopping n_iter_no_change",
+        "keep_best": "restore_best_weights",
+        "dtype": "precision",
+        "threads": "workers n_jobs",
+        "backend": "gpu cpu cuda",
+    }
+)
+"""What other libraries call settings of `xpmlp.train`."""
+
+ATTRIBUTES = {
+    "MLP": by_habit(
+        {
+            "run = xpmlp.train(model, X, y)": "fit train",
+            "settings go to xpmlp.train: optimizer='adam', learning_rate=0.001": "compile",
+            "run = xpmlp.train(model, X, y); run.predict(X)": "predict predict_proba "
+            "evaluate score",
+            "model.initialize(seed=0), or run.parameters": "parameters weights get_weights "
+            "state_dict",
+            "xpmlp.train(model, X, y, backend='cupy')": "to cuda cpu",
+            "run = xpmlp.train(model, X, y); run.save('runs/mine')": "save save_weights",
+        }
+    ),
+    "Run": by_habit(
+        {
+            "run.evaluate(X, y).accuracy": "score",
+            "run.resume(epochs=5), or xpmlp.train(run.model, X, y)": "fit",
+            "run.model.summary()": "summary",
+            "run.model.layers(run.parameters)": "coefs_ weights state_dict",
+        }
+    ),
+    "History": by_habit({"run.history['loss']": "history"}),
+}
+"""What other libraries' networks, trained networks and histories have, by the class of ours."""
+
+
+def no_attribute(owner: object, name: str) -> AttributeError:
+    """Return the error for a missing attribute, with what to type for another library's."""
+    kind = type(owner).__name__
+    instead = ATTRIBUTES.get(kind, {}).get(name)
+    said = f"{kind!r} object has no attribute {name!r}"
+    return AttributeError(f"{said}; {instead}" if instead else said)
+
+
+class HabitHints:
+    """A class whose missing attributes say what to type for another library's."""
+
+    if not TYPE_CHECKING:  # a type checker knows all attributes there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute(self, name)
