@@ -465,7 +465,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, cupy: PretendedCuPy) -> None:
 
 def naive_schedule(program: Program, machine: Machine) -> Schedule:
     """One kernel for each operation, which computes what the interpreter would."""
-    layout = lay_out(program)
+    layout = lay_out(program, program.makers)
     everything = tuple(range(len(layout.buffers)))
     nodes: list[Launch | Product] = []
     names = []

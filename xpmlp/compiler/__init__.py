@@ -3,6 +3,7 @@
 record.py      a step called once with placeholder arrays: its operations, written down
 program.py     those operations as data
 scopes.py      which part of which layer each belongs to
+ownership.py   copies, where a result or a part would lie in another value's memory
 layout.py      where each value lives, so that a step allocates nothing
 interpret.py   the program run by NumPy, to the bits of the step itself
 replay.py      the program run through any Array API namespace

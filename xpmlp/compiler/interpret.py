@@ -106,7 +106,7 @@ class Interpreter:
             if operations[index].function not in VIEWS:
                 self._calls_of[index] = self._calls(operations[index])
         copies: list[Call] = [
-            partial(np.copyto, self.array(old), self.array(new)) for new, old in self.layout.copies
+            partial(np.copyto, self.array(old), self.array(new)) for new, old in self.layout.moved
         ]
         bound: list[Call] = []
         for index, calls in enumerate((*self._calls_of, copies)):
@@ -158,7 +158,7 @@ class Interpreter:
             # mode="raise" would copy twice; the order that is taken by is a permutation of the rows
             return [partial(values.take, indices, operation.option("axis"), out, "clip")]
         if name == "concat":
-            return self._concat_calls(operation, out)
+            return []  # its parts are written where they belong
         if name == "matmul":
             # float16 factors of a float32 result: each product is exact in float32, as on a GPU
             calls: list[Call] = []
@@ -217,17 +217,6 @@ class Interpreter:
             partial(reduce, columns, 0, None, flat),
         ]
 
-    def _concat_calls(self, operation: Operation, out: np.ndarray) -> list[Call]:
-        axis, start, calls = operation.option("axis"), 0, list[Call]()
-        for part in operation.values:
-            stop = start + part.shape[axis]
-            target = out[(*[slice(None)] * axis, slice(start, stop))]
-            source = self.array(part)
-            if not _same(source, target):
-                calls.append(partial(np.copyto, target, source))
-            start = stop
-        return calls
-
 
 _REDUCE = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
 
@@ -249,14 +238,6 @@ def apply_view(operation: Operation, array: np.ndarray) -> np.ndarray:
     if operation.function == "broadcast_to":
         return np.broadcast_to(array, operation.result.shape)
     return np.reshape(array, operation.result.shape)
-
-
-def _same(first: np.ndarray, second: np.ndarray) -> bool:
-    return (
-        first.__array_interface__["data"][0] == second.__array_interface__["data"][0]
-        and first.strides == second.strides
-        and first.shape == second.shape
-    )
 
 
 class TracedFunction:

@@ -34,32 +34,31 @@ class Buffer(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The buffers, the place of every value that has one, and what is copied after a step.
+    """The buffers, the place of every value that has one, and which new states lie elsewhere.
 
-    `copies` are the new states that could not be written over the old ones: (from, to).
+    `moved` are the new states that are not written over the old ones: (new, old). Before the next
+    step they are copied there, or the two places change roles.
     """
 
     buffers: tuple[Buffer, ...]
     places: dict[Value, Place]
-    copies: tuple[tuple[Value, Value], ...]
+    moved: tuple[tuple[Value, Value], ...]
 
 
-def lay_out(
-    program: Program, kept: Collection[Value] | None = None, *, reuse: bool = True
-) -> Layout:
-    """The layout of a program.
+def lay_out(program: Program, kept: Collection[Value] | None = None) -> Layout:
+    """The layout of a program whose operations run one after another, so that memory that is read
+    no more is used again: a step stays in the cache.
 
-    `kept` are the values that get memory, views apart; by default all. With `reuse`, memory that
-    is read no more is used again, so that a step stays in the cache.
+    `kept` are the values that get memory, views apart, where kernels compute all others. They may
+    run in another order, and so each has memory of its own, the new state too.
     """
-    return _Planner(program, kept, reuse=reuse).plan()
+    return _Planner(program, kept).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program, kept: Collection[Value] | None, *, reuse: bool) -> None:
+    def __init__(self, program: Program, kept: Collection[Value] | None) -> None:
         self.program = program
-        self.kept = None if kept is None else set(kept)
-        self.reuse = reuse
+        self.kept = kept
         self.buffers: list[Buffer] = []
         self.places: dict[Value, Place] = {}
         self.free: list[int] = []
@@ -77,13 +76,13 @@ class _Planner:
     def plan(self) -> Layout:
         for value in self.program.inputs:
             self.places[value] = self._new_place(value, holds=value)
-        copies = self._write_state_in_place()
+        moved = self._write_state_in_place()
         for operation in self.program.operations:
-            if operation.function == "concat" and self._is_kept(operation.result):
+            if operation.function == "concat":
                 self._write_parts_in_place(operation)
         for index, operation in enumerate(self.program.operations):
             self._place(index, operation)
-        return Layout(tuple(self.buffers), self.places, tuple(copies))
+        return Layout(tuple(self.buffers), self.places, tuple(moved))
 
     def _is_kept(self, value: Value) -> bool:
         return self.kept is None or value in self.kept
@@ -101,17 +100,17 @@ class _Planner:
         return Place(buffer, 0, value.shape, contiguous_strides(value.shape))
 
     def _write_state_in_place(self) -> list[tuple[Value, Value]]:
-        copies = []
+        moved = []
         order = {operation.result: index for index, operation in enumerate(self.program.operations)}
         for old, new in zip(self.program.state, self.program.new_state, strict=True):
             if new == old:
                 continue
             maker = self.program.makers.get(new)
             is_safe = (
-                maker is not None
+                self.kept is None
+                and maker is not None
                 and maker.function in ELEMENTWISE
                 and new not in self.places
-                and self._is_kept(new)
                 and self._reads_in_step(maker, old)
                 and not any(
                     self.program.base(value) == old
@@ -123,8 +122,8 @@ class _Planner:
             if is_safe:
                 self.places[new] = self.places[old]
             else:
-                copies.append((new, old))
-        return copies
+                moved.append((new, old))
+        return moved
 
     def _reads_in_step(self, operation: Operation, target: Value) -> bool:
         """Whether the operation reads the target, if at all, at the index that it writes."""
@@ -133,7 +132,7 @@ class _Planner:
         )
 
     def _write_parts_in_place(self, concat: Operation) -> None:
-        """Give the parts of a concatenation their place in it, where nothing else did."""
+        """Give the parts of a concatenation their place in it."""
         if concat.result not in self.places:
             self.places[concat.result] = self._new_place(concat.result)
         whole, axis = self.places[concat.result], concat.option("axis")
@@ -142,19 +141,10 @@ class _Planner:
             stop = start + part.shape[axis]
             index = (*[slice(None)] * axis, slice(start, stop))
             base = self.program.base(part)
-            is_free = base not in self.places and self._is_kept(base)
-            if is_free and self._only_reshaped(part):
-                self.places[base] = view(
-                    view(whole, "getitem", index=index), "reshape", shape=base.shape
-                )
+            self.places[base] = view(
+                view(whole, "getitem", index=index), "reshape", shape=base.shape
+            )
             start = stop
-
-    def _only_reshaped(self, value: Value) -> bool:
-        while (maker := self.program.makers.get(value)) is not None and maker.function in VIEWS:
-            if maker.function != "reshape":
-                return False
-            value = next(maker.values)
-        return maker is not None
 
     def _place(self, index: int, operation: Operation) -> None:
         result = operation.result
@@ -169,13 +159,13 @@ class _Planner:
             return
         if result not in self.places and self._is_kept(result):
             self.places[result] = self._taken_over(index, operation) or self._new_place(result)
-        if self.reuse:
+        if self.kept is None:
             self._release(index, operation)
 
     def _taken_over(self, index: int, operation: Operation) -> Place | None:
         """The place of an operand that is read here for the last time, if it fits the result."""
         # NumPy's sign of an array in its own place takes fifteen times as long.
-        if not self.reuse or operation.function not in ELEMENTWISE - {"sign"}:
+        if self.kept is not None or operation.function not in ELEMENTWISE - {"sign"}:
             return None
         for operand in operation.values:
             if (

@@ -51,8 +51,6 @@ C = (
 #define TILE_LANES(width) 1
 #define TILE_WIDTH(width) 1
 #define TILE_COLUMN(width) 0
-#define WARP_WAIT
-#define BLOCK_WAIT
 #define WARP_SUM(x)
 #define WARP_MAX(x)
 #define WARP_MIN(x)
@@ -105,8 +103,6 @@ CUDA = (
 #define TILE_LANES(width) (THREADS / (width))
 #define TILE_WIDTH(width) (width)
 #define TILE_COLUMN(width) (THREAD % (width))
-#define WARP_WAIT __syncwarp();
-#define BLOCK_WAIT __syncthreads();
 #define WARP_SUM(x) x = warp_reduce<Sum>(x);
 #define WARP_MAX(x) x = warp_reduce<Max>(x);
 #define WARP_MIN(x) x = warp_reduce<Min>(x);

@@ -115,6 +115,11 @@ class Program:
         """What the program leaves."""
         return (*self.new_state, *self.metrics)
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next value that a rewritten program can have."""
+        return 1 + max((value.number for value in (*self.inputs, *self.makers)), default=-1)
+
     def base(self, value: Value) -> Value:
         """The value whose memory this one looks at: itself, unless an operation made it a view."""
         while (maker := self.makers.get(value)) is not None and maker.function in VIEWS:

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpmlp.compiler.ownership import with_own_memory
 from xpmlp.compiler.program import (
     ELEMENTWISE,
-    VIEWS,
     Operand,
     Operation,
     Program,
@@ -58,7 +58,6 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
                 f"the step turns a {before.dtype} {before.shape} of the state into "
                 f"{after.dtype} {after.shape}"
             )
-    new = _without_aliases(tape, old, new)
     results = (*new, *values(metrics))
     program = Program(
         state=old,
@@ -69,24 +68,7 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
     )
     if {program.base(value) for value in program.metrics} & set(old):
         raise Untraceable("a metric is the state before the step, which the step writes over")
-    return program
-
-
-def _without_aliases(
-    tape: "Tape", old: tuple[Value, ...], new: tuple[Value, ...]
-) -> tuple[Value, ...]:
-    """The new state, where one that looks at another's old memory is copied while that lasts."""
-    bases = {value: value for value in old}
-    for operation in tape.operations:
-        if operation.function in VIEWS:
-            (operand,) = operation.values
-            bases[operation.result] = bases.get(operand, operand)
-    return tuple(
-        tape.write("astype", (TracedArray(after, tape),), after.shape, after.dtype).value
-        if after != before and bases.get(after) in old
-        else after
-        for before, after in zip(old, new, strict=True)
-    )
+    return with_own_memory(program)
 
 
 class Tape:

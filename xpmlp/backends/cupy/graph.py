@@ -20,7 +20,6 @@ from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms
 from xpmlp.backends.cupy.diagnosis import load_driver
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.program import Value, leaves, rebuild
-from xpmlp.compiler.record import Untraceable
 from xpmlp.compiler.schedule import Launch, Schedule
 from xpmlp.typing import Array
 
@@ -68,8 +67,6 @@ class CapturedProgram:
         self._done_event = cupy.cuda.Event(disable_timing=True)
         self._pool = cupy.cuda.MemoryPool()
         program, layout = schedule.program, schedule.layout
-        if layout.copies:
-            raise Untraceable("a state is to be copied after the step: no node does that")
         data = set(program.data)
         with self._allocating():
             self._buffers = [
@@ -84,6 +81,9 @@ class CapturedProgram:
             for node in schedule.nodes
             if not isinstance(node, Launch)
         }
+        self._moved = [
+            (layout.places[new].buffer, layout.places[old].buffer) for new, old in layout.moved
+        ]
         self._state = [self._at(layout.places[value]) for value in program.state]
         self._series = [self._metric_series(value) for value in program.metrics]
         self._data: list[Array] = [None] * len(program.data)
@@ -149,6 +149,9 @@ class CapturedProgram:
                 for whole, part in zip(series, self._series, strict=True):
                     whole[done : done + length] = part[:length]
                 done += length
+                if length % 2:
+                    for new, old in self._moved:
+                        self._buffers[old][...] = self._buffers[new]
         return rebuild(state, iter(self._state)), StepMetrics(*series)
 
     @property
@@ -193,11 +196,8 @@ class CapturedProgram:
 
         So metrics outlive their step without being copied, which would cost a node each.
         """
-        layout, program = self.schedule.layout, self.schedule.program
-        found = {layout.places[value].buffer for value in program.metrics}
-        if any(layout.buffers[number].holds is not None for number in found):
-            raise Untraceable("a metric lies in what the step is given: the next step changes it")
-        return found
+        places = self.schedule.layout.places
+        return {places[value].buffer for value in self.schedule.program.metrics}
 
     def _pitch(self, number: int) -> int:
         """The elements from one slot to the next."""
@@ -283,8 +283,13 @@ class CapturedProgram:
         return {name: module.get_function(name) for name in names}
 
     def _step(self, slot: int) -> None:
-        """Queue one step, which leaves its metrics in a slot."""
+        """Queue one step, which leaves its metrics in a slot.
+
+        State has two buffers, which change roles from each step to the next.
+        """
         buffers = list(self._buffers)
+        for new, old in self._moved if slot % 2 else ():
+            buffers[new], buffers[old] = buffers[old], buffers[new]
         for number, slots in self._slots.items():
             buffers[number] = slots[slot]
         for node in self.schedule.nodes:
