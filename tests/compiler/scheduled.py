@@ -45,7 +45,7 @@ class Scheduled:
     def __init__(
         self, program: Program, directory: Path, language: str = "c", *, backwards: bool = False
     ) -> None:
-        self.schedule: Schedule = schedule(program, language=language)
+        self.schedule: Schedule = schedule(program)
         self.backwards = backwards
         self.run_kernel: Kernel = self._run_c if language == "c" else self._run_cuda
         self.library = build(self._command(directory, language), directory / "kernels.so")

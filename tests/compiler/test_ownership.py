@@ -11,7 +11,7 @@ from xpmlp.compiler.program import VIEWS
 def test_results_are_no_views_no_inputs_and_nothing_twice() -> None:
     def make(*, xp: Any) -> Any:
         def step(state: Any, data: Any) -> Any:
-            a, b, c = state
+            a, _, c = state
             y = data[0] + 1.0
             new = (a, a, xp.matrix_transpose(c))
             return new, (y, y, y[1:], xp.reshape(y, (-1,)), xp.matrix_transpose(y), data[0])

@@ -8,6 +8,7 @@ needs the maximum) walks along the row again.
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from xpmlp.compiler.expressions import c_type, cast, expression, identity, literal
 from xpmlp.compiler.geometry import (
@@ -28,10 +29,11 @@ from xpmlp.compiler.indexing import (
     unravel,
     whole,
 )
-from xpmlp.compiler.prelude import C_HALF, CUDA, CUDA_HALF, C
 from xpmlp.compiler.program import REDUCTIONS, VIEWS, Operation, Program, Scalar, Value
 from xpmlp.compiler.record import Untraceable
 from xpmlp.compiler.schedule import Launch, Node, Product, Schedule
+
+PRELUDE = Path(__file__).with_name("prelude.cuh").read_text("utf-8")
 
 _MOST_OF_INT = 2**30
 """Positions in arrays up to this size are `int`: the step after the last is still below 2^31."""
@@ -39,8 +41,8 @@ _MOST_OF_INT = 2**30
 _NAME = re.compile(r"[a-z]\w*")
 
 
-def schedule(program: Program, *, language: str = "cuda") -> Schedule:
-    """What it takes to run a program: as CUDA C++, or in the language "c" without a GPU.
+def schedule(program: Program) -> Schedule:
+    """What it takes to run a program. Its source is CUDA, and compiles as serial C, too.
 
     Raises `Untraceable` for what no kernel can do.
     """
@@ -54,11 +56,10 @@ def schedule(program: Program, *, language: str = "cuda") -> Schedule:
             text, launch = _kernel(grouping, node, len(nodes))
             kernels.append(text)
             nodes.append(launch)
-    half, words = (CUDA_HALF, CUDA) if language == "cuda" else (C_HALF, C)
     uses_half = any(buffer.dtype == "float16" for buffer in grouping.layout.buffers) or any(
         "ROUND_HALF" in text for text in kernels
     )
-    source_text = "\n".join([*([half] if uses_half else []), words, *kernels])
+    source_text = "\n".join([*(["#define HALF"] if uses_half else []), PRELUDE, *kernels])
     return Schedule(grouping.program, grouping.layout, source_text, tuple(nodes))
 
 
