@@ -275,8 +275,6 @@ class PretendedCuPy(ModuleType):
             runtime=runtime,
         )
         self._core = SimpleNamespace(core=SimpleNamespace(compile_with_cache=self._module))
-        tricks = SimpleNamespace(as_strided=self._as_strided)
-        self.lib = SimpleNamespace(stride_tricks=tricks)
         self.product_error = product_error
 
     def __getattr__(self, name: str) -> Any:
@@ -295,10 +293,6 @@ class PretendedCuPy(ModuleType):
             yield
         finally:
             self.machine.allocators.pop()
-
-    def _as_strided(self, x: Any, shape: Any, strides: Any) -> Any:
-        found = np.lib.stride_tricks.as_strided(x.view(np.ndarray), shape, strides)
-        return found.view(Pretended)
 
     def _module(
         self, source: str, options: tuple[str, ...], *, prepend_cupy_headers: bool

@@ -15,9 +15,8 @@ from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import (
     Cublas,
     EagerNamespace,
-    address,
     arithmetic,
-    gemms,
+    gemm_of,
     place_of,
 )
 from xpmlp.backends.cupy.graph import CapturedProgram
@@ -216,9 +215,8 @@ def test_products_of_all_layouts(
         members = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
         C = cupy.full((*members, A.shape[-2], B.shape[-1]), cupy.nan, dtype=result)
         arrays = (A, B, C)
-        for gemm in gemms(*(place_of(one, number) for number, one in enumerate(arrays))):
-            a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-            handle.multiply(gemm, a, b, c, arithmetic(dtype, result))
+        gemm = gemm_of(*(place_of(one, number) for number, one in enumerate(arrays)))
+        handle.multiply(gemm, arrays, arithmetic(dtype, result))
         expected = np.matmul(A.get().astype("float64"), B.get().astype("float64"))
         scale = np.linalg.norm(expected)
         assert np.linalg.norm(C.get() - expected) <= tolerance * scale
