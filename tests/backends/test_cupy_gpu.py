@@ -46,7 +46,6 @@ class Problem:
 
     def __init__(self, gpu: Backend, *, precision: str = "float32", members: int | None = None):
         from xpmlp.compiler.emit import schedule
-        from xpmlp.compiler.precision import with_precision
 
         random, descent = np.random.default_rng(0), Descent()
         seed = 0 if members is None else list(range(members))
@@ -67,7 +66,7 @@ class Problem:
             gpu.asarray(np.arange(MODEL.layer_sizes[-1])),
         )
         self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
-        program = with_precision(record(self.make_step, self.state, self.data), precision)
+        program = record(self.make_step, self.state, self.data, precision=precision)
         self.captured = CapturedProgram(schedule(program), precision=precision)
 
 

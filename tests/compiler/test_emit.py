@@ -17,7 +17,6 @@ from tests.compiler.random_steps import RandomStep, assert_same, run_eagerly
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Interpreter, Untraceable, record
 from xpmlp.compiler.emit import schedule
-from xpmlp.compiler.precision import with_precision
 from xpmlp.compiler.schedule import Launch, Product
 
 pytestmark = pytest.mark.extended(keep=3)
@@ -158,7 +157,7 @@ def everything() -> dict[str, Any]:
     return {
         "lecture": lecture_step(LECTURE, batch=64).program(),
         "members in float64": lecture_step(LECTURE, members=2, dtype="float64").program(),
-        "float16": with_precision(lecture_step(LECTURE).program(), "float16"),
+        "float16": lecture_step(LECTURE).program("float16"),
         "reductions": record(sums_of_all_sizes, (np.asarray(0.0),), data),
         "random": record(random.make, random.state(), random.data()),
     }

@@ -31,6 +31,9 @@ ROOM = 1024
 class JaxBackend(Backend):
     """JAX on one device."""
 
+    proves = False  # the compiler is JAX's own; eager JAX would take seconds to compare it with
+    overwrites = False
+
     def activate(self) -> contextlib.AbstractContextManager[object]:
         """float64 is float64, and float32 products are not rounded to TF32 behind one's back.
 
@@ -65,16 +68,6 @@ class JaxBackend(Backend):
         import jax
 
         jax.block_until_ready(arrays)
-
-    @property
-    def proves(self) -> bool:
-        """The compiler is JAX's own; eager JAX would take seconds to compare it with."""
-        return False
-
-    @property
-    def overwrites(self) -> bool:
-        """JAX's arrays never change."""
-        return False
 
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
         """The step traced, its flat vectors taken apart, and a loop over it jitted.

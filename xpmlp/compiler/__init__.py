@@ -8,7 +8,6 @@ layout.py      where each value lives, so that a step allocates nothing
 interpret.py   the program run by NumPy, to the bits of the step itself
 replay.py      a part of the program run through any Array API namespace
 split.py       the program run on parts of flat vectors, for a compiler that would copy them
-precision.py   products in float16, where a run asks for them
 prepare.py     the same program in the simpler form that kernels have
 group.py       operations that one GPU kernel can do together, and the order of kernels
 indexing.py    where an operation reads, as C expressions
