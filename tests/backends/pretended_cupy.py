@@ -22,7 +22,8 @@ import xpmlp.backends.cupy as cupy_module
 from xpmlp.backends.cupy import cublas
 from xpmlp.compiler.interpret import Interpreter, at
 from xpmlp.compiler.layout import lay_out
-from xpmlp.compiler.program import VIEWS, Program
+from xpmlp.compiler.operations import VIEWS
+from xpmlp.compiler.program import Program
 from xpmlp.compiler.schedule import Launch, Product, Schedule
 
 Work = Callable[[], object]

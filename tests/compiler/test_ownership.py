@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from xpmlp.compiler import record
-from xpmlp.compiler.program import VIEWS
+from xpmlp.compiler.operations import VIEWS
 
 
 def test_results_are_no_views_no_inputs_and_nothing_twice() -> None:

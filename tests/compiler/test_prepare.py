@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xpmlp.compiler import Interpreter, Program, record
+from xpmlp.compiler.operations import REDUCTIONS
 from xpmlp.compiler.prepare import prepare
-from xpmlp.compiler.program import REDUCTIONS
 
 
 def trace(function: Any, *data: np.ndarray) -> Program:

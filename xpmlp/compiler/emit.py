@@ -29,7 +29,8 @@ from xpmlp.compiler.indexing import (
     unravel,
     whole,
 )
-from xpmlp.compiler.program import REDUCTIONS, VIEWS, Operation, Program, Scalar, Value
+from xpmlp.compiler.operations import REDUCTIONS, VIEWS
+from xpmlp.compiler.program import Operation, Program, Scalar, Value
 from xpmlp.compiler.record import Untraceable
 from xpmlp.compiler.schedule import Launch, Node, Product, Schedule
 

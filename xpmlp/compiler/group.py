@@ -13,8 +13,9 @@ from typing import TypeAlias, TypeVar
 
 from xpmlp.compiler.indexing import Index, names, operand_index, taken_index, whole
 from xpmlp.compiler.layout import Layout, lay_out
+from xpmlp.compiler.operations import ELEMENTWISE, REDUCTIONS
 from xpmlp.compiler.prepare import prepare
-from xpmlp.compiler.program import ELEMENTWISE, REDUCTIONS, Operation, Program, Value
+from xpmlp.compiler.program import Operation, Program, Value
 from xpmlp.compiler.record import Untraceable
 
 _T = TypeVar("_T")

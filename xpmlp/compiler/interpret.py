@@ -15,7 +15,8 @@ import array_api_compat.numpy
 import numpy as np
 
 from xpmlp.compiler.layout import Layout, Place, lay_out
-from xpmlp.compiler.program import VIEWS, Operation, Program, Scalar, Value, leaves, rebuild
+from xpmlp.compiler.operations import VIEWS
+from xpmlp.compiler.program import Operation, Program, Scalar, Value, leaves, rebuild
 from xpmlp.compiler.record import Untraceable, record
 
 Call = Callable[[], object]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.compiler.program import ELEMENTWISE, VIEWS, Operation, Program, Value
+from xpmlp.compiler.operations import ELEMENTWISE, VIEWS
+from xpmlp.compiler.program import Operation, Program, Value
 from xpmlp.compiler.record import Untraceable
 
 
@@ -165,7 +166,7 @@ class _Planner:
     def _taken_over(self, index: int, operation: Operation) -> Place | None:
         """The place of an operand that is read here for the last time, if it fits the result."""
         # NumPy's sign of an array in its own place takes fifteen times as long.
-        if self.kept is not None or operation.function not in ELEMENTWISE - {"sign"}:
+        if self.kept is not None or operation.function not in ELEMENTWISE.keys() - {"sign"}:
             return None
         for operand in operation.values:
             if (

@@ -7,7 +7,8 @@ over the old one or beside it, and a product goes straight to its place in a con
 from collections import Counter
 from dataclasses import replace
 
-from xpmlp.compiler.program import VIEWS, Operation, Program, Value
+from xpmlp.compiler.operations import VIEWS
+from xpmlp.compiler.program import Operation, Program, Value
 
 
 def with_own_memory(program: Program) -> Program:

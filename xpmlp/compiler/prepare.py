@@ -7,7 +7,8 @@ import dataclasses
 import math
 
 from xpmlp.compiler.geometry import WARP, longest
-from xpmlp.compiler.program import REDUCTIONS, Operation, Program, Value
+from xpmlp.compiler.operations import REDUCTIONS
+from xpmlp.compiler.program import Operation, Program, Value
 
 
 def prepare(program: Program) -> Program:

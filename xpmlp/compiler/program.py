@@ -9,28 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from xpmlp.compiler.operations import VIEWS
 from xpmlp.compiler.scopes import NOWHERE, Phase
-
-ELEMENTWISE = frozenset(
-    {
-        "add", "subtract", "multiply", "divide", "negative", "positive", "abs",
-        "sign", "square", "sqrt", "pow",
-        "exp", "expm1", "log", "log1p", "tanh", "sin", "cos",
-        "floor", "minimum", "maximum", "where",
-        "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
-        "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
-        "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert",
-        "bitwise_left_shift", "bitwise_right_shift",
-        "astype", "full",
-    }
-)  # fmt: skip
-"""Operations whose result at an index depends on their operands at that index alone."""
-
-VIEWS = frozenset({"matrix_transpose", "reshape", "getitem", "broadcast_to"})
-"""Operations that only look at their operand's memory in another way."""
-
-REDUCTIONS = frozenset({"sum", "max", "min", "argmax"})
-"""Operations over an axis."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpmlp.compiler.operations import ELEMENTWISE, VIEWS
 from xpmlp.compiler.ownership import with_own_memory
 from xpmlp.compiler.program import (
-    ELEMENTWISE,
-    VIEWS,
     Operand,
     Operation,
     Program,
@@ -335,7 +334,7 @@ class RecordingNamespace:
 
 
 _UFUNCS: dict[str, np.ufunc] = {
-    name: getattr(np, name) for name in ELEMENTWISE - {"astype", "full", "where"}
+    name: getattr(np, name) for name in ELEMENTWISE.keys() - {"astype", "full", "where"}
 }
 
 _OPERATORS = {

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from xpmlp.compiler.program import ELEMENTWISE, Operation, Program, Value
+from xpmlp.compiler.operations import ELEMENTWISE
+from xpmlp.compiler.program import Operation, Program, Value
 from xpmlp.compiler.replay import apply
 from xpmlp.typing import Array, Namespace
 
