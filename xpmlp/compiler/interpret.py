@@ -14,7 +14,7 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from xpmlp.compiler.layout import Layout, Place, lay_out
+from xpmlp.compiler.layout import Layout, Place, apply_view, lay_out
 from xpmlp.compiler.operations import VIEWS
 from xpmlp.compiler.program import Operation, Program, Scalar, Value, leaves, rebuild
 from xpmlp.compiler.record import Untraceable, record
@@ -227,18 +227,6 @@ def at(place: Place, buffers: list[np.ndarray]) -> np.ndarray:
     buffer = buffers[place.buffer]
     strides = tuple(stride * buffer.itemsize for stride in place.strides)
     return np.lib.stride_tricks.as_strided(buffer[place.offset :], place.shape, strides)
-
-
-def apply_view(operation: Operation, array: np.ndarray) -> np.ndarray:
-    """What a view operation makes of an array."""
-    if operation.function == "getitem":
-        viewed: np.ndarray = array[operation.option("index")]
-        return viewed
-    if operation.function == "matrix_transpose":
-        return np.matrix_transpose(array)
-    if operation.function == "broadcast_to":
-        return np.broadcast_to(array, operation.result.shape)
-    return np.reshape(array, operation.result.shape)
 
 
 class TracedFunction:

@@ -5,9 +5,10 @@ and what is no longer read gives its memory to what comes next. Nothing is alloc
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -142,9 +143,7 @@ class _Planner:
             stop = start + part.shape[axis]
             index = (*[slice(None)] * axis, slice(start, stop))
             base = self.program.base(part)
-            self.places[base] = view(
-                view(whole, "getitem", index=index), "reshape", shape=base.shape
-            )
+            self.places[base] = _seen(whole, partial(_part, index=index, shape=base.shape))
             start = stop
 
     def _place(self, index: int, operation: Operation) -> None:
@@ -153,7 +152,9 @@ class _Planner:
             (operand,) = operation.values
             if operand in self.places:
                 try:
-                    self.places[result] = view_of(self.places[operand], operation)
+                    self.places[result] = _seen(
+                        self.places[operand], partial(apply_view, operation, copy=False)
+                    )
                 except Untraceable:
                     if self.kept is None:
                         raise  # else a kernel computes where each element is
@@ -208,30 +209,33 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def view_of(place: Place, operation: Operation) -> Place:
-    """The place of what a view operation makes of an array at this place."""
-    options = dict(operation.options)
-    options.setdefault("shape", operation.result.shape)
-    return view(place, operation.function, **options)
+def apply_view(operation: Operation, array: np.ndarray, *, copy: bool | None = None) -> np.ndarray:
+    """What a view operation makes of an array; `copy=False` raises where a reshape takes a copy."""
+    shape = operation.result.shape
+    if operation.function == "getitem":
+        viewed: np.ndarray = array[operation.option("index")]
+        return viewed
+    if operation.function == "matrix_transpose":
+        return np.matrix_transpose(array)
+    if operation.function == "broadcast_to":
+        return np.broadcast_to(array, shape)
+    return np.reshape(array, shape, copy=copy)
 
 
-def view(place: Place, function: str, **options: Any) -> Place:
+def _part(whole: np.ndarray, index: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    return np.reshape(whole[index], shape, copy=False)
+
+
+def _seen(place: Place, look: Callable[[np.ndarray], np.ndarray]) -> Place:
     """The place that a view has; NumPy works it out on an array that has no memory.
 
     Raises `Untraceable` where it takes a copy.
     """
     origin = np.empty(1, np.int8)  # a byte an element, so that strides and offsets count elements
     ghost = np.lib.stride_tricks.as_strided(origin, place.shape, place.strides)
-    if function == "getitem":
-        ghost = ghost[options["index"]]
-    elif function == "matrix_transpose":
-        ghost = np.matrix_transpose(ghost)
-    elif function == "broadcast_to":
-        ghost = np.broadcast_to(ghost, options["shape"])
-    else:
-        try:
-            ghost = np.reshape(ghost, options["shape"], copy=False)
-        except ValueError as error:
-            raise Untraceable(f"reshape {place.shape} to {options['shape']}: a copy") from error
+    try:
+        ghost = look(ghost)
+    except ValueError as error:
+        raise Untraceable(f"a view of {place.shape} takes a copy") from error
     offset = ghost.__array_interface__["data"][0] - origin.__array_interface__["data"][0]
     return Place(place.buffer, place.offset + offset, ghost.shape, ghost.strides)

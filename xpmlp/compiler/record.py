@@ -201,6 +201,7 @@ class RecordingNamespace:
     uint8, int32, uint32, int64 = map(np.dtype, ("uint8", "int32", "uint32", "int64"))
     float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
     pi, inf, nan, newaxis = math.pi, math.inf, math.nan, None
+    isdtype, finfo, iinfo = staticmethod(np.isdtype), staticmethod(np.finfo), staticmethod(np.iinfo)
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -217,15 +218,6 @@ class RecordingNamespace:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.{name} has no counterpart in a program")
-
-    def isdtype(self, dtype: Any, kind: Any) -> bool:
-        return np.isdtype(dtype, kind)
-
-    def finfo(self, dtype: Any) -> Any:
-        return np.finfo(dtype)
-
-    def iinfo(self, dtype: Any) -> Any:
-        return np.iinfo(dtype)
 
     def astype(self, x: TracedArray, dtype: Any, *, copy: bool = True) -> TracedArray:
         if x.dtype == dtype:
