@@ -145,15 +145,14 @@ def _own_product(dtype: str) -> Multiply:
     """The product of xpmlp's own cuBLAS handle."""
     import cupy
 
-    from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms, place_of
+    from xpmlp.backends.cupy.cublas import Cublas, arithmetic, gemm_of, place_of
 
     handle = Cublas(cupy.cuda.get_current_stream(), cupy)
     result = "float64" if dtype == "float64" else "float32"
 
     def multiply(*arrays: Any) -> None:
-        for gemm in gemms(*(place_of(array, number) for number, array in enumerate(arrays))):
-            a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-            handle.multiply(gemm, a, b, c, arithmetic(dtype, result))
+        gemm = gemm_of(*(place_of(array, number) for number, array in enumerate(arrays)))
+        handle.multiply(gemm, arrays, arithmetic(dtype, result))
 
     return multiply
 

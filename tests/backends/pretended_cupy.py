@@ -22,7 +22,8 @@ import xpmlp.backends.cupy as cupy_module
 from xpmlp.backends.cupy import cublas
 from xpmlp.compiler.interpret import Interpreter, at
 from xpmlp.compiler.layout import lay_out
-from xpmlp.compiler.program import VIEWS, Program
+from xpmlp.compiler.operations import VIEWS
+from xpmlp.compiler.program import Program
 from xpmlp.compiler.schedule import Launch, Product, Schedule
 
 Work = Callable[[], object]
@@ -275,8 +276,6 @@ class PretendedCuPy(ModuleType):
             runtime=runtime,
         )
         self._core = SimpleNamespace(core=SimpleNamespace(compile_with_cache=self._module))
-        tricks = SimpleNamespace(as_strided=self._as_strided)
-        self.lib = SimpleNamespace(stride_tricks=tricks)
         self.product_error = product_error
 
     def __getattr__(self, name: str) -> Any:
@@ -295,10 +294,6 @@ class PretendedCuPy(ModuleType):
             yield
         finally:
             self.machine.allocators.pop()
-
-    def _as_strided(self, x: Any, shape: Any, strides: Any) -> Any:
-        found = np.lib.stride_tricks.as_strided(x.view(np.ndarray), shape, strides)
-        return found.view(Pretended)
 
     def _module(
         self, source: str, options: tuple[str, ...], *, prepend_cupy_headers: bool
@@ -465,7 +460,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, cupy: PretendedCuPy) -> None:
 
 def naive_schedule(program: Program, machine: Machine) -> Schedule:
     """One kernel for each operation, which computes what the interpreter would."""
-    layout = lay_out(program)
+    layout = lay_out(program, program.makers)
     everything = tuple(range(len(layout.buffers)))
     nodes: list[Launch | Product] = []
     names = []

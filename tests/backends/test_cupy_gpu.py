@@ -15,9 +15,8 @@ from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import (
     Cublas,
     EagerNamespace,
-    address,
     arithmetic,
-    gemms,
+    gemm_of,
     place_of,
 )
 from xpmlp.backends.cupy.graph import CapturedProgram
@@ -47,7 +46,6 @@ class Problem:
 
     def __init__(self, gpu: Backend, *, precision: str = "float32", members: int | None = None):
         from xpmlp.compiler.emit import schedule
-        from xpmlp.compiler.precision import with_precision
 
         random, descent = np.random.default_rng(0), Descent()
         seed = 0 if members is None else list(range(members))
@@ -68,7 +66,7 @@ class Problem:
             gpu.asarray(np.arange(MODEL.layer_sizes[-1])),
         )
         self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
-        program = with_precision(record(self.make_step, self.state, self.data), precision)
+        program = record(self.make_step, self.state, self.data, precision=precision)
         self.captured = CapturedProgram(schedule(program), precision=precision)
 
 
@@ -216,9 +214,8 @@ def test_products_of_all_layouts(
         members = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
         C = cupy.full((*members, A.shape[-2], B.shape[-1]), cupy.nan, dtype=result)
         arrays = (A, B, C)
-        for gemm in gemms(*(place_of(one, number) for number, one in enumerate(arrays))):
-            a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-            handle.multiply(gemm, a, b, c, arithmetic(dtype, result))
+        gemm = gemm_of(*(place_of(one, number) for number, one in enumerate(arrays)))
+        handle.multiply(gemm, arrays, arithmetic(dtype, result))
         expected = np.matmul(A.get().astype("float64"), B.get().astype("float64"))
         scale = np.linalg.norm(expected)
         assert np.linalg.norm(C.get() - expected) <= tolerance * scale

@@ -20,8 +20,8 @@ class Step(NamedTuple):
     state: TrainingState
     data: TrainingData
 
-    def program(self) -> Program:
-        return record(*self)
+    def program(self, precision: str = "float32") -> Program:
+        return record(*self, precision=precision)
 
 
 def lecture_step(

@@ -45,7 +45,7 @@ class Scheduled:
     def __init__(
         self, program: Program, directory: Path, language: str = "c", *, backwards: bool = False
     ) -> None:
-        self.schedule: Schedule = schedule(program, language=language)
+        self.schedule: Schedule = schedule(program)
         self.backwards = backwards
         self.run_kernel: Kernel = self._run_c if language == "c" else self._run_cuda
         self.library = build(self._command(directory, language), directory / "kernels.so")
@@ -87,6 +87,9 @@ class Scheduled:
     def run(self, state: Any, data: Any, count: int) -> tuple[Any, list[np.ndarray]]:
         program, places = self.schedule.program, self.schedule.layout.places
         array = functools.partial(at, buffers=self.buffers)
+        moved = [
+            (array(places[new]), array(places[old])) for new, old in self.schedule.layout.moved
+        ]
         for value, given in zip(program.inputs, [*leaves(state), *leaves(data)], strict=True):
             array(places[value])[...] = given
         metrics = [array(places[value]) for value in program.metrics]
@@ -102,5 +105,7 @@ class Scheduled:
                     C[...] = np.matmul(A.astype(C.dtype), B.astype(C.dtype))
             for whole, metric in zip(series, metrics, strict=True):
                 whole[step] = metric
+            for new, old in moved:
+                old[...] = new
         new_state = [array(places[value]).copy() for value in program.state]
         return rebuild(state, iter(new_state)), series

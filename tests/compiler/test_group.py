@@ -48,7 +48,7 @@ def test_the_lecture_s_sums_ride_with_what_they_sum() -> None:
     batch, A1, A2, loss, dZ2, dZ1, update = kernels(
         group(lecture_step(LECTURE, batch=64).program())
     )
-    assert [functions(part) for part in (*batch, *A1, *A2)] == [["divide"]] * 3
+    assert [functions(part) for part in (*batch, *A1, *A2) if part.shape] == [["divide"]] * 3
     (rows,) = loss
     assert functions(rows) == ["max", "sum", "sum", "divide", "argmax", "astype"]
     shapes = {part.shape: functions(part) for part in dZ2 if part.shape}
@@ -71,7 +71,7 @@ def test_nothing_but_what_products_and_other_kernels_read_has_memory() -> None:
     grouped = group(step.program())
     elements = sum(b.size for b in grouped.layout.buffers if b.holds is None)
     wide = 64 * (784 + 2 * (64 + 32 + 10) + 64 + 32 + 10)  # X; Z and A or dL; dA; dZ is one of ...
-    assert elements <= wide + 64 * (64 + 32) + 52650 + 64 * 3 + 4
+    assert elements <= wide + 64 * (64 + 32) + 2 * 52650 + 64 * 3 + 5  # gradients, new state
 
 
 @pytest.mark.parametrize("axis", [-1, -2])
@@ -94,7 +94,7 @@ def test_a_normalisation_is_one_kernel(axis: int, members: tuple[int, ...]) -> N
     assert isinstance(product, Operation)
     assert [functions(part) for part in kernel] == [["sum", "sum", "add", "maximum"]]
     memory = [buffer for buffer in grouped.layout.buffers if buffer.holds is None]
-    assert len(memory) == 2  # Z and the metric
+    assert len(memory) == 3  # Z, the new running mean and the metric
 
 
 # -- state written in place ------------------------------------------------------------------------

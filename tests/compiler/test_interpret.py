@@ -74,7 +74,7 @@ def test_few_buffers_serve_all_values() -> None:
     layout = lay_out(program)
     ours = [buffer for buffer in layout.buffers if buffer.holds is None]
     assert len(ours) < len(program.operations) / 2
-    assert not layout.copies  # parameters and offset are written where they were
+    assert not layout.moved  # parameters and offset are written where they were
 
 
 def test_a_state_that_is_read_late_is_copied_afterwards() -> None:

@@ -1,4 +1,4 @@
-"""The form that kernels have: one short axis a reduction, and results with memory of their own."""
+"""The form that kernels have: one short axis a reduction."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xpmlp.compiler import Interpreter, Program, record
+from xpmlp.compiler.operations import REDUCTIONS
 from xpmlp.compiler.prepare import prepare
-from xpmlp.compiler.program import REDUCTIONS, VIEWS
 
 
 def trace(function: Any, *data: np.ndarray) -> Program:
@@ -58,23 +58,3 @@ def test_long_axes_are_taken_in_pieces(
             found.append(operand.shape[operation.option("axis")[0]])
     assert np.prod(found) == shape[axis]
     assert found == lengths
-
-
-def test_results_are_no_views() -> None:
-    def function(xp: Any, x: Any) -> list[Any]:
-        y = x + 1.0
-        return [y, y[1:], xp.reshape(y, (-1,)), xp.matrix_transpose(y)]
-
-    prepared = prepare(trace(function, np.zeros((3, 4))))
-    assert all(prepared.makers[metric].function not in VIEWS for metric in prepared.metrics)
-
-
-def test_parts_of_a_concatenation_belong_to_it_alone() -> None:
-    def function(xp: Any, x: Any) -> list[Any]:
-        y = xp.sum(x, axis=0)
-        return [xp.concat([y, x[0], y, xp.sum(x, axis=1)])]
-
-    prepared = prepare(trace(function, np.zeros((3, 4))))
-    (concat,) = (one for one in prepared.operations if one.function == "concat")
-    makers = [prepared.makers[part].function for part in concat.values]
-    assert makers == ["astype", "astype", "astype", "sum"]

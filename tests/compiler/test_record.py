@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from lecture_step import lecture_step
-from steps import trace
+from steps import replay, trace
 
 from xpmlp.backends import Backend
-from xpmlp.compiler import Untraceable, leaves, record, replay
+from xpmlp.compiler import Untraceable, leaves, record
 from xpmlp.compiler.replay import apply
 
 X = np.ones((4, 3))

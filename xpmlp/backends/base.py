@@ -95,6 +95,18 @@ class Backend:
     through DLPack; the modules beside it say only what their library does otherwise.
     """
 
+    precisions: tuple[str, ...] = DTYPES
+    """What it can be asked to compute in, of `PRECISIONS`."""
+
+    rows_at_once = 10_000
+    """Rows that are best computed together where there are many; it bounds the memory, too."""
+
+    proves = True
+    """Whether what it compiles is our own work, and so to be compared with eager steps."""
+
+    overwrites = True
+    """Whether what it compiles writes over the state it is given."""
+
     def __init__(self, name: str, xp: Namespace, device: Any, *, device_name: str) -> None:
         self.name = name
         self.xp = xp
@@ -169,34 +181,14 @@ class Backend:
         """How many threads to compute these with where they are not worth measuring first."""
         return 0
 
-    @property
-    def rows_at_once(self) -> int:
-        """Rows that are best computed together where there are many; it bounds the memory, too."""
-        return 10_000
-
     def function(self, make: FunctionMaker) -> Function:
         """The function as quick as this backend can make it; any number of threads may call it."""
         return make(xp=self.xp)
 
     @property
-    def precisions(self) -> tuple[str, ...]:
-        """What it can be asked to compute in, of `PRECISIONS`."""
-        return DTYPES
-
-    @property
     def compiles(self) -> bool:
         """Whether `compile` can succeed at all; if not, running step by step is no failure."""
         return type(self).compile is not Backend.compile
-
-    @property
-    def proves(self) -> bool:
-        """Whether what it compiles is our own work, and so to be compared with eager steps."""
-        return True
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether what it compiles writes over the state it is given."""
-        return True
 
     def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
         """What runs steps as they are, one after another, and stacks their metrics."""

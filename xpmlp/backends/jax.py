@@ -17,8 +17,8 @@ from xpmlp.backends.base import (
     gpu_index,
     host_memory,
 )
-from xpmlp.compiler import leaves, rebuild, record, replay
-from xpmlp.compiler.split import put_together, split_state, take_apart
+from xpmlp.compiler import leaves, rebuild, record
+from xpmlp.compiler.split import SplitProgram
 from xpmlp.errors import BackendUnavailable, InputError, option
 from xpmlp.typing import Array
 
@@ -30,6 +30,9 @@ ROOM = 1024
 
 class JaxBackend(Backend):
     """JAX on one device."""
+
+    proves = False  # the compiler is JAX's own; eager JAX would take seconds to compare it with
+    overwrites = False
 
     def activate(self) -> contextlib.AbstractContextManager[object]:
         """float64 is float64, and float32 products are not rounded to TF32 behind one's back.
@@ -66,16 +69,6 @@ class JaxBackend(Backend):
 
         jax.block_until_ready(arrays)
 
-    @property
-    def proves(self) -> bool:
-        """The compiler is JAX's own; eager JAX would take seconds to compare it with."""
-        return False
-
-    @property
-    def overwrites(self) -> bool:
-        """JAX's arrays never change."""
-        return False
-
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
         """The step traced, its flat vectors taken apart, and a loop over it jitted.
 
@@ -84,20 +77,21 @@ class JaxBackend(Backend):
         import jax
 
         xp = self.xp
-        program, stops = split_state(record(make_step, state, data))
+        program = record(make_step, state, data)
+        split = SplitProgram(program, xp=xp)
 
         @functools.partial(jax.jit, static_argnums=3)
         def run(state: Any, data: Any, count: Any, room: int) -> tuple[Any, Any]:
             def body(index: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-                state, metrics = replay(program, carry[0], leaves(data), xp=xp)
+                state, metrics = split.run(carry[0], leaves(data))
                 return state, [
                     series.at[index].set(one) for series, one in zip(carry[1], metrics, strict=True)
                 ]
 
             series = [xp.zeros((room, *metric.shape), metric.dtype) for metric in program.metrics]
-            begun = take_apart(leaves(state), stops)
+            begun = split.take_apart(leaves(state))
             ended, series = jax.lax.fori_loop(0, count, body, (begun, series))
-            return rebuild(state, iter(put_together(ended, stops, xp=xp))), series
+            return rebuild(state, iter(split.put_together(ended))), series
 
         def run_counted(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
             room = max(ROOM, 1 << (count - 1).bit_length())

@@ -34,6 +34,8 @@ SMALL_PRODUCT = 30_000_000
 class NumPyBackend(Backend):
     """NumPy on the CPU. NumPy 2 is its own Array API namespace."""
 
+    rows_at_once = 512  # as many as stay in a core's cache from one layer to the next
+
     def __init__(self) -> None:
         super().__init__("numpy", np, "cpu", device_name="cpu")
 
@@ -58,11 +60,6 @@ class NumPyBackend(Backend):
         """One for small products, whose bits then repeat; else as there are idle cores."""
         largest = max(map(math.prod, products))
         return 1 if largest < SMALL_PRODUCT else idle_threads()
-
-    @property
-    def rows_at_once(self) -> int:
-        """As many as stay in a core's cache from one layer to the next."""
-        return 512
 
     def function(self, make: FunctionMaker) -> Function:
         """The function traced for every shape it meets, and run on memory allocated once."""

@@ -8,6 +8,7 @@ needs the maximum) walks along the row again.
 import math
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from xpmlp.compiler.expressions import c_type, cast, expression, identity, literal
 from xpmlp.compiler.geometry import (
@@ -28,10 +29,12 @@ from xpmlp.compiler.indexing import (
     unravel,
     whole,
 )
-from xpmlp.compiler.prelude import C_HALF, CUDA, CUDA_HALF, C
-from xpmlp.compiler.program import REDUCTIONS, VIEWS, Operation, Program, Scalar, Value
+from xpmlp.compiler.operations import REDUCTIONS, VIEWS
+from xpmlp.compiler.program import Operation, Program, Scalar, Value
 from xpmlp.compiler.record import Untraceable
 from xpmlp.compiler.schedule import Launch, Node, Product, Schedule
+
+PRELUDE = Path(__file__).with_name("prelude.cuh").read_text("utf-8")
 
 _MOST_OF_INT = 2**30
 """Positions in arrays up to this size are `int`: the step after the last is still below 2^31."""
@@ -39,8 +42,8 @@ _MOST_OF_INT = 2**30
 _NAME = re.compile(r"[a-z]\w*")
 
 
-def schedule(program: Program, *, language: str = "cuda") -> Schedule:
-    """What it takes to run a program: as CUDA C++, or in the language "c" without a GPU.
+def schedule(program: Program) -> Schedule:
+    """What it takes to run a program. Its source is CUDA, and compiles as serial C, too.
 
     Raises `Untraceable` for what no kernel can do.
     """
@@ -54,11 +57,10 @@ def schedule(program: Program, *, language: str = "cuda") -> Schedule:
             text, launch = _kernel(grouping, node, len(nodes))
             kernels.append(text)
             nodes.append(launch)
-    half, words = (CUDA_HALF, CUDA) if language == "cuda" else (C_HALF, C)
     uses_half = any(buffer.dtype == "float16" for buffer in grouping.layout.buffers) or any(
         "ROUND_HALF" in text for text in kernels
     )
-    source_text = "\n".join([*([half] if uses_half else []), words, *kernels])
+    source_text = "\n".join([*(["#define HALF"] if uses_half else []), PRELUDE, *kernels])
     return Schedule(grouping.program, grouping.layout, source_text, tuple(nodes))
 
 
@@ -204,7 +206,8 @@ class _PartWriter:
             before += before_item
             self.loop_lines.append(step)
             after += after_item
-        self._store(stores)
+        is_column = self.geometry.kind == "columns"
+        self.loop_lines += _guarded("is_ours" if is_column else "", self._stores(stores))
         team, width = self.geometry.team, self.geometry.width
         lane = f"TILE_LANE({width})" if team == "TILE" else f"{team}_LANE"
         lanes = f"TILE_LANES({width})" if team == "TILE" else f"{team}_LANES"
@@ -236,34 +239,23 @@ class _PartWriter:
             after.append(f"{r} = ROUND_HALF({r});")
         return before, step, after
 
-    def _store(self, items: Iterable[Operation]) -> None:
-        """Compute all, then store all: what is stored may overwrite what another one reads."""
+    def _stores(self, items: Iterable[Operation]) -> list[str]:
+        """Statements that store these items, once they are computed."""
         stores = []
         for item in items:
             index = self.part.index_of(item.result.shape)
             text = self._value(item.result, index)
-            element = self._element(item.result, index, is_stored=True)
             is_half = item.result.dtype == "float16"
+            element = self._element(item.result, index, is_stored=True)
             stores.append(f"{element} = {f'STORE_HALF({text})' if is_half else text};")
-        if self.geometry.kind == "columns" and self.loop_names:
-            stores = [f"if (is_ours) {{\n{_indented(_text(stores))}}}"] if stores else []
-        (self.loop_lines if self.loop_names else self.lines).extend(stores)
+        return stores
 
     def _store_uniform(self, items: list[Operation]) -> None:
-        items = [item for item in items if item.result in self.layout.places]
-        if not items:
-            return
-        if self.geometry.kind == "map":
-            self._store(items)
-            return
-        for item in items:
-            self._value(item.result, self.part.index_of(item.result.shape))
+        """Store what is one number a row or column; of a team that shares it, one lane does."""
+        stores = self._stores(item for item in items if item.result in self.layout.places)
         team, width = self.geometry.team, self.geometry.width
-        is_first = f"TILE_LANE({width}) == 0 && is_ours" if team == "TILE" else f"{team}_LANE == 0"
-        computed, self.lines = self.lines, []
-        self._store(items)
-        wait = "WARP_WAIT" if team == "WARP" else "BLOCK_WAIT"  # all have read what is overwritten
-        self.lines = [*computed, wait, f"if ({is_first}) {{\n{_indented(_text(self.lines))}}}"]
+        conditions = {"THREAD": "", "TILE": f"TILE_LANE({width}) == 0 && is_ours"}
+        self.lines += _guarded(conditions.get(team, f"{team}_LANE == 0"), stores)
 
     def _value(self, value: Value, index: Index) -> str:
         """The variable, or number, that holds a value's element at this index."""
@@ -346,6 +338,11 @@ def _geometry(part: Part) -> Geometry:
         longest = max(part.loop(result) for result in part.items)
         return rows_geometry(math.prod(part.shape), longest)
     return columns_geometry(math.prod(part.shape))
+
+
+def _guarded(condition: str, lines: list[str]) -> list[str]:
+    """Statements that only those do who meet the condition, if there is one."""
+    return [f"if ({condition}) {{\n{_indented(_text(lines))}}}"] if condition and lines else lines
 
 
 def _text(lines: Sequence[str]) -> str:

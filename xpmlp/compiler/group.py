@@ -13,8 +13,9 @@ from typing import TypeAlias, TypeVar
 
 from xpmlp.compiler.indexing import Index, names, operand_index, taken_index, whole
 from xpmlp.compiler.layout import Layout, lay_out
-from xpmlp.compiler.prepare import prepare, with_copies
-from xpmlp.compiler.program import ELEMENTWISE, REDUCTIONS, Operation, Program, Value
+from xpmlp.compiler.operations import ELEMENTWISE, REDUCTIONS
+from xpmlp.compiler.prepare import prepare
+from xpmlp.compiler.program import Operation, Program, Value
 from xpmlp.compiler.record import Untraceable
 
 _T = TypeVar("_T")
@@ -81,34 +82,12 @@ class Grouping:
 
 
 def group(program: Program) -> Grouping:
-    """Gather a program's operations into kernels.
-
-    New state is written over the old one by the kernel that computes it, after all that read the
-    old one. Where that cannot be, the state is computed elsewhere and copied at the end.
-    """
+    """Gather a program's operations into kernels. None overwrites what the step is given."""
     program = prepare(program)
     if any(math.prod(value.shape) == 0 for value in (*program.inputs, *program.makers)):
         raise Untraceable("an array without elements")
-    copied: set[int] = set()
-    while True:
-        parts = _Parts(program, {program.new_state[number] for number in copied})
-        layout = lay_out(program, parts.with_memory, reuse=False)
-        written = {
-            new: old
-            for new, old in zip(program.new_state, program.state, strict=True)
-            if new != old
-        }
-        blocked = {old for _, old in layout.copies} or _read_elsewhere(parts, written)
-        if not blocked:
-            try:
-                return Grouping(program, layout, tuple(_in_order(parts, written)))
-            except _Circle as circle:
-                blocked = circle.states
-        numbers = {program.state.index(old) for old in blocked} - copied
-        if not numbers:
-            raise Untraceable("a new state that can neither be written in place nor copied")
-        copied |= numbers
-        program = with_copies(program, sorted(numbers))
+    parts = _Parts(program)
+    return Grouping(program, lay_out(program, parts.with_memory), tuple(_in_order(parts)))
 
 
 Walked: TypeAlias = tuple[dict[Value, set[Index]], set[Value]]
@@ -122,9 +101,8 @@ class _Parts:
     of them ever wait for each other.
     """
 
-    def __init__(self, program: Program, copies: set[Value]) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.copies = copies  # each in a part of its own, so that it can wait until the end
         self.parts: list[Part] = []
         self.products: list[Operation] = []
         self.home: dict[Value, Part] = {}
@@ -147,7 +125,7 @@ class _Parts:
         base = self.program.base
         found = {base(value) for value in (*self.program.inputs, *self.program.results)}
         for operation in self.program.operations:
-            if operation.function in ("matmul", "concat") or operation.result in self.copies:
+            if operation.function in ("matmul", "concat"):
                 found |= {operation.result, *map(base, operation.values)}
         return found
 
@@ -194,9 +172,7 @@ class _Parts:
         """
         sharing = None
         for part in reversed(self.parts):
-            if not part.fits(item) or self.copies & {item.result, *part.items}:
-                continue
-            if (found := self._walk(item, part)) is None:
+            if not part.fits(item) or (found := self._walk(item, part)) is None:
                 continue
             reads, uses = found
             is_in_time = all(self.level(value) < part.level for value in reads)
@@ -259,30 +235,9 @@ def without(items: Sequence[_T], position: int) -> tuple[_T, ...]:
     return (*items[:position], *items[position + 1 :])
 
 
-def _read_elsewhere(parts: _Parts, written: dict[Value, Value]) -> set[Value]:
-    """The old states of which the part that overwrites them reads other elements than it writes,
-    or the same ones in another loop than the one that writes."""
-    found = set()
-    for new, old in written.items():
-        part = parts.home[new]
-        for index, reader in part.reads.get(old, ()):
-            is_same_loop = part.loop(new) in (0, part.loop(reader))
-            if index != part.index_of(new.shape) or not is_same_loop:
-                found.add(old)
-    return found
-
-
-class _Circle(Exception):
-    """A kernel would overwrite states that another one still reads, which waits for the first."""
-
-    def __init__(self, states: set[Value]) -> None:
-        super().__init__(states)
-        self.states = states
-
-
-def _in_order(parts: _Parts, written: dict[Value, Value]) -> Iterator[Group | Operation]:
-    """Parts and products such that all is made before it is read, and read before it is
-    overwritten; as few groups as that allows, since each product comes as soon as it can."""
+def _in_order(parts: _Parts) -> Iterator[Group | Operation]:
+    """Parts and products such that all is made before it is read; as few groups as that allows,
+    since each product comes as soon as it can."""
     base = parts.program.base
     reads: dict[Part | Operation, set[Value]] = {part: set(part.reads) for part in parts.parts}
     reads |= {product: set(map(base, product.values)) for product in parts.products}
@@ -291,21 +246,10 @@ def _in_order(parts: _Parts, written: dict[Value, Value]) -> Iterator[Group | Op
     for operation in parts.program.operations:
         if operation.function == "concat":
             makers[operation.result] = {m for v in operation.values for m in makers[base(v)]}
-    overwritten: dict[Part | Operation, set[Value]] = {}
-    for new, old in written.items():
-        overwritten.setdefault(parts.home[new], set()).add(old)
 
     done: set[Part | Operation] = set()
     while waiting := [node for node in reads if node not in done]:
-        fed = [node for node in waiting if all(makers.get(v, set()) <= done for v in reads[node])]
-        in_use = {
-            node: {v for v in overwritten.get(node, ()) for other in waiting
-                   if other is not node and v in reads[other]}
-            for node in fed
-        }  # fmt: skip
-        ready = [node for node in fed if not in_use[node]]
-        if not ready:
-            raise _Circle(set().union(*in_use.values()))
+        ready = [node for node in waiting if all(makers.get(v, set()) <= done for v in reads[node])]
         if products := [node for node in ready if isinstance(node, Operation)]:
             yield from products
             done.update(products)

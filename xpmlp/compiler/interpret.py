@@ -14,8 +14,9 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from xpmlp.compiler.layout import Layout, Place, lay_out
-from xpmlp.compiler.program import VIEWS, Operation, Program, Scalar, Value, leaves, rebuild
+from xpmlp.compiler.layout import Layout, Place, apply_view, lay_out
+from xpmlp.compiler.operations import VIEWS
+from xpmlp.compiler.program import Operation, Program, Scalar, Value, leaves, rebuild
 from xpmlp.compiler.record import Untraceable, record
 
 Call = Callable[[], object]
@@ -106,7 +107,7 @@ class Interpreter:
             if operations[index].function not in VIEWS:
                 self._calls_of[index] = self._calls(operations[index])
         copies: list[Call] = [
-            partial(np.copyto, self.array(old), self.array(new)) for new, old in self.layout.copies
+            partial(np.copyto, self.array(old), self.array(new)) for new, old in self.layout.moved
         ]
         bound: list[Call] = []
         for index, calls in enumerate((*self._calls_of, copies)):
@@ -158,7 +159,7 @@ class Interpreter:
             # mode="raise" would copy twice; the order that is taken by is a permutation of the rows
             return [partial(values.take, indices, operation.option("axis"), out, "clip")]
         if name == "concat":
-            return self._concat_calls(operation, out)
+            return []  # its parts are written where they belong
         if name == "matmul":
             # float16 factors of a float32 result: each product is exact in float32, as on a GPU
             calls: list[Call] = []
@@ -217,17 +218,6 @@ class Interpreter:
             partial(reduce, columns, 0, None, flat),
         ]
 
-    def _concat_calls(self, operation: Operation, out: np.ndarray) -> list[Call]:
-        axis, start, calls = operation.option("axis"), 0, list[Call]()
-        for part in operation.values:
-            stop = start + part.shape[axis]
-            target = out[(*[slice(None)] * axis, slice(start, stop))]
-            source = self.array(part)
-            if not _same(source, target):
-                calls.append(partial(np.copyto, target, source))
-            start = stop
-        return calls
-
 
 _REDUCE = {"sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce}
 
@@ -237,26 +227,6 @@ def at(place: Place, buffers: list[np.ndarray]) -> np.ndarray:
     buffer = buffers[place.buffer]
     strides = tuple(stride * buffer.itemsize for stride in place.strides)
     return np.lib.stride_tricks.as_strided(buffer[place.offset :], place.shape, strides)
-
-
-def apply_view(operation: Operation, array: np.ndarray) -> np.ndarray:
-    """What a view operation makes of an array."""
-    if operation.function == "getitem":
-        viewed: np.ndarray = array[operation.option("index")]
-        return viewed
-    if operation.function == "matrix_transpose":
-        return np.matrix_transpose(array)
-    if operation.function == "broadcast_to":
-        return np.broadcast_to(array, operation.result.shape)
-    return np.reshape(array, operation.result.shape)
-
-
-def _same(first: np.ndarray, second: np.ndarray) -> bool:
-    return (
-        first.__array_interface__["data"][0] == second.__array_interface__["data"][0]
-        and first.strides == second.strides
-        and first.shape == second.shape
-    )
 
 
 class TracedFunction:

@@ -5,13 +5,15 @@ and what is no longer read gives its memory to what comes next. Nothing is alloc
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from xpmlp.compiler.program import ELEMENTWISE, VIEWS, Operation, Program, Value
+from xpmlp.compiler.operations import ELEMENTWISE, VIEWS
+from xpmlp.compiler.program import Operation, Program, Value
 from xpmlp.compiler.record import Untraceable
 
 
@@ -34,32 +36,31 @@ class Buffer(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """The buffers, the place of every value that has one, and what is copied after a step.
+    """The buffers, the place of every value that has one, and which new states lie elsewhere.
 
-    `copies` are the new states that could not be written over the old ones: (from, to).
+    `moved` are the new states that are not written over the old ones: (new, old). Before the next
+    step they are copied there, or the two places change roles.
     """
 
     buffers: tuple[Buffer, ...]
     places: dict[Value, Place]
-    copies: tuple[tuple[Value, Value], ...]
+    moved: tuple[tuple[Value, Value], ...]
 
 
-def lay_out(
-    program: Program, kept: Collection[Value] | None = None, *, reuse: bool = True
-) -> Layout:
-    """The layout of a program.
+def lay_out(program: Program, kept: Collection[Value] | None = None) -> Layout:
+    """The layout of a program whose operations run one after another, so that memory that is read
+    no more is used again: a step stays in the cache.
 
-    `kept` are the values that get memory, views apart; by default all. With `reuse`, memory that
-    is read no more is used again, so that a step stays in the cache.
+    `kept` are the values that get memory, views apart, where kernels compute all others. They may
+    run in another order, and so each has memory of its own, the new state too.
     """
-    return _Planner(program, kept, reuse=reuse).plan()
+    return _Planner(program, kept).plan()
 
 
 class _Planner:
-    def __init__(self, program: Program, kept: Collection[Value] | None, *, reuse: bool) -> None:
+    def __init__(self, program: Program, kept: Collection[Value] | None) -> None:
         self.program = program
-        self.kept = None if kept is None else set(kept)
-        self.reuse = reuse
+        self.kept = kept
         self.buffers: list[Buffer] = []
         self.places: dict[Value, Place] = {}
         self.free: list[int] = []
@@ -77,13 +78,13 @@ class _Planner:
     def plan(self) -> Layout:
         for value in self.program.inputs:
             self.places[value] = self._new_place(value, holds=value)
-        copies = self._write_state_in_place()
+        moved = self._write_state_in_place()
         for operation in self.program.operations:
-            if operation.function == "concat" and self._is_kept(operation.result):
+            if operation.function == "concat":
                 self._write_parts_in_place(operation)
         for index, operation in enumerate(self.program.operations):
             self._place(index, operation)
-        return Layout(tuple(self.buffers), self.places, tuple(copies))
+        return Layout(tuple(self.buffers), self.places, tuple(moved))
 
     def _is_kept(self, value: Value) -> bool:
         return self.kept is None or value in self.kept
@@ -101,17 +102,17 @@ class _Planner:
         return Place(buffer, 0, value.shape, contiguous_strides(value.shape))
 
     def _write_state_in_place(self) -> list[tuple[Value, Value]]:
-        copies = []
+        moved = []
         order = {operation.result: index for index, operation in enumerate(self.program.operations)}
         for old, new in zip(self.program.state, self.program.new_state, strict=True):
             if new == old:
                 continue
             maker = self.program.makers.get(new)
             is_safe = (
-                maker is not None
+                self.kept is None
+                and maker is not None
                 and maker.function in ELEMENTWISE
                 and new not in self.places
-                and self._is_kept(new)
                 and self._reads_in_step(maker, old)
                 and not any(
                     self.program.base(value) == old
@@ -123,8 +124,8 @@ class _Planner:
             if is_safe:
                 self.places[new] = self.places[old]
             else:
-                copies.append((new, old))
-        return copies
+                moved.append((new, old))
+        return moved
 
     def _reads_in_step(self, operation: Operation, target: Value) -> bool:
         """Whether the operation reads the target, if at all, at the index that it writes."""
@@ -133,7 +134,7 @@ class _Planner:
         )
 
     def _write_parts_in_place(self, concat: Operation) -> None:
-        """Give the parts of a concatenation their place in it, where nothing else did."""
+        """Give the parts of a concatenation their place in it."""
         if concat.result not in self.places:
             self.places[concat.result] = self._new_place(concat.result)
         whole, axis = self.places[concat.result], concat.option("axis")
@@ -142,19 +143,8 @@ class _Planner:
             stop = start + part.shape[axis]
             index = (*[slice(None)] * axis, slice(start, stop))
             base = self.program.base(part)
-            is_free = base not in self.places and self._is_kept(base)
-            if is_free and self._only_reshaped(part):
-                self.places[base] = view(
-                    view(whole, "getitem", index=index), "reshape", shape=base.shape
-                )
+            self.places[base] = _seen(whole, partial(_part, index=index, shape=base.shape))
             start = stop
-
-    def _only_reshaped(self, value: Value) -> bool:
-        while (maker := self.program.makers.get(value)) is not None and maker.function in VIEWS:
-            if maker.function != "reshape":
-                return False
-            value = next(maker.values)
-        return maker is not None
 
     def _place(self, index: int, operation: Operation) -> None:
         result = operation.result
@@ -162,20 +152,22 @@ class _Planner:
             (operand,) = operation.values
             if operand in self.places:
                 try:
-                    self.places[result] = view_of(self.places[operand], operation)
+                    self.places[result] = _seen(
+                        self.places[operand], partial(apply_view, operation, copy=False)
+                    )
                 except Untraceable:
                     if self.kept is None:
                         raise  # else a kernel computes where each element is
             return
         if result not in self.places and self._is_kept(result):
             self.places[result] = self._taken_over(index, operation) or self._new_place(result)
-        if self.reuse:
+        if self.kept is None:
             self._release(index, operation)
 
     def _taken_over(self, index: int, operation: Operation) -> Place | None:
         """The place of an operand that is read here for the last time, if it fits the result."""
         # NumPy's sign of an array in its own place takes fifteen times as long.
-        if not self.reuse or operation.function not in ELEMENTWISE - {"sign"}:
+        if self.kept is not None or operation.function not in ELEMENTWISE.keys() - {"sign"}:
             return None
         for operand in operation.values:
             if (
@@ -217,30 +209,33 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def view_of(place: Place, operation: Operation) -> Place:
-    """The place of what a view operation makes of an array at this place."""
-    options = dict(operation.options)
-    options.setdefault("shape", operation.result.shape)
-    return view(place, operation.function, **options)
+def apply_view(operation: Operation, array: np.ndarray, *, copy: bool | None = None) -> np.ndarray:
+    """What a view operation makes of an array; `copy=False` raises where a reshape takes a copy."""
+    shape = operation.result.shape
+    if operation.function == "getitem":
+        viewed: np.ndarray = array[operation.option("index")]
+        return viewed
+    if operation.function == "matrix_transpose":
+        return np.matrix_transpose(array)
+    if operation.function == "broadcast_to":
+        return np.broadcast_to(array, shape)
+    return np.reshape(array, shape, copy=copy)
 
 
-def view(place: Place, function: str, **options: Any) -> Place:
+def _part(whole: np.ndarray, index: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    return np.reshape(whole[index], shape, copy=False)
+
+
+def _seen(place: Place, look: Callable[[np.ndarray], np.ndarray]) -> Place:
     """The place that a view has; NumPy works it out on an array that has no memory.
 
     Raises `Untraceable` where it takes a copy.
     """
     origin = np.empty(1, np.int8)  # a byte an element, so that strides and offsets count elements
     ghost = np.lib.stride_tricks.as_strided(origin, place.shape, place.strides)
-    if function == "getitem":
-        ghost = ghost[options["index"]]
-    elif function == "matrix_transpose":
-        ghost = np.matrix_transpose(ghost)
-    elif function == "broadcast_to":
-        ghost = np.broadcast_to(ghost, options["shape"])
-    else:
-        try:
-            ghost = np.reshape(ghost, options["shape"], copy=False)
-        except ValueError as error:
-            raise Untraceable(f"reshape {place.shape} to {options['shape']}: a copy") from error
+    try:
+        ghost = look(ghost)
+    except ValueError as error:
+        raise Untraceable(f"a view of {place.shape} takes a copy") from error
     offset = ghost.__array_interface__["data"][0] - origin.__array_interface__["data"][0]
     return Place(place.buffer, place.offset + offset, ghost.shape, ghost.strides)

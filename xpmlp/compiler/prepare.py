@@ -1,123 +1,36 @@
 """A program brought into the form that kernels have: the same results, simpler operations.
 
-Reductions are over one axis each, and none is very long; every result and every part of a
-concatenation is a value of its own, so that it can have memory of its own.
+Reductions are over one axis each, and none is very long.
 """
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Collection
 
 from xpmlp.compiler.geometry import WARP, longest
-from xpmlp.compiler.program import REDUCTIONS, VIEWS, Operation, Program, Value
+from xpmlp.compiler.operations import REDUCTIONS
+from xpmlp.compiler.program import Operation, Program, Value
 
 
 def prepare(program: Program) -> Program:
-    """The program with short reductions over one axis, and results that are no views."""
+    """Return the program with short reductions over one axis."""
     return _Rewriter(program).rewrite()
-
-
-def with_copies(program: Program, states: Collection[int]) -> Program:
-    """The program with a copy, at its end, of each new state with one of these numbers.
-
-    The copy can be written over the old state where the value itself cannot: because it is
-    no elementwise result, or because the old state is read later.
-    """
-    rewriter = _Rewriter(program)
-    new_state = list(program.new_state)
-    operations = list(program.operations)
-    for number in states:
-        operations.append(rewriter.copy_of(new_state[number]))
-        new_state[number] = operations[-1].result
-    return dataclasses.replace(program, operations=tuple(operations), new_state=tuple(new_state))
 
 
 class _Rewriter:
     def __init__(self, program: Program) -> None:
         self.program = program
-        values = [*program.inputs, *(operation.result for operation in program.operations)]
-        self.last_number = max((value.number for value in values), default=0)
+        self.next_number = program.next_number
 
     def rewrite(self) -> Program:
-        program = self.program
-        before: list[Operation] = []
-        after: list[Operation] = []
-        within: list[Operation] = []
-
-        def owned(result: Value, old: Value | None = None) -> Value:
-            """The result, or a copy of what it looks at; an old state is copied before it goes."""
-            is_own = program.base(result) == result and result not in program.inputs
-            if is_own or result == old:
-                return result
-            copy = self.copy_of(result)
-            (before if result in program.inputs else after).append(copy)
-            return copy.result
-
-        parts = self._parts()
-        states = zip(program.new_state, program.state, strict=True)
-        new_state = tuple(owned(new, old) for new, old in states)
-        metrics = []
-        for metric in program.metrics:
-            if metric in parts:  # its memory lies within another value's
-                after.append(self.copy_of(metric))
-                metric = after[-1].result
-            metrics.append(owned(metric))
-        for operation in program.operations:
-            if operation.function in REDUCTIONS:
-                within += self._single_axes(operation)
-            elif operation.function == "concat":
-                within += self._with_own_parts(operation, parts)
-            else:
-                within.append(operation)
-        return Program(
-            program.state,
-            program.data,
-            (*before, *within, *after),
-            new_state,
-            tuple(metrics),
-        )
-
-    def copy_of(self, value: Value) -> Operation:
-        """An operation whose result is the same array, with memory of its own."""
-        return Operation("astype", (value,), self._value(value.shape, value.dtype), value.dtype)
+        operations: list[Operation] = []
+        for operation in self.program.operations:
+            is_reduction = operation.function in REDUCTIONS
+            operations += self._single_axes(operation) if is_reduction else [operation]
+        return dataclasses.replace(self.program, operations=tuple(operations))
 
     def _value(self, shape: tuple[int, ...], dtype: str) -> Value:
-        self.last_number += 1
-        return Value(self.last_number, shape, dtype)
-
-    def _parts(self) -> Counter[Value]:
-        return Counter(
-            self.program.base(part)
-            for operation in self.program.operations
-            if operation.function == "concat"
-            for part in operation.values
-        )
-
-    def _with_own_parts(self, concat: Operation, parts: Counter[Value]) -> list[Operation]:
-        """A concatenation whose parts each lie in it and nowhere else."""
-        copies, operands = list[Operation](), list[Value]()
-        for part in concat.values:
-            base = self.program.base(part)
-            maker = self.program.makers.get(base)
-            is_own = (
-                maker is not None
-                and maker.function != "concat"
-                and parts[base] == 1
-                and base not in self.program.new_state
-                and self._is_only_reshaped(part)
-            )
-            if not is_own:
-                copies.append(self.copy_of(part))
-            operands.append(part if is_own else copies[-1].result)
-        return [*copies, dataclasses.replace(concat, operands=tuple(operands))]
-
-    def _is_only_reshaped(self, value: Value) -> bool:
-        while (maker := self.program.makers[value]).function in VIEWS:
-            if maker.function != "reshape":
-                return False
-            value = next(maker.values)
-        return True
+        self.next_number += 1
+        return Value(self.next_number - 1, shape, dtype)
 
     def _single_axes(self, reduction: Operation) -> list[Operation]:
         """The same reduction one axis after another, the last first: its memory is together."""

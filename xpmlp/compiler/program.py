@@ -9,28 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+from xpmlp.compiler.operations import VIEWS
 from xpmlp.compiler.scopes import NOWHERE, Phase
-
-ELEMENTWISE = frozenset(
-    {
-        "add", "subtract", "multiply", "divide", "negative", "positive", "abs",
-        "sign", "square", "sqrt", "pow",
-        "exp", "expm1", "log", "log1p", "tanh", "sin", "cos",
-        "floor", "minimum", "maximum", "where",
-        "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
-        "logical_and", "logical_or", "logical_not", "isfinite", "isnan",
-        "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert",
-        "bitwise_left_shift", "bitwise_right_shift",
-        "astype", "full",
-    }
-)  # fmt: skip
-"""Operations whose result at an index depends on their operands at that index alone."""
-
-VIEWS = frozenset({"matrix_transpose", "reshape", "getitem", "broadcast_to"})
-"""Operations that only look at their operand's memory in another way."""
-
-REDUCTIONS = frozenset({"sum", "max", "min", "argmax"})
-"""Operations over an axis."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +94,11 @@ class Program:
     def results(self) -> tuple[Value, ...]:
         """What the program leaves."""
         return (*self.new_state, *self.metrics)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next value that a rewritten program can have."""
+        return 1 + max((value.number for value in (*self.inputs, *self.makers)), default=-1)
 
     def base(self, value: Value) -> Value:
         """The value whose memory this one looks at: itself, unless an operation made it a view."""

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xpmlp.compiler.operations import ELEMENTWISE, VIEWS
+from xpmlp.compiler.ownership import with_own_memory
 from xpmlp.compiler.program import (
-    ELEMENTWISE,
-    VIEWS,
     Operand,
     Operation,
     Program,
@@ -35,14 +35,20 @@ class Untraceable(Exception):
     """The step does what no program can hold; the message says what."""
 
 
-def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
+def record(
+    make_step: Callable[..., Any], state: Any, data: Any, *, precision: str = "float32"
+) -> Program:
     """The program of the step that `make_step(xp=...)` makes, for arrays like these.
 
     `state` and `data` are nests of tuples of arrays of any library, which are only asked for
-    their shapes and dtypes. Raises `Untraceable` for a step that waits for a number, or uses what
-    the recording namespace lacks.
+    their shapes and dtypes. Of the precisions "float16" alone changes the program: the factors of
+    float32 products are rounded to it, 11 bits as a GPU's matrix units have them. Their results,
+    and all elementwise work, stay float32.
+
+    Raises `Untraceable` for a step that waits for a number, or uses what the recording namespace
+    lacks.
     """
-    tape = Tape()
+    tape = Tape(precision)
     traced_state = rebuild(state, iter([tape.input(leaf) for leaf in leaves(state)]))
     traced_data = rebuild(data, iter([tape.input(leaf) for leaf in leaves(data)]))
     step = make_step(xp=RecordingNamespace(tape))
@@ -58,42 +64,25 @@ def record(make_step: Callable[..., Any], state: Any, data: Any) -> Program:
                 f"the step turns a {before.dtype} {before.shape} of the state into "
                 f"{after.dtype} {after.shape}"
             )
-    new = _without_aliases(tape, old, new)
     results = (*new, *values(metrics))
     program = Program(
         state=old,
         data=values(traced_data),
-        operations=needed(tape.operations, results),
+        operations=needed(tape.makers.values(), results),
         new_state=new,
         metrics=values(metrics),
     )
     if {program.base(value) for value in program.metrics} & set(old):
         raise Untraceable("a metric is the state before the step, which the step writes over")
-    return program
-
-
-def _without_aliases(
-    tape: "Tape", old: tuple[Value, ...], new: tuple[Value, ...]
-) -> tuple[Value, ...]:
-    """The new state, where one that looks at another's old memory is copied while that lasts."""
-    bases = {value: value for value in old}
-    for operation in tape.operations:
-        if operation.function in VIEWS:
-            (operand,) = operation.values
-            bases[operation.result] = bases.get(operand, operand)
-    return tuple(
-        tape.write("astype", (TracedArray(after, tape),), after.shape, after.dtype).value
-        if after != before and bases.get(after) in old
-        else after
-        for before, after in zip(old, new, strict=True)
-    )
+    return with_own_memory(program)
 
 
 class Tape:
     """What has been recorded so far. The same operation on the same values is written once."""
 
-    def __init__(self) -> None:
-        self.operations: list[Operation] = []
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self.makers: dict[Value, Operation] = {}  # in their order
         self.count = 0
         self.known: dict[object, Value] = {}
         self.phase = NOWHERE
@@ -137,8 +126,8 @@ class Tape:
         if key not in self.known:
             result = self.new_value(shape, dtype)
             self.known[key] = result
-            self.operations.append(
-                Operation(function, given, result, computes, tuple(options.items()), self.phase)
+            self.makers[result] = Operation(
+                function, given, result, computes, tuple(options.items()), self.phase
             )
         return TracedArray(self.known[key], self)
 
@@ -212,6 +201,7 @@ class RecordingNamespace:
     uint8, int32, uint32, int64 = map(np.dtype, ("uint8", "int32", "uint32", "int64"))
     float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
     pi, inf, nan, newaxis = math.pi, math.inf, math.nan, None
+    isdtype, finfo, iinfo = staticmethod(np.isdtype), staticmethod(np.finfo), staticmethod(np.iinfo)
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -228,15 +218,6 @@ class RecordingNamespace:
         if name.startswith("__"):
             raise AttributeError(name)
         raise Untraceable(f"xp.{name} has no counterpart in a program")
-
-    def isdtype(self, dtype: Any, kind: Any) -> bool:
-        return np.isdtype(dtype, kind)
-
-    def finfo(self, dtype: Any) -> Any:
-        return np.finfo(dtype)
-
-    def iinfo(self, dtype: Any) -> Any:
-        return np.iinfo(dtype)
 
     def astype(self, x: TracedArray, dtype: Any, *, copy: bool = True) -> TracedArray:
         if x.dtype == dtype:
@@ -310,8 +291,23 @@ class RecordingNamespace:
     def matmul(self, a: TracedArray, b: TracedArray, /) -> TracedArray:
         if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
             raise Untraceable(f"matmul of {a.dtype} {a.shape} and {b.dtype} {b.shape}")
-        members = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        return self._tape.write("matmul", (a, b), (*members, a.shape[-2], b.shape[-1]), a.dtype)
+        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        dtype, factors = a.dtype, (a, b)
+        if self._tape.precision == "float16" and dtype == "float32":
+            factors = (self._rounded(a), self._rounded(b))
+        return self._tape.write("matmul", factors, shape, dtype, computes=factors[0].dtype)
+
+    def _rounded(self, x: TracedArray) -> TracedArray:
+        """The array in float16. What is rounded, once, is the array that it is a view of: of the
+        parameters all at a time."""
+        maker = self._tape.makers.get(x.value)
+        if maker is None or maker.function not in VIEWS:
+            return self.astype(x, np.float16)
+        (operand,) = maker.values
+        whole = self._rounded(TracedArray(operand, self._tape))
+        return self._tape.write(
+            maker.function, (whole,), x.shape, np.float16, **dict(maker.options)
+        )
 
     def matrix_transpose(self, x: TracedArray, /) -> TracedArray:
         shape = (*x.shape[:-2], x.shape[-1], x.shape[-2])
@@ -330,7 +326,7 @@ class RecordingNamespace:
 
 
 _UFUNCS: dict[str, np.ufunc] = {
-    name: getattr(np, name) for name in ELEMENTWISE - {"astype", "full", "where"}
+    name: getattr(np, name) for name in ELEMENTWISE.keys() - {"astype", "full", "where"}
 }
 
 _OPERATORS = {

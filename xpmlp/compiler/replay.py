@@ -1,4 +1,4 @@
-"""A program run through an Array API namespace: any library's arrays, one operation at a time."""
+"""A program run in parts through an Array API namespace, one operation at a time."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,16 +6,6 @@ from typing import Any, NamedTuple
 
 from xpmlp.compiler.program import Operation, Program, Scalar, Value
 from xpmlp.typing import Array, Namespace
-
-
-def replay(
-    program: Program, state: Sequence[Array], data: Sequence[Array], *, xp: Namespace
-) -> tuple[list[Array], list[Array]]:
-    """The new state and the metrics that a program makes of a state and data, as flat lists."""
-    arrays: dict[Value, Array] = dict(zip(program.inputs, (*state, *data), strict=True))
-    for operation in program.operations:
-        arrays[operation.result] = apply(operation, arrays, xp=xp)
-    return [arrays[v] for v in program.new_state], [arrays[v] for v in program.metrics]
 
 
 def apply(operation: Operation, arrays: dict[Value, Array], *, xp: Namespace) -> Array:

@@ -48,6 +48,8 @@ __all__ = [
 class CuPyBackend(Backend):
     """CuPy on one GPU."""
 
+    precisions = tuple(PRECISIONS)  # tensor cores multiply TF32 and float16 where they are asked to
+
     def activate(self) -> AbstractContextManager[object]:
         """CuPy computes on the current device of the thread; this makes it ours for a while."""
         context: AbstractContextManager[object] = self.device
@@ -62,11 +64,6 @@ class CuPyBackend(Backend):
         """A copy on the host, which waits for the GPU."""
         host: np.ndarray = array.get()
         return host
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """All there are: tensor cores multiply TF32 and float16 where they are asked to."""
-        return tuple(PRECISIONS)
 
     def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
         """Steps kernel by kernel, with the matrix products of a compiled step."""
@@ -88,9 +85,8 @@ class CuPyBackend(Backend):
         from xpmlp.backends.cupy.graph import CapturedProgram
         from xpmlp.compiler import record
         from xpmlp.compiler.emit import schedule
-        from xpmlp.compiler.precision import with_precision
 
-        program = with_precision(record(make_step, state, data), precision)
+        program = record(make_step, state, data, precision=precision)
         with self.activate():
             # A graph has a pool of its own, which cannot use what CuPy's keeps.
             self.xp.get_default_memory_pool().free_all_blocks()

@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import functools
 import importlib
-import itertools
 import re
 import sys
 import threading
@@ -55,21 +54,26 @@ class Gemm(NamedTuple):
     members: int
 
 
-def gemms(A: Place, B: Place, C: Place) -> tuple[Gemm, ...]:
-    """The calls of cuBLAS that make C = A B of matrices, or stacks of them, where they lie.
+def gemm_of(A: Place, B: Place, C: Place) -> Gemm:
+    """The call of cuBLAS that makes C = A B of matrices, or a stack of them, where they lie.
 
     BLAS stores by columns, we by rows, and a matrix of one is the transpose of a matrix of the
-    other: so Cᵀ = Bᵀ Aᵀ is computed, in place, and nothing is transposed. Leading axes are
+    other: so Cᵀ = Bᵀ Aᵀ is computed, in place, and nothing is transposed. The leading axis is
     members; one that A or B lacks, or has of length 1, is shared by all members.
 
     Raises `Untraceable` for a matrix whose elements lie neither along rows nor along columns.
     """
-    members = C.shape[:-2]
     if C.shape[-2:] != (A.shape[-2], B.shape[-1]) or A.shape[-1] != B.shape[-2]:
         raise Untraceable(f"matmul of {A.shape} and {B.shape} into {C.shape}")
-    if _operand(_transpose(C)).transposed:  # C lies by columns already: then so does the product
-        return _by_columns(A, B, C, members)
-    return _by_columns(_transpose(B), _transpose(A), _transpose(C), members)
+    if not _operand(_transpose(C)).transposed:  # else C lies by columns already
+        A, B, C = _transpose(B), _transpose(A), _transpose(C)
+    if len(C.shape) > 3:
+        raise Untraceable(f"matmul of {A.shape} and {B.shape}: more than one axis of members")
+    sizes = (C.shape[-2], C.shape[-1], A.shape[-1])
+    members = C.shape[0] if len(C.shape) > 2 else 1
+    if max(*sizes, members) > LARGEST:
+        raise Untraceable(f"matmul of {A.shape} and {B.shape}: larger than cuBLAS takes")
+    return Gemm(*sizes, _operand(A), _operand(B), _operand(C), members)
 
 
 def _transpose(place: Place) -> Place:
@@ -78,67 +82,20 @@ def _transpose(place: Place) -> Place:
     return place._replace(shape=shape, strides=(*outer, across, down))
 
 
-def _by_columns(A: Place, B: Place, C: Place, members: tuple[int, ...]) -> tuple[Gemm, ...]:
-    a, b, c = (_operand(place) for place in (A, B, C))
-    strides = [_member_strides(place, members) for place in (A, B, C)]
-    *outer, (inner, *steps) = _collapse(members, strides)
-    found = []
-    for index in itertools.product(*(range(length) for length, *_ in outer)):
-        placed = [
-            operand._replace(
-                offset=operand.offset
-                + sum(i * level[1 + which] for i, level in zip(index, outer, strict=True)),
-                stride=steps[which],
-            )
-            for which, operand in enumerate((a, b, c))
-        ]
-        sizes = (C.shape[-2], C.shape[-1], A.shape[-1])
-        found.append(Gemm(*sizes, placed[0], placed[1], placed[2], inner))
-    if any(max(*gemm[:3], gemm.members) > LARGEST for gemm in found):
-        raise Untraceable(f"matmul of {A.shape} and {B.shape}: larger than cuBLAS takes")
-    return tuple(found)
-
-
 def _operand(place: Place) -> Operand:
     """How a matrix lies: column by column, or its transpose does."""
-    rows, columns = place.shape[-2:]
-    down, across = place.strides[-2:]
+    *members, rows, columns = place.shape
+    *strides, down, across = place.strides
+    stride = strides[0] if members and members[0] > 1 else 0
     if rows == 1 or down == 1:
         leading = rows if columns == 1 else across
         if rows <= leading <= LARGEST:
-            return Operand(place.buffer, place.offset, leading, 0, transposed=False)
+            return Operand(place.buffer, place.offset, leading, stride, transposed=False)
     if columns == 1 or across == 1:
         leading = columns if rows == 1 else down
         if columns <= leading <= LARGEST:
-            return Operand(place.buffer, place.offset, leading, 0, transposed=True)
+            return Operand(place.buffer, place.offset, leading, stride, transposed=True)
     raise Untraceable(f"a {rows} x {columns} matrix with strides {down}, {across}: BLAS has none")
-
-
-def _member_strides(place: Place, members: tuple[int, ...]) -> list[int]:
-    missing = len(members) + 2 - len(place.shape)
-    strides = [0] * missing
-    for length, stride, wanted in zip(
-        place.shape[:-2], place.strides[:-2], members[missing:], strict=True
-    ):
-        if length not in (1, wanted):
-            raise Untraceable(f"matmul of members {place.shape[:-2]} into {members}")
-        strides.append(0 if length == 1 else stride)
-    return strides
-
-
-def _collapse(members: tuple[int, ...], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
-    """The member axes as few levels (length, stride of A, of B, of C), the innermost last."""
-    levels: list[tuple[int, ...]] = []
-    for length, *steps in zip(members, *strides, strict=True):
-        if length == 1:
-            continue
-        if levels and all(
-            outer == length * inner for outer, inner in zip(levels[-1][1:], steps, strict=True)
-        ):
-            levels[-1] = (levels[-1][0] * length, *steps)
-        else:
-            levels.append((length, *steps))
-    return levels or [(1, 0, 0, 0)]
 
 
 class Arithmetic(NamedTuple):
@@ -194,8 +151,12 @@ class Cublas:
         # After the stream: setting a stream puts the workspace back to cuBLAS's own.
         self._call("cublasSetWorkspace_v2", handle, workspace.data.ptr, workspace.nbytes)
 
-    def multiply(self, gemm: Gemm, A: int, B: int, C: int, arithmetic: Arithmetic) -> None:
-        """Queue a product of the matrices at these addresses."""
+    def multiply(self, gemm: Gemm, buffers: Sequence[Any], arithmetic: Arithmetic) -> None:
+        """Queue a product of matrices, which lie in the buffers that its operands name."""
+        A, B, C = (
+            buffers[one.buffer].data.ptr + one.offset * buffers[one.buffer].itemsize
+            for one in (gemm.A, gemm.B, gemm.C)
+        )
         one, zero = _scalars(arithmetic.scalar)
         operands, result, compute, _ = arithmetic
         flags = (int(gemm.A.transposed), int(gemm.B.transposed))  # CUBLAS_OP_N 0, CUBLAS_OP_T 1
@@ -315,7 +276,7 @@ class EagerNamespace:
         self._xp = xp
         self._cupy = cupy
         self._precision = precision
-        self._handles: dict[int, Cublas] = {}
+        self._handles: set[Cublas] = set()  # kept alive
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._xp, name)
@@ -324,6 +285,7 @@ class EagerNamespace:
         """The product of matrices, or stacks of them, of floating-point numbers of one type."""
         result_dtype = A.dtype.name
         is_ours = A.dtype == B.dtype and result_dtype in ("float32", "float64")
+        is_ours = is_ours and max(A.ndim, B.ndim) <= 3
         if not (is_ours and A.size and B.size):  # cuBLAS takes no matrix without elements
             return self._xp.matmul(A, B)
         dtype = result_dtype
@@ -334,21 +296,11 @@ class EagerNamespace:
         members = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
         C = self._cupy.empty((*members, A.shape[-2], B.shape[-1]), result_dtype)
         try:
-            calls = gemms(place_of(A, 0), place_of(B, 1), place_of(C, 2))
+            gemm = gemm_of(place_of(A, 0), place_of(B, 1), place_of(C, 2))
         except Untraceable:
             A, B = self._cupy.ascontiguousarray(A), self._cupy.ascontiguousarray(B)
-            calls = gemms(place_of(A, 0), place_of(B, 1), place_of(C, 2))
-        arrays = (A, B, C)
-        stream = self._cupy.cuda.get_current_stream()
-        if (handle := self._handles.get(stream.ptr)) is None:
-            handle = self._handles[stream.ptr] = shared_cublas(stream, self._cupy)
-        for gemm in calls:
-            a, b, c = (address(arrays[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-            handle.multiply(gemm, a, b, c, arithmetic(dtype, result_dtype))
+            gemm = gemm_of(place_of(A, 0), place_of(B, 1), place_of(C, 2))
+        handle = shared_cublas(self._cupy.cuda.get_current_stream(), self._cupy)
+        self._handles.add(handle)
+        handle.multiply(gemm, (A, B, C), arithmetic(dtype, result_dtype))
         return C
-
-
-def address(array: Any, operand: Operand) -> int:
-    """Where an operand begins, in the device's memory."""
-    start: int = array.data.ptr + operand.offset * array.itemsize
-    return start

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from xpmlp.backends.base import StepMetrics
-from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms
+from xpmlp.backends.cupy.cublas import Cublas, arithmetic, gemm_of
 from xpmlp.backends.cupy.diagnosis import load_driver
-from xpmlp.compiler.layout import Place
 from xpmlp.compiler.program import Value, leaves, rebuild
-from xpmlp.compiler.record import Untraceable
 from xpmlp.compiler.schedule import Launch, Schedule
 from xpmlp.typing import Array
 
@@ -68,8 +66,6 @@ class CapturedProgram:
         self._done_event = cupy.cuda.Event(disable_timing=True)
         self._pool = cupy.cuda.MemoryPool()
         program, layout = schedule.program, schedule.layout
-        if layout.copies:
-            raise Untraceable("a state is to be copied after the step: no node does that")
         data = set(program.data)
         with self._allocating():
             self._buffers = [
@@ -80,11 +76,17 @@ class CapturedProgram:
             self._cublas = Cublas(self._stream, cupy)
             self._kernels = self._compile()
         self._products = {
-            node: (gemms(node.A, node.B, node.C), _arithmetic(node, precision))
+            node: (gemm_of(node.A, node.B, node.C), _arithmetic(node, precision))
             for node in schedule.nodes
             if not isinstance(node, Launch)
         }
-        self._state = [self._at(layout.places[value]) for value in program.state]
+        self._moved = [
+            (layout.places[new].buffer, layout.places[old].buffer) for new, old in layout.moved
+        ]
+        self._state = [
+            self._buffers[layout.places[value].buffer].reshape(value.shape)
+            for value in program.state
+        ]
         self._series = [self._metric_series(value) for value in program.metrics]
         self._data: list[Array] = [None] * len(program.data)
         self._copied = set[int]()
@@ -149,6 +151,9 @@ class CapturedProgram:
                 for whole, part in zip(series, self._series, strict=True):
                     whole[done : done + length] = part[:length]
                 done += length
+                if length % 2:
+                    for new, old in self._moved:
+                        self._buffers[old][...] = self._buffers[new]
         return rebuild(state, iter(self._state)), StepMetrics(*series)
 
     @property
@@ -193,37 +198,18 @@ class CapturedProgram:
 
         So metrics outlive their step without being copied, which would cost a node each.
         """
-        layout, program = self.schedule.layout, self.schedule.program
-        found = {layout.places[value].buffer for value in program.metrics}
-        if any(layout.buffers[number].holds is not None for number in found):
-            raise Untraceable("a metric lies in what the step is given: the next step changes it")
-        return found
-
-    def _pitch(self, number: int) -> int:
-        """The elements from one slot to the next."""
-        buffer = self.schedule.layout.buffers[number]
-        step = SLOT // np.dtype(buffer.dtype).itemsize
-        return step * math.ceil(buffer.size / step)
+        places = self.schedule.layout.places
+        return {places[value].buffer for value in self.schedule.program.metrics}
 
     def _new_slots(self, number: int) -> Array:
         buffer = self.schedule.layout.buffers[number]
-        return self._cupy.empty((self.unroll, self._pitch(number)), buffer.dtype)
-
-    def _at(self, place: Place) -> Array:
-        """The array at a place."""
-        buffer = self._buffers[place.buffer]
-        return self._strided(buffer[place.offset :], place.shape, place.strides)
-
-    def _strided(self, x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-        bytes_apart = tuple(stride * x.itemsize for stride in strides)
-        return self._cupy.lib.stride_tricks.as_strided(x, shape, bytes_apart)
+        step = SLOT // np.dtype(buffer.dtype).itemsize
+        return self._cupy.empty((self.unroll, step * math.ceil(buffer.size / step)), buffer.dtype)
 
     def _metric_series(self, value: Value) -> Array:
-        """A metric of each step of a graph, stacked."""
-        place = self.schedule.layout.places[value]
-        slots = self._slots[place.buffer]
-        flat = slots.reshape(-1)[place.offset :]
-        return self._strided(flat, (self.unroll, *place.shape), (slots.shape[1], *place.strides))
+        """A metric of each step of a graph, stacked: a view, since only rows lie apart."""
+        slots = self._slots[self.schedule.layout.places[value].buffer]
+        return slots[:, : math.prod(value.shape)].reshape(self.unroll, *value.shape)
 
     # -- what is given --------------------------------------------------------------------------
 
@@ -283,19 +269,22 @@ class CapturedProgram:
         return {name: module.get_function(name) for name in names}
 
     def _step(self, slot: int) -> None:
-        """Queue one step, which leaves its metrics in a slot."""
+        """Queue one step, which leaves its metrics in a slot.
+
+        State has two buffers, which change roles from each step to the next.
+        """
         buffers = list(self._buffers)
+        for new, old in self._moved if slot % 2 else ():
+            buffers[new], buffers[old] = buffers[old], buffers[new]
         for number, slots in self._slots.items():
             buffers[number] = slots[slot]
         for node in self.schedule.nodes:
             if isinstance(node, Launch):
                 arguments = tuple(buffers[number] for number in node.buffers)
                 self._kernels[node.kernel]((node.blocks,), (node.threads,), arguments)
-                continue
-            calls, numbers = self._products[node]
-            for gemm in calls:
-                A, B, C = (address(buffers[one.buffer], one) for one in (gemm.A, gemm.B, gemm.C))
-                self._cublas.multiply(gemm, A, B, C, numbers)
+            else:
+                gemm, numbers = self._products[node]
+                self._cublas.multiply(gemm, buffers, numbers)
 
     def _graph(self, length: int) -> Any:
         """The graph of this many steps on the present data, captured when it is first asked for."""

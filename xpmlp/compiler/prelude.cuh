@@ -1,90 +1,19 @@
-"""The words that kernels' bodies are written in: for CUDA, and for plain C with one lane a team.
+/* The words that kernels' bodies are written in: for CUDA, and for plain C with one lane a team.
 
-A body says who shares the work: THREAD for elements, a WARP or BLOCK of LANES for a row, a TILE
-of columns with lanes down each. In C a team is one lane and a block one thread, so the same body
-is a serial program: what it computes can be checked without a GPU.
-"""
+   A body says who shares the work: THREAD for elements, a WARP or BLOCK of LANES for a row, a TILE
+   of columns with lanes down each. In C a team is one lane and a block one thread, so the same body
+   is a serial program: what it computes can be checked without a GPU. HALF is defined where a
+   kernel has float16. */
 
-COMMON = """
-#define MAXIMUM(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
-#define MINIMUM(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
-#define CLIP(position, length) \\
-    ((position) < 0 ? 0 : (position) < (length) ? (position) : (length) - 1)
+#ifdef __cplusplus
 
-/* Of two numbers with their positions (none: -1) whether the second is the maximum: the larger,
-   a NaN above all, and of equals the one that comes first. */
-#define IS_LATER_MAX(a, at, b, at_b) \\
-    ((at_b) >= 0 && ((at) < 0 || (b) > (a) || ((b) != (b) && (a) == (a)) || \\
-                     (((b) == (a) || ((b) != (b) && (a) != (a))) && (at_b) < (at))))
-#define SEE_MAX(a, at, b, at_b) \\
-    if (IS_LATER_MAX(a, at, b, at_b)) { a = b; at = at_b; }
-
-INLINE unsigned long long WHOLE_POWER(unsigned long long x, long long exponent)
-{
-    unsigned long long power = 1;
-    for (; exponent > 0; exponent >>= 1, x *= x)
-        if (exponent & 1) power *= x;
-    return power;
-}
-"""
-
-C = (
-    """\
-#include <math.h>
-#include <stdbool.h>
-#define INLINE static inline
-#define KERNEL(name, ...) void name(int BLOCK, __VA_ARGS__)
-#define INF_F INFINITY
-#define INF_D ((double)INFINITY)
-#define NAN_F NAN
-#define NAN_D ((double)NAN)
-
-#define THREAD 0
-#define THREADS 1
-#define WARP 0
-#define WARPS 1
-#define WARP_LANE 0
-#define WARP_LANES 1
-#define BLOCK_LANE 0
-#define BLOCK_LANES 1
-#define TILE_LANE(width) 0
-#define TILE_LANES(width) 1
-#define TILE_WIDTH(width) 1
-#define TILE_COLUMN(width) 0
-#define WARP_WAIT
-#define BLOCK_WAIT
-#define WARP_SUM(x)
-#define WARP_MAX(x)
-#define WARP_MIN(x)
-#define WARP_ARGMAX(x, at)
-#define BLOCK_SUM(x)
-#define BLOCK_MAX(x)
-#define BLOCK_MIN(x)
-#define BLOCK_ARGMAX(x, at)
-#define TILE_SUM(x, width)
-#define TILE_MAX(x, width)
-#define TILE_MIN(x, width)
-#define TILE_ARGMAX(x, at, width)
-"""
-    + COMMON
-)
-
-C_HALF = """
-typedef _Float16 half;
-#define LOAD_HALF(x) ((float)(x))
-#define STORE_HALF(x) ((_Float16)(x))
-#define ROUND_HALF(x) ((float)(_Float16)(x))
-"""
-
-CUDA_HALF = """
+#ifdef HALF
 #include <cuda_fp16.h>
 #define LOAD_HALF(x) __half2float(x)
 #define STORE_HALF(x) __float2half_rn(x)
 #define ROUND_HALF(x) __half2float(__float2half_rn(x))
-"""
+#endif
 
-CUDA = (
-    """\
 #define INLINE static __device__ __forceinline__
 #define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(THREADS) name(__VA_ARGS__)
 #define INF_F __int_as_float(0x7f800000)
@@ -105,8 +34,6 @@ CUDA = (
 #define TILE_LANES(width) (THREADS / (width))
 #define TILE_WIDTH(width) (width)
 #define TILE_COLUMN(width) (THREAD % (width))
-#define WARP_WAIT __syncwarp();
-#define BLOCK_WAIT __syncthreads();
 #define WARP_SUM(x) x = warp_reduce<Sum>(x);
 #define WARP_MAX(x) x = warp_reduce<Max>(x);
 #define WARP_MIN(x) x = warp_reduce<Min>(x);
@@ -119,9 +46,76 @@ CUDA = (
 #define TILE_MAX(x, width) x = tile_reduce<Max, width>(x);
 #define TILE_MIN(x, width) x = tile_reduce<Min, width>(x);
 #define TILE_ARGMAX(x, at, width) tile_argmax<width>(x, at);
-"""
-    + COMMON
-    + """
+
+#else
+
+#include <math.h>
+#include <stdbool.h>
+
+#ifdef HALF
+typedef _Float16 half;
+#define LOAD_HALF(x) ((float)(x))
+#define STORE_HALF(x) ((_Float16)(x))
+#define ROUND_HALF(x) ((float)(_Float16)(x))
+#endif
+
+#define INLINE static inline
+#define KERNEL(name, ...) void name(int BLOCK, __VA_ARGS__)
+#define INF_F INFINITY
+#define INF_D ((double)INFINITY)
+#define NAN_F NAN
+#define NAN_D ((double)NAN)
+
+#define THREAD 0
+#define THREADS 1
+#define WARP 0
+#define WARPS 1
+#define WARP_LANE 0
+#define WARP_LANES 1
+#define BLOCK_LANE 0
+#define BLOCK_LANES 1
+#define TILE_LANE(width) 0
+#define TILE_LANES(width) 1
+#define TILE_WIDTH(width) 1
+#define TILE_COLUMN(width) 0
+#define WARP_SUM(x)
+#define WARP_MAX(x)
+#define WARP_MIN(x)
+#define WARP_ARGMAX(x, at)
+#define BLOCK_SUM(x)
+#define BLOCK_MAX(x)
+#define BLOCK_MIN(x)
+#define BLOCK_ARGMAX(x, at)
+#define TILE_SUM(x, width)
+#define TILE_MAX(x, width)
+#define TILE_MIN(x, width)
+#define TILE_ARGMAX(x, at, width)
+
+#endif
+
+#define MAXIMUM(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
+#define MINIMUM(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
+#define CLIP(position, length) \
+    ((position) < 0 ? 0 : (position) < (length) ? (position) : (length) - 1)
+
+/* Of two numbers with their positions (none: -1) whether the second is the maximum: the larger,
+   a NaN above all, and of equals the one that comes first. */
+#define IS_LATER_MAX(a, at, b, at_b) \
+    ((at_b) >= 0 && ((at) < 0 || (b) > (a) || ((b) != (b) && (a) == (a)) || \
+                     (((b) == (a) || ((b) != (b) && (a) != (a))) && (at_b) < (at))))
+#define SEE_MAX(a, at, b, at_b) \
+    if (IS_LATER_MAX(a, at, b, at_b)) { a = b; at = at_b; }
+
+INLINE unsigned long long WHOLE_POWER(unsigned long long x, long long exponent)
+{
+    unsigned long long power = 1;
+    for (; exponent > 0; exponent >>= 1, x *= x)
+        if (exponent & 1) power *= x;
+    return power;
+}
+
+#ifdef __cplusplus
+
 /* Reductions over a team's lanes, in an order that never changes; every lane gets the result. */
 
 struct Sum { template <class T> static __device__ T of(T a, T b) { return a + b; } };
@@ -204,5 +198,5 @@ template <int width, class T> INLINE void tile_argmax(T &x, long long &at)
     at = places[TILE_COLUMN(width)];
     __syncthreads();
 }
-"""
-)
+
+#endif
