@@ -205,7 +205,7 @@ def test_two_spellings_are_ambiguous(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, test="test")
     message = refusal(load_idx_directory, tmp_path)
-    assert "('t10k-images-idx3-ubyte', 'test-images-idx3-ubyte')" in message
+    assert "2 data sets in one directory ('t10k', 'test')" in message
 
 
 def test_ranks_and_contents_are_checked(tmp_path: Path) -> None:

@@ -2,29 +2,18 @@
 
 import functools
 import hashlib
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from xpmlp.algebra import OUTPUTS
-from xpmlp.data.idx import read_idx
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
-from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.sparse import SparseRows
 from xpmlp.display import as_html, short_repr
 from xpmlp.errors import InputError, remedy
 from xpmlp.randomness import HOLD_OUT, ORDER, generator
-
-FILE_NAME = re.compile(
-    r"(?P<stem>(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
-    r"[-.]idx\d+-\w+)(\.gz)?"
-)
-"""MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
 SAMPLES, SAMPLE = 1024, 64 << 10
 """How many samples the digest of a large mapped array is made of, and the bytes of each."""
@@ -375,67 +364,6 @@ def _are_targets(labels: np.ndarray) -> bool:
     """Whether they are numbers or distributions: the network's output decides later what it takes
     of those."""
     return labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
-
-
-def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
-    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
-
-    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
-    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
-    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
-    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
-    (EMNIST's are stored transposed, and stay that too).
-
-    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
-    """
-    directory, where = Path(path), shown(path)
-    try:
-        names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{where}: {cause}; give a directory that has MNIST's four IDX files"
-        ) from error
-    prefixes: set[str] = set()
-    # Role -> stem -> file name; sorted names put the plain file first, and the first one stays.
-    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for file_name in names:
-        if match := FILE_NAME.fullmatch(file_name):
-            part = "train" if match["part"] == "train" else "test"
-            prefixes.add(match["prefix"])
-            found[part, match["kind"]].setdefault(match["stem"], file_name)
-
-    def read(part: str, kind: str, rank: int) -> np.ndarray:
-        candidates = list(found[part, kind].values())
-        if not candidates:
-            missing = f"{'train' if part == 'train' else 't10k'}-{kind}-idx{rank}-ubyte"
-            raise InputError(
-                f"{where}: no file {missing} or {missing}.gz; "
-                "give a directory that has MNIST's four IDX files"
-            )
-        if len(candidates) > 1 or len(prefixes) > 1:
-            several = sorted(prefixes) if len(prefixes) > 1 else candidates
-            raise InputError(
-                f"{where}: {len(several)} data sets in one directory "
-                f"({', '.join(map(repr, several))}); "
-                "move the four files of one into a directory of their own"
-            )
-        array = read_idx(directory / candidates[0])
-        if array.ndim != 1 if kind == "labels" else array.ndim < 2:
-            raise InputError(
-                f"{shown(directory / candidates[0])}: rank {array.ndim}, {kind} have "
-                f"{'rank 1' if rank == 1 else 'at least rank 2'}; give MNIST's four IDX files"
-            )
-        return array
-
-    train_images, train_labels = read("train", "images", 3), read("train", "labels", 1)
-    test_images, test_labels = read("test", "images", 3), read("test", "labels", 1)
-    return dataset_of(
-        name or next(iter(prefixes)).strip("-_.") or directory.resolve().name,
-        train=(train_images, train_labels),
-        test=(test_images, test_labels),
-        where=where,
-    )
 
 
 def order(

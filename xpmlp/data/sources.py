@@ -4,8 +4,9 @@ from pathlib import Path
 
 from xpmlp.checks import nearest
 from xpmlp.data.arrays import load_npy_directory, load_npz, names_of
-from xpmlp.data.dataset import Dataset, load_idx_directory
+from xpmlp.data.dataset import Dataset
 from xpmlp.data.folders import has_image_folders, load_image_folders
+from xpmlp.data.idx import load_idx_directory
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
