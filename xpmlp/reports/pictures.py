@@ -31,11 +31,17 @@ def _is_grey(shape: Sequence[int]) -> bool:
     return len(shape) == 3 and shape[2] == 1
 
 
+def limit_of(W: np.ndarray) -> float:
+    """The size from which on weights have the full colour: few are larger."""
+    return float(np.quantile(np.abs(W), 0.995))
+
+
 def weight_picture(weights: np.ndarray, limit: float) -> str:
     """Weights (rows, columns) as a data URI: red above 0, blue below, clear at 0.
 
-    So it shows on a light page and on a dark one.
+    So it shows on a light page and on a dark one. Channels are added up.
     """
+    weights = weights if weights.ndim == 2 else weights.sum(axis=2)
     colours = np.where((weights > 0.0)[..., None], np.array(RED), np.array(BLUE))
     alpha = np.rint(np.minimum(np.abs(weights) / (limit or 1.0), 1.0) * 255.0)
     return _data_uri(np.concatenate([colours, alpha[..., None]], axis=-1))
