@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpmlp.data.dataset import Dataset, dataset_held_out, dataset_of
+from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.mapped import is_large
 from xpmlp.data.npy import held, map_npy, read_npz
 from xpmlp.data.opening import FilePath, shown
@@ -75,7 +75,5 @@ def _dataset(name: str, arrays: list[np.ndarray], *, where: str) -> Dataset:
     for place, labels in enumerate(arrays):
         if place % 2 and labels.ndim == 2 and labels.shape[1] == 1:
             arrays[place] = labels.ravel()
-    if len(arrays) == 2:
-        return dataset_held_out(name, arrays[0], arrays[1], where=where)
-    X_train, y_train, X_test, y_test = arrays
-    return dataset_of(name, train=(X_train, y_train), test=(X_test, y_test), where=where)
+    X, y, *test = arrays
+    return dataset_of(name, train=(X, y), test=(test[0], test[1]) if test else None, where=where)

@@ -150,30 +150,20 @@ def check_rows(
 
 def _check_finite(rows: np.ndarray, *, where: str) -> None:
     """Refuse NaN and infinity; a block at a time, because all may be more than memory holds."""
-    bad, first = 0, 0
     block = max(1, (16 << 20) // (rows.shape[1] * rows.itemsize))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        if not _is_surely_finite(part):
-            finite = np.isfinite(part)
-            if not bad:
-                first = start + int(finite.all(axis=1).argmin())
-            bad += finite.size - np.count_nonzero(finite)
-    if bad:
-        raise InputError(
-            f"{where}: NaN or infinite values: {bad:,} of {rows.size:,}, the first in row "
-            f"{first:,}; remove or replace them"
-        )
-
-
-def _is_surely_finite(rows: np.ndarray) -> bool:
-    """Whether the sum of squares is finite: then all values are, and BLAS knows it twice as soon.
-
-    It may overflow though all are; then they are looked at one by one.
-    """
-    values = rows.reshape(-1) if rows.flags.c_contiguous else rows.ravel()
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.dot(values, values)))
+        with np.errstate(all="ignore"):
+            # If the sum of squares is finite all values are, and BLAS knows it twice as soon; it
+            # may overflow though all are.
+            if np.isfinite(np.vdot(part, part)):
+                continue
+        finite = np.isfinite(part).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"{where}: NaN or infinite values, the first in row "
+                f"{start + int(finite.argmin()):,}; remove or replace them"
+            )
 
 
 def check_split(
@@ -322,48 +312,37 @@ def dataset_of(
     name: str,
     *,
     train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray] | None = None,
     where: str | None = None,
 ) -> Dataset:
     """Make a data set of two pairs: images (n, ...) and labels (n,).
 
-    `where` starts the messages (default: the name). Labels may also be targets, numbers (n,) or
-    (n, K). Raises `InputError` as `check_split` does, and if the images of the two parts differ in
-    shape.
+    Without `test`, a tenth of the rows becomes the test set, always the same ones. `where` starts
+    the messages (default: the name). Labels may also be targets, numbers (n,) or (n, K). Raises
+    `InputError` as `check_split` does, for fewer than ten rows without a test set, and if the
+    images of the two parts differ in shape.
     """
     where = name if where is None else where
-    output = "identity" if _are_targets(train[1]) else "softmax"
-    train_split = check_split(*train, where=f"{where} (train)", output=output)
+    (X, labels), image_shape = train, train[0].shape[1:]
+    # Of numbers and distributions the network's output decides later what it takes.
+    are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
+    output = "identity" if are_targets else "softmax"
+    if test is None:
+        split = check_split(X, labels, where=where, output=output)
+        if len(labels) < FEWEST:
+            raise InputError(
+                f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give "
+                f"{FEWEST} or more, or a test set of your own"
+            )
+        return Dataset(name, *hold_out(split, TEST_SHARE, seed=0), image_shape, where)
+    train_split = check_split(X, labels, where=f"{where} (train)", output=output)
     test_split = check_split(*test, where=f"{where} (test)", output=output)
-    image_shape, other = train[0].shape[1:], test[0].shape[1:]
-    if image_shape != other:
+    if image_shape != (other := test[0].shape[1:]):
         raise InputError(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
             "give both in one shape"
         )
     return Dataset(name, train_split, test_split, image_shape, where)
-
-
-def dataset_held_out(
-    name: str, X: np.ndarray, labels: np.ndarray, *, where: str | None = None
-) -> Dataset:
-    """The same of one pair, of whose rows a tenth becomes the test set, always the same ones."""
-    where = name if where is None else where
-    output = "identity" if _are_targets(labels) else "softmax"
-    split = check_split(X, labels, where=where, output=output)
-    if len(labels) < FEWEST:
-        raise InputError(
-            f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give {FEWEST} "
-            "or more, or a test set of your own"
-        )
-    train, test = hold_out(split, TEST_SHARE, seed=0)
-    return Dataset(name, train, test, X.shape[1:], where)
-
-
-def _are_targets(labels: np.ndarray) -> bool:
-    """Whether they are numbers or distributions: the network's output decides later what it takes
-    of those."""
-    return labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
 
 
 def order(

@@ -82,13 +82,7 @@ def read_idx_directory(
                     f"{where}: no file {missing} or {missing}.gz; "
                     "give a directory that has MNIST's four IDX files"
                 )
-            array = read_idx(files[part, kind])
-            if (array.ndim == 1) != (kind == "labels"):
-                raise InputError(
-                    f"{shown(files[part, kind])}: rank {array.ndim}, {kind} have "
-                    f"{'rank 1' if rank == 1 else 'at least rank 2'}; give MNIST's four IDX files"
-                )
-            arrays.append(array)
+            arrays.append(read_idx(files[part, kind]))
     return (arrays[0], arrays[1]), (arrays[2], arrays[3]), prefix
 
 
