@@ -185,7 +185,7 @@ def test_members_are_a_committee(images: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.extended
-def test_many_classes_are_a_chart(tmp_path: Path) -> None:
+def test_many_classes_are_an_image(tmp_path: Path) -> None:
     data = write_images(tmp_path / "many", classes=30)
     page = checked(report(trained_run(tmp_path / "run", data, "layer_sizes=16,6,30")))
     assert "Darker squares have a larger share of their class" in page.text
@@ -247,9 +247,7 @@ def test_a_place_that_cannot_be_written_is_refused(images: Path, tmp_path: Path)
 
 
 @pytest.mark.extended
-def test_a_page_of_many_classes_and_steps_stays_small(tmp_path: Path) -> None:
-    confusion = RANDOM.integers(0, 3, (300, 300))
-    assert len(charts.confusion_chart(confusion)) < 1_500_000
+def test_a_chart_of_many_steps_stays_small() -> None:
     assert len(charts.loss_chart(RANDOM.random(1_000_000))) < 100_000
 
 

@@ -48,8 +48,6 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
 
     Of members, the means.
     """
-    from matplotlib.ticker import MaxNLocator
-
     with drawn(path, (12, 5)) as figure:
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         for number, run in enumerate(runs):
@@ -68,12 +66,11 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
                     places = np.array(history.validation_iterations) / steps_per_epoch
                     held = [float(np.mean(one)) for one in history.validation_accuracies]
                     accuracy_axes.plot(places, held, color=colour, linestyle="--")
-        loss_axes.set_xlabel("iteration")
-        loss_axes.set_ylabel("training loss, smoothed")
-        accuracy_axes.set_xlabel("epoch")
-        accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         is_regression = all(run.recipe.model.predicts_numbers for run in runs)
-        accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: validation)")
+        measure = ("R²" if is_regression else "accuracy") + " (dashed: validation)"
+        loss_axes.set(xlabel="iteration", ylabel="training loss, smoothed")
+        accuracy_axes.set(xlabel="epoch", ylabel=measure)
+        accuracy_axes.locator_params(axis="x", integer=True)
         for axes in (loss_axes, accuracy_axes):
             axes.grid(alpha=0.3)
         loss_axes.legend()

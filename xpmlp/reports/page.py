@@ -14,7 +14,7 @@ import xpmlp
 from xpmlp.backends import Backend
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
-from xpmlp.files import write_atomically
+from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, load_recipe
 from xpmlp.reports import charts, pictures
 from xpmlp.reports.findings import findings, mean_score
@@ -32,8 +32,7 @@ def write_report(
     Raises `InputError` if a file of the run or the data is missing or does not fit, or if `path`
     cannot be written.
     """
-    text = report(run, data=data, backend=backend)
-    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+    write_text(path, report(run, data=data, backend=backend))
 
 
 def report(run: RunDirectory, *, data: str | None = None, backend: Backend | None = None) -> str:

@@ -24,11 +24,7 @@ def row_picture(row: np.ndarray, shape: Sequence[int]) -> str:
         values = values.astype(np.float64)
         low, high = float(values.min()), float(values.max())
         values = np.rint((values - low) * (255.0 / (high - low) if high > low else 0.0))
-    return _data_uri(values.astype(np.uint8).squeeze(axis=2) if _is_grey(shape) else values)
-
-
-def _is_grey(shape: Sequence[int]) -> bool:
-    return len(shape) == 3 and shape[2] == 1
+    return _data_uri(values.squeeze(axis=2) if shape[2:] == (1,) else values)
 
 
 def limit_of(W: np.ndarray) -> float:
