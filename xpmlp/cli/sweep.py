@@ -162,11 +162,7 @@ def _forget(directory: Path) -> None:
 def _in_short(run: PlannedRun) -> str:
     """What all networks of a run have in common, and how many there are."""
     first, *others = run.settings
-    common = {
-        name: value
-        for name, value in first.items()
-        if all(other[name] == value for other in others)
-    }
+    common = {name: one for name, one in first.items() if all(it[name] == one for it in others)}
     count = f"{len(run.seeds)} networks at once" if others else "1 network"
     return f"{_label(common)}; {count}" if common else count
 

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -79,17 +79,12 @@ class Dataset:
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
-        train, test = (
-            check_split(
-                *split,
-                where=f"{self.where} ({part})",
-                layer_sizes=layer_sizes,
-                image_shape=self.image_shape,
-                output=output,
-            )
-            for part, split in (("train", self.train), ("test", self.test))
+        check = functools.partial(
+            check_split, layer_sizes=layer_sizes, image_shape=self.image_shape, output=output
         )
-        return Dataset(self.name, train, test, self.image_shape, self.where)
+        train = check(*self.train, where=f"{self.where} (train)")
+        test = check(*self.test, where=f"{self.where} (test)")
+        return replace(self, train=train, test=test)
 
 
 def _blocks(array: Any) -> Iterator[np.ndarray]:

@@ -208,22 +208,14 @@ def _label_values(column: Any, where: str, label: str, pa: Any) -> np.ndarray:
 
 def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
     """The labels to train, and to test, as numbers: as they are, or of a class in sorted order."""
-    for kind in (np.int64, np.float64):
-        try:
-            return [_as(kind, column) for column in columns]
-        except ValueError:
-            continue
+    if all(map(_is_numeric, columns)):
+        numbers = [one.astype(np.float64) if one.dtype == object else one for one in columns]
+        are_integers = all((one == np.trunc(one)).all() for one in numbers)
+        return [one.astype(np.int64 if are_integers else np.float64) for one in numbers]
     classes = sorted({str(value) for value in columns[0]})
     texts = [[str(value) for value in column] for column in columns]
     return [class_numbers(labels, classes, where=where) for labels in texts]
 
 
-def _as(kind: type[np.generic], column: np.ndarray) -> np.ndarray:
-    """A column of labels as such numbers; `ValueError` where that would change them."""
-    if column.dtype == object:
-        if not all(NUMBER.fullmatch(text) for text in column):
-            raise ValueError("text")
-        column = np.array([float(text) for text in column])
-    if kind is np.int64 and column.dtype.kind == "f" and (column != np.trunc(column)).any():
-        raise ValueError("numbers with a fraction are no classes")
-    return column.astype(kind)
+def _is_numeric(column: np.ndarray) -> bool:
+    return column.dtype != object or all(map(NUMBER.fullmatch, column))

@@ -43,7 +43,7 @@ def loss_chart(losses: np.ndarray) -> str:
             axes.fill_between(steps, low, high, linewidth=0, **style)
         else:
             axes.plot(steps, mean, linewidth=1, **style)
-        _line(axes, steps, without_scatter(mean), SERIES[0], "smoothed")
+        draw_line(axes, steps, without_scatter(mean), SERIES[0], "smoothed")
         axes.set(xlabel="iteration", ylabel="training loss")
         axes.locator_params(axis="x", nbins=5, integer=True)
         _limit(axes, np.concatenate([low, high]))
@@ -57,8 +57,7 @@ def series_chart(
     """Lines by their labels, each (x, values); values (n,), or (n, E), drawn as mean and range."""
     with _drawn(name) as (axes, done):
         for colour, (label, (places, values)) in zip(SERIES, curves.items(), strict=False):
-            mean = values if values.ndim == 1 else values.mean(axis=1)
-            _line(axes, places, mean, colour, label)
+            draw_line(axes, places, means_of(values), colour, label)
             if values.ndim == 2:
                 low, high = values.min(axis=1), values.max(axis=1)
                 axes.fill_between(places, low, high, color=colour, alpha=0.25, linewidth=0)
@@ -97,6 +96,11 @@ def numbers_chart(targets: np.ndarray, predictions: np.ndarray, name: str) -> st
     return done[0]
 
 
+def means_of(values: np.ndarray) -> np.ndarray:
+    """Return a series (n,) as it is, and of members, (n, E), the means."""
+    return values if values.ndim == 1 else values.mean(axis=1)
+
+
 def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Iterations, lowest, highest and mean loss of at most `MOST_POINTS` groups of steps."""
     count = len(losses)
@@ -113,8 +117,9 @@ def without_scatter(mean: np.ndarray) -> np.ndarray:
     return smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
 
 
-def _line(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
-    marker = "o" if len(y) == 1 else ""  # no line has one point
+def draw_line(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
+    """Draw a curve; one point, which no line has, as a dot."""
+    marker = "o" if len(y) == 1 else ""
     axes.plot(x, y, color=colour, linewidth=1.6, label=label, marker=marker)
 
 

@@ -55,7 +55,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
     )
     is_regression = model.predicts_numbers
     measure = _number if is_regression else _share
-    environment.filters |= {"share": _share, "number": _number, "measure": measure, "means": _means}
+    environment.filters |= {"share": _share, "number": _number, "measure": measure}
     return environment.get_template("page.html").render(
         np=np, charts=charts, pictures=pictures, mean_score=mean_score, bar_length=bar_length,
         name=run.path.resolve().name, model=model, activation=model.hidden, recipe=recipe,
@@ -84,11 +84,6 @@ def computed_by(run: RunDirectory) -> str:
     if "python" in summary:
         said.append(f"Python {summary['python']} on {summary.get('platform', 'another system')}")
     return ", ".join(said)
-
-
-def _means(values: np.ndarray) -> np.ndarray:
-    """Over members."""
-    return values if values.ndim == 1 else values.mean(axis=1)
 
 
 def _share(value: float) -> str:
