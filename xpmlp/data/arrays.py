@@ -23,12 +23,6 @@ NAMES = (
 """Names of the arrays: training and test rows, or all rows, a part of which is the test set."""
 
 
-def names_of(available: Iterable[str]) -> list[tuple[str, ...]]:
-    """Those of `NAMES` that are all there; of a longer set only, not of the shorter within it."""
-    found = [names for names in NAMES if set(names) <= set(available)]
-    return [names for names in found if len(names) == max(map(len, found))]
-
-
 def load_npz(path: FilePath, name: str | None = None) -> Dataset:
     """Load an `.npz` file with arrays X_train, y_train, X_test and y_test, or `NAMES` like these.
 
@@ -59,9 +53,10 @@ def load_npy_directory(path: FilePath, name: str | None = None) -> Dataset:
 
 
 def _set_of(names: Iterable[str], where: str, kind: str) -> tuple[str, ...]:
-    """The one of `NAMES` that is there."""
+    """The one of `NAMES` that is there; of a longer set only, not the shorter within it."""
     available = sorted(names)
-    found = names_of(available)
+    found = [one for one in NAMES if set(one) <= set(available)]
+    found = [one for one in found if len(one) == len(found[0])]
     if len(found) != 1:
         said = f"has {', '.join(map(repr, available[:8])) or 'nothing'}"
         if found:
