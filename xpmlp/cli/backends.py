@@ -2,7 +2,7 @@
 
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
-from xpmlp.cli.console import say, tell_table
+from xpmlp.cli.console import print_table, say
 from xpmlp.cli.next_command import say_next
 
 
@@ -21,7 +21,7 @@ def backends() -> None:
         )
         for report in reports
     ]
-    tell_table(("backend", "version", "usable", "devices, or why not"), rows, left=4)
+    print_table(("backend", "version", "usable", "devices, or why not"), rows, left=4)
     say()
     for report in reports:
         if report.remedy:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xpmlp.cli.console import say, tell_table
+from xpmlp.cli.console import print_table, say
 from xpmlp.cli.next_command import as_setting, say_next
 from xpmlp.cli.options import JsonOption, check_ending
 from xpmlp.errors import InputError
@@ -43,12 +43,12 @@ def compare(
         return
     heads = ["", *(run.name for run in found)]
     results = [_results(run) for run in found]
-    tell_table(
+    print_table(
         heads, ([name, *(one[name] for one in results)] for name in results[0]), title="Results"
     )
     if differing:
         rows = ([name, *map(_shown, values)] for name, values in differing.items())
-        tell_table(heads, rows, title="Settings that differ")
+        print_table(heads, rows, title="Settings that differ")
     best = _best(found)
     say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 

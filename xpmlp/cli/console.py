@@ -61,7 +61,7 @@ def say(text: str = "", *, style: str | None = None) -> None:
     output().print(_on_one_line(text), style=style, markup=False)
 
 
-def tell_table(
+def print_table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: int = 1
 ) -> None:
     """Print a table, whose first `left` columns are text and the others numbers."""

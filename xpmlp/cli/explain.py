@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from xpmlp.backends import PRECISIONS
-from xpmlp.cli.console import say, tell_table
+from xpmlp.cli.console import print_table, say
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import DataOption, RecipeOptions, check_ending, takes_settings
 from xpmlp.data import load_data
@@ -104,7 +104,7 @@ def _tell(found: Explanation, title: str) -> None:
     say(title, style="bold")
     for name, operations in found.slides.items():
         rows = ((one.text, *found.numbers(one)) for one in operations)
-        tell_table(("matrix", "shape", "FLOPs", "bytes"), rows, title=name, left=2)
+        print_table(("matrix", "shape", "FLOPs", "bytes"), rows, title=name, left=2)
     for symbol, meaning in found.symbols.items():
         say(f"{symbol}: {meaning}")
     say(found.summary)
@@ -117,7 +117,7 @@ BAR = 24
 def _tell_flow(flow: Sequence[LayerFlow]) -> None:
     """A row for each layer; what is a tenth as much has a bar four blocks shorter."""
     largest = max(one.gradients for one in flow)
-    tell_table(
+    print_table(
         ("layer", "gradients, logarithmic", "activations", "weights W", "gradients dW"),
         (
             (

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xpmlp.cli.console import errors, say, tell_table
+from xpmlp.cli.console import errors, print_table, say
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
@@ -27,7 +27,7 @@ def gradcheck(
     with errors().status("Computing every gradient on every backend ..."):
         seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
         rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
-    tell_table(
+    print_table(
         ("parameter", "against", "largest relative difference", "tolerance", "verdict"),
         (
             (

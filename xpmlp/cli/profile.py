@@ -1,6 +1,6 @@
 """The table of `xpmlp train --profile`."""
 
-from xpmlp.cli.console import say, tell_table
+from xpmlp.cli.console import print_table, say
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
@@ -23,7 +23,7 @@ def show(profile: Profile, training: Trainer) -> None:
     rows = [row(*where, seconds, flops) for where, seconds, flops in profile.timings]
     rows.append(row(None, "all phases", profile.seconds, profile.flops))
     rows.append(row(None, "a step of the run", profile.step, profile.flops))
-    tell_table(heads, rows, left=2)
+    print_table(heads, rows, left=2)
     threads = training.threads.number
     say(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from xpmlp.backends import Backend, select_backend
-from xpmlp.cli.console import complain, errors, say, tell_table
+from xpmlp.cli.console import complain, errors, print_table, say
 from xpmlp.cli.next_command import as_setting, say_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
@@ -211,4 +211,4 @@ def _tell(outcomes: Sequence[Outcome]) -> None:
         else:
             cells += [f"{outcome.accuracy:.2%}", f"{outcome.loss:.4g}"]
         rows.append(cells)
-    tell_table([*names, "validation accuracy", "validation loss"], rows, left=len(names))
+    print_table([*names, "validation accuracy", "validation loss"], rows, left=len(names))
