@@ -305,7 +305,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         ),
         (lambda: fit().predict(pd.DataFrame(X[:, :3])), "rows are 3 values"),
         (lambda: fit(pd.DataFrame(X)).predict(pd.DataFrame(X[:, :3])), "no column '3'"),
-        (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' is not one of the 2"),
+        (lambda: fit().evaluate(X, ["up"] * 120), "class 'up' in row 0 is not one of the 2"),
         (lambda: fit().evaluate(), "this run has no test rows of its own"),
         (lambda: fit().history["losses"], "did you mean loss?"),
         (lambda: MLP(4, 8, 2), "give the widths as one sequence, MLP((4, 8, 2))"),
@@ -355,7 +355,7 @@ def test_evaluation_numbers_classes_as_training_did() -> None:
     assert run.evaluate(X[is_right], NUMBERS[is_right]).accuracy > 0.9
     assert run.evaluate(X[is_right], NUMBERS[is_right].astype(object)).accuracy > 0.9
     assert run.evaluate(X[is_right], NUMBERS[is_right].astype(float)).accuracy > 0.9
-    with pytest.raises(InputError, match="class 'right' is not one of the 2"):
+    with pytest.raises(InputError, match="class 'right' in row 0 is not one of the 2"):
         run.evaluate(X[is_right], SIDES[is_right])
     named = fit()
     assert named.evaluate(X[is_right], SIDES[is_right]).accuracy > 0.9

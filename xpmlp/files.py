@@ -55,6 +55,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what a writer of `path` left that was killed before it could put it in its place."""
     with contextlib.suppress(OSError):

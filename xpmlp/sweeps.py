@@ -142,16 +142,11 @@ def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
     groups: dict[str, list[Settings]] = {}
     for settings in combinations:
         whole = recipe.replace(settings)  # refused for its own sake
-        apart = settings.keys() if _touches(whole) else settings.keys() - set(BY_MEMBER)
+        touches = whole.patience or whole.time_limit < math.inf or whole.schedule == PLATEAU
+        apart = settings.keys() if touches else settings.keys() - set(BY_MEMBER)
         key = repr([(name, settings[name]) for name in settings if name in apart])
         groups.setdefault(key, []).append(settings)
     return [_run(recipe, group, seeds) for group in groups.values()]
-
-
-def _touches(recipe: Recipe) -> bool:
-    """Whether what becomes of a network depends on those that are trained beside it."""
-    is_limited = recipe.time_limit < math.inf
-    return bool(recipe.patience) or is_limited or recipe.schedule == PLATEAU
 
 
 def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> PlannedRun:

@@ -14,7 +14,7 @@ def test_the_lectures_network_in_80_columns(command) -> None:
     assert said.err == ""
     lines = said.out.splitlines()
     assert lines[0] == "lecture: the network 784-64-32-10, sigmoid"
-    assert "Z[1] = X W[1] + b[1]         64×784 784×64 → 64×64   6.42 M  16.4 k" in lines
+    assert "Z[1] = X W[1] + b[1]         64×784 784×64 → 64×64  6.42 M  16.4 k" in lines
     for formula in (
         "J = -(1/N) sum(Y * log Ŷ)",
         "dL = -(1/N)(Y - Ŷ)",
@@ -66,7 +66,7 @@ def test_files_are_written_and_named(command, trained: Path) -> None:
     ("arguments", "said"),
     [
         (("nothing-like-it",), "nothing-like-it"),
-        (("lecture", "--out", "a.pdf"), "a.pdf: the figure is an SVG or a PNG"),
+        (("lecture", "--out", "a.pdf"), "a.pdf: give a name that ends in .svg or .png"),
         (("lecture", "--latex", "a.txt"), "a.txt: give a name that ends in .tex"),
         (("lecture", "--out", "no/a.svg"), "no/a.svg"),
         (("lecture", "--latex", "no/a.tex"), "no/a.tex"),

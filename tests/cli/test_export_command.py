@@ -74,7 +74,7 @@ def test_a_model_of_before_that_was_said(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("m.pb",), "m.pb: the file is ONNX; give a name that ends in .onnx"),
+        (("m.pb",), "m.pb: give a name that ends in .onnx"),
         (("no/m.onnx",), "no/m.onnx"),
         (("m.onnx", "--input", "int8"), "--input int8: give uint8 or float32"),
     ],

@@ -293,7 +293,7 @@ def test_plot_draws_elsewhere(command, trained: Path) -> None:
 
 
 def test_plot_refuses_what_it_cannot_draw(refused, copy: Path, tmp_path: Path) -> None:
-    assert "a.pdf: the figure is a PNG" in refused("plot", copy, "--out", "a.pdf")
+    assert "a.pdf: give a name that ends in .png" in refused("plot", copy, "--out", "a.pdf")
     assert "cannot be written" in refused("plot", copy, "--out", "nowhere/a.png")
     np.savez(copy / "history.npz", loss=[], accuracy=[])
     assert "nothing to draw" in refused("plot", copy)

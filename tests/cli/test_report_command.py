@@ -34,7 +34,7 @@ def test_a_report_elsewhere_and_on_other_data(command, trained, make_data, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--out", "report.pdf"), "report.pdf: the report is HTML; give a name that ends in .html"),
+        (("--out", "report.pdf"), "report.pdf: give a name that ends in .html"),
         (("--out", "no/report.html"), "no/report.html"),
         (("--data", "no-such-data"), "no-such-data"),
         (("--backend", "none"), "none"),
@@ -99,7 +99,7 @@ def test_compare_takes_two_to_ten(command, refused, trained, count: int) -> None
 
 
 def test_compare_refuses_in_one_line(refused, trained) -> None:
-    assert "the figure is a PNG" in refused("compare", trained, trained, "--out", "a.svg")
+    assert "give a name that ends in .png" in refused("compare", trained, trained, "--out", "a.svg")
     assert "no/a.png" in refused("compare", trained, trained, "--out", "no/a.png")
     assert "nowhere" in refused("compare", trained, "nowhere")
 

@@ -70,9 +70,9 @@ def test_a_broken_idx_file(refused, tiny, broken: Path, damage, file: str) -> No
         (LABELS, np.full(100, 10, np.uint8), ["label 10 in row 0", "9", "layer_sizes=16,8,11"]),
         (LABELS, np.full(100, -1, np.int8), ["label -1 in row 0", "renumber"]),
         (LABELS, np.zeros(100, np.float32), ["float32", "convert"]),
-        (LABELS, np.zeros((100, 1), np.uint8), ["rank 2", "rank 1"]),
+        (LABELS, np.zeros((100, 1), np.uint8), ["labels of type uint8 and shape (100, 1)"]),
         (IMAGES, np.zeros((100, 5, 5), np.uint8), ["(5, 5)", "(4, 4)", "one shape"]),
-        (IMAGES, np.zeros(100, np.uint8), ["rank 1", "at least rank 2"]),
+        (IMAGES, np.zeros(100, np.uint8), ["an array of shape (100,)"]),
         (IMAGES, np.zeros((0, 4, 4), np.uint8), ["(0, 4, 4)"]),
     ],
 )
@@ -188,7 +188,7 @@ def test_runs_is_a_file(refused, tiny, tmp_path: Path) -> None:
         ("--set model.layer_sizes=[]", ["at least two widths"]),
         ("--set model.layer_sizes=[16,'x',10]", ["16,x,10", "integers"]),
         ("--set model.layer_sizes=[16,true,10]", ["16,True,10", "integers"]),
-        ("--initial-weights nowhere.npz", ["nowhere.npz", "give an .npz file"]),
+        ("--initial-weights nowhere.npz", ["nowhere.npz", "give the path of a readable file"]),
     ],
 )
 def test_a_setting_that_cannot_be(refused, tiny, options: str, said: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures in folders of classes: numbered, of one size, and from nowhere else."""
+"""Pictures in folders of classes: numbered, and of one size."""
 
 import struct
 import zlib
@@ -125,19 +125,13 @@ def test_classes_that_differ(split: Path) -> None:
     assert "only train of the folders train and test" in refusal(split)
 
 
-def test_links_stay_inside(root: Path, tmp_path: Path) -> None:
-    (root / "cat" / "again.png").symlink_to(root / "cat" / "00.png")
-    assert len(load(root).train.labels) == 37
-    outside = save(tmp_path / "secret" / "a.png", PICTURES[0])
-    link = root / "cat" / "link.png"
-    link.symlink_to(outside)
-    assert refusal(root).startswith(f"{link}: a link that leads out of {root}")
-    link.unlink()
+def test_links_are_followed(root: Path, tmp_path: Path) -> None:
+    outside = save(tmp_path / "elsewhere" / "a.png", PICTURES[0])
+    (root / "cat" / "link.png").symlink_to(outside)
     (root / "bird").symlink_to(outside.parent)
-    assert "bird: a link that leads out of" in refusal(root)
-    (root / "bird").unlink()
-    link.symlink_to(link)
-    assert refusal(root)
+    assert len(load(root).train.labels) == 38
+    (root / "cat" / "loop.png").symlink_to(root / "cat" / "loop.png")
+    assert refusal(root).startswith(f"{root / 'cat' / 'loop.png'}: ")
 
 
 def test_decompression_bombs(root: Path) -> None:

@@ -1,7 +1,6 @@
 """The IDX format: what is written comes back, and nothing else is believed."""
 
 import gzip
-import hashlib
 import os
 import tracemalloc
 from collections.abc import Callable
@@ -135,11 +134,11 @@ def test_any_cut_or_flip(tmp_path: Path, data: st.DataObject, gzipped: bool) -> 
         (b"", "starts with nothing"),
         (b"\x89PNG\r\n", "starts with 89 50 4e 47"),
         (b"\0\0\x0a\x01", "starts with 00 00 0a 01"),
-        (b"\0\0\x08\x00", "rank 0, an array has 1 to 64"),
-        (b"\0\0\x08\x41", "rank 65, an array has 1 to 64"),
-        (b"\0\0\x08\x03\0\0", "6 bytes where a header of rank 3 takes 16: the file is truncated"),
+        (b"\0\0\x08\x00", "rank 0 and 0 bytes for its sizes, an array has 1 to 64"),
+        (b"\0\0\x08\x41", "rank 65 and 0 bytes for its sizes"),
+        (b"\0\0\x08\x03\0\0", "rank 3 and 2 bytes for its sizes"),
         (header(8, 60000, 28, 28) + bytes(984), "1,000 bytes where its header promises 47,040,016"),
-        (header(8, 3) + bytes(4), "12 bytes where its header promises 11: the file is too long"),
+        (header(8, 3) + bytes(4), "more than 11 bytes where its header promises 11"),
         (header(14, *[2**32 - 1] * 64), "260 bytes where its header promises "),
         (header(14, 0, *[2**32 - 1] * 3), "beyond any memory"),
     ],
@@ -159,7 +158,7 @@ def test_refusals_of_gzip(tmp_path: Path) -> None:
     path.write_bytes(whole[:-8] + bytes(8))
     assert "CRC" in refusal(path)
     path.write_bytes(gzip.compress(header(8, 1000) + bytes(999)))
-    assert "1,007 bytes where its header promises 1,008: the file is truncated" in refusal(path)
+    assert "1,007 bytes where its header promises 1,008" in refusal(path)
     path.write_bytes(gzip.compress(header(8, 1000) + bytes(1001)))
     assert "more than 1,008 bytes where its header promises 1,008" in refusal(path)
 
@@ -186,16 +185,6 @@ def test_a_claim_takes_no_memory(tmp_path: Path, content: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 3 * CHUNK
     finally:
         tracemalloc.stop()
-
-
-def test_a_digest_is_compared(tmp_path: Path) -> None:
-    content = header(8, 3) + b"abc"
-    (tmp_path / "a").write_bytes(gzip.compress(content))
-    digest = hashlib.sha256(content).hexdigest()
-    assert bytes(read_idx(tmp_path / "a", sha256=digest)) == b"abc"
-    (tmp_path / "a").write_bytes(gzip.compress(content[:-1] + b"d"))
-    with pytest.raises(InputError, match=f"not {digest}: the file was changed; fetch"):
-        read_idx(tmp_path / "a", sha256=digest)
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
@@ -245,7 +234,7 @@ def test_a_bomb_that_keeps_its_promise(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("xpmlp.data.npy.host_memory", lambda: 2 * size)
     tracemalloc.start()
     try:
-        assert "too large for this memory" in refusal(tmp_path / "a")
+        assert "at most 67,108,864 bytes where its header promises" in refusal(tmp_path / "a")
         # A chunk, and from Python 3.12 on another one in gzip's own buffer; 10**8 were claimed.
         assert tracemalloc.get_traced_memory()[1] < 3 * CHUNK
     finally:

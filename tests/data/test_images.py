@@ -2,7 +2,6 @@
 
 import io
 import struct
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -173,21 +172,14 @@ def test_decompression_bombs(tmp_path: Path, side: int) -> None:
 
 def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
     path = tmp_path / "a.png"
-    for content in (b"", b"hello\n", png(0, 0), png(28, 28)):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n"  # a program
+    for content in (b"", b"hello\n", png(0, 0), png(28, 28), eps):
         path.write_bytes(content)
         assert "not an image that Pillow can read" in refusal(read_image, path)
-    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n")
-    assert "EPS file is a program" in refusal(read_image, path)
     assert "No such file" in refusal(read_image, tmp_path / "none.png")
     assert "not a regular file" in refusal(read_image, tmp_path)
     path = saved(path, digit)
     assert "(32, 32, 3)" in refusal(read_image, path, (32, 32, 3))
-
-
-def test_without_pillow(tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = saved(tmp_path / "a.png", digit)
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    assert "pip install pillow" in refusal(read_image, path)
 
 
 @examples
@@ -233,8 +225,8 @@ def npy(header: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "starts with nothing"),
-        (b"PK\x03\x04 an npz", "starts with 50 4b 03 04"),
+        (b"", "not a whole .npy file"),
+        (b"PK\x03\x04 an npz", "magic string is not correct"),
         (b"\x93NUMPY", "not a whole .npy file"),
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000, 784)}\n"), "whole"),
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1" + "0" * 40 + ", 7)}\n"), "who"),
@@ -277,9 +269,3 @@ def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
         assert len(rows.splitlines()) == 1
     else:
         assert rows.ndim == 2
-
-
-def test_a_file_that_is_larger_than_a_picture(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.data.images.LARGEST", 1000)
-    (tmp_path / "a.png").write_bytes(png(28, 28) + bytes(1000))
-    assert "more than 1,000 bytes" in refusal(read_image, tmp_path / "a.png")

@@ -90,7 +90,7 @@ def test_train_and_test_are_two_files(tmp_path: Path, file: Path) -> None:
     assert found.test.labels.tolist() == [1, 0]
 
     save(directory / f"test{file.suffix}", test | {"species": ["elm", "fir"]})
-    assert "class 'fir' in row 1 of the test set is not one of the 3" in refusal(directory)
+    assert "class 'fir' in row 1 is not one of the 3" in refusal(directory)
     save(directory / f"test{file.suffix}", {"ring": [1, 2], "species": ["elm", "ash"]})
     assert "differ in columns ('ring', 'rings')" in refusal(directory)
     (directory / f"test{file.suffix}").unlink()
@@ -174,7 +174,7 @@ def test_whole_numbers_first_and_fractions_later(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "an empty file"),
+        ("", "Empty CSV file"),
         ("a,label\n", "no rows"),
         ("a,label", "Empty CSV file"),
         ("label\n1\n", "1 column, a table has values and labels"),

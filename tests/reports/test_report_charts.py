@@ -40,21 +40,6 @@ def test_bars_of_a_calibration_are_shares_of_right_answers(axes: list[Axes]) -> 
     assert [bar.get_height() for bar in bars] == [0, 0, 0, 0, 0, 0.5, 0, 0, 0, 1.0]
 
 
-def test_squares_of_a_confusion_stand_at_what_was_said(axes: list[Axes]) -> None:
-    confusion = np.zeros((30, 30), int)
-    confusion[3, 7] = 5  # rows of class 3 that were said to be 7
-    confusion[3, 3] = 15
-    charts.confusion_chart(confusion)
-    squares = {
-        (round(one.get_x() + 0.5), round(one.get_y() + 0.5)): one.get_alpha()
-        for one in axes[0].patches
-    }
-    assert squares.keys() == {(7, 3), (3, 3)}
-    assert squares[3, 3] > squares[7, 3]
-    low, high = axes[0].get_ylim()
-    assert low > high  # the first class is on top, as in the table
-
-
 def test_members_are_a_mean_and_a_range(axes: list[Axes]) -> None:
     values = np.array([[1.0, 3.0], [2.0, 6.0]])
     charts.series_chart("a", {"b": (np.arange(2), values)}, x="x", y="y")

@@ -75,7 +75,7 @@ def test_a_promise_of_more_than_there_is_costs_no_memory(tmp_path: Path) -> None
         tracemalloc.stop()
         assert peak < 2 * 10**6
     _npz(path, {**header, "shape": (10**12,)})
-    with pytest.raises(InputError, match=r"W1 has shape \(1000000000000,\)"):
+    with pytest.raises(InputError, match="W1 has 128 bytes, its header promises"):
         load_initial_weights(path, MODEL, members=1)
 
 

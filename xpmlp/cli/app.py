@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -28,12 +29,7 @@ from xpmlp.cli import (
     train,
 )
 from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
-from xpmlp.cli.habits import (
-    instead_of_command,
-    instead_of_option,
-    unknown_command,
-    unknown_option,
-)
+from xpmlp.cli.habits import instead_of_command, instead_of_option
 from xpmlp.errors import XpmlpError, for_commands
 
 app = typer.Typer(
@@ -112,13 +108,14 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     path = getattr(context, "command_path", "xpmlp")
     said = " ".join(error.format_message().split())
     instead = ""
-    if name := unknown_command(said):
+    if found := re.match(r"No such command '([^']*)'", said):
+        name = found[1]
         said = f"no command {name!r}"
         rest = list(arguments)[list(arguments).index(name) + 1 :]
         instead = instead_of_command(
             name, rest, [one.name or "" for one in app.registered_commands]
         )
-    elif flag := unknown_option(said):
+    elif flag := getattr(error, "option_name", "") if "No such" in said else "":
         said = f"{path} has no option {flag}"
         params = context.command.params if context else ()
         known = [option for param in params for option in (*param.opts, *param.secondary_opts)]

@@ -1,11 +1,8 @@
 """`xpmlp backends`."""
 
-from rich.table import Table
-from rich.text import Text
-
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
-from xpmlp.cli.console import output, say
+from xpmlp.cli.console import print_table, say
 from xpmlp.cli.next_command import say_next
 
 
@@ -14,13 +11,17 @@ def backends() -> None:
 
     Example: xpmlp backends
     """
-    table = Table("backend", "version", "usable", "devices, or why not", box=None)
     reports = survey()
-    for report in reports:
-        found = ", ".join(map(_described, report.devices)) if report.usable else report.cause
-        usable = "[green]yes[/green]" if report.usable else "no"
-        table.add_row(report.name, report.version or "-", usable, Text(found or ""))
-    output().print(table)
+    rows = [
+        (
+            report.name,
+            report.version or "-",
+            "yes" if report.usable else "no",
+            ", ".join(map(_described, report.devices)) if report.usable else report.cause or "",
+        )
+        for report in reports
+    ]
+    print_table(("backend", "version", "usable", "devices, or why not"), rows, left=4)
     say()
     for report in reports:
         if report.remedy:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from xpmlp.cli.console import output, plain, say, say_verbatim
-from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import JsonOption
+from xpmlp.cli.console import print_table, say_verbatim
+from xpmlp.cli.next_command import as_setting, say_next
+from xpmlp.cli.options import JsonOption, check_ending
 from xpmlp.errors import InputError
 from xpmlp.reports.compare import (
     MOST_RUNS,
@@ -35,8 +34,7 @@ def compare(
     """
     if not 2 <= len(runs) <= MOST_RUNS:
         raise InputError(f"{len(runs)} runs: give 2 to {MOST_RUNS} run directories to compare")
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{out}: the figure is a PNG; give a name that ends in .png")
+    check_ending(out, ".png")
     found = [read_run(RunDirectory.existing(run)) for run in runs]
     differing = differing_settings(found)
     plot_comparison(found, out)
@@ -45,43 +43,35 @@ def compare(
             json.dumps([_as_json(run, number, differing) for number, run in enumerate(found)])
         )
         return
-    names = [run.name for run in found]
-    results = zip(*map(_results, found), strict=True)
-    _tell("Results", names, list(zip(RESULTS, results, strict=True)))
+    heads = ["", *(run.name for run in found)]
+    results = [_results(run) for run in found]
+    print_table(
+        heads, ([name, *(one[name] for one in results)] for name in results[0]), title="Results"
+    )
     if differing:
-        shown = [(name, tuple(map(_shown, values))) for name, values in differing.items()]
-        _tell("Settings that differ", names, shown)
+        rows = ([name, *map(_shown, values)] for name, values in differing.items())
+        print_table(heads, rows, title="Settings that differ")
     best = _best(found)
     say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 
 
-RESULTS = (
-    "epochs", "training accuracy", "validation accuracy", "test accuracy", "test loss",
-    "us per step", "seconds",
-)  # fmt: skip
-
-
-def _results(run: ComparedRun) -> list[str]:
+def _results(run: ComparedRun) -> dict[str, str]:
     summary = run.summary
     as_share = "{:.4f}" if run.recipe.model.predicts_numbers else "{:.2%}"
-    return [
-        *(
-            _formatted(summary.get(name), form)
-            for name, form in (
-                ("epochs", "{}"),
-                ("train_accuracy", as_share),
-                ("validation_accuracy", as_share),
-                ("test_accuracy", as_share),
-                ("test_loss", "{:.4f}"),
-            )
-        ),
-        _formatted((summary.get("seconds_per_step") or 0.0) * 1e6 or None, "{:.0f}"),
-        _formatted(summary.get("seconds"), "{:.1f}"),
-    ]
-
-
-def _formatted(value: object, form: str) -> str:
-    return "-" if value is None else form.format(value)
+    step = (summary.get("seconds_per_step") or 0.0) * 1e6 or None
+    results = {
+        "epochs": (summary.get("epochs"), "{}"),
+        "training accuracy": (summary.get("train_accuracy"), as_share),
+        "validation accuracy": (summary.get("validation_accuracy"), as_share),
+        "test accuracy": (summary.get("test_accuracy"), as_share),
+        "test loss": (summary.get("test_loss"), "{:.4f}"),
+        "us per step": (step, "{:.0f}"),
+        "seconds": (summary.get("seconds"), "{:.1f}"),
+    }
+    return {
+        name: "-" if value is None else form.format(value)
+        for name, (value, form) in results.items()
+    }
 
 
 def _best(runs: list[ComparedRun]) -> ComparedRun:
@@ -92,25 +82,9 @@ def _best(runs: list[ComparedRun]) -> ComparedRun:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value == "" else as_setting(value)
 
 
 def _as_json(run: ComparedRun, number: int, differing: dict[str, list[object]]) -> dict[str, Any]:
     settings = {name: values[number] for name, values in differing.items()}
     return {"run": run.name, "settings": settings, **run.summary}
-
-
-def _tell(title: str, names: list[str], rows: list[tuple[str, tuple[str, ...]]]) -> None:
-    """A column for each run."""
-    table = Table(title=title, title_justify="left", title_style="green", box=None, pad_edge=False)
-    for number, name in enumerate(["", *names]):
-        if number:
-            table.add_column(plain(name), justify="right", overflow="fold")
-        else:
-            table.add_column(no_wrap=True)
-    for label, values in rows:
-        table.add_row(label, *map(plain, values))
-    output().print(table)
-    say()

@@ -7,6 +7,8 @@ import contextlib
 import functools
 import logging
 import os
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -66,7 +68,24 @@ def say_verbatim(text: str) -> None:
     output().print(_on_one_line(text), markup=False)
 
 
-def plain(text: str) -> str:
+def print_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: int = 1
+) -> None:
+    """Print a table, whose first `left` columns are text and the others numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="green", box=None, pad_edge=False)
+    for place, head in enumerate(heads):
+        justify: Literal["left", "right"] = "left" if place < left else "right"
+        table.add_column(_plain(head), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_plain, row))
+    output().print(table)
+    if title:
+        say()
+
+
+def _plain(text: str) -> str:
     """Text for a cell of a table, in which rich would take `W[1]` for markup."""
     return escape(_on_one_line(text))
 

@@ -1,22 +1,19 @@
 """`xpmlp explain`."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from xpmlp.backends import PRECISIONS
-from xpmlp.cli.console import output, plain, say
+from xpmlp.cli.console import print_table, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import DataOption, RecipeOptions, takes_settings
+from xpmlp.cli.options import DataOption, RecipeOptions, check_ending, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
-from xpmlp.files import write_atomically
-from xpmlp.network.layers import Operation
+from xpmlp.files import write_text
 from xpmlp.recipes import recipe_names
 from xpmlp.reports.explain import Explanation
 from xpmlp.reports.explain import explain as explain_network
@@ -30,8 +27,6 @@ from xpmlp.reports.flow import (
 )
 from xpmlp.reports.slides import as_latex_document, draw_slides
 from xpmlp.runs import RunDirectory
-
-FIGURES = (".svg", ".png")
 
 
 @takes_settings(Recipe=("hidden",))
@@ -56,10 +51,8 @@ def explain(
 
     Example: xpmlp explain modern --out modern.svg
     """
-    if out is not None and out.suffix.lower() not in FIGURES:
-        raise InputError(f"{out}: the figure is an SVG or a PNG; give a name that ends in .svg")
-    if latex is not None and latex.suffix.lower() != ".tex":
-        raise InputError(f"{latex}: give a name that ends in .tex")
+    check_ending(out, ".svg", ".png")
+    check_ending(latex, ".tex")
     is_run = what not in recipe_names() and Path(what).is_dir()
     flow: list[LayerFlow] = []
     if is_run:
@@ -88,8 +81,7 @@ def explain(
     if out is not None:
         draw_slides(found, out, flow=flow, title=title)
     if latex is not None:
-        text = as_latex_document(found, title=title)
-        write_atomically(latex, lambda file: file.write_text(text, "utf-8"))
+        write_text(latex, as_latex_document(found, title=title))
     _tell(found, title)
     if flow:
         _tell_flow(flow)
@@ -111,22 +103,11 @@ def _following(what: str, is_run: bool, is_written: bool, given: RecipeOptions) 
 def _tell(found: Explanation, title: str) -> None:
     say(title, style="bold")
     for name, operations in found.slides.items():
-        _table(found, name, operations)
+        rows = ((one.text, *found.numbers(one)) for one in operations)
+        print_table(("matrix", "shape", "FLOPs", "bytes"), rows, title=name, left=2)
     for symbol, meaning in found.symbols.items():
         say(f"{symbol}: {meaning}")
     say(found.summary)
-
-
-def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> None:
-    table = Table(title=name, title_justify="left", title_style="green", box=None, pad_edge=False)
-    table.add_column("matrix", overflow="fold")
-    table.add_column("shape", overflow="fold", min_width=22)
-    table.add_column("FLOPs", justify="right", no_wrap=True)
-    table.add_column("bytes", justify="right", no_wrap=True)
-    for one in operations:
-        table.add_row(*map(plain, (one.text, *found.numbers(one))))
-    output().print(table)
-    say()
 
 
 BAR = 24
@@ -135,25 +116,19 @@ BAR = 24
 
 def _tell_flow(flow: Sequence[LayerFlow]) -> None:
     """A row for each layer; what is a tenth as much has a bar four blocks shorter."""
-    table = Table(
-        title="Root mean squares on the first batch", title_justify="left", title_style="green",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    for column in ("layer", "activations", "weights W", "gradients dW"):
-        table.add_column(column, justify="right")
-    table.add_column(f"gradients, logarithmic: the bar ends {DECADES:g} powers of ten below")
-    largest = max((one.gradients for one in flow), default=0.0)
-    for one in flow:
-        table.add_row(
-            str(one.layer), f"{one.activations:.3g}", f"{one.weights:.3g}", f"{one.gradients:.3g}",
-            _bar(one.gradients, largest),
-        )  # fmt: skip
-    output().print(table)
-    say(verdict(flow))
+    largest = max(one.gradients for one in flow)
+    print_table(
+        ("layer", "gradients, logarithmic", "activations", "weights W", "gradients dW"),
+        (
+            (
+                str(one.layer),
+                "█" * round(BAR * bar_length(one.gradients, largest)),
+                *(f"{size:.3g}" for size in one[1:]),
+            )
+            for one in flow
+        ),
+        title="Root mean squares on the first batch",
+        left=2,
+    )
+    say(f"The bar ends {DECADES:g} powers of ten below the largest. {verdict(flow)}")
     say()
-
-
-def _bar(value: float, largest: float) -> str:
-    if not math.isfinite(value):
-        return "not finite"
-    return "█" * round(BAR * bar_length(value, largest))

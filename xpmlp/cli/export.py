@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xpmlp.cli.console import say
-from xpmlp.cli.options import RunArgument
+from xpmlp.cli.options import RunArgument, check_ending
 from xpmlp.errors import InputError
 from xpmlp.export import OPSET, export_onnx
 from xpmlp.runs import RunDirectory
@@ -31,8 +31,7 @@ def export(
 
     Example: xpmlp export runs/lecture-1 model.onnx
     """
-    if out.suffix.lower() != ".onnx":
-        raise InputError(f"{out}: the file is ONNX; give a name that ends in .onnx")
+    check_ending(out, ".onnx")
     if input_type not in (None, "uint8", "float32"):
         raise InputError(f"--input {input_type}: give uint8 or float32")
     trained = RunDirectory.existing(run).load_model()

@@ -1,6 +1,6 @@
 """`xpmlp find-rate`."""
 
-import tempfile
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,7 @@ import typer
 from xpmlp.backends import select_backend
 from xpmlp.cli.console import errors, say
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
+from xpmlp.cli.options import RecipeArgument, RecipeOptions, check_ending, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_rates
@@ -65,12 +65,6 @@ def find_rate(
 
 def _check_place(out: Path) -> None:
     """Refuse, before anything is trained, a figure that could not be written."""
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{out}: the figure is a PNG; give a name that ends in .png")
-    reason = "is a directory" if out.is_dir() else ""
-    try:
-        tempfile.TemporaryFile(dir=out.parent).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
-        raise InputError(f"{out}: cannot be written ({reason}); give another --out")
+    check_ending(out, ".png")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out}: cannot be written; give another --out")

@@ -3,9 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from xpmlp.cli.console import errors, output, say
+from xpmlp.cli.console import errors, print_table, say
 from xpmlp.cli.next_command import say_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
@@ -28,15 +27,17 @@ def gradcheck(
     with errors().status("Computing every gradient on every backend ..."):
         seed = chosen.seed if isinstance(chosen.seed, int) else chosen.seed[0]
         rows = check(chosen.model, objective=chosen.objective(), seed=seed, batch_size=batch_size)
-    table = Table("parameter", "against", box=None)
-    for column in ("largest relative difference", "tolerance", "verdict"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        verdict = "agrees" if row.agrees else "[red]DIFFERS[/red]"
-        table.add_row(
-            row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}", verdict
-        )
-    output().print(table)
+    print_table(
+        ("parameter", "against", "largest relative difference", "tolerance", "verdict"),
+        (
+            (
+                row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}",
+                "agrees" if row.agrees else "DIFFERS",
+            )
+            for row in rows
+        ),
+        left=2,
+    )  # fmt: skip
     disagreeing = [row for row in rows if not row.agrees]
     network = f"{chosen.model} ({chosen.model.activation}, seed {seed})"
     if disagreeing:

@@ -1,6 +1,5 @@
 """What people type from habit, and what to type in its place."""
 
-import re
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -73,26 +72,9 @@ def instead_of_option(flag: str, arguments: Sequence[str], known: Collection[str
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str:
     """The value that an option was given, after it or behind `=`; empty if none was."""
-    for place, word in enumerate(arguments):
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-        if word == flag and not (after := " ".join(arguments[place + 1 : place + 2])).startswith(
-            "-"
-        ):
-            return after
-    return ""
-
-
-def unknown_command(message: str) -> str:
-    """The command that a message of click calls unknown; empty for other messages."""
-    found = re.search(r"No such command '([^']*)'", message)
-    return found.group(1) if found else ""
-
-
-def unknown_option(message: str) -> str:
-    """The option that a message of click calls unknown; empty for other messages."""
-    found = re.search(r"No such option:? '?(-[^\s'=]*)", message)
-    return found.group(1) if found else ""
+    words = [part for word in arguments for part in word.split("=", 1)]
+    after = " ".join(words[words.index(flag) + 1 :][:1])
+    return "" if after.startswith("-") else after
 
 
 def swapped(run: Path, inputs: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
+from xpmlp.errors import InputError
 from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe, read_setting
 from xpmlp.training.loggers import LOGGERS
 
@@ -91,6 +92,12 @@ def takes_settings(**panels: tuple[str, ...]) -> Callable[[Callable[..., None]],
         return call
 
     return decorate
+
+
+def check_ending(path: Path | None, *endings: str) -> None:
+    """Refuse a file to be written whose name tells of another kind of file."""
+    if path is not None and path.suffix.lower() not in endings:
+        raise InputError(f"{path}: give a name that ends in {' or '.join(endings)}")
 
 
 def _option(name: str, panel: str) -> inspect.Parameter:

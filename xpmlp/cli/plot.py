@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import RunArgument
+from xpmlp.cli.options import RunArgument, check_ending
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_training
 from xpmlp.runs import RunDirectory
@@ -24,8 +24,7 @@ def plot(
     """
     directory = RunDirectory.existing(run)
     path = out or directory.plot
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: the figure is a PNG; give a name that ends in .png")
+    check_ending(path, ".png")
     history = directory.load_history()
     if not history.losses:
         raise InputError(f"{run}: no step of this run was saved; there is nothing to draw")

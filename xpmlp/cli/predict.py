@@ -45,27 +45,20 @@ def predict(
     for path, rows in [(path, _rows(path, trained)) for path in inputs]:
         Y_hat = predict_rows(trained.model, trained.parameters, rows, backend=chosen)
         answers += [(path, row, probabilities) for row, probabilities in enumerate(Y_hat)]
+    model = trained.model
     if as_json:
-        say_verbatim(
-            json.dumps(
-                [
-                    {
-                        "input": str(path),
-                        "row": row,
-                        **_answer(trained.model, values),
-                        _name(trained.model): [float(value) for value in values],
-                    }
-                    for path, row, values in answers
-                ]
-            )
-        )
+        values_are = "values" if model.predicts_numbers else "probabilities"
+        found = [
+            {"input": str(path), "row": row, **_answer(model, values), values_are: values.tolist()}
+            for path, row, values in answers
+        ]
+        say_verbatim(json.dumps(found))
         return
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
-    model = trained.model
     symbol = "Y" if model.predicts_numbers else "P"
     columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
-    answer = "" if model.predicts_numbers else f"{_word(model):>7}"
+    answer = "".join(f"{name:>7}" for name in _answer(model, answers[0][2]))
     say(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
@@ -74,14 +67,6 @@ def predict(
         )
         say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
     say_next("xpmlp", "report", str(run))
-
-
-def _name(model: MLP) -> str:
-    return "values" if model.predicts_numbers else "probabilities"
-
-
-def _word(model: MLP) -> str:
-    return "classes" if model.output == "sigmoid" and model.layer_sizes[-1] > 1 else "class"
 
 
 def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:

@@ -1,8 +1,6 @@
 """The table of `xpmlp train --profile`."""
 
-from rich.table import Table
-
-from xpmlp.cli.console import output, say
+from xpmlp.cli.console import print_table, say
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
@@ -12,26 +10,23 @@ BUSY = 1.25
 
 def show(profile: Profile, training: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
-    table = Table("layer", "phase", box=None, pad_edge=False)
-    for name in ("us", "% of sum", "GFLOP/s", "% of ceiling"):
-        table.add_column(name, justify="right")
 
-    def add(layer: int | None, name: str, seconds: float, flops: int) -> None:
+    def row(layer: int | None, name: str, seconds: float, flops: int) -> list[str]:
         speed = flops / seconds if seconds > 0.0 else 0.0
-        table.add_row(
+        return [
             "" if layer is None else str(layer),
             name,
             f"{1e6 * seconds:,.1f}",
             f"{100 * seconds / profile.seconds:.1f}",
             f"{speed / 1e9:,.1f}" if flops else "",
             f"{100 * speed / profile.ceiling:.1f}" if flops else "",
-        )
+        ]
 
-    for (layer, name), seconds, flops in profile.timings:
-        add(layer, name, seconds, flops)
-    add(None, "all phases", profile.seconds, profile.flops)
-    add(None, "a step of the run", profile.step, profile.flops)
-    output().print(table)
+    heads = ("layer", "phase", "us", "% of sum", "GFLOP/s", "% of ceiling")
+    rows = [row(*where, seconds, flops) for where, seconds, flops in profile.timings]
+    rows.append(row(None, "all phases", profile.seconds, profile.flops))
+    rows.append(row(None, "a step of the run", profile.step, profile.flops))
+    print_table(heads, rows, left=2)
     threads = training.threads.number
     say(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "

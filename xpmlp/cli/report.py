@@ -7,8 +7,7 @@ import typer
 
 from xpmlp.backends import select_backend
 from xpmlp.cli.next_command import say_next
-from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, RunArgument
-from xpmlp.errors import InputError
+from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, RunArgument, check_ending
 from xpmlp.reports.page import write_report
 from xpmlp.runs import RunDirectory
 
@@ -35,7 +34,6 @@ def report(
     directory = RunDirectory.existing(run)
     name = "report.html" if data is None else f"report-{Path(data).stem}.html"
     path = out or directory.path / name
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path}: the report is HTML; give a name that ends in .html")
+    check_ending(path, ".html", ".htm")
     write_report(directory, path, data=data, backend=select_backend(backend or "auto", device))
     say_next("xpmlp", "explain", str(run), after=f"{path}: open it in a browser")

@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +12,13 @@ import numpy as np
 import typer
 
 from xpmlp.backends import Backend, select_backend
-from xpmlp.cli.console import complain, errors, say
+from xpmlp.cli.console import complain, errors, print_table, say
 from xpmlp.cli.next_command import as_setting, say_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
 from xpmlp.errors import Diverged, InputError
-from xpmlp.files import write_atomically
+from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, read_setting
 from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
@@ -28,6 +28,9 @@ from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
 """The fraction of validation rows where the recipe has none."""
+
+RECIPE = "recipe.toml"
+"""The file that a directory with a sweep has."""
 
 
 @takes_settings(Recipe=("backend", "device", "data", "members"))
@@ -76,8 +79,7 @@ def sweep(
     )
     if ranked:
         _save(directory, outcomes, ranked)
-        for number, line in enumerate(_table(ranked)):
-            say(line, style=None if number else "bold")
+        _tell(ranked)
         held_out = round(planned.validation * len(dataset.train.labels))
         say(f"Measured on {held_out:,} validation rows; the test set was not used")
     if interruption.status:
@@ -133,50 +135,34 @@ def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
     Raises `InputError` if it cannot be made or has a sweep in it.
     """
     numbered = (Path("sweeps") / f"{name}-{number}" for number in itertools.count(1))
-    for path in numbered if out is None else [out]:
-        try:
-            if (path / "recipe.toml").exists():
-                if out is None:
-                    continue
-                raise InputError(f"{path}: holds a sweep already; give another --out")
-            # Made here and now: of two sweeps that begin together, each gets its own.
-            path.mkdir(parents=True, exist_ok=out is not None)
-        except FileExistsError:
-            if out is None:
-                continue
-            raise InputError(f"{path}: is a file; give another --out") from None
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be made ({error.strerror}); give another --out"
-            ) from error
-        try:
-            _write(path / "recipe.toml", recipe.to_toml())
-        except InputError:
-            _forget(path)
-            raise
-        return path
-    raise AssertionError  # there is always another number
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write_text(text, "utf-8"))
+    path = out or next(path for path in numbered if not path.exists())
+    try:
+        if (path / RECIPE).exists():
+            raise InputError(f"{path}: holds a sweep already; give another --out")
+        path.mkdir(parents=True, exist_ok=out is not None)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be made ({error.strerror}); give another --out"
+        ) from error
+    try:
+        write_text(path / RECIPE, recipe.to_toml())
+    except InputError:
+        _forget(path)
+        raise
+    return path
 
 
 def _forget(directory: Path) -> None:
     """Remove a sweep that came to nothing; what else is in its directory stays."""
     with contextlib.suppress(OSError):
-        (directory / "recipe.toml").unlink(missing_ok=True)
+        (directory / RECIPE).unlink(missing_ok=True)
         directory.rmdir()
 
 
 def _in_short(run: PlannedRun) -> str:
     """What all networks of a run have in common, and how many there are."""
     first, *others = run.settings
-    common = {
-        name: value
-        for name, value in first.items()
-        if all(other[name] == value for other in others)
-    }
+    common = {name: one for name, one in first.items() if all(it[name] == one for it in others)}
     count = f"{len(run.seeds)} networks at once" if others else "1 network"
     return f"{_label(common)}; {count}" if common else count
 
@@ -200,18 +186,18 @@ def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome
             outcome.seeds, outcome.losses.tolist(), outcome.accuracies.tolist(), strict=True
         ):
             writer.writerow([*cells, seed, *results])
-    _write(directory / "sweep.csv", text.getvalue())
+    write_text(directory / "sweep.csv", text.getvalue())
     plot_sweep(
         [(_label(outcome.settings), outcome.losses, outcome.accuracies) for outcome in outcomes],
         directory / "sweep.png",
     )
 
 
-def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _tell(outcomes: Sequence[Outcome]) -> None:
     """A line for each setting: mean and standard deviation over its seeds."""
     several = any(len(outcome.seeds) > 1 for outcome in outcomes)
-    seeds = ["seeds"] if several else []
-    rows = [[*outcomes[0].settings, *seeds, "validation accuracy", "validation loss"]]
+    names = [*outcomes[0].settings, *(["seeds"] if several else [])]
+    rows = []
     for outcome in outcomes:
         count = len(outcome.seeds)
         cells = [as_setting(value) for value in outcome.settings.values()]
@@ -225,7 +211,4 @@ def _table(outcomes: Sequence[Outcome]) -> Iterator[str]:
         else:
             cells += [f"{outcome.accuracy:.2%}", f"{outcome.loss:.4g}"]
         rows.append(cells)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        yield "  ".join(padded).rstrip()
+    print_table([*names, "validation accuracy", "validation loss"], rows, left=len(names))

@@ -26,11 +26,10 @@ from xpmlp.data.dataset import (
     choose_rows,
     dataset_of,
     hold_out,
-    load_idx_directory,
     order,
     rows_to_hold_out,
 )
-from xpmlp.data.idx import read_idx, write_idx
+from xpmlp.data.idx import load_idx_directory, read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist

@@ -159,15 +159,19 @@ def _numbered(
             f"{where}: {len(known)} classes, the network has {outputs}; give its last layer a "
             f"width of {max(2, len(known))}"
         )
-    places = {label: number for number, label in enumerate(known.tolist())}
-    try:
-        numbers = np.array([places[label] for label in found.tolist()], np.int64)
-    except KeyError as error:
-        raise InputError(
-            f"{where}: class {error.args[0]!r} is not one of the {len(known)} that the network was "
-            f"trained with ({', '.join(map(repr, known.tolist()[:8]))}); leave such rows out"
-        ) from None
-    return Labels(numbers, known)
+    return Labels(class_numbers(found.tolist(), known.tolist(), where=where), known)
+
+
+def class_numbers(labels: Sequence[Any], classes: Sequence[Any], *, where: str) -> np.ndarray:
+    """Return the place (n,) of each label among the classes; `InputError` for any other label."""
+    places = {label: number for number, label in enumerate(classes)}
+    for row, label in enumerate(labels):
+        if label not in places:
+            raise InputError(
+                f"{where}: class {label!r} in row {row:,} is not one of the {len(classes)} "
+                f"trained on ({', '.join(map(repr, classes[:8]))}); leave such rows out"
+            )
+    return np.array([places[label] for label in labels], np.int64)
 
 
 def _is_missing(label: Any) -> bool:

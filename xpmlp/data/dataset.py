@@ -2,29 +2,18 @@
 
 import functools
 import hashlib
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from xpmlp.algebra import OUTPUTS
-from xpmlp.data.idx import read_idx
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
-from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.sparse import SparseRows
 from xpmlp.display import as_html, short_repr
 from xpmlp.errors import InputError, remedy
 from xpmlp.randomness import HOLD_OUT, ORDER, generator
-
-FILE_NAME = re.compile(
-    r"(?P<stem>(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
-    r"[-.]idx\d+-\w+)(\.gz)?"
-)
-"""MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
 SAMPLES, SAMPLE = 1024, 64 << 10
 """How many samples the digest of a large mapped array is made of, and the bytes of each."""
@@ -90,17 +79,12 @@ class Dataset:
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
         """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
-        train, test = (
-            check_split(
-                *split,
-                where=f"{self.where} ({part})",
-                layer_sizes=layer_sizes,
-                image_shape=self.image_shape,
-                output=output,
-            )
-            for part, split in (("train", self.train), ("test", self.test))
+        check = functools.partial(
+            check_split, layer_sizes=layer_sizes, image_shape=self.image_shape, output=output
         )
-        return Dataset(self.name, train, test, self.image_shape, self.where)
+        train = check(*self.train, where=f"{self.where} (train)")
+        test = check(*self.test, where=f"{self.where} (test)")
+        return replace(self, train=train, test=test)
 
 
 def _blocks(array: Any) -> Iterator[np.ndarray]:
@@ -161,30 +145,20 @@ def check_rows(
 
 def _check_finite(rows: np.ndarray, *, where: str) -> None:
     """Refuse NaN and infinity; a block at a time, because all may be more than memory holds."""
-    bad, first = 0, 0
     block = max(1, (16 << 20) // (rows.shape[1] * rows.itemsize))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        if not _is_surely_finite(part):
-            finite = np.isfinite(part)
-            if not bad:
-                first = start + int(finite.all(axis=1).argmin())
-            bad += finite.size - np.count_nonzero(finite)
-    if bad:
-        raise InputError(
-            f"{where}: NaN or infinite values: {bad:,} of {rows.size:,}, the first in row "
-            f"{first:,}; remove or replace them"
-        )
-
-
-def _is_surely_finite(rows: np.ndarray) -> bool:
-    """Whether the sum of squares is finite: then all values are, and BLAS knows it twice as soon.
-
-    It may overflow though all are; then they are looked at one by one.
-    """
-    values = rows.reshape(-1) if rows.flags.c_contiguous else rows.ravel()
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(np.dot(values, values)))
+        with np.errstate(all="ignore"):
+            # If the sum of squares is finite all values are, and BLAS knows it twice as soon; it
+            # may overflow though all are.
+            if np.isfinite(np.vdot(part, part)):
+                continue
+        finite = np.isfinite(part).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"{where}: NaN or infinite values, the first in row "
+                f"{start + int(finite.argmin()):,}; remove or replace them"
+            )
 
 
 def check_split(
@@ -333,109 +307,37 @@ def dataset_of(
     name: str,
     *,
     train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray] | None = None,
     where: str | None = None,
 ) -> Dataset:
     """Make a data set of two pairs: images (n, ...) and labels (n,).
 
-    `where` starts the messages (default: the name). Labels may also be targets, numbers (n,) or
-    (n, K). Raises `InputError` as `check_split` does, and if the images of the two parts differ in
-    shape.
+    Without `test`, a tenth of the rows becomes the test set, always the same ones. `where` starts
+    the messages (default: the name). Labels may also be targets, numbers (n,) or (n, K). Raises
+    `InputError` as `check_split` does, for fewer than ten rows without a test set, and if the
+    images of the two parts differ in shape.
     """
     where = name if where is None else where
-    output = "identity" if _are_targets(train[1]) else "softmax"
-    train_split = check_split(*train, where=f"{where} (train)", output=output)
+    (X, labels), image_shape = train, train[0].shape[1:]
+    # Of numbers and distributions the network's output decides later what it takes.
+    are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
+    output = "identity" if are_targets else "softmax"
+    if test is None:
+        split = check_split(X, labels, where=where, output=output)
+        if len(labels) < FEWEST:
+            raise InputError(
+                f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give "
+                f"{FEWEST} or more, or a test set of your own"
+            )
+        return Dataset(name, *hold_out(split, TEST_SHARE, seed=0), image_shape, where)
+    train_split = check_split(X, labels, where=f"{where} (train)", output=output)
     test_split = check_split(*test, where=f"{where} (test)", output=output)
-    image_shape, other = train[0].shape[1:], test[0].shape[1:]
-    if image_shape != other:
+    if image_shape != (other := test[0].shape[1:]):
         raise InputError(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
             "give both in one shape"
         )
     return Dataset(name, train_split, test_split, image_shape, where)
-
-
-def dataset_held_out(
-    name: str, X: np.ndarray, labels: np.ndarray, *, where: str | None = None
-) -> Dataset:
-    """The same of one pair, of whose rows a tenth becomes the test set, always the same ones."""
-    where = name if where is None else where
-    output = "identity" if _are_targets(labels) else "softmax"
-    split = check_split(X, labels, where=where, output=output)
-    if len(labels) < FEWEST:
-        raise InputError(
-            f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give {FEWEST} "
-            "or more, or a test set of your own"
-        )
-    train, test = hold_out(split, TEST_SHARE, seed=0)
-    return Dataset(name, train, test, X.shape[1:], where)
-
-
-def _are_targets(labels: np.ndarray) -> bool:
-    """Whether they are numbers or distributions: the network's output decides later what it takes
-    of those."""
-    return labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
-
-
-def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
-    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
-
-    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
-    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
-    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
-    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
-    (EMNIST's are stored transposed, and stay that too).
-
-    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
-    """
-    directory, where = Path(path), shown(path)
-    try:
-        names = sorted(entry.name for entry in directory.iterdir() if entry.is_file())
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{where}: {cause}; give a directory that has MNIST's four IDX files"
-        ) from error
-    prefixes: set[str] = set()
-    # Role -> stem -> file name; sorted names put the plain file first, and the first one stays.
-    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for file_name in names:
-        if match := FILE_NAME.fullmatch(file_name):
-            part = "train" if match["part"] == "train" else "test"
-            prefixes.add(match["prefix"])
-            found[part, match["kind"]].setdefault(match["stem"], file_name)
-
-    def read(part: str, kind: str, rank: int) -> np.ndarray:
-        candidates = list(found[part, kind].values())
-        if not candidates:
-            missing = f"{'train' if part == 'train' else 't10k'}-{kind}-idx{rank}-ubyte"
-            raise InputError(
-                f"{where}: no file {missing} or {missing}.gz; "
-                "give a directory that has MNIST's four IDX files"
-            )
-        if len(candidates) > 1 or len(prefixes) > 1:
-            several = sorted(prefixes) if len(prefixes) > 1 else candidates
-            raise InputError(
-                f"{where}: {len(several)} data sets in one directory "
-                f"({', '.join(map(repr, several))}); "
-                "move the four files of one into a directory of their own"
-            )
-        array = read_idx(directory / candidates[0])
-        if array.ndim != 1 if kind == "labels" else array.ndim < 2:
-            raise InputError(
-                f"{shown(directory / candidates[0])}: rank {array.ndim}, {kind} have "
-                f"{'rank 1' if rank == 1 else 'at least rank 2'}; give MNIST's four IDX files"
-            )
-        return array
-
-    train_images, train_labels = read("train", "images", 3), read("train", "labels", 1)
-    test_images, test_labels = read("test", "images", 3), read("test", "labels", 1)
-    return dataset_of(
-        name or next(iter(prefixes)).strip("-_.") or directory.resolve().name,
-        train=(train_images, train_labels),
-        test=(test_images, test_labels),
-        where=where,
-    )
 
 
 def order(

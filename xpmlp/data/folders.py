@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from xpmlp.backends.base import host_memory
-from xpmlp.data.dataset import Dataset, dataset_held_out, dataset_of
+from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.errors import InputError
@@ -24,19 +24,18 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     A class's number is its folder's name if all are numbers, else its place among the sorted names.
 
     Raises `InputError`, with the path, for an image of another size or that Pillow cannot decode
-    or takes for a decompression bomb, for other files, and for a link that leads out of DIR.
+    or takes for a decompression bomb, and for other files.
     """
     root, where = Path(path), shown(path)
     name = name or root.resolve().name
     parts = [part for part in PARTS if (root / part).is_dir()]
-    is_split = len(parts) == len(PARTS)
-    if parts and not is_split:
+    if len(parts) == 1:
         raise InputError(
             f"{where}: only {parts[0]} of the folders {' and '.join(PARTS)}; give both, or the "
             "folders of classes alone"
         )
-    tops = [root / part for part in PARTS] if is_split else [root]
-    classes = [_classes(top, root) for top in tops]
+    tops = [root / part for part in parts] or [root]
+    classes = [_classes(top) for top in tops]
     numbers = _numbered(list(classes[0]), where=where)
     for extra in sorted(set(classes[-1]) - set(numbers)):
         raise InputError(
@@ -51,9 +50,8 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
         X = _read(files, shape)
         shape = X.shape[1:]
         pairs.append((X, np.array(labels, np.int64)))
-    if is_split:
-        return dataset_of(name, train=pairs[0], test=pairs[1], where=where)
-    return dataset_held_out(name, *pairs[0], where=where)
+    train, *test = pairs
+    return dataset_of(name, train=train, test=test[0] if test else None, where=where)
 
 
 def has_image_folders(path: Path) -> bool:
@@ -67,13 +65,13 @@ def has_image_folders(path: Path) -> bool:
     )
 
 
-def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
+def _classes(top: Path) -> dict[str, list[Path]]:
     """The images of each class, both in sorted order; hidden files are passed over."""
     found: dict[str, list[Path]] = {}
-    for folder in _entries(top, root):
+    for folder in _entries(top):
         if not folder.is_dir():
             raise InputError(f"{shown(folder)}: a file beside the folders of classes; move it away")
-        found[folder.name] = _entries(folder, root)
+        found[folder.name] = _entries(folder)
         for file in found[folder.name]:
             if file.suffix.lower() not in SUFFIXES:
                 raise InputError(
@@ -84,21 +82,14 @@ def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _entries(folder: Path, root: Path) -> list[Path]:
-    """What is in a folder, without hidden files; `InputError` for what lies outside the root."""
-    inside = root.resolve()
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden files."""
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-        for entry in entries:
-            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
-                raise InputError(
-                    f"{shown(entry)}: a link that leads out of {shown(root)}; put the file there"
-                )
-    except (OSError, RuntimeError) as error:  # a link to itself is one or the other
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
         raise InputError(
             f"{shown(folder)}: cannot be listed ({error}); give a folder that can"
         ) from error
-    return entries
 
 
 def _numbered(names: Sequence[str], *, where: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The IDX file format, in which MNIST and its relatives are distributed.
+"""The IDX file format, in which MNIST and its relatives are distributed, and directories of it.
 
 Two zero bytes, one byte for the element type, one for the rank, then one unsigned 32-bit number
 per dimension and the elements, the last index fastest; all numbers big-endian.
@@ -7,15 +7,18 @@ Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
 """
 
 import gzip
-import hashlib
 import math
 import os
+import re
 import sys
 import zlib
+from collections import defaultdict
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.npy import most_unpacked
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
@@ -26,15 +29,79 @@ MAX_RANK = 64
 
 CHUNK = 1 << 20
 
+FILE_NAME = re.compile(
+    r"(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
+    r"[-.]idx\d+-\w+(\.gz)?"
+)
+"""MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
-def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:
+
+def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
+    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
+
+    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
+    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
+    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
+    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
+    (EMNIST's are stored transposed, and stay that too).
+
+    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
+    """
+    train, test, prefix = read_idx_directory(path)
+    name = name or prefix.strip("-_.") or Path(path).resolve().name
+    return dataset_of(name, train=train, test=test, where=shown(path))
+
+
+def read_idx_directory(
+    path: FilePath,
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
+    """Read images and labels to train, images and labels to test, and the prefix of their files."""
+    where = shown(path)
+    try:
+        sets = idx_files(Path(path))
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{where}: {cause}; give a directory that has MNIST's four IDX files"
+        ) from error
+    prefix, files = next(iter(sets.items()), ("", {}))
+    parts = sorted({part for part, _ in files} - {"train"})
+    if len(sets) > 1 or len(parts) > 1:
+        several = sorted(sets) if len(sets) > 1 else parts
+        raise InputError(
+            f"{where}: {len(several)} data sets in one directory "
+            f"({', '.join(map(repr, several))}); "
+            "move the four files of one into a directory of their own"
+        )
+    arrays = []
+    for part in ("train", parts[0] if parts else "t10k"):
+        for kind, rank in (("images", 3), ("labels", 1)):
+            if (part, kind) not in files:
+                missing = f"{part}-{kind}-idx{rank}-ubyte"
+                raise InputError(
+                    f"{where}: no file {missing} or {missing}.gz; "
+                    "give a directory that has MNIST's four IDX files"
+                )
+            arrays.append(read_idx(files[part, kind]))
+    return (arrays[0], arrays[1]), (arrays[2], arrays[3]), prefix
+
+
+def idx_files(directory: Path) -> dict[str, dict[tuple[str, str], Path]]:
+    """Return the paths of the files with MNIST's names by part and kind, of each prefix."""
+    sets: dict[str, dict[tuple[str, str], Path]] = defaultdict(dict)
+    for path in sorted(directory.iterdir()):  # plain files before their gzip
+        if (match := FILE_NAME.fullmatch(path.name)) and path.is_file():
+            sets[match["prefix"]].setdefault((match["part"], match["kind"]), path)
+    return sets
+
+
+def read_idx(path: FilePath) -> np.ndarray:
     """Read an IDX file, plain or gzipped (told by its first bytes, not by its name).
 
     Returns an array of the shape and element type that the file states, in native byte order.
-    `sha256` is the digest that the decompressed content must have, in hexadecimal.
 
-    A header is a claim: it is compared with the file's size before any memory is taken, and memory
-    then grows only with what arrives. Raises `InputError` for everything that does not fit.
+    A header is a claim: memory grows only with what arrives, and to half of the machine's at most.
+    Raises `InputError` for everything that does not fit.
     """
     name = shown(path)
     with opened(path) as file:
@@ -42,20 +109,18 @@ def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:
         gzipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         if not gzipped:
-            return _parse(file, name, size=size, most=size, sha256=sha256)
+            return _parse(file, name, most=size)
         try:
             with gzip.GzipFile(fileobj=file) as content:
-                return _parse(content, name, size=None, most=most_unpacked(size), sha256=sha256)
+                return _parse(content, name, most=most_unpacked(size))
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise InputError(
                 f"{name}: {size:,} bytes that are no whole gzip file ({error}); fetch it again"
             ) from error
 
 
-def _parse(
-    content: BinaryIO | gzip.GzipFile, name: str, *, size: int | None, most: int, sha256: str | None
-) -> np.ndarray:
-    """Read the content, of `size` bytes if that is known and of `most` bytes at most."""
+def _parse(content: BinaryIO | gzip.GzipFile, name: str, *, most: int) -> np.ndarray:
+    """Read the content, of `most` bytes at most."""
     magic = content.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in ELEMENT_TYPES:
         types = ", ".join(f"{code:02x}" for code in ELEMENT_TYPES)
@@ -64,13 +129,11 @@ def _parse(
             f"type ({types}) and the rank; give an IDX file"
         )
     rank = magic[3]
-    if not 1 <= rank <= MAX_RANK:
-        raise InputError(f"{name}: rank {rank}, an array has 1 to {MAX_RANK}; reshape the data")
     sizes = content.read(4 * rank)
-    if len(sizes) < 4 * rank:
+    if not 1 <= rank <= MAX_RANK or len(sizes) < 4 * rank:
         raise InputError(
-            f"{name}: {4 + len(sizes)} bytes where a header of rank {rank} takes {4 + 4 * rank}: "
-            "the file is truncated; fetch it again"
+            f"{name}: rank {rank} and {len(sizes)} bytes for its sizes, an array has 1 to "
+            f"{MAX_RANK} dimensions of 4 bytes each; fetch it again"
         )
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, 4 * rank, 4))
     dtype = np.dtype(">" + ELEMENT_TYPES[magic[2]])
@@ -78,43 +141,24 @@ def _parse(
     payload_size = math.prod(shape) * dtype.itemsize
     promised = len(magic) + len(sizes) + payload_size
 
-    def wrong_size(found: str, verdict: str) -> InputError:
+    def wrong_size(found: str) -> InputError:
         return InputError(
-            f"{name}: {found} bytes where its header promises {promised:,}: {verdict}; "
-            "fetch it again"
+            f"{name}: {found} bytes where its header promises {promised:,}; fetch it again"
         )
 
     if promised > most:
-        if size is not None:
-            raise wrong_size(f"{size:,}", "the file is truncated")
-        raise wrong_size(
-            f"at most {most:,} decompressed", "truncated, or too large for this memory"
-        )
-    if size is not None and size > promised:
-        raise wrong_size(f"{size:,}", "the file is too long")
+        raise wrong_size(f"at most {most:,}")
     # NumPy leaves zeros out of this product, so an array without elements can still be too big.
     if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
         raise InputError(f"{name}: shape {shape} is beyond any memory; fetch it again")
-
     payload = bytearray()
     while chunk := content.read(min(CHUNK, payload_size - len(payload))):
         payload += chunk
     if len(payload) < payload_size:
-        raise wrong_size(f"{promised - payload_size + len(payload):,}", "the file is truncated")
+        raise wrong_size(f"{promised - payload_size + len(payload):,}")
     if content.read(1):  # This also has gzip compare its checksum.
-        raise wrong_size(f"more than {promised:,}", "the file is too long")
-    if sha256 is not None:
-        digest = hashlib.sha256(magic + sizes)
-        digest.update(payload)
-        if digest.hexdigest() != sha256:
-            raise InputError(
-                f"{name}: SHA-256 of its content is {digest.hexdigest()}, not {sha256}: "
-                "the file was changed; fetch it again"
-            )
-    array = np.ndarray(shape, dtype, buffer=payload)
-    if dtype.isnative:
-        return array
-    return array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+        raise wrong_size(f"more than {promised:,}")
+    return np.ndarray(shape, dtype, buffer=payload).astype(dtype.newbyteorder("="), copy=False)
 
 
 def write_idx(path: FilePath, array: np.ndarray) -> None:

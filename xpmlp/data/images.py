@@ -1,8 +1,6 @@
 """Images and arrays given to a trained network, made to look like its training data."""
 
-import io
 import math
-import os
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -14,12 +12,8 @@ from xpmlp.data.npy import held, map_npy
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
-PIXELS_PER_BYTE = 1032
-"""What a byte of an image can hold at most: a pixel of a byte, at deflate's best. A header that
-promises more is not an image's, or that of one made to fill the memory."""
-
-LARGEST = 1 << 29
-"""Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What Pillow may decode: an EPS file, for one, is a program, which it would have run."""
 
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
@@ -32,8 +26,8 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
     (the median of its border) is light, scaled to fit and padded with that background. An image of
     the right shape is only greyed and inverted.
 
-    Raises `InputError` for what Pillow cannot decode or takes for a decompression bomb, for
-    floating-point images, whose range is anyone's guess, and if Pillow is not installed.
+    Raises `InputError` for what Pillow cannot decode or takes for a decompression bomb, and for
+    floating-point images, whose range is anyone's guess.
     """
     name = shown(path)
     if len(image_shape) != 2:
@@ -53,8 +47,6 @@ def read_grey(path: FilePath) -> np.ndarray:
             grey = _decode(file, name)
         except InputError:
             raise
-        except ImportError as error:
-            raise InputError(f"{name}: images need Pillow; pip install pillow") from error
         except Exception as error:  # Pillow's decoders raise whatever their parsers stumble on.
             cause = (
                 " ".join(str(error).split()).replace(repr(file), "").strip() or type(error).__name__
@@ -79,20 +71,7 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # From memory, where reading as much as a header asks for takes no more than there is.
-        if (size := os.fstat(file.fileno()).st_size) > LARGEST:
-            raise InputError(
-                f"{name}: {size:,} bytes, more than {LARGEST:,} bytes; give a smaller image"
-            )
-        content = file.read(size)
-        image: Image.Image = Image.open(io.BytesIO(content))
-        if image.format == "EPS":  # A program, which Pillow would have Ghostscript run.
-            raise InputError(f"{name}: an EPS file is a program; give a PNG file")
-        if image.width * image.height > PIXELS_PER_BYTE * len(content):
-            raise InputError(
-                f"{name}: {image.width:,} x {image.height:,} pixels promised by {len(content):,} "
-                f"bytes, at most {PIXELS_PER_BYTE:,} a byte are believed; give a whole PNG file"
-            )
+        image: Image.Image = Image.open(file, formats=FORMATS)
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise InputError(f"{name}: a floating-point image; save it with 8 or 16 bits")

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from xpmlp.checks import nearest
-from xpmlp.data.arrays import load_npy_directory, load_npz, names_of
-from xpmlp.data.dataset import Dataset, load_idx_directory
+from xpmlp.data.arrays import load_npy_directory, load_npz
+from xpmlp.data.dataset import Dataset
 from xpmlp.data.folders import has_image_folders, load_image_folders
+from xpmlp.data.idx import load_idx_directory
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
@@ -61,10 +62,7 @@ def _load_directory(path: Path, source: str) -> Dataset:
         raise InputError(f"{shown(source)}: {error.strerror}; give {_choices()}") from error
     kinds = {
         "IDX files": (load_idx_directory, any("-idx" in name or ".idx" in name for name in names)),
-        ".npy files": (
-            load_npy_directory,
-            bool(names_of(name.removesuffix(".npy") for name in names if name.endswith(".npy"))),
-        ),
+        ".npy files": (load_npy_directory, any(name.endswith(".npy") for name in names)),
         "tables": (
             load_table_directory,
             any(f"train{suffix}" in names or f"test{suffix}" in names for suffix in SUFFIXES),
@@ -77,8 +75,6 @@ def _load_directory(path: Path, source: str) -> Dataset:
             f"{shown(source)}: has {' and '.join(found)}; put each data set into a directory of "
             "its own"
         )
-    if not found and any(name.endswith(".npy") for name in names):
-        found = [".npy files"]  # whose names it tells
     load, _ = kinds[found[0] if found else "IDX files"]
     return load(source)
 

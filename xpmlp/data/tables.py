@@ -1,15 +1,15 @@
 """Data sets in tables: CSV and Parquet, read block by block by pyarrow (extra `tables`)."""
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.backends.base import host_memory
-from xpmlp.data.dataset import Dataset, dataset_held_out, dataset_of
+from xpmlp.data.conversion import class_numbers
+from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
 
@@ -42,10 +42,7 @@ def load_table(path: FilePath, name: str | None = None) -> Dataset:
     Raises `InputError` for missing values, with their row, and whatever else is no table of
     numbers.
     """
-    table = _read(path)
-    where = _shown_with_label(path, table)
-    (labels,) = _numbered([table.labels], where=where)
-    return dataset_held_out(name or Path(path).stem, table.X, labels, where=where)
+    return _dataset(path, [Path(path)], name or Path(path).stem)
 
 
 def load_table_directory(path: FilePath, name: str | None = None) -> Dataset:
@@ -60,38 +57,31 @@ def load_table_directory(path: FilePath, name: str | None = None) -> Dataset:
                 "give one of them"
             )
         files.append(found[0])
-    train, test = map(_read, files)
-    where = _shown_with_label(path, train)
-    if (train.columns, train.label) != (test.columns, test.label):
-        here, there = (
-            [repr(column) for column in (*one.columns, one.label)] for one in (train, test)
-        )
-        differing = sorted(set(here) ^ set(there)) or ["their order"]
+    return _dataset(path, files, name or directory.resolve().name)
+
+
+def _dataset(path: FilePath, files: Sequence[Path], name: str) -> Dataset:
+    """The data set of one table, or of one to train and one to test."""
+    tables = [_read(file) for file in files]
+    # The column that the labels come from is named in every message.
+    where = f"{shown(path)} (labels: column {tables[0].label!r})"
+    here, *there = ((*one.columns, one.label) for one in tables)
+    if there and here != there[0]:
+        differing = sorted({*here} ^ {*there[0]}) or ["their order"]
         raise InputError(
             f"{where}: {files[0].name} and {files[1].name} differ in columns "
-            f"({', '.join(differing[:4])}); give both the same"
+            f"({', '.join(map(repr, differing[:4]))}); give both the same"
         )
-    labels = _numbered([train.labels, test.labels], where=where)
-    return dataset_of(
-        name or directory.resolve().name,
-        train=(train.X, labels[0]),
-        test=(test.X, labels[1]),
-        where=where,
-    )
-
-
-def _shown_with_label(path: FilePath, table: Table) -> str:
-    """The path and the column that the labels come from, for every message."""
-    return f"{shown(path)} (labels: column {table.label!r})"
+    labels = _numbered([one.labels for one in tables], where=where)
+    train, *test = zip((one.X for one in tables), labels, strict=True)
+    return dataset_of(name, train=train, test=test[0] if test else None, where=where)
 
 
 def _read(path: FilePath) -> Table:
     """The rows of one file; `InputError` for whatever pyarrow cannot read as a table."""
     name = shown(path)
-    with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-    if not size:
-        raise InputError(f"{name}: an empty file; give a table with a header and rows")
+    with opened(path):  # or refused
+        pass
     try:
         import pyarrow as pa
     except ImportError as error:
@@ -116,7 +106,7 @@ def _read_csv(path: FilePath, name: str, pa: Any) -> Table:
     with csv.open_csv(path) as reader:
         names = reader.schema.names
     label = _label_column(names, name)
-    if all(_is_number(text) for text in names):
+    if all(map(NUMBER.fullmatch, names)):
         raise InputError(
             f"{name}: the first line has numbers only, and is to name the columns; add a header"
         )
@@ -135,8 +125,7 @@ def _read_parquet(path: FilePath, name: str, pa: Any) -> Table:
         schema = file.schema_arrow
         label = _label_column(schema.names, name)
         for field in schema:
-            is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-            if field.name != label and not (is_number or pa.types.is_boolean(field.type)):
+            if field.name != label and not _is_number(field.type, pa):
                 raise InputError(
                     f"{name}: column {field.name!r} has elements of type {field.type}, a network "
                     "takes numbers; convert it or leave it out"
@@ -153,14 +142,6 @@ def _label_column(names: Sequence[str], where: str) -> str:
             f"{where}: {len(names)} column, a table has values and labels; give at least two"
         )
     return next((name for name in LABELS if name in names), names[-1])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _collect(
@@ -210,49 +191,31 @@ def _numbers(column: Any) -> np.ndarray:
     return values.astype(np.int8) if values.dtype == bool else values  # not uint8: no pixels
 
 
+def _is_number(kind: Any, pa: Any) -> bool:
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
 def _label_values(column: Any, where: str, label: str, pa: Any) -> np.ndarray:
+    """Numbers, or text as objects."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+    if _is_number(kind, pa) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _numbers(column)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return np.asarray(column.to_pylist(), dtype=object)
     raise InputError(f"{where}: column {label!r} has labels of type {kind}; give text or integers")
 
 
 def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
     """The labels to train, and to test, as numbers: as they are, or of a class in sorted order."""
-    for kind in (np.int64, np.float64):
-        try:
-            return [_as(kind, column) for column in columns]
-        except ValueError:
-            continue
+    if all(map(_is_numeric, columns)):
+        numbers = [one.astype(np.float64) if one.dtype == object else one for one in columns]
+        are_integers = all((one == np.trunc(one)).all() for one in numbers)
+        return [one.astype(np.int64 if are_integers else np.float64) for one in numbers]
     classes = sorted({str(value) for value in columns[0]})
-    numbers = {value: number for number, value in enumerate(classes)}
-    found = []
-    for column in columns:
-        texts = [str(value) for value in column]
-        unknown = next(_unknown(texts, numbers), None)
-        if unknown is not None:
-            raise InputError(
-                f"{where}: class {unknown[1]!r} in row {unknown[0]:,} of the test set is not one "
-                f"of the {len(classes)} to train on; add rows of it or leave the row out"
-            )
-        found.append(np.array([numbers[text] for text in texts], np.int64))
-    return found
+    texts = [[str(value) for value in column] for column in columns]
+    return [class_numbers(labels, classes, where=where) for labels in texts]
 
 
-def _unknown(texts: Sequence[str], known: dict[str, int]) -> Iterator[tuple[int, str]]:
-    return ((row, text) for row, text in enumerate(texts) if text not in known)
-
-
-def _as(kind: type[np.generic], column: np.ndarray) -> np.ndarray:
-    """A column of labels as such numbers; `ValueError` where that would change them."""
-    if column.dtype == object:
-        if not all(NUMBER.fullmatch(text) for text in column):
-            raise ValueError("text")
-        column = np.array([float(text) for text in column])
-    if kind is np.int64 and column.dtype.kind == "f" and (column != np.trunc(column)).any():
-        raise ValueError("numbers with a fraction are no classes")
-    return column.astype(kind)
+def _is_numeric(column: np.ndarray) -> bool:
+    return column.dtype != object or all(map(NUMBER.fullmatch, column))

@@ -9,7 +9,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from xpmlp.training.history import smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.patches import Rectangle
 
 INK, RULE, SERIES = "#010101", "#020202", ("#030303", "#040404", "#050505", "#060606")
 """Stand for the page's colours; see `_themed`."""
@@ -30,32 +29,23 @@ NAMES = {INK: "ink", RULE: "rule"} | {
 SIZE = (4.4, 2.9)
 """Inches: at 96 dots each, about the width of a phone."""
 
-MOST_SQUARES = 3000
-"""Of a confusion matrix, the largest: of many classes, most are of a row or two."""
-
 MOST_POINTS = 400
 """Of a line; more steps are drawn as the range and the mean of this many groups."""
 
 
 def loss_chart(losses: np.ndarray) -> str:
     """The loss of each step, (steps,) or (steps, E), and what it is without its scatter."""
-    from matplotlib.ticker import MaxNLocator
-
     with _drawn("loss") as (axes, done):
         steps, low, high, mean = grouped(losses)
         label = "single steps" if losses.ndim == 1 else "members and steps"
-        colour = SERIES[0]
+        style: dict[str, Any] = {"color": SERIES[0], "alpha": 0.3, "label": label}
         if (low < high).any():
-            axes.fill_between(steps, low, high, color=colour, alpha=0.3, linewidth=0, label=label)
+            axes.fill_between(steps, low, high, linewidth=0, **style)
         else:
-            axes.plot(steps, mean, color=colour, alpha=0.3, linewidth=1, label=label)
-        line = without_scatter(mean)
-        axes.plot(
-            steps, line, color=SERIES[0], linewidth=1.6, label="smoothed", marker=_marker(line)
-        )
-        axes.set_xlabel("iteration")
-        axes.set_ylabel("training loss")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.plot(steps, mean, linewidth=1, **style)
+        draw_line(axes, steps, without_scatter(mean), SERIES[0], "smoothed")
+        axes.set(xlabel="iteration", ylabel="training loss")
+        axes.locator_params(axis="x", nbins=5, integer=True)
         _limit(axes, np.concatenate([low, high]))
         _legend(axes)
     return done[0]
@@ -65,18 +55,14 @@ def series_chart(
     name: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, x: str, y: str
 ) -> str:
     """Lines by their labels, each (x, values); values (n,), or (n, E), drawn as mean and range."""
-    from matplotlib.ticker import MaxNLocator
-
     with _drawn(name) as (axes, done):
         for colour, (label, (places, values)) in zip(SERIES, curves.items(), strict=False):
-            mean = values if values.ndim == 1 else values.mean(axis=1)
-            axes.plot(places, mean, color=colour, linewidth=1.6, label=label, marker=_marker(mean))
+            draw_line(axes, places, means_of(values), colour, label)
             if values.ndim == 2:
                 low, high = values.min(axis=1), values.max(axis=1)
                 axes.fill_between(places, low, high, color=colour, alpha=0.25, linewidth=0)
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set(xlabel=x, ylabel=y)
+        axes.locator_params(axis="x", nbins=5, integer=True)
         if len(curves) > 1:
             _legend(axes)
     return done[0]
@@ -92,28 +78,8 @@ def calibration_chart(found: Calibration) -> str:
             edgecolor=SERIES[0], label="right",
         )  # fmt: skip
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as confident")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("confidence")
-        axes.set_ylabel("share of right answers")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right answers")
         _legend(axes)
-    return done[0]
-
-
-def confusion_chart(confusion: np.ndarray) -> str:
-    """A square for each pair of class and answer, the darker the more rows of the class."""
-    with _drawn("confusion", (4.4, 4.4)) as (axes, done):
-        shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-        for place in np.argsort(-shares, axis=None, kind="stable")[:MOST_SQUARES]:
-            label, said = divmod(int(place), len(shares))
-            if shares[label, said]:
-                axes.add_patch(_square(said, label, float(shares[label, said])))
-        axes.set_xlim(-0.5, len(shares) - 0.5)
-        axes.set_ylim(len(shares) - 0.5, -0.5)
-        axes.set_aspect("equal")
-        axes.grid(visible=False)
-        axes.set_xlabel("predicted class")
-        axes.set_ylabel("true class")
     return done[0]
 
 
@@ -125,10 +91,14 @@ def numbers_chart(targets: np.ndarray, predictions: np.ndarray, name: str) -> st
         axes.plot(x, y, ".", color=SERIES[0], markersize=3, alpha=0.6, label="rows")
         ends = [float(x.min()), float(x.max())]
         axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1, label="as it is")
-        axes.set_xlabel("target")
-        axes.set_ylabel("prediction")
+        axes.set(xlabel="target", ylabel="prediction")
         _legend(axes)
     return done[0]
+
+
+def means_of(values: np.ndarray) -> np.ndarray:
+    """Return a series (n,) as it is, and of members, (n, E), the means."""
+    return values if values.ndim == 1 else values.mean(axis=1)
 
 
 def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -147,9 +117,10 @@ def without_scatter(mean: np.ndarray) -> np.ndarray:
     return smoothed(mean, max(1.0, len(mean) / 50)) if np.isfinite(mean).all() else mean
 
 
-def _marker(line: np.ndarray) -> str:
-    """No line has one point."""
-    return "o" if len(line) == 1 else ""
+def draw_line(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, label: str) -> None:
+    """Draw a curve; one point, which no line has, as a dot."""
+    marker = "o" if len(y) == 1 else ""
+    axes.plot(x, y, color=colour, linewidth=1.6, label=label, marker=marker)
 
 
 def _limit(axes: "Axes", values: np.ndarray) -> None:
@@ -165,18 +136,10 @@ def _legend(axes: "Axes") -> None:
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
 
 
-def _square(x: float, y: float, share: float) -> "Rectangle":
-    from matplotlib.patches import Rectangle
-
-    alpha = 0.15 + 0.85 * share
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, color=SERIES[0], alpha=alpha, linewidth=0)
-
-
 @contextlib.contextmanager
-def _drawn(name: str, inches: tuple[float, float] = SIZE) -> Iterator[tuple["Axes", list[str]]]:
+def _drawn(name: str) -> Iterator[tuple["Axes", list[str]]]:
     """Axes to draw on; the list then holds the chart's text. `name` is part of every id in it."""
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     done: list[str] = []
@@ -197,8 +160,7 @@ def _drawn(name: str, inches: tuple[float, float] = SIZE) -> Iterator[tuple["Axe
             "font.size": 9.5,
         }
     ):
-        figure = Figure(figsize=inches, layout="constrained", facecolor="none")
-        FigureCanvasSVG(figure)
+        figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         yield axes, done

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpmlp.recipes import SETTINGS, Recipe
-from xpmlp.reports.charts import grouped, without_scatter
+from xpmlp.reports.charts import draw_line, grouped, means_of, without_scatter
 from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
 from xpmlp.training import History
@@ -48,8 +48,6 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
 
     Of members, the means.
     """
-    from matplotlib.ticker import MaxNLocator
-
     with drawn(path, (12, 5)) as figure:
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         for number, run in enumerate(runs):
@@ -57,23 +55,20 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
             label = as_label(run.name)
             if history.losses:
                 steps, _, _, mean = grouped(history.loss)
-                loss_axes.plot(steps, without_scatter(mean), color=colour, label=label)
+                draw_line(loss_axes, steps, without_scatter(mean), colour, label)
             if history.accuracies:
                 epochs = np.arange(1, len(history.accuracies) + 1)
-                means = [float(np.mean(one)) for one in history.accuracies]
-                marker = "o" if len(means) == 1 else ""
-                accuracy_axes.plot(epochs, means, color=colour, label=label, marker=marker)
-                if history.validation_accuracies:
-                    steps_per_epoch = run.steps_per_epoch or len(history.losses) / len(means)
-                    places = np.array(history.validation_iterations) / steps_per_epoch
-                    held = [float(np.mean(one)) for one in history.validation_accuracies]
+                draw_line(accuracy_axes, epochs, means_of(history.accuracy), colour, label)
+                if validation := history.validation:
+                    steps_per_epoch = run.steps_per_epoch or len(history.losses) / len(epochs)
+                    places = validation["validation_iteration"] / steps_per_epoch
+                    held = means_of(validation["validation_accuracy"])
                     accuracy_axes.plot(places, held, color=colour, linestyle="--")
-        loss_axes.set_xlabel("iteration")
-        loss_axes.set_ylabel("training loss, smoothed")
-        accuracy_axes.set_xlabel("epoch")
-        accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         is_regression = all(run.recipe.model.predicts_numbers for run in runs)
-        accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: validation)")
+        measure = ("R²" if is_regression else "accuracy") + " (dashed: validation)"
+        loss_axes.set(xlabel="iteration", ylabel="training loss, smoothed")
+        accuracy_axes.set(xlabel="epoch", ylabel=measure)
+        accuracy_axes.locator_params(axis="x", integer=True)
         for axes in (loss_axes, accuracy_axes):
             axes.grid(alpha=0.3)
         loss_axes.legend()

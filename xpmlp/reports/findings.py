@@ -71,15 +71,9 @@ class Classes:
     @property
     def scores(self) -> list[Score]:
         """Of each class."""
-        return [
-            score(int(hits), int(said), int(support))
-            for hits, said, support in zip(
-                self.confusion.diagonal(),
-                self.confusion.sum(axis=0),
-                self.confusion.sum(axis=1),
-                strict=True,
-            )
-        ]
+        table = self.confusion
+        counts = zip(table.diagonal(), table.sum(axis=0), table.sum(axis=1), strict=True)
+        return [score(*map(int, one)) for one in counts]
 
     @property
     def confused(self) -> list[tuple[int, int, int]]:
@@ -144,10 +138,8 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
 def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
     """Of answers that are yes or no, both (n, K)."""
     said = probabilities > 0.5
-    scores = [
-        score(int((yes & one).sum()), int(one.sum()), int(yes.sum()))
-        for yes, one in zip(is_so.T, said.T, strict=True)
-    ]
+    counts = zip((is_so & said).sum(axis=0), said.sum(axis=0), is_so.sum(axis=0), strict=True)
+    scores = [score(*map(int, one)) for one in counts]
     confidence = np.where(said, probabilities, 1.0 - probabilities)
     return Answers(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
 
@@ -158,16 +150,8 @@ def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
     wrong = predictions - targets
     squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
     r2 = 1.0 - np.divide(squares, variance, where=variance > 0.0, out=np.full_like(squares, np.nan))
-    return Numbers(
-        [
-            Errors(float(rmse), float(mae), float(share))
-            for rmse, mae, share in zip(
-                np.sqrt(squares), np.abs(wrong).mean(axis=0), r2, strict=True
-            )
-        ],
-        targets,
-        predictions,
-    )
+    errors = zip(np.sqrt(squares), np.abs(wrong).mean(axis=0), r2, strict=True)
+    return Numbers([Errors(*map(float, one)) for one in errors], targets, predictions)
 
 
 def score(hits: int, said: int, support: int) -> Score:

@@ -78,21 +78,12 @@ def verdict(flow: Sequence[LayerFlow]) -> str:
     if not sizes[-1]:
         return "The last layer's gradients are 0"
     ratios = [size / sizes[-1] for size in sizes]
-    if min(ratios) < 1 / FAR:
-        layer = flow[int(np.argmin(ratios))].layer
-        if not min(ratios):
-            return f"Gradients vanish: layer {layer}'s are 0 while the last layer's are not"
-        return (
-            f"Gradients vanish: layer {layer}'s are {_times(1 / min(ratios))} times smaller than "
-            "the last layer's"
-        )
-    if max(ratios) > FAR:
-        layer = flow[int(np.argmax(ratios))].layer
-        return (
-            f"Gradients explode: layer {layer}'s are {_times(max(ratios))} times the last layer's"
-        )
     least, most = min(ratios), max(ratios)
-    return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
+    if least >= 1 / FAR and most <= FAR:
+        return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
+    what, ratio = ("vanish", least) if least < 1 / FAR else ("explode", most)
+    layer = flow[ratios.index(ratio)].layer
+    return f"Gradients {what}: layer {layer}'s are {ratio:.2g} times the last layer's"
 
 
 DECADES = 6.0
@@ -104,10 +95,6 @@ def bar_length(value: float, largest: float) -> float:
     if not (0.0 < value < math.inf and largest < math.inf):
         return 0.0
     return max(0.0, 1.0 - math.log10(largest / value) / DECADES)
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio < 1e6 else f"{ratio:.1e}"
 
 
 def _rms(Q: np.ndarray) -> float:

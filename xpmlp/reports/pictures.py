@@ -24,18 +24,20 @@ def row_picture(row: np.ndarray, shape: Sequence[int]) -> str:
         values = values.astype(np.float64)
         low, high = float(values.min()), float(values.max())
         values = np.rint((values - low) * (255.0 / (high - low) if high > low else 0.0))
-    return _data_uri(values.astype(np.uint8).squeeze(axis=2) if _is_grey(shape) else values)
+    return _data_uri(values.squeeze(axis=2) if shape[2:] == (1,) else values)
 
 
-def _is_grey(shape: Sequence[int]) -> bool:
-    return len(shape) == 3 and shape[2] == 1
+def limit_of(W: np.ndarray) -> float:
+    """The size from which on weights have the full colour: few are larger."""
+    return float(np.quantile(np.abs(W), 0.995))
 
 
 def weight_picture(weights: np.ndarray, limit: float) -> str:
     """Weights (rows, columns) as a data URI: red above 0, blue below, clear at 0.
 
-    So it shows on a light page and on a dark one.
+    So it shows on a light page and on a dark one. Channels are added up.
     """
+    weights = weights if weights.ndim == 2 else weights.sum(axis=2)
     colours = np.where((weights > 0.0)[..., None], np.array(RED), np.array(BLUE))
     alpha = np.rint(np.minimum(np.abs(weights) / (limit or 1.0), 1.0) * 255.0)
     return _data_uri(np.concatenate([colours, alpha[..., None]], axis=-1))

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+LABELS = ("Train Loss", "Train Accuracy"), ("Iter Idx", "Epoch"), ("CCEE", "Accuracy")
+"""Titles, and names of the axes."""
+
+
 def plot_training(history: History, path: Path) -> None:
     """Draw the lecture's figure: training loss per iteration above accuracy per epoch.
 
@@ -25,26 +29,21 @@ def plot_training(history: History, path: Path) -> None:
     Source: lecture 11, "Result Visualization".
     """
     from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    both = history.loss, history.accuracy
     with style.context("seaborn-v0_8"):
         figure = Figure(figsize=(20, 10))
-        FigureCanvasAgg(figure)
-        loss_axes, accuracy_axes = figure.subplots(2, 1)
-        for axes, series in ((loss_axes, history.loss), (accuracy_axes, history.accuracy)):
+        panels = figure.subplots(2, 1)
+        for axes, series, title, x, y in zip(panels, both, *LABELS, strict=True):
             axes.plot(series, marker="o" if len(series) == 1 else "")  # no line has one point
 
-        loss_axes.set_title("Train Loss", color="darkblue", fontsize=40)
-        loss_axes.set_xlabel("Iter Idx", fontsize=30)
-        loss_axes.set_ylabel("CCEE", fontsize=30)
-        accuracy_axes.set_title("Train Accuracy", color="darkblue", fontsize=40)
-        accuracy_axes.set_xlabel("Epoch", fontsize=30)
-        accuracy_axes.set_ylabel("Accuracy", fontsize=30)
+            axes.set_title(title, color="darkblue", fontsize=40)
+            axes.set_xlabel(x, fontsize=30)
+            axes.set_ylabel(y, fontsize=30)
+            axes.tick_params(labelsize=30)
         if history.accuracy.min(initial=1.0) >= -1.0:  # an R² may lie far below 0, or be NaN
-            accuracy_axes.set_yticks(accuracy_ticks(history.accuracy))
-        loss_axes.tick_params(labelsize=30)
-        accuracy_axes.tick_params(labelsize=30)
+            panels[1].set_yticks(accuracy_ticks(history.accuracy))
         figure.tight_layout()
         write_atomically(path, lambda file: figure.savefig(file, format="png"))
 
@@ -75,8 +74,7 @@ def plot_rates(curve: RateCurve, path: Path) -> None:
         low, high = curve.losses.min(), np.quantile(curve.losses[: len(curve.losses) // 2], 0.98)
         if low < high:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.25 * (high - low))
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("training loss")
+        axes.set(xlabel="learning rate", ylabel="training loss")
         axes.legend()
 
 
@@ -104,9 +102,7 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
                 if len(values) > 1 and np.isfinite(values).all():
                     axes.plot(values.mean(), place, "|", markersize=16, color="black")
                 if diverged := np.count_nonzero(np.isnan(values)):
-                    said = (
-                        f"{diverged} of {len(values)} diverged" if len(values) > 1 else "diverged"
-                    )
+                    said = f"{diverged} of {len(values)} diverged"
                     axes.annotate(
                         said, (0.99, place), xycoords=("axes fraction", "data"),
                         ha="right", va="center", color="C3",
@@ -124,11 +120,9 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
 @contextlib.contextmanager
 def drawn(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
     """A figure to draw on, which is written when that is done."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=inches, layout="constrained")
-    FigureCanvasAgg(figure)
     yield figure
     with any_letters():
         write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -106,15 +106,16 @@ def _is_plain(value: object) -> bool:
 def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
     """The flat parameters in an .npz with W1 B1 W2 B2 ..., the lecture's names; float64.
 
-    Shapes are compared before anything is read. Raises `InputError` for a file or an array
-    that does not fit.
+    Raises `InputError` for a file or an array that does not fit.
     """
     names = {name.upper(): name for name in model.shapes}
     leading = () if members == 1 else (members,)
-    wanted = {names[key].upper(): (*leading, *model.shapes[names[key]]) for key in names}
-    arrays = read_npz(path, shapes=wanted)
-    parts = {names[key]: arrays[key] for key in wanted}
+    arrays = read_npz(path, lambda _: names)
     for key, array in arrays.items():
+        shape = (*leading, *model.shapes[names[key]])
+        if array.shape != shape:
+            raise InputError(f"{path}: {key} has shape {array.shape}, the network takes {shape}")
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {key} holds NaN or infinity; give finite weights")
+    parts = {names[key]: array for key, array in arrays.items()}
     return model.flatten({name: np.asarray(part, np.float64) for name, part in parts.items()})
