@@ -162,12 +162,7 @@ def expected_of(run: Trainer) -> Series:
     """From the history, by another way than the loggers go."""
     history, epochs = run.history, run.epoch
     score = "r2" if run.model.predicts_numbers else "accuracy"
-    rates = run.descent.learning_rates(
-        history,
-        epochs=run.epochs,
-        steps_per_epoch=STEPS,
-        is_validated=run.control.validation is not None,
-    )
+    rates = run.config.learning_rates(history, STEPS)
     by_epoch: dict[str, dict[int, np.ndarray]] = {
         name: dict(enumerate(values, start=1))
         for name, values in (

@@ -190,9 +190,7 @@ def curves(
             f"iteration {line[0][best]:,}.",
         )
     if steps:
-        rates = recipe.descent.learning_rates(
-            history, epochs=recipe.epochs, steps_per_epoch=steps, is_validated=bool(validation)
-        )
+        rates = recipe.config().learning_rates(history, steps)
         places, _, _, mean_rates = charts.grouped(rates)
         chart = charts.series_chart(
             "rate", {"learning rate": (places, mean_rates)}, x="iteration", y="learning rate"

@@ -4,7 +4,7 @@ All of it follows from the settings, the epoch's number and the history: a resum
 same batches.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -90,24 +90,18 @@ class Batches:
         config = self.config
         return count_batches(self.row_count, config.batch_size, drop_last=config.drop_last)
 
-    def plan(self, epoch: int, history: History, *, epochs: int) -> EpochPlan:
-        """Return what the steps of an epoch look up, in a run of `epochs`."""
+    def plan(self, epoch: int, history: History) -> EpochPlan:
+        """Return what the steps of an epoch look up."""
         config, steps = self.config, self.steps_per_epoch
-        descent, first = config.descent, epoch * steps
         chosen = self._order(epoch)
-        span = {"total": epochs * steps, "steps_per_epoch": steps}
         by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
             by_row["shares"] = drawn
-        if not descent.is_constant:
-            losses: Sequence[float] = ()
-            if descent.plateau is not None:
-                is_validated = config.control.validation is not None
-                losses = history.epoch_losses(epoch, steps, is_validated=is_validated)
-            by_step["factors"] = descent.factors(first, steps, losses=losses, **span)
-        if descent.average != "none":
-            by_step["averaging"] = descent.averaging(first, steps, **span)
+        if not config.descent.is_constant:
+            by_step["factors"] = config.factors(epoch, history, steps)
+        if config.descent.average != "none":
+            by_step["averaging"] = config.averaging(epoch, steps)
         if self.rows is not None:
             chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
         weights, penalties = batch_weights(
@@ -121,7 +115,7 @@ class Batches:
             by_row["weights"] = weights
         if penalties is not None:
             by_step["penalties"] = penalties
-        return EpochPlan(chosen, first, self._cast(by_row), self._cast(by_step))
+        return EpochPlan(chosen, epoch * steps, self._cast(by_row), self._cast(by_step))
 
     def _cast(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """In the dtype of the parameters."""

@@ -15,10 +15,11 @@ from xpmlp.checks import by_habit, check_integer, check_range, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, Objective, member_seeds
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
-from xpmlp.schedules import SCHEDULES
+from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, ema_weights, swa_weights
+from xpmlp.schedules import SCHEDULES, plateau_factor, warm_up
 from xpmlp.training.control import Control
 from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.history import History
 
 COMPILE = ("auto", "require", "off")
 """Whether steps are compiled: if possible, or the run fails, or never."""
@@ -110,6 +111,42 @@ class TrainConfig:
         return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
 
     __repr__ = short_repr
+
+    def factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
+        """Return what the learning rate is multiplied by at each step of an epoch, (steps,).
+
+        A plateau looks at what the history had when the epoch began.
+        """
+        descent, schedule = self.descent, self.descent.schedule
+        if descent.warm_up:
+            schedule = warm_up(schedule, max(1, round(descent.warm_up * steps_per_epoch)))
+        steps = np.arange(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch)
+        total = self.epochs * steps_per_epoch
+        factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
+        if descent.plateau is not None:
+            is_validated = self.control.validation is not None
+            losses = history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
+            factors = factors * plateau_factor(losses, **dataclasses.asdict(descent.plateau))
+        return factors
+
+    def learning_rates(self, history: History, steps_per_epoch: int) -> np.ndarray:
+        """Return the learning rate of each step that a run has done, (steps,) or (steps, E)."""
+        steps = len(history.losses)
+        epochs = range(-(-steps // steps_per_epoch))
+        factors = [self.factors(epoch, history, steps_per_epoch) for epoch in epochs]
+        done = np.concatenate([np.empty(0), *factors])[:steps]
+        return np.asarray(np.multiply.outer(done, self.descent.learning_rate))
+
+    def averaging(self, epoch: int, steps_per_epoch: int) -> np.ndarray:
+        """Return the weight in their mean of the parameters after each step of an epoch."""
+        first, end = epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch
+        if self.descent.average == "ema":
+            return ema_weights(end, self.descent.average_decay)[first:]
+        begun = self.descent.average_start * (self.epochs * steps_per_epoch) / steps_per_epoch
+        start = max(1, round(begun)) * steps_per_epoch - 1
+        weights = swa_weights(end, start, steps_per_epoch)
+        weights[:start] = 1.0  # until the mean begins it is the parameters themselves
+        return weights[first:]
 
     @classmethod
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":

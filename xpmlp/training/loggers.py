@@ -360,13 +360,14 @@ def loggers_named(names: Iterable[str]) -> list[type[Logger]]:
 
 def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     """Return what the history has of a finished epoch, counted from 1, by the names of a log."""
-    history, steps = trainer.history, trainer.steps_per_epoch
+    history, config, steps = trainer.history, trainer.config, trainer.steps_per_epoch
+    rate = np.asarray(config.descent.learning_rate, np.float64)
     begin, end = (epoch - 1) * steps, epoch * steps
     score = "r2" if trainer.model.predicts_numbers else "accuracy"
     found = {
         "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),
         score: history.accuracies[epoch - 1],
-        "learning_rate": _learning_rate(epoch, trainer),
+        "learning_rate": rate * config.factors(epoch - 1, history, steps)[-1],
     }
     last = bisect.bisect(history.validation_iterations, end) - 1
     if last >= 0 and history.validation_iterations[last] > begin:
@@ -387,22 +388,6 @@ def names_of(name: str, trainer: Trainer) -> list[str]:
     if not trainer.correct.ndim:
         return [name]
     return [f"{name}/{member}" for member in range(1, trainer.correct.size + 1)]
-
-
-def _learning_rate(epoch: int, trainer: Trainer) -> np.ndarray:
-    """The rate of the weights at the last step of an epoch, () or (E,)."""
-    descent, steps = trainer.descent, trainer.steps_per_epoch
-    rate = trainer.backend.to_numpy(trainer.state.learning_rate)
-    rate = rate[..., 0] if rate.ndim else rate
-    asked = np.asarray(descent.learning_rate, np.float64)
-    if np.array_equal(np.broadcast_to(asked.astype(rate.dtype), rate.shape), rate):
-        rate = asked  # 0.03, not what float32 makes of it
-    losses: list[float] = []
-    if descent.plateau is not None:
-        is_validated = trainer.control.validation is not None
-        losses = trainer.history.epoch_losses(epoch - 1, steps, is_validated=is_validated)
-    span = {"total": trainer.epochs * steps, "steps_per_epoch": steps}
-    return np.asarray(rate * descent.factors(epoch * steps - 1, 1, losses=losses, **span)[0])
 
 
 Setting = bool | int | float | str

@@ -95,16 +95,6 @@ def with_arrays(
     return restored
 
 
-def with_rates(state: TrainingState, rates: np.ndarray, *, backend: Backend) -> TrainingState:
-    """Return the state with another learning rate, (), or with one for each member, (E,)."""
-    now = state.learning_rate
-    rates = rates[:, None] if rates.ndim else rates
-    sent = backend.asarray(rates.astype(dtype_name(now)))
-    if sent.shape != now.shape:
-        sent = sent + 0.0 * now
-    return state._replace(learning_rate=sent)
-
-
 def copied(state: Any, *, backend: Backend) -> Any:
     """Return a copy that shares no memory: steps of some backends overwrite their state."""
     return rebuild(state, iter([backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]))
