@@ -341,7 +341,7 @@ def test_settings_are_hyperparameters(
 def test_settings_have_short_names(optimizer: str) -> None:
     found = dict(settings_of(begin(optimizer=optimizer, schedule="plateau", seed=(3, 4))))
     assert found["optimizer"] == optimizer.removesuffix("w")  # its weight decay is another setting
-    assert (found["seed"], found["plateau.patience"], found["patience"]) == ("3,4", 5, 0)
+    assert (found["seed"], found["plateau_patience"], found["patience"]) == ("3,4", 5, 0)
     assert all(isinstance(value, (bool, int, float, str)) for value in found.values())
 
 

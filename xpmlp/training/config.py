@@ -110,6 +110,28 @@ class TrainConfig:
         """The seed of each member."""
         return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by the name that `of` takes it by, but those without a meaning here.
+
+        An optimizer and a schedule are names with their options; one of your own is itself.
+        """
+        found: dict[str, Any] = {}
+        for part in (self, self.objective, self.descent, self.control):
+            found |= {name: getattr(part, name) for name in _fields(part) if name not in PARTS}
+        for kind in ("optimizer", "schedule"):
+            chosen = found[kind]
+            if chosen.name in OWN[kind]:
+                found |= {kind: chosen.name, **dict(chosen.options)}
+        if plateau := found.pop("plateau"):
+            own = dataclasses.asdict(plateau)
+            found |= {f"plateau_{name}": value for name, value in own.items()}
+            found["schedule"] = PLATEAU
+        for kind, has in OWN.items():
+            for name in _all_own(kind) - has.get(found[kind], {}).keys():
+                found.pop(name, None)
+        return found
+
     __repr__ = short_repr
 
     def factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
@@ -216,11 +238,15 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 """The settings that belong to one value of another setting, with their defaults."""
 
 
+def _all_own(kind: str) -> set[str]:
+    return {name for options in OWN[kind].values() for name in options}
+
+
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
     kinds = (TrainConfig, *PARTS.values())
     names = [name for kind in kinds for name in _fields(kind) if name not in PARTS]
-    return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
+    return [*names, *(name for kind in OWN for name in _all_own(kind))]
 
 
 HABITS = by_habit(
@@ -259,7 +285,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
         if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
         chosen = getattr(chosen, "name", chosen)
-        own = {name for one in has.values() for name in one} & settings.keys()
+        own = _all_own(kind) & settings.keys()
         for name in sorted(own - has.get(chosen, {}).keys()):
             with_it = [one for one, options in has.items() if name in options]
             raise InputError(

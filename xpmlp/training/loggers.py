@@ -395,24 +395,12 @@ Setting = bool | int | float | str
 
 def settings_of(trainer: Trainer) -> Iterator[tuple[str, Setting]]:
     """Yield every setting of a run by name, as libraries take hyperparameters."""
-    yield from _settings(trainer.model)
-    yield "parameters", trainer.model.size
-    yield "backend", trainer.backend.name
-    yield "device", trainer.backend.device_name
-    yield from _settings(trainer.config)
-
-
-def _settings(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Setting]]:
-    for one in dataclasses.fields(config):
-        value = getattr(config, one.name)
-        if hasattr(value, "options"):  # an optimizer or a schedule
-            yield f"{prefix}{one.name}", value.name
-            yield from value.options
-            continue
+    model, backend = trainer.model, trainer.backend
+    found = {one.name: getattr(model, one.name) for one in dataclasses.fields(model)}
+    found |= {"parameters": model.size, "backend": backend.name, "device": backend.device_name}
+    for name, value in {**found, **trainer.config.settings}.items():
         value = getattr(value, "name", value)
-        if dataclasses.is_dataclass(value):
-            yield from _settings(value, f"{prefix}{one.name}." if depth else prefix, depth + 1)
-        elif isinstance(value, (bool, int, float, str)) and value != "":
-            yield f"{prefix}{one.name}", value
-        elif isinstance(value, (list, tuple)) and value and not hasattr(value, "_fields"):
-            yield f"{prefix}{one.name}", ",".join(map(str, value))
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            value = ",".join(map(str, value))
+        if isinstance(value, (bool, int, float, str)) and value != "":
+            yield name, value
