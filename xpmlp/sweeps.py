@@ -24,7 +24,6 @@ from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER
 from xpmlp.runs import begin_training
 from xpmlp.training import Callback, Trainer
-from xpmlp.training.config import PLATEAU
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -151,7 +150,7 @@ def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
 def _touches(recipe: Recipe) -> bool:
     """Whether what becomes of a network depends on those that are trained beside it."""
     is_limited = recipe.time_limit < math.inf
-    return bool(recipe.patience) or is_limited or recipe.schedule == PLATEAU
+    return bool(recipe.patience) or is_limited or recipe.schedule == "plateau"
 
 
 def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> PlannedRun:

@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 
 from xpmlp.algebra import LOSSES
-from xpmlp.backends import PRECISIONS
+from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import by_habit, check_integer, check_range, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import INITIALIZERS, Objective, member_seeds
+from xpmlp.network import INITIALIZERS, MLP, Objective, member_seeds
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, ema_weights, swa_weights
-from xpmlp.schedules import SCHEDULES, plateau_factor, warm_up
+from xpmlp.schedules import SCHEDULES, warm_up
 from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.descent import Descent
 from xpmlp.training.history import History
+from xpmlp.typing import Array
 
 COMPILE = ("auto", "require", "off")
 """Whether steps are compiled: if possible, or the run fails, or never."""
-
-PLATEAU = "plateau"
 
 MOST_THREADS = 1024
 
@@ -123,16 +122,25 @@ class TrainConfig:
             chosen = found[kind]
             if chosen.name in OWN[kind]:
                 found |= {kind: chosen.name, **dict(chosen.options)}
-        if plateau := found.pop("plateau"):
-            own = dataclasses.asdict(plateau)
-            found |= {f"plateau_{name}": value for name, value in own.items()}
-            found["schedule"] = PLATEAU
         for kind, has in OWN.items():
             for name in _all_own(kind) - has.get(found[kind], {}).keys():
                 found.pop(name, None)
         return found
 
     __repr__ = short_repr
+
+    def initialize(
+        self, model: MLP, seeds: int | Sequence[int], *, dtype: str, backend: Backend | None = None
+    ) -> Array:
+        """Return initial parameters, flat, of a network or one for each seed."""
+        return model.initialize(
+            seeds,
+            initializer=self.initializer,
+            scale=self.initial_scale,
+            zero_output=self.zero_output,
+            dtype=dtype,
+            backend=backend,
+        )
 
     def factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
         """Return what the learning rate is multiplied by at each step of an epoch, (steps,).
@@ -142,14 +150,16 @@ class TrainConfig:
         descent, schedule = self.descent, self.descent.schedule
         if descent.warm_up:
             schedule = warm_up(schedule, max(1, round(descent.warm_up * steps_per_epoch)))
-        steps = np.arange(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch)
-        total = self.epochs * steps_per_epoch
-        factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
-        if descent.plateau is not None:
+        losses: Sequence[float] = ()
+        if descent.schedule.name == "plateau":
             is_validated = self.control.validation is not None
             losses = history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
-            factors = factors * plateau_factor(losses, **dataclasses.asdict(descent.plateau))
-        return factors
+        return schedule(
+            np.arange(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch),
+            total=self.epochs * steps_per_epoch,
+            steps_per_epoch=steps_per_epoch,
+            losses=losses,
+        )
 
     def learning_rates(self, history: History, steps_per_epoch: int) -> np.ndarray:
         """Return the learning rate of each step that a run has done, (steps,) or (steps, E)."""
@@ -187,16 +197,8 @@ class TrainConfig:
         _check_kind("config", config, cls)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
         _check_own(settings, config)
-        descent = config.descent
-        own = _taken(OWN["schedule"][PLATEAU], settings)
-        if own or settings.get("schedule") == PLATEAU:
-            own = {name.removeprefix("plateau_"): value for name, value in own.items()}
-            plateau = dataclasses.replace(descent.plateau or Plateau(), **own)
-            settings |= {"schedule": "constant", "plateau": plateau}
-        elif "schedule" in settings and descent.plateau:
-            settings["plateau"] = None
-        settings = _named("optimizer", OPTIMIZERS, settings, descent.optimizer)
-        settings = _named("schedule", SCHEDULES, settings, descent.schedule)
+        settings = _named("optimizer", OPTIMIZERS, settings, config.descent.optimizer)
+        settings = _named("schedule", SCHEDULES, settings, config.descent.schedule)
         for part, kind in PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
@@ -220,10 +222,7 @@ def _options(make: Any) -> dict[str, Any]:
 
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
-    "schedule": {
-        **{name: _options(make) for name, make in SCHEDULES.items()},
-        PLATEAU: {f"plateau_{name}": value for name, value in _options(Plateau).items()},
-    },
+    "schedule": {name: _options(make) for name, make in SCHEDULES.items()},
     "loss": {
         **{name: {} for name in LOSSES},
         "huber": {"huber_delta": Objective.huber_delta},
@@ -276,7 +275,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
     before = {
         "optimizer": config.descent.optimizer,
-        "schedule": PLATEAU if config.descent.plateau else config.descent.schedule,
+        "schedule": config.descent.schedule,
         "loss": config.objective.loss,
         "average": config.descent.average,
     }

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 
@@ -11,22 +11,14 @@ from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.optimizers import Optimizer, sgd
-from xpmlp.schedules import Schedule, constant
+from xpmlp.schedules import Schedule, constant, plateau
 
 AVERAGES = ("none", "ema", "swa")
 
 
-@dataclass(frozen=True)
-class Plateau:
-    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
-    nothing better."""
-
-    patience: int = 5
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_range("plateau_patience", self.patience, least=0, below=math.inf)
-        check_range("plateau_factor", self.factor, above=0.0, below=1.0)
+def Plateau(patience: int = 5, factor: float = 0.1) -> Schedule:  # noqa: N802
+    """Return `xpmlp.schedules.plateau`: the name and the arguments of 0.1.0."""
+    return plateau(plateau_patience=patience, plateau_factor=factor)
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +36,7 @@ class Descent:
     warm_up
         Epochs over which the learning rate first rises linearly.
     plateau
-        How the learning rate falls when the loss stops improving.
+        A `Plateau`, as the schedule: the name of 0.1.0.
     bias_rate
         Factor on the learning rate of biases, gammas and betas.
     weight_decay
@@ -76,7 +68,7 @@ class Descent:
     learning_rate: float | Sequence[float] = 0.03
     schedule: Schedule = field(default_factory=constant)
     warm_up: float = 0.0
-    plateau: Plateau | None = None
+    plateau: InitVar[Schedule | None] = None
     bias_rate: float = 1.0
     weight_decay: float | Sequence[float] = 0.0
     bias_decay: bool = False
@@ -89,7 +81,11 @@ class Descent:
 
     __repr__ = short_repr
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, plateau: Schedule | None) -> None:
+        if plateau is not None:
+            if self.schedule.name != "constant":
+                raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
+            object.__setattr__(self, "schedule", plateau)
         for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
             if not isinstance(value := getattr(self, name), kind):
                 raise InputError(
@@ -129,7 +125,7 @@ class Descent:
     @property
     def is_constant(self) -> bool:
         """Whether the learning rate stays what it is."""
-        return self.schedule.name == "constant" and not self.warm_up and self.plateau is None
+        return self.schedule.name == "constant" and not self.warm_up
 
 
 def _by_group(

@@ -137,7 +137,6 @@ def find_rate(
         learning_rate=highest,
         schedule=Schedule("rising", rising),
         warm_up=0.0,
-        plateau=None,
     )
     watch = _Watch(steps)
     run = Trainer(

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.backends import Backend
 from xpmlp.compiler import leaves, rebuild
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
-from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
 from xpmlp.training.descent import Descent
 from xpmlp.training.history import History
@@ -111,22 +110,6 @@ def _named(tree: object, name: str = "") -> dict[str, Array]:
     for part, branch in tree._asdict().items():  # type: ignore[attr-defined]
         found |= _named(branch, prefix + part)
     return found
-
-
-def first_parameters(
-    model: MLP, given: Array | None, config: TrainConfig, backend: Backend
-) -> Array:
-    """Return the vector that a run begins with, on the device: the given one, or a drawn one."""
-    if given is None:
-        return model.initialize(
-            config.seed,
-            initializer=config.initializer,
-            scale=config.initial_scale,
-            zero_output=config.zero_output,
-            backend=backend,
-            dtype=PRECISIONS[config.dtype or "float32"],
-        )
-    return backend.asarray(given) if isinstance(given, np.ndarray) else given
 
 
 def first_state(

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
 from xpmlp.data import Split
@@ -27,7 +27,6 @@ from xpmlp.training.nonfinite import NonFiniteError, check_losses
 from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
 from xpmlp.training.state import (
     Snapshot,
-    first_parameters,
     first_state,
     saved_arrays,
     with_arrays,
@@ -74,7 +73,11 @@ class Trainer:
         objective, descent = config.objective, config.descent
         split = checked(split, model, where="training data")
         with backend.activate():
-            vector = first_parameters(model, parameters, config, backend)
+            if parameters is None:
+                drawn = PRECISIONS[config.dtype or "float32"]
+                parameters = config.initialize(model, config.seed, dtype=drawn, backend=backend)
+            is_host = isinstance(parameters, np.ndarray)
+            vector = backend.asarray(parameters) if is_host else parameters
             members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
             if rows is not None and rows.shape[:-1] != members:
                 raise InputError(f"rows of shape {rows.shape} for parameters {vector.shape}")
