@@ -16,7 +16,7 @@ from xpmlp.data import SparseRows, Split
 from xpmlp.errors import InputError
 from xpmlp.estimators.parameters import FitConfig
 from xpmlp.network import MLP, Objective
-from xpmlp.training import Descent
+from xpmlp.training import TrainConfig
 from xpmlp.training.evaluation import rows_of
 from xpmlp.typing import Array, Namespace
 
@@ -24,9 +24,10 @@ ROWS_AT_ONCE = 16_384
 """Rows whose activations are held at a time."""
 
 OF_STEPS = (
-    "warm_up", "bias_rate", "weight_decay", "clip_norm", "clip_value", "max_norm", "average",
+    "dropout", "input_dropout", "mixup", "schedule", "warm_up", "bias_rate", "weight_decay",
+    "clip_norm", "clip_value", "max_norm", "average",
 )  # fmt: skip
-"""Settings of a descent that steps alone have."""
+"""Settings that only steps and epochs can carry out."""
 
 
 def fit_lbfgs(
@@ -67,16 +68,13 @@ def fit_lbfgs(
 
 def check_all_rows(config: FitConfig, estimator: Any, eval_set: object) -> None:
     """Refuse, as `InputError`, what only steps and epochs can do."""
-    descent, usual = config.training.descent, Descent()
+    settings, usual = config.training.settings, TrainConfig().settings
     asked = {
         "eval_set": eval_set is not None,
         "time_limit": estimator.time_limit is not None,
         "callbacks": bool(estimator.callbacks),
-        "dropout": config.training.objective.has_noise,
-        "mixup": bool(config.training.objective.mixup),
         "normalization='batch'": config.model.normalization == "batch",
-        "schedule": descent.schedule.name != usual.schedule.name,
-        **{name: getattr(descent, name) != getattr(usual, name) for name in OF_STEPS},
+        **{name: settings[name] != usual[name] for name in OF_STEPS},
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -14,6 +14,7 @@ from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
 from xpmlp.estimators.convergence import Convergence, progress_bars
 from xpmlp.estimators.parameters import FitConfig
+from xpmlp.tensors import below
 from xpmlp.training import Callback, Trainer
 
 OPTIMIZER = "optimizer."
@@ -211,8 +212,4 @@ def _take(estimator: Any, training: Trainer, convergence: Convergence) -> None:
     # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
-    learned.optimizer = {
-        name.removeprefix(OPTIMIZER): array
-        for name, array in training.snapshot().state.items()
-        if name.startswith(OPTIMIZER)
-    }
+    learned.optimizer = below(OPTIMIZER, training.snapshot().state)

@@ -20,7 +20,7 @@ from xpmlp.data import Dataset
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, by_name
 from xpmlp.runs.directory import RunDirectory, fault, history_of
-from xpmlp.tensors import load_tensors, save_tensors
+from xpmlp.tensors import below, load_tensors, save_tensors
 from xpmlp.training import Best, Callback, Snapshot, Trainer
 
 STATE, BEST = "state.", "best."
@@ -90,9 +90,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> No
     best = {} if snapshot.best is None else snapshot.best._asdict()
     tensors = {
         "correct": snapshot.correct,
-        "loss": snapshot.history.loss,
-        "accuracy": snapshot.history.accuracy,
-        **snapshot.history.validation,
+        **snapshot.history.series,
         **{f"{STATE}{name}": array for name, array in snapshot.state.items()},
         **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
     }
@@ -111,9 +109,9 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
     """Where a run stood when it was last saved; `InputError` if that cannot be read."""
     tensors, metadata = load_tensors(run.checkpoint)
     try:
-        best = _with_prefix(BEST, tensors)
+        best = below(BEST, tensors)
         snapshot = Snapshot(
-            state=_with_prefix(STATE, tensors),
+            state=below(STATE, tensors),
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
             correct=tensors["correct"],
@@ -130,15 +128,6 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
         said = fault(error)
         raise InputError(f"{run.checkpoint}: no checkpoint ({said}); train again") from error
     return snapshot, origin
-
-
-def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors whose names begin so, under what is left of their names."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 class Checkpoints(Callback):
