@@ -10,9 +10,9 @@ from xpmlp.backends import Backend
 from xpmlp.compiler import leaves, rebuild
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP
+from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
-from xpmlp.training.descent import Descent
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -112,15 +112,9 @@ def _named(tree: object, name: str = "") -> dict[str, Array]:
     return found
 
 
-def first_state(
-    model: MLP,
-    vector: Array,
-    *,
-    objective: Objective,
-    descent: Descent,
-    backend: Backend,
-) -> TrainingState:
+def first_state(model: MLP, config: TrainConfig, vector: Array, backend: Backend) -> TrainingState:
     """The state before the first step, from a flat vector with or without running statistics."""
+    objective, descent = config.objective, config.descent
     xp, members, dtype = backend.xp, tuple(vector.shape[:-1]), dtype_name(vector)
     if vector.shape[-1] not in (model.parameter_count, model.size):
         raise InputError(f"{vector.shape[-1]:,} parameters, but {model} has {model.size:,}")

@@ -70,7 +70,6 @@ class Trainer:
         of `TrainConfig`.
         """
         config = _checked(TrainConfig.of(config, **settings), model)
-        objective, descent = config.objective, config.descent
         split = checked(split, model, where="training data")
         with backend.activate():
             if parameters is None:
@@ -83,15 +82,9 @@ class Trainer:
                 raise InputError(f"rows of shape {rows.shape} for parameters {vector.shape}")
             if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
                 split = split._replace(labels=split.labels.astype(dtype))
-            self.fixed = fixed_data(
-                model, split, config, members=members, dtype=dtype, backend=backend, rows=rows
-            )
-            self.state = first_state(
-                model, vector, objective=objective, descent=descent, backend=backend
-            )
-        weights = row_weights(
-            split, objective, sample_weights, members=members, output=model.output, dtype=dtype
-        )
+            self.fixed = fixed_data(model, split, config, vector, backend, rows)
+            self.state = first_state(model, config, vector, backend)
+        weights = row_weights(model, split, config.objective, vector, sample_weights)
         self.model, self.split, self.backend = model, split, backend
         self.batches = Batches(split, config, dtype, orders, rows, weights)
         self._configure(config)
