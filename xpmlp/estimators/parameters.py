@@ -1,7 +1,6 @@
 """The constructor's parameters with their defaults and limits, and the training they ask for."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
@@ -87,17 +86,12 @@ class Parameters(BaseEstimator):
     @property
     def _parameter_constraints(self) -> dict[str, list[Any]]:
         """What scikit-learn checks the parameters by when a fit begins."""
-        return _limits(type(self))  # type: ignore[arg-type]  # a class has a hash
+        return {one.name: one.metadata["limits"] for one in dataclasses.fields(self)}
 
     @property
     def _takes_all_rows(self) -> bool:
         """Whether it is trained by L-BFGS, in no mini-batches."""
         return self.solver == "lbfgs" and self.optimizer is None
-
-
-@functools.cache
-def _limits(kind: type[Parameters]) -> dict[str, list[Any]]:
-    return {one.name: one.metadata["limits"] for one in dataclasses.fields(kind)}
 
 
 OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")

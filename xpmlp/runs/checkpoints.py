@@ -9,7 +9,7 @@ import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,7 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
     return snapshot, origin
 
 
+@dataclass(eq=False, repr=False)
 class Checkpoints(Callback):
     """Saves where a run stands: before its first step, after every epoch, every few steps or
     seconds, and at its end.
@@ -140,21 +141,15 @@ class Checkpoints(Callback):
     `InputError`.
     """
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        origin: Origin,
-        *,
-        every: int = 0,
-        seconds: float = 60.0,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.run = run
-        self.origin = origin
-        self.every = every
-        self.seconds = seconds
-        self._clock = clock
-        self._began = self._written = clock()
+    run: RunDirectory
+    origin: Origin
+    _: KW_ONLY
+    every: int = 0
+    seconds: float = 60.0
+    clock: Callable[[], float] = time.perf_counter
+
+    def __post_init__(self) -> None:
+        self._began = self._written = self.clock()
         self._cost = self._spent = 0.0
         self._saved: tuple[int, int] | None = None
         self._is_refused = False
@@ -166,7 +161,7 @@ class Checkpoints(Callback):
         if training.step == training.steps_per_epoch:
             return  # the epoch's own comes next
         is_asked = bool(self.every) and training.iteration % self.every == 0
-        if self._may_write and (is_asked or self._clock() - self._written >= self.seconds):
+        if self._may_write and (is_asked or self.clock() - self._written >= self.seconds):
             self._try(training.snapshot())
 
     def on_epoch(self, training: Trainer, /) -> None:
@@ -180,7 +175,7 @@ class Checkpoints(Callback):
     @property
     def _may_write(self) -> bool:
         """Whether one like the last, and one at the end, would stay within the share."""
-        return self._spent + 2.0 * self._cost <= SHARE * (self._clock() - self._began)
+        return self._spent + 2.0 * self._cost <= SHARE * (self.clock() - self._began)
 
     def _try(self, snapshot: Snapshot) -> None:
         try:
@@ -196,11 +191,11 @@ class Checkpoints(Callback):
         """Write this state, if a run can resume from it; `InputError` if the disk refuses."""
         if not snapshot.finite:
             return
-        began = self._clock()
+        began = self.clock()
         try:
             save_checkpoint(self.run, snapshot, self.origin)
             self._saved = (snapshot.epoch, snapshot.step)
         finally:
-            self._written = self._clock()
+            self._written = self.clock()
             self._cost = self._written - began
             self._spent += self._cost

@@ -12,7 +12,7 @@ from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import Best
+from xpmlp.training.control import Best, Control
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -47,7 +47,7 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", *, keeps_best: bool, allows_nonfinite: bool) -> None:
+    def check_fits(self, now: "Snapshot", control: Control) -> None:
         """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
@@ -65,12 +65,12 @@ class Snapshot:
         evaluations = len(history.validation_iterations)
         if (
             self.state.keys() != now.state.keys()
-            or not (self.finite or allows_nonfinite)
+            or not (self.finite or control.lets_members_diverge)
             or len(history.accuracies) != self.epoch
             or any(values.shape != now.correct.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (keeps_best and evaluations))
+            or (self.best is None) != (not (control.keep_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 

@@ -115,12 +115,7 @@ class Trainer:
 
         Raises `InputError` for a snapshot of another network, optimizer or dtype.
         """
-        control = self.control
-        snapshot.check_fits(
-            self.snapshot(),
-            keeps_best=control.keep_best,
-            allows_nonfinite=control.lets_members_diverge,
-        )
+        snapshot.check_fits(self.snapshot(), self.control)
         self.load_state(snapshot.state)
         self.epoch, self.step = snapshot.epoch, snapshot.step
         with self.backend.activate():
