@@ -287,7 +287,8 @@ def test_a_run_ends_with_what_was_best(patience: int) -> None:
 def test_each_member_ends_with_its_own_best() -> None:
     run = over_a_hill([-3.0, -5.5, -40.0], keep_best=True).run()
     assert run.epoch == 12
-    np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-5.0, 0.5], [-12.0, 28.0]])
+    # Epochs 5 and 6 are equally good for the second: it has the last.
+    np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-6.0, -0.5], [-12.0, 28.0]])
     assert run.best is not None
     np.testing.assert_allclose(run.best.cost, [0.0, 0.125, 392.0])
 
