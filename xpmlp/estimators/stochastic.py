@@ -76,12 +76,10 @@ def fit_stochastic(
             bar.stop()  # its terminal is given back, whatever ended the run
     _take(estimator, training, convergence)
     is_unfinished = not (training.ended or training.was_stopped)
-    is_at_end = estimator.n_iter_ == config.training.epochs and not (
-        incremental or config.is_planned
-    )
-    if is_unfinished and is_at_end:
+    epochs, has_end = config.training.epochs, not (incremental or config.is_planned)
+    if is_unfinished and has_end and estimator.n_iter_ == epochs:
         warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({config.training.epochs}) reached and the "
+            f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
             stacklevel=5,

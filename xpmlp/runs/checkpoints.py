@@ -98,9 +98,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> No
         "epoch": snapshot.epoch,
         "step": snapshot.step,
         "seconds": snapshot.seconds,
-        "settings": origin.settings,
-        "data": origin.data,
-        "versions": origin.versions,
+        **vars(origin),
     }
     save_tensors(run.checkpoint, tensors, metadata)
 

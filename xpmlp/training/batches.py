@@ -137,9 +137,7 @@ class Batches:
         else:
             divisors = np.full(batches.shape[:-1], float(batch_size))
             divisors[..., -1] = left_over or batch_size
-        divisors = np.where(
-            divisors > 0.0, divisors, np.inf
-        )  # a batch that weighs nothing is skipped
+        divisors = np.where(divisors > 0.0, divisors, np.inf)  # one that weighs nothing is skipped
         scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
         return (
             None if weights is None and not left_over else scaled,
@@ -242,9 +240,8 @@ def row_weights(
             raise InputError("sample weights and mixup: a mixed row has none; choose one")
     if objective.class_weights:
         by_class = np.asarray(objective.class_weights, np.float64)
-        weights = by_class[_classes(split.labels, model.output)] * (
-            1.0 if weights is None else weights
-        )
+        own = by_class[_classes(split.labels, model.output)]
+        weights = own if weights is None else own * weights
     return None if weights is None else weights.astype(dtype_name(vector))
 
 
