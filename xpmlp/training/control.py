@@ -30,8 +30,7 @@ class Control:
     patience
         Evaluations without a better one after which the run ends; 0 for never.
     keep_best
-        Whether the run ends with the best parameters, each member with its own; of equally good
-        ones with the last.
+        Whether the run ends with the best parameters, each member with its own.
     time_limit
         Seconds of training after which the run ends, in recipes also `10m` or `1h`; a resumed run
         counts its earlier seconds, too.
@@ -78,10 +77,9 @@ class Control:
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Return the last of the best evaluations, over members on average; NaN is worst."""
+        """Return which evaluation is best, over members on average; NaN counts as worst."""
         costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
-        latest_first = np.nan_to_num(costs, nan=np.inf)[::-1]
-        return len(costs) - 1 - int(np.argmin(latest_first))
+        return int(np.argmin(np.nan_to_num(costs, nan=np.inf)))
 
     def has_run_dry(self, costs: Sequence[np.ndarray]) -> bool:
         """Whether no network has got better in the last `patience` evaluations."""
@@ -97,9 +95,9 @@ class Best(NamedTuple):
     cost: np.ndarray
     parameters: np.ndarray
 
-    def or_as_good(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
-        """For each member the better of this and of another; of equals, the other."""
-        is_better = (np.asarray(cost) <= self.cost) | np.isnan(self.cost)
+    def or_better(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
+        """For each member the better of this and of another."""
+        is_better = (np.asarray(cost) < self.cost) | np.isnan(self.cost)
         return Best(
             np.where(is_better, cost, self.cost),
             np.where(is_better[..., None], parameters, self.parameters),

@@ -170,9 +170,9 @@ class Trainer:
         self.ended = self.ended or reason
 
     def keep_if_better(self, cost: np.ndarray) -> None:
-        """Keep the current parameters of each member whose cost is none greater than any before."""
+        """Keep the current parameters of each member whose cost is the smallest so far."""
         parameters = self.backend.to_numpy(self.current_parameters)
-        self.best = (self.best or Best(cost, parameters)).or_as_good(cost, parameters)
+        self.best = (self.best or Best(cost, parameters)).or_better(cost, parameters)
 
     def snapshot(self) -> Snapshot:
         """Return the run as it stands, copied to the host."""
