@@ -17,9 +17,9 @@ from xpmlp.schedules import (
     cosine,
     cosine_log,
     exponential,
+    factor_on_plateau,
     inverse_scaling,
     one_cycle,
-    plateau_factor,
     step,
     warm_up,
 )
@@ -123,7 +123,8 @@ def test_options_have_names_that_no_optimizer_has() -> None:
     ours = {option for make in SCHEDULES.values() for option in inspect.signature(make).parameters}
     theirs = {one for make in OPTIMIZERS.values() for one in inspect.signature(make).parameters}
     assert ours == {
-        "decay_every", "decay_factor", "final_factor", "peak_at", "initial_factor", "power"
+        "decay_every", "decay_factor", "final_factor", "peak_at", "initial_factor", "power",
+        "plateau_patience", "plateau_factor",
     }  # fmt: skip
     assert not ours & theirs
     for name, make in SCHEDULES.items():
@@ -184,7 +185,7 @@ def test_the_plateau_is_pytorchs(
     )
     for t, loss in enumerate(series):
         scheduler.step(loss)
-        found = plateau_factor(
+        found = factor_on_plateau(
             series[: t + 1], patience=patience, factor=factor, threshold=threshold
         )
         assert found == optimizer.param_groups[0]["lr"]
@@ -192,8 +193,8 @@ def test_the_plateau_is_pytorchs(
 
 def test_a_plateau_below_zero_is_one() -> None:
     """PyTorch takes every one of these for better than the one before."""
-    assert plateau_factor([-1.0] * 4, patience=2, factor=0.1) == 0.1
-    assert plateau_factor([-1.0, -1.1, -1.2, -1.3], patience=2, factor=0.1) == 1.0
+    assert factor_on_plateau([-1.0] * 4, patience=2, factor=0.1) == 0.1
+    assert factor_on_plateau([-1.0, -1.1, -1.2, -1.3], patience=2, factor=0.1) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -203,4 +204,4 @@ def test_a_plateau_below_zero_is_one() -> None:
 def test_plateaus_that_are_none_are_refused(option: str, value: float) -> None:
     options: dict[str, Any] = {"patience": 3, "factor": 0.1} | {option: value}
     with pytest.raises(InputError, match=f"{option}={value}"):
-        plateau_factor([1.0], **options)
+        factor_on_plateau([1.0], **options)

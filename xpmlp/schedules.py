@@ -6,7 +6,7 @@ known before it is taken, and a run that is resumed needs no state of it. In the
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,11 +20,12 @@ TINY = 1e-9
 
 
 class Times(NamedTuple):
-    """Steps t of a run of `total`, T."""
+    """Steps t of a run of `total`, T, and what was measured before the first of them."""
 
     step: np.ndarray
     total: int
     steps_per_epoch: int
+    losses: Sequence[float] = ()
 
     @property
     def epoch(self) -> np.ndarray:
@@ -51,9 +52,11 @@ class Schedule:
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options)})"
 
-    def __call__(self, steps: np.ndarray, *, total: int, steps_per_epoch: int) -> np.ndarray:
-        """The factors, float64, at these steps of a run of `total`."""
-        return self.factor(Times(np.asarray(steps), total, steps_per_epoch))
+    def __call__(
+        self, steps: np.ndarray, *, total: int, steps_per_epoch: int, losses: Sequence[float] = ()
+    ) -> np.ndarray:
+        """The factors, float64, at these steps of a run of `total`; a plateau needs the losses."""
+        return self.factor(Times(np.asarray(steps), total, steps_per_epoch, losses))
 
 
 def constant() -> Schedule:
@@ -144,6 +147,23 @@ def cosine_log() -> Schedule:
     return Schedule("cosine_log", factor)
 
 
+def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedule:
+    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
+    nothing better.
+
+    They are those of the validation loss, or without validation the mean losses of epochs.
+    """
+    _check(plateau_patience=plateau_patience)
+    _check(plateau_factor=plateau_factor, above=0.0, below=1.0)
+
+    def factor(times: Times) -> np.ndarray:
+        fallen = factor_on_plateau(times.losses, patience=plateau_patience, factor=plateau_factor)
+        return np.full(times.step.shape, fallen)
+
+    options = ("plateau_patience", plateau_patience), ("plateau_factor", plateau_factor)
+    return Schedule("plateau", factor, options)
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
     "step": step,
@@ -152,6 +172,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "one_cycle": one_cycle,
     "inverse_scaling": inverse_scaling,
     "cosine_log": cosine_log,
+    "plateau": plateau,
 }
 """The schedules by name, as recipes give them; their keyword arguments are their options."""
 
@@ -171,7 +192,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     )
 
 
-def plateau_factor(
+def factor_on_plateau(
     series: Iterable[float], *, patience: int, factor: float, threshold: float = 1e-4
 ) -> float:
     """What a series of validation losses has brought the learning rate down to.

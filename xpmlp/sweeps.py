@@ -24,7 +24,6 @@ from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER
 from xpmlp.runs import begin_training
 from xpmlp.training import Callback, Trainer
-from xpmlp.training.config import PLATEAU
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -142,7 +141,7 @@ def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
     groups: dict[str, list[Settings]] = {}
     for settings in combinations:
         whole = recipe.replace(settings)  # refused for its own sake
-        touches = whole.patience or whole.time_limit < math.inf or whole.schedule == PLATEAU
+        touches = whole.patience or whole.time_limit < math.inf or whole.schedule == "plateau"
         apart = settings.keys() if touches else settings.keys() - set(BY_MEMBER)
         key = repr([(name, settings[name]) for name in settings if name in apart])
         groups.setdefault(key, []).append(settings)

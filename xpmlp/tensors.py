@@ -75,6 +75,15 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, metadata
 
 
+def below(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the tensors whose names begin so, under what is left of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
 def digest_of(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> str:
     """SHA-256 of the metadata and of the tensors' names, types and bytes: safetensors itself does
     not notice a flipped bit."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import gpu_backend
-from xpmlp import MLP, Descent, Objective, Split
+from xpmlp import MLP, Descent, Split, TrainConfig
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import (
@@ -51,9 +51,7 @@ class Problem:
         seed = 0 if members is None else list(range(members))
         dtype = "float64" if precision == "float64" else "float32"
         parameters = MODEL.initialize(seed, backend=gpu, dtype=dtype)
-        self.state = first_state(
-            MODEL, parameters, objective=Objective(), descent=descent, backend=gpu
-        )
+        self.state = first_state(MODEL, TrainConfig(descent=descent), parameters, gpu)
         self.split = Split(
             random.integers(0, 256, (ROWS, MODEL.layer_sizes[0]), dtype=np.uint8),
             random.integers(0, MODEL.layer_sizes[-1], ROWS, dtype=np.uint8),

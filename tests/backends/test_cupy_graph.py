@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_schedule, pretend
 
-from xpmlp import MLP, Descent, Objective, select_backend
+from xpmlp import MLP, Descent, TrainConfig, select_backend
 from xpmlp.backends.cupy import CuPyBackend, graph
 from xpmlp.backends.cupy.cublas import CublasError
 from xpmlp.backends.cupy.graph import CapturedProgram, CaptureFailed, count_nodes
@@ -33,11 +33,7 @@ class Problem:
         parameters = np.asarray(MODEL.initialize(seeds, dtype="float32"))
         descent = Descent(learning_rate=0.1)
         self.host_state = first_state(
-            MODEL,
-            parameters,
-            objective=Objective(),
-            descent=descent,
-            backend=select_backend("numpy"),
+            MODEL, TrainConfig(descent=descent), parameters, select_backend("numpy")
         )
         self.host_data = TrainingData(
             random.integers(0, 255, (ROWS, 6), dtype=np.uint8),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp import MLP, Descent, Objective, select_backend
+from xpmlp import MLP, Descent, TrainConfig, select_backend
 from xpmlp.compiler import Program, record
 from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
@@ -43,11 +43,5 @@ def lecture_step(
         positions=np.arange(batch),
         classes=np.arange(sizes[-1]),
     )
-    state = first_state(
-        model,
-        parameters,
-        objective=Objective(),
-        descent=descent,
-        backend=select_backend("numpy"),
-    )
+    state = first_state(model, TrainConfig(descent=descent), parameters, select_backend("numpy"))
     return Step(partial(make_step, model, descent=descent), state, data)

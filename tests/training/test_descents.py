@@ -22,7 +22,7 @@ from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, Optimizer
 from xpmlp.schedules import SCHEDULES, Schedule, constant, cosine
-from xpmlp.training import train
+from xpmlp.training import History, TrainConfig, train
 
 pytestmark = pytest.mark.extended(keep=26)
 
@@ -677,14 +677,14 @@ def test_learning_rates_are_those_that_the_run_had(
         schedule=cosine() if kind == "cosine" else constant(),
         plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
     )
-    asked, factors = [], Descent.factors
+    asked, factors = [], TrainConfig.factors
 
-    def recorded(self: Descent, first: int, count: int, **options: object) -> np.ndarray:
-        found = factors(self, first, count, **options)
+    def recorded(self: TrainConfig, epoch: int, history: History, steps: int) -> np.ndarray:
+        found = factors(self, epoch, history, steps)
         asked.append(found)
         return found
 
-    monkeypatch.setattr(Descent, "factors", recorded)
+    monkeypatch.setattr(TrainConfig, "factors", recorded)
     run = train(
         model,
         rows,
@@ -695,8 +695,7 @@ def test_learning_rates_are_those_that_the_run_had(
         control=Control(held_out, validate_every=7) if is_validated else None,
     )
     had = np.concatenate(asked) if asked else np.ones(60)
-    found = descent.learning_rates(
-        run.history, epochs=12, steps_per_epoch=5, is_validated=is_validated
-    )
+    monkeypatch.undo()
+    found = run.config.learning_rates(run.history, 5)
     np.testing.assert_allclose(found, np.multiply.outer(had, members or 30.0))
     assert (kind == "constant") == (len(np.unique(found.reshape(60, -1)[:, 0])) == 1)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpmlp import MLP, InputError, Objective, Split, cross_validate, evaluate, select_backend
-from xpmlp.training import fold_rows, train
+from xpmlp.training import train
+from xpmlp.training.folds import fold_rows
 
 MODEL = MLP((12, 8, 4))
 SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 0.5, "shuffle": True}

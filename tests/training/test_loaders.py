@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Split, select_backend
+from xpmlp import MLP, Descent, Split, select_backend
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.training.batches import EpochPlan, fixed_data
@@ -31,7 +31,7 @@ def feed_for(backend: Backend, limit: int | None) -> BatchLoader:
 
 def fixed(backend: Backend) -> TrainingData:
     config = TrainConfig(batch_size=BATCH)
-    return fixed_data(MODEL, split(), config, members=(), dtype="float32", backend=backend)
+    return fixed_data(MODEL, split(), config, MODEL.initialize(), backend)
 
 
 def train(
@@ -40,9 +40,7 @@ def train(
     """Two epochs, the first from a step on: parameters and all losses."""
     parameters = MODEL.initialize(0, backend=backend, dtype="float32")
     descent = Descent(learning_rate=0.1)
-    state: Any = first_state(
-        MODEL, parameters, objective=Objective(), descent=descent, backend=backend
-    )
+    state: Any = first_state(MODEL, TrainConfig(descent=descent), parameters, backend)
 
     def make(*, xp: Any) -> Any:
         return make_step(MODEL, descent=descent, xp=xp)

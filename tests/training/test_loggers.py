@@ -162,12 +162,7 @@ def expected_of(run: Trainer) -> Series:
     """From the history, by another way than the loggers go."""
     history, epochs = run.history, run.epoch
     score = "r2" if run.model.predicts_numbers else "accuracy"
-    rates = run.descent.learning_rates(
-        history,
-        epochs=run.epochs,
-        steps_per_epoch=STEPS,
-        is_validated=run.control.validation is not None,
-    )
+    rates = run.config.learning_rates(history, STEPS)
     by_epoch: dict[str, dict[int, np.ndarray]] = {
         name: dict(enumerate(values, start=1))
         for name, values in (
@@ -346,7 +341,7 @@ def test_settings_are_hyperparameters(
 def test_settings_have_short_names(optimizer: str) -> None:
     found = dict(settings_of(begin(optimizer=optimizer, schedule="plateau", seed=(3, 4))))
     assert found["optimizer"] == optimizer.removesuffix("w")  # its weight decay is another setting
-    assert (found["seed"], found["plateau.patience"], found["patience"]) == ("3,4", 5, 0)
+    assert (found["seed"], found["plateau_patience"], found["patience"]) == ("3,4", 5, 0)
     assert all(isinstance(value, (bool, int, float, str)) for value in found.values())
 
 

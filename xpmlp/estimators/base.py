@@ -209,9 +209,9 @@ class BaseMLP(Parameters):
         learned yet."""
         model, members = config.model, self.n_members
         sources = [one for one in randoms for _ in range(members // len(randoms))]
-        if config.initializer:
+        if config.has_initializer:
             seeds = [int(one.randint(2**31 - 1)) for one in sources]
-            vectors = np.asarray(model.initialize(seeds, dtype="float64", **config.initializer))
+            vectors = np.asarray(config.training.initialize(model, seeds, dtype="float64"))
         else:
             vectors = np.stack(
                 [conventions.initial_parameters(model, model.hidden, one) for one in sources]

@@ -8,8 +8,6 @@ Source: scikit-learn 1.6 to 1.9, neural_network/_base.py, _multilayer_perceptron
 _stochastic_optimizers.py.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from xpmlp import algebra
@@ -22,21 +20,18 @@ ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "r
 """scikit-learn's names of activations, and ours."""
 
 
-class Reported(NamedTuple):
-    """What a loss returns: J as scikit-learn reports it, and what the algebra's Jacobian keeps."""
-
-    J: Array
-    kept: Array
-
-
-def log_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Reported:
+def log_loss(
+    Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
+) -> tuple[Array, Array]:
     """The cross-entropy of one class of K: J = -(1/N) sum(Y * log(Ŷ clipped)), Ŷ = softmax(L)."""
     Y_hat = algebra.softmax(L, xp=xp)
     J = algebra.weighted_total(Y * xp.log(_clipped(Y_hat, xp=xp)), weights, xp=xp) / -L.shape[-2]
-    return Reported(J, Y_hat)
+    return J, Y_hat
 
 
-def binary_log_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Reported:
+def binary_log_loss(
+    Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
+) -> tuple[Array, Array]:
     """The cross-entropies of K answers of yes or no, Ŷ = 1 / (1 + exp(-L)), P = Ŷ clipped:
 
     J = -(1/N) sum(Y * log P + (1 - Y) * log(1 - P))
@@ -44,13 +39,15 @@ def binary_log_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Nam
     Y_hat = algebra.sigmoid(L, xp=xp)
     P = _clipped(Y_hat, xp=xp)
     each = Y * xp.log(P) + (1.0 - Y) * xp.log(1.0 - P)
-    return Reported(algebra.weighted_total(each, weights, xp=xp) / -L.shape[-2], Y_hat)
+    return algebra.weighted_total(each, weights, xp=xp) / -L.shape[-2], Y_hat
 
 
-def squared_loss(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Reported:
+def squared_loss(
+    Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
+) -> tuple[Array, Array]:
     """Half the squared error as a mean over outputs: K times less than what is descended."""
     J, D = algebra.squared_error(Y, L, weights, xp=xp)
-    return Reported(J / L.shape[-1], D)
+    return J / L.shape[-1], D
 
 
 def _clipped(P: Array, *, xp: Namespace) -> Array:

@@ -16,7 +16,7 @@ from xpmlp.data import SparseRows, Split
 from xpmlp.errors import InputError
 from xpmlp.estimators.parameters import FitConfig
 from xpmlp.network import MLP, Objective
-from xpmlp.training import Descent
+from xpmlp.training import TrainConfig
 from xpmlp.training.evaluation import rows_of
 from xpmlp.typing import Array, Namespace
 
@@ -24,9 +24,10 @@ ROWS_AT_ONCE = 16_384
 """Rows whose activations are held at a time."""
 
 OF_STEPS = (
-    "warm_up", "bias_rate", "weight_decay", "clip_norm", "clip_value", "max_norm", "average",
+    "dropout", "input_dropout", "mixup", "schedule", "warm_up", "bias_rate", "weight_decay",
+    "clip_norm", "clip_value", "max_norm", "average",
 )  # fmt: skip
-"""Settings of a descent that steps alone have."""
+"""Settings that only steps and epochs can carry out."""
 
 
 def fit_lbfgs(
@@ -42,7 +43,7 @@ def fit_lbfgs(
     """
     vectors, losses, counts = estimator._vector().copy(), [], []
     evaluate = _evaluation(config, split, weights, str(vectors.dtype), backend=backend)
-    limits = {"maxfun": estimator.max_fun, "maxiter": config.epochs, "gtol": estimator.tol}
+    limits = {"maxfun": estimator.max_fun, "maxiter": config.training.epochs, "gtol": estimator.tol}
     for vector in vectors.reshape(-1, config.model.size):
         with backend.activate():
             found = scipy.optimize.minimize(
@@ -51,14 +52,14 @@ def fit_lbfgs(
         if found.status != 0:
             warnings.warn(
                 f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): "
-                f"{found.message}; increase max_iter (now {config.epochs}) to improve the "
+                f"{found.message}; increase max_iter (now {config.training.epochs}) to improve the "
                 "convergence, or scale the data",
                 ConvergenceWarning,
                 stacklevel=5,
             )
         vector[...] = found.x
         losses.append(float(found.fun))
-        counts.append(min(int(found.nit), config.epochs))
+        counts.append(min(int(found.nit), config.training.epochs))
         if estimator.verbose:
             sys.stdout.write(f"L-BFGS: {counts[-1]} iterations, loss = {losses[-1]:.8f}\n")
     estimator._set_parameters(vectors)
@@ -67,16 +68,13 @@ def fit_lbfgs(
 
 def check_all_rows(config: FitConfig, estimator: Any, eval_set: object) -> None:
     """Refuse, as `InputError`, what only steps and epochs can do."""
-    descent, usual = config.descent, Descent()
+    settings, usual = config.training.settings, TrainConfig().settings
     asked = {
         "eval_set": eval_set is not None,
         "time_limit": estimator.time_limit is not None,
         "callbacks": bool(estimator.callbacks),
-        "dropout": config.objective.has_noise,
-        "mixup": bool(config.objective.mixup),
         "normalization='batch'": config.model.normalization == "batch",
-        "schedule": descent.schedule.name != usual.schedule.name or bool(descent.plateau),
-        **{name: getattr(descent, name) != getattr(usual, name) for name in OF_STEPS},
+        **{name: settings[name] != usual[name] for name in OF_STEPS},
     }
     for name, is_asked in asked.items():
         if is_asked:
@@ -95,7 +93,7 @@ def _evaluation(
     backend: Backend,
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """Return what gives J and its gradient by the flat parameters, on the host."""
-    objective, count = config.objective, split.labels.shape[0]
+    objective, count = config.training.objective, split.labels.shape[0]
     blocks = [slice(at, at + ROWS_AT_ONCE) for at in range(0, count, ROWS_AT_ONCE)]
     own = np.ones(count) if weights is None else np.asarray(weights, np.float64)
     total = own.sum() if objective.divides_by_weight else float(count)

@@ -1,7 +1,6 @@
 """The constructor's parameters with their defaults and limits, and the training they ask for."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
@@ -15,12 +14,12 @@ from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.errors import InputError
 from xpmlp.estimators import conventions
-from xpmlp.network import MLP, NORMALIZATIONS, Objective
+from xpmlp.network import MLP, NORMALIZATIONS
 from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import MOST_MEMBERS, Recipe, by_name, load_recipe
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import AVERAGES, Callback, Descent
-from xpmlp.training.config import MOST_THREADS, PLATEAU
+from xpmlp.training import AVERAGES, Callback, TrainConfig
+from xpmlp.training.config import MOST_THREADS
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -69,7 +68,7 @@ class Parameters(BaseEstimator):
     dtype: str = limited("auto", StrOptions({"auto", *PRECISIONS}))
     optimizer: str | None = limited(None, StrOptions(set(OPTIMIZERS)), None, setting="optimizer")
     weight_decay: float | None = limited(None, NONNEGATIVE, None, setting="weight_decay")
-    schedule: str = limited("constant", StrOptions({*SCHEDULES, PLATEAU}), setting="schedule")
+    schedule: str = limited("constant", StrOptions(set(SCHEDULES)), setting="schedule")
     warm_up: float = limited(0.0, NONNEGATIVE, setting="warm_up")
     clip_norm: float = limited(0.0, NONNEGATIVE, setting="clip_norm")
     average: str = limited("none", StrOptions(set(AVERAGES)), setting="average")
@@ -87,17 +86,12 @@ class Parameters(BaseEstimator):
     @property
     def _parameter_constraints(self) -> dict[str, list[Any]]:
         """What scikit-learn checks the parameters by when a fit begins."""
-        return _limits(type(self))  # type: ignore[arg-type]  # a class has a hash
+        return {one.name: one.metadata["limits"] for one in dataclasses.fields(self)}
 
     @property
     def _takes_all_rows(self) -> bool:
         """Whether it is trained by L-BFGS, in no mini-batches."""
         return self.solver == "lbfgs" and self.optimizer is None
-
-
-@functools.cache
-def _limits(kind: type[Parameters]) -> dict[str, list[Any]]:
-    return {one.name: one.metadata["limits"] for one in dataclasses.fields(kind)}
 
 
 OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
@@ -119,17 +113,14 @@ class FitConfig(NamedTuple):
 
     `is_planned` is whether the number of epochs was laid out beforehand, by a schedule or a recipe:
     then a run is not ended because its loss falls slowly, nor called unfinished at its end.
-    `initializer` has the settings of `MLP.initialize` where a recipe gives them.
+    `has_initializer` is whether a recipe gives one, in place of scikit-learn's.
     """
 
     model: MLP
-    objective: Objective
-    descent: Descent
-    epochs: int
+    training: TrainConfig
     batch_size: int | None
-    drop_last: bool
     is_planned: bool
-    initializer: dict[str, Any]
+    has_initializer: bool
 
 
 def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
@@ -165,28 +156,19 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
     widths = [estimator.n_features_in_, *hidden, estimator.n_outputs_]
     checked = LECTURE.replace({**settings, "layer_sizes": widths, "output": output})
     config = checked.config()
-    objective, descent = config.objective, config.descent
     objective = dataclasses.replace(
-        objective,
-        loss=objective.loss if checked.loss else conventions.LOSSES[output],
+        config.objective,
+        loss=config.objective.loss or conventions.LOSSES[output],
         divides_by_weight="l2" in given,
     )
-    if "optimizer" not in settings:
-        descent = dataclasses.replace(descent, optimizer=_optimizer(estimator))
-    initializer = {
-        "initializer": checked.initializer,
-        "scale": checked.initial_scale,
-        "zero_output": checked.zero_output,
-    }
+    own_rule = {} if "optimizer" in settings else {"optimizer": _optimizer(estimator)}
+    drop_last = bool(settings.get("drop_last", False))
     return FitConfig(
         model=checked.model,
-        objective=objective,
-        descent=descent,
-        epochs=checked.epochs,
+        training=TrainConfig.of(config, objective=objective, drop_last=drop_last, **own_rule),
         batch_size=settings.get("batch_size"),
-        drop_last=bool(settings.get("drop_last", False)),
-        is_planned=is_named or checked.schedule not in ("constant", PLATEAU),
-        initializer=initializer if "initializer" in settings else {},
+        is_planned=is_named or checked.schedule not in ("constant", "plateau"),
+        has_initializer="initializer" in settings,
     )
 
 

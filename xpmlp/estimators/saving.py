@@ -8,7 +8,7 @@ import numpy as np
 from xpmlp.errors import InputError
 from xpmlp.estimators.learned import FittedState, Labels
 from xpmlp.network import ARCHITECTURE, MLP
-from xpmlp.tensors import load_tensors, save_tensors
+from xpmlp.tensors import below, load_tensors, save_tensors
 
 LEARNED, OPTIMIZER = "learned.", "optimizer."
 """What the names of tensors begin with."""
@@ -64,13 +64,8 @@ def load(cls: type, path: str | Path) -> Any:
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(*(metadata["model"][key] for key in ARCHITECTURE))
-        optimizer = {
-            key.removeprefix(OPTIMIZER): array
-            for key, array in tensors.items()
-            if key.startswith(OPTIMIZER)
-        }
         arrays: dict[str, Any] = {key: tensors[LEARNED + key] for key in ARRAYS}
-        learned = FittedState(model, **arrays, optimizer=optimizer or None)
+        learned = FittedState(model, **arrays, optimizer=below(OPTIMIZER, tensors) or None)
         _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()

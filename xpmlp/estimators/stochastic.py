@@ -1,6 +1,5 @@
 """Mini-batch training of an estimator: scikit-learn's batches, seen by xpmlp's engine."""
 
-import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
 from xpmlp.estimators.convergence import Convergence, progress_bars
 from xpmlp.estimators.parameters import FitConfig
-from xpmlp.training import Callback, Descent, Trainer
+from xpmlp.tensors import below
+from xpmlp.training import Callback, Trainer
 
 OPTIMIZER = "optimizer."
 """What the names of an optimizer's arrays in a snapshot begin with."""
@@ -51,7 +51,7 @@ def fit_stochastic(
     learned = estimator._learned
     resumed = learned.optimizer if incremental else None
     if resumed is None:
-        learned.rate = np.full(learned.parameters.shape[:-1], config.descent.learning_rate)
+        learned.rate = np.full(learned.parameters.shape[:-1], config.training.descent.learning_rate)
     training = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
     given, bars = callbacks_of(estimator), progress_bars(estimator)
     convergence = Convergence(
@@ -76,10 +76,10 @@ def fit_stochastic(
             bar.stop()  # its terminal is given back, whatever ended the run
     _take(estimator, training, convergence)
     is_unfinished = not (training.ended or training.was_stopped)
-    is_at_end = estimator.n_iter_ == config.epochs and not (incremental or config.is_planned)
-    if is_unfinished and is_at_end:
+    epochs, has_end = config.training.epochs, not (incremental or config.is_planned)
+    if is_unfinished and has_end and estimator.n_iter_ == epochs:
         warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({config.epochs}) reached and the "
+            f"Stochastic Optimizer: Maximum iterations ({epochs}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
             stacklevel=5,
@@ -97,10 +97,10 @@ def _check_that_it_can_continue(estimator: Any, config: FitConfig, *, incrementa
         )
     if incremental or (estimator.warm_start and estimator.t_):
         for name, off in (("warm_up", 0.0), ("average", "none")):
-            if getattr(config.descent, name) != off:
+            if (asked := getattr(config.training.descent, name)) != off:
                 raise ValueError(
-                    f"{name}={getattr(config.descent, name)}: begins anew in every call, so "
-                    "neither partial_fit nor warm_start can continue with it; leave it out"
+                    f"{name}={asked}: begins anew in every call, so neither partial_fit nor "
+                    "warm_start can continue with it; leave it out"
                 )
 
 
@@ -121,14 +121,15 @@ def _begin(
             stacklevel=6,
         )
     batch_size = min(config.batch_size or 200, rows)
-    needs_seed = config.objective.has_noise or bool(config.objective.mixup)
+    objective = config.training.objective
+    needs_seed = objective.has_noise or bool(objective.mixup)
     # Drawn only where it is used: scikit-learn's own numbers follow.
     # What was seen before counts, too: calls of `partial_fit` draw alike, but drop other units.
     seeds = [
         int(random.randint(2**31 - 1 - 4096)) + estimator.t_ if needs_seed else 0  # no secret # nosec B311
         for random in data.randoms
     ]
-    epochs = 1 if incremental else config.epochs
+    epochs = 1 if incremental else config.training.epochs
     steps, threads = epochs * -(-rows // batch_size), int(estimator.threads)
     if not threads:
         products = config.model.products(batch_size)
@@ -138,37 +139,38 @@ def _begin(
         config.model,
         data.train,
         parameters=estimator._learned.parameters[..., : config.model.size],
-        objective=config.objective,
-        descent=_descent(estimator, config, rows=rows, begins_anew=resumed is None),
+        config=config.training,
         validation=data.validation,
         time_limit=estimator.time_limit or None,
         backend=backend,
         epochs=epochs,
         batch_size=batch_size,
         seed=seeds,
-        drop_last=config.drop_last and batch_size <= rows,
         orders=_orders(rows, data.randoms if estimator.shuffle else []),
         rows=data.rows,
         sample_weights=data.weights,
         threads=threads,
         dtype=estimator.dtype if estimator.dtype in PRECISIONS else None,
         compile="off" if steps < FEW else "auto",
+        **_rates(estimator, rows=rows, begins_anew=resumed is None),
     )
     if resumed is not None:
         training.load_state({OPTIMIZER + name: array for name, array in resumed.items()})
     return training
 
 
-def _descent(estimator: Any, config: FitConfig, *, rows: int, begins_anew: bool) -> Descent:
-    """Return the one asked for, with scikit-learn's learning rates where its `sgd` is asked for."""
-    changes: dict[str, Any] = {}
-    if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-        changes["schedule"] = conventions.inverse_scaling(
-            estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=begins_anew
-        )
-    if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
-        changes["learning_rate"] = estimator._learned.rate.tolist()
-    return dataclasses.replace(config.descent, **changes) if changes else config.descent
+def _rates(estimator: Any, *, rows: int, begins_anew: bool) -> dict[str, Any]:
+    """Return the settings of scikit-learn's learning rates, where its `sgd` is asked for."""
+    if estimator.solver != "sgd":
+        return {}
+    if estimator.learning_rate == "adaptive":
+        return {"learning_rate": estimator._learned.rate.tolist()}
+    if estimator.learning_rate == "constant":
+        return {}
+    schedule = conventions.inverse_scaling(
+        estimator.power_t, rows=rows, seen=estimator.t_, begins_anew=begins_anew
+    )
+    return {"schedule": schedule}
 
 
 def _orders(rows: int, randoms: Sequence[np.random.RandomState]) -> Callable[[int], np.ndarray]:
@@ -208,8 +210,4 @@ def _take(estimator: Any, training: Trainer, convergence: Convergence) -> None:
     # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
-    learned.optimizer = {
-        name.removeprefix(OPTIMIZER): array
-        for name, array in training.snapshot().state.items()
-        if name.startswith(OPTIMIZER)
-    }
+    learned.optimizer = below(OPTIMIZER, training.snapshot().state)

@@ -31,7 +31,7 @@ from xpmlp.recipes.settings import (
     number,
     section_of,
 )
-from xpmlp.training import Control, Descent, TrainConfig
+from xpmlp.training import TrainConfig
 from xpmlp.training.config import OWN
 
 SUFFIX = ".toml"
@@ -165,15 +165,6 @@ class Recipe:
     def objective(self, labels: np.ndarray | None = None) -> Objective:
         """What it minimises; balanced class weights are counted in the labels, 1 each without."""
         return self.config(labels).objective
-
-    @property
-    def descent(self) -> Descent:
-        """Optimizer, learning rate and schedule."""
-        return self.config().descent
-
-    def control(self, validation: Split | None) -> Control:
-        """Validation and early stopping, with the validation rows."""
-        return self.config(validation=validation).control
 
     def held_out(self, split: Split) -> tuple[Split, Split | None]:
         """The rows that a run trains on, and its validation rows, if any."""

@@ -74,7 +74,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 }
 """What the settings of each section are fields of; those of no section are at a recipe's top."""
 
-PYTHON_ONLY = {*PARTS, "plateau", "divides_by_weight", "lets_members_diverge"}
+PYTHON_ONLY = {*PARTS, "divides_by_weight", "lets_members_diverge"}
 """Fields that no text can give."""
 
 PLACES = {

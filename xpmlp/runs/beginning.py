@@ -1,9 +1,7 @@
 """The run that a recipe describes, before its first step; the recipe that describes a run."""
 
-import dataclasses
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,16 +10,8 @@ from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.network import ARCHITECTURE, MLP, Objective
-from xpmlp.recipes import SETTINGS as SETTINGS_OF_RECIPES
-from xpmlp.recipes import Recipe
-from xpmlp.training import Trainer
-from xpmlp.training.config import OWN, PLATEAU
-
-SETTINGS = (
-    "epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile",
-    "initializer", "initial_scale", "zero_output",
-)  # fmt: skip
-"""Settings that a recipe and `TrainConfig` share as they are."""
+from xpmlp.recipes import SETTINGS, Recipe
+from xpmlp.training import TrainConfig, Trainer
 
 
 def begin_training(
@@ -39,12 +29,8 @@ def begin_training(
         split,
         parameters=weights,
         backend=backend,
-        objective=recipe.objective(split.labels),
-        descent=recipe.descent,
-        control=recipe.control(validation),
+        config=recipe.config(split.labels, validation),
         lets_members_diverge=lets_members_diverge,
-        seed=recipe.seeds,
-        **{name: getattr(recipe, name) for name in SETTINGS},
     )
 
 
@@ -56,28 +42,15 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
     UserWarning
         For a setting that it cannot hold, such as an optimizer of your own.
     """
-    settings = _changed(objective)
+    config = TrainConfig(objective=objective) if trainer is None else trainer.config
+    settings = {**config.settings, **{name: getattr(model, name) for name in ARCHITECTURE}}
     if trainer is not None:
-        config, descent = trainer.config, trainer.descent
-        for part in (config, config.objective, descent, config.control):
-            settings |= _changed(part)
-        settings |= {"weight_decay": descent.weight_decay, "epochs": max(1, trainer.epochs)}
+        settings |= {"epochs": max(1, trainer.epochs), "members": len(config.seeds)}
         settings |= {"backend": trainer.backend.name, "dtype": trainer.precision}
-        for kind in ("optimizer", "schedule"):
-            chosen = getattr(descent, kind)
-            if chosen.name in OWN[kind]:
-                settings |= {kind: chosen.name, **dict(chosen.options)}
-        if descent.plateau is not None:
-            own = dataclasses.asdict(descent.plateau)
-            settings |= {f"plateau_{name}": value for name, value in own.items()}
-            settings["schedule"] = PLATEAU
         if (validation := config.control.validation) is not None:
             held = len(validation.labels)
             settings["validation"] = held / (held + trainer.row_count)
-        if isinstance(config.seed, tuple):
-            settings["members"] = len(config.seed)
-    settings |= {name: getattr(model, name) for name in ARCHITECTURE}
-    lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings.get(name))]
+    lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings[name])]
     if lost:
         text = f"config.toml cannot hold this run's own {', '.join(lost)}; it names the default"
         warnings.warn(text, UserWarning, stacklevel=3)
@@ -85,15 +58,9 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
         {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in {**settings, "data": data}.items()
-            if name in SETTINGS_OF_RECIPES and _is_plain(value)
+            if name in SETTINGS and value != () and _is_plain(value)
         }
     )
-
-
-def _changed(part: Any) -> dict[str, Any]:
-    """The settings of a configuration that are not at their default."""
-    values = {one.name: (getattr(part, one.name), one.default) for one in dataclasses.fields(part)}
-    return {name: value for name, (value, usual) in values.items() if value != usual}
 
 
 def _is_plain(value: object) -> bool:

@@ -9,7 +9,7 @@ import importlib.metadata
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from xpmlp.data import Dataset
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, by_name
 from xpmlp.runs.directory import RunDirectory, fault, history_of
-from xpmlp.tensors import load_tensors, save_tensors
+from xpmlp.tensors import below, load_tensors, save_tensors
 from xpmlp.training import Best, Callback, Snapshot, Trainer
 
 STATE, BEST = "state.", "best."
@@ -90,9 +90,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> No
     best = {} if snapshot.best is None else snapshot.best._asdict()
     tensors = {
         "correct": snapshot.correct,
-        "loss": snapshot.history.loss,
-        "accuracy": snapshot.history.accuracy,
-        **snapshot.history.validation,
+        **snapshot.history.series,
         **{f"{STATE}{name}": array for name, array in snapshot.state.items()},
         **{f"{BEST}{name}": np.asarray(array) for name, array in best.items()},
     }
@@ -100,9 +98,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> No
         "epoch": snapshot.epoch,
         "step": snapshot.step,
         "seconds": snapshot.seconds,
-        "settings": origin.settings,
-        "data": origin.data,
-        "versions": origin.versions,
+        **vars(origin),
     }
     save_tensors(run.checkpoint, tensors, metadata)
 
@@ -111,9 +107,9 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
     """Where a run stood when it was last saved; `InputError` if that cannot be read."""
     tensors, metadata = load_tensors(run.checkpoint)
     try:
-        best = _with_prefix(BEST, tensors)
+        best = below(BEST, tensors)
         snapshot = Snapshot(
-            state=_with_prefix(STATE, tensors),
+            state=below(STATE, tensors),
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
             correct=tensors["correct"],
@@ -132,15 +128,7 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
     return snapshot, origin
 
 
-def _with_prefix(prefix: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors whose names begin so, under what is left of their names."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
+@dataclass(eq=False, repr=False)
 class Checkpoints(Callback):
     """Saves where a run stands: before its first step, after every epoch, every few steps or
     seconds, and at its end.
@@ -151,21 +139,15 @@ class Checkpoints(Callback):
     `InputError`.
     """
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        origin: Origin,
-        *,
-        every: int = 0,
-        seconds: float = 60.0,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.run = run
-        self.origin = origin
-        self.every = every
-        self.seconds = seconds
-        self._clock = clock
-        self._began = self._written = clock()
+    run: RunDirectory
+    origin: Origin
+    _: KW_ONLY
+    every: int = 0
+    seconds: float = 60.0
+    clock: Callable[[], float] = time.perf_counter
+
+    def __post_init__(self) -> None:
+        self._began = self._written = self.clock()
         self._cost = self._spent = 0.0
         self._saved: tuple[int, int] | None = None
         self._is_refused = False
@@ -177,7 +159,7 @@ class Checkpoints(Callback):
         if training.step == training.steps_per_epoch:
             return  # the epoch's own comes next
         is_asked = bool(self.every) and training.iteration % self.every == 0
-        if self._may_write and (is_asked or self._clock() - self._written >= self.seconds):
+        if self._may_write and (is_asked or self.clock() - self._written >= self.seconds):
             self._try(training.snapshot())
 
     def on_epoch(self, training: Trainer, /) -> None:
@@ -191,7 +173,7 @@ class Checkpoints(Callback):
     @property
     def _may_write(self) -> bool:
         """Whether one like the last, and one at the end, would stay within the share."""
-        return self._spent + 2.0 * self._cost <= SHARE * (self._clock() - self._began)
+        return self._spent + 2.0 * self._cost <= SHARE * (self.clock() - self._began)
 
     def _try(self, snapshot: Snapshot) -> None:
         try:
@@ -207,11 +189,11 @@ class Checkpoints(Callback):
         """Write this state, if a run can resume from it; `InputError` if the disk refuses."""
         if not snapshot.finite:
             return
-        began = self._clock()
+        began = self.clock()
         try:
             save_checkpoint(self.run, snapshot, self.origin)
             self._saved = (snapshot.epoch, snapshot.step)
         finally:
-            self._written = self._clock()
+            self._written = self.clock()
             self._cost = self._written - began
             self._spent += self._cost

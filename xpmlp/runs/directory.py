@@ -316,16 +316,12 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> History:
         if not 1 <= len(shape) <= 2 or max(shape[1:], default=0) > MOST_MEMBERS:
             raise ValueError(f"{name} of shape {shape} is no series")
     series = ("validation_iteration", "validation_loss", "validation_accuracy")
-    lengths = [len(arrays.get(name, none)) for name in series]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"validation series of {', '.join(map(str, lengths))} evaluations")
-    return History(
-        list(arrays["loss"]),
-        list(arrays["accuracy"]),
-        arrays.get("validation_iteration", none).astype(int).tolist(),
-        list(arrays.get("validation_loss", none)),
-        list(arrays.get("validation_accuracy", none)),
-    )
+    iterations, *measured = validation = [arrays.get(name, none) for name in series]
+    if len({*map(len, validation)}) > 1:
+        lengths = ", ".join(str(len(one)) for one in validation)
+        raise ValueError(f"validation series of {lengths} evaluations")
+    losses, accuracies = list(arrays["loss"]), list(arrays["accuracy"])
+    return History(losses, accuracies, iterations.astype(int).tolist(), *map(list, measured))
 
 
 def _is_number(value: object) -> bool:

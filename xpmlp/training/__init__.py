@@ -30,11 +30,10 @@ from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, Control
 from xpmlp.training.descent import AVERAGES, Descent, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
-from xpmlp.training.folds import Folds, cross_validate, fold_rows
+from xpmlp.training.folds import cross_validate
 from xpmlp.training.history import History
 from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from xpmlp.training.state import Snapshot
-from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
 
 __all__ = [
@@ -46,7 +45,6 @@ __all__ = [
     "Control",
     "Descent",
     "Evaluation",
-    "Folds",
     "History",
     "MLflowLogger",
     "Plateau",
@@ -55,13 +53,9 @@ __all__ = [
     "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
-    "TrainingData",
-    "TrainingState",
     "WandbLogger",
     "cross_validate",
     "evaluate",
-    "fold_rows",
-    "make_step",
     "predict",
     "train",
 ]

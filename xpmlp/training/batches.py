@@ -4,7 +4,7 @@ All of it follows from the settings, the epoch's number and the history: a resum
 same batches.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from xpmlp.training.config import TrainConfig
 from xpmlp.training.evaluation import inverse, variance
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingData
-from xpmlp.typing import Array
+from xpmlp.typing import Array, dtype_name
 
 
 class EpochPlan(NamedTuple):
@@ -90,38 +90,59 @@ class Batches:
         config = self.config
         return count_batches(self.row_count, config.batch_size, drop_last=config.drop_last)
 
-    def plan(self, epoch: int, history: History, *, epochs: int) -> EpochPlan:
-        """Return what the steps of an epoch look up, in a run of `epochs`."""
+    def plan(self, epoch: int, history: History) -> EpochPlan:
+        """Return what the steps of an epoch look up."""
         config, steps = self.config, self.steps_per_epoch
-        descent, first = config.descent, epoch * steps
         chosen = self._order(epoch)
-        span = {"total": epochs * steps, "steps_per_epoch": steps}
         by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
             by_row["shares"] = drawn
-        if not descent.is_constant:
-            losses: Sequence[float] = ()
-            if descent.plateau is not None:
-                is_validated = config.control.validation is not None
-                losses = history.epoch_losses(epoch, steps, is_validated=is_validated)
-            by_step["factors"] = descent.factors(first, steps, losses=losses, **span)
-        if descent.average != "none":
-            by_step["averaging"] = descent.averaging(first, steps, **span)
+        if not config.descent.is_constant:
+            by_step["factors"] = config.factors(epoch, history, steps)
+        if config.descent.average != "none":
+            by_step["averaging"] = config.averaging(epoch, steps)
         if self.rows is not None:
             chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
-        weights, penalties = batch_weights(
-            chosen,
-            self.weights,
-            batch_size=config.batch_size,
-            left_over=0 if config.drop_last else self.row_count % config.batch_size,
-            objective=config.objective,
-        )
+        weights, penalties = self._weights_of(chosen)
         if weights is not None:
             by_row["weights"] = weights
         if penalties is not None:
             by_step["penalties"] = penalties
-        return EpochPlan(chosen, first, self._cast(by_row), self._cast(by_step))
+        return EpochPlan(chosen, epoch * steps, self._cast(by_row), self._cast(by_step))
+
+    def _weights_of(self, chosen: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The weights of an epoch's rows, (n,) or (E, n), by which the mean over N rows of a batch
+        becomes what the objective asks for, and the scale of its penalties in each step; None where
+        all are 1.
+
+        A last batch that was filled up counts its own rows: the others weigh nothing.
+        """
+        weights, objective, batch_size = self.weights, self.config.objective, self.config.batch_size
+        left_over = 0 if self.config.drop_last else self.row_count % batch_size
+        is_scaled = objective.divides_by_weight and objective.has_penalty
+        if weights is None and not left_over and not is_scaled:
+            return None, None
+        if weights is None:
+            own = np.ones(chosen.shape[-1:])
+        elif weights.ndim == 1:
+            own = weights[chosen].astype(np.float64)
+        else:
+            own = np.take_along_axis(weights, np.atleast_2d(chosen), axis=1).astype(np.float64)
+        if left_over:
+            own[..., left_over - batch_size :] = 0.0
+        batches = own.reshape((*own.shape[:-1], -1, batch_size))
+        if objective.divides_by_weight:
+            divisors = batches.sum(axis=-1)
+        else:
+            divisors = np.full(batches.shape[:-1], float(batch_size))
+            divisors[..., -1] = left_over or batch_size
+        divisors = np.where(divisors > 0.0, divisors, np.inf)  # one that weighs nothing is skipped
+        scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
+        return (
+            None if weights is None and not left_over else scaled,
+            1.0 / divisors if is_scaled else None,
+        )
 
     def _cast(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """In the dtype of the parameters."""
@@ -153,57 +174,17 @@ def count_batches(rows: int, batch_size: int, *, drop_last: bool) -> int:
     return full if drop_last or not left else full + 1
 
 
-def batch_weights(
-    chosen: np.ndarray,
-    weights: np.ndarray | None,
-    *,
-    batch_size: int,
-    left_over: int,
-    objective: Objective,
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The weights of the rows of an epoch, by which the mean over N rows of a batch becomes what
-    the objective asks for, and the scale of its penalties in each step; None where all are 1.
-
-    `chosen` (n,) or (E, n) are whole batches of rows, and `weights` those of all rows, which (E, n)
-    gives each member its own; of the last batch only `left_over` rows are meant, if that is not 0:
-    the others weigh nothing.
-    """
-    is_scaled = objective.divides_by_weight and objective.has_penalty
-    if weights is None and not left_over and not is_scaled:
-        return None, None
-    if weights is None:
-        own = np.ones(chosen.shape[-1:])
-    elif weights.ndim == 1:
-        own = weights[chosen].astype(np.float64)
-    else:
-        own = np.take_along_axis(weights, np.atleast_2d(chosen), axis=1).astype(np.float64)
-    if left_over:
-        own[..., left_over - batch_size :] = 0.0
-    batches = own.reshape((*own.shape[:-1], -1, batch_size))
-    if objective.divides_by_weight:
-        divisors = batches.sum(axis=-1)
-    else:
-        divisors = np.full(batches.shape[:-1], float(batch_size))
-        divisors[..., -1] = left_over or batch_size
-    divisors = np.where(divisors > 0.0, divisors, np.inf)  # a batch that weighs nothing is skipped
-    scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
-    return (
-        None if weights is None and not left_over else scaled,
-        1.0 / divisors if is_scaled else None,
-    )
-
-
 def fixed_data(
     model: MLP,
     split: Split,
     config: TrainConfig,
-    *,
-    members: tuple[int, ...],
-    dtype: str,
+    vector: Array,
     backend: Backend,
     rows: np.ndarray | None = None,
 ) -> TrainingData:
-    """Return what of the steps' data stays the same for a whole run; `rows` as `Batches` has it."""
+    """Return what of the steps' data stays the same for a whole run that begins with this vector;
+    `rows` as `Batches` has it."""
+    members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
     send, objective, seeds = backend.asarray, config.objective, list(config.seeds)
     spread = key = columns = None
     rates: dict[str, Array | None] = {}
@@ -242,19 +223,13 @@ def fixed_data(
 
 
 def row_weights(
-    split: Split,
-    objective: Objective,
-    given: np.ndarray | None,
-    *,
-    members: tuple[int, ...],
-    output: str,
-    dtype: str,
+    model: MLP, split: Split, objective: Objective, vector: Array, given: np.ndarray | None
 ) -> np.ndarray | None:
     """A weight for each row, (n,) or (E, n): its own times its class's; None if all are 1."""
     weights, count = None, int(split.labels.shape[0])
     if given is not None:
         weights = np.asarray(given, np.float64)
-        if weights.shape not in ((count,), (*members, count)) or not (weights >= 0).all():
+        if weights.shape not in ((count,), (*vector.shape[:-1], count)) or not (weights >= 0).all():
             raise InputError(
                 f"sample weights of shape {weights.shape} for {count:,} rows: "
                 "give one for each, 0 or more"
@@ -265,8 +240,9 @@ def row_weights(
             raise InputError("sample weights and mixup: a mixed row has none; choose one")
     if objective.class_weights:
         by_class = np.asarray(objective.class_weights, np.float64)
-        weights = by_class[_classes(split.labels, output)] * (1.0 if weights is None else weights)
-    return None if weights is None else weights.astype(dtype)
+        own = by_class[_classes(split.labels, model.output)]
+        weights = own if weights is None else own * weights
+    return None if weights is None else weights.astype(dtype_name(vector))
 
 
 def _classes(labels: np.ndarray, output: str) -> np.ndarray:

@@ -146,14 +146,11 @@ class Validation(Callback):
 class BestWeights(Callback):
     """Keeps the parameters of the best evaluation, for each member its own."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
-
     def on_tick(self, trainer: "Trainer", /) -> None:
         history = trainer.history
         if history.validation_iterations[-1:] == [trainer.iteration]:
             last = history.validation_losses[-1], history.validation_accuracies[-1]
-            trainer.keep_if_better(self._control.cost(*last))
+            trainer.keep_if_better(trainer.control.cost(*last))
 
     on_epoch = on_tick
 
@@ -161,11 +158,8 @@ class BestWeights(Callback):
 class EarlyStopping(Callback):
     """Ends a run when no network got better in the last `patience` evaluations."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
-
     def on_tick(self, trainer: "Trainer", /) -> None:
-        control, history = self._control, trainer.history
+        control, history = trainer.control, trainer.history
         series = zip(history.validation_losses, history.validation_accuracies, strict=True)
         if control.has_run_dry([control.cost(*evaluation) for evaluation in series]):
             trainer.stop(
@@ -176,10 +170,7 @@ class EarlyStopping(Callback):
 
 
 class TimeLimit(Callback):
-    """Ends a run after this time, the seconds of its earlier steps included where it resumed."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    """Ends a run after `time_limit`, the seconds before it was resumed included."""
 
     def on_start(self, trainer: "Trainer", /) -> None:
         self._began = time.perf_counter() - trainer.seconds
@@ -191,8 +182,8 @@ class TimeLimit(Callback):
     on_epoch = on_tick
 
     def _look(self, trainer: "Trainer", seconds: float) -> None:
-        if seconds >= self._seconds:
-            trainer.stop(f"the time limit of {self._seconds:g} s is reached")
+        if seconds >= (limit := trainer.control.time_limit):
+            trainer.stop(f"the time limit of {limit:g} s is reached")
 
 
 def callbacks_of(control: Control) -> tuple[list[Callback], list[Callback]]:
@@ -204,7 +195,7 @@ def callbacks_of(control: Control) -> tuple[list[Callback], list[Callback]]:
     if control.validation is not None:
         before.append(Validation(control.validation, every=control.validate_every))
     if control.keep_best:
-        before.append(BestWeights(control))
+        before.append(BestWeights())
     if control.patience:
-        before.append(EarlyStopping(control))
-    return before, [TimeLimit(control.time_limit)] if control.time_limit < math.inf else []
+        before.append(EarlyStopping())
+    return before, [TimeLimit()] if control.time_limit < math.inf else []

@@ -11,20 +11,20 @@ import numpy as np
 
 from xpmlp import habits
 from xpmlp.algebra import LOSSES
-from xpmlp.backends import PRECISIONS
+from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import check_integer, check_range, member_seeds, nearest, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import INITIALIZERS, Objective
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
-from xpmlp.schedules import SCHEDULES
+from xpmlp.network import INITIALIZERS, MLP, Objective
+from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, ema_weights, swa_weights
+from xpmlp.schedules import SCHEDULES, warm_up
 from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.descent import Descent
+from xpmlp.training.history import History
+from xpmlp.typing import Array
 
 COMPILE = ("auto", "require", "off")
 """Whether steps are compiled: if possible, or the run fails, or never."""
-
-PLATEAU = "plateau"
 
 MOST_THREADS = 1024
 
@@ -110,7 +110,76 @@ class TrainConfig:
         """The seed of each member."""
         return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by the name that `of` takes it by, but those without a meaning here.
+
+        An optimizer and a schedule are names with their options; one of your own is itself.
+        """
+        found: dict[str, Any] = {}
+        for part in (self, self.objective, self.descent, self.control):
+            found |= {name: getattr(part, name) for name in _fields(part) if name not in PARTS}
+        for kind in ("optimizer", "schedule"):
+            chosen = found[kind]
+            if chosen.name in OWN[kind]:
+                found |= {kind: chosen.name, **dict(chosen.options)}
+        for kind, has in OWN.items():
+            for name in _all_own(kind) - has.get(found[kind], {}).keys():
+                found.pop(name, None)
+        return found
+
     __repr__ = short_repr
+
+    def initialize(
+        self, model: MLP, seeds: int | Sequence[int], *, dtype: str, backend: Backend | None = None
+    ) -> Array:
+        """Return initial parameters, flat, of a network or one for each seed."""
+        return model.initialize(
+            seeds,
+            initializer=self.initializer,
+            scale=self.initial_scale,
+            zero_output=self.zero_output,
+            dtype=dtype,
+            backend=backend,
+        )
+
+    def factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
+        """Return what the learning rate is multiplied by at each step of an epoch, (steps,).
+
+        A plateau looks at what the history had when the epoch began.
+        """
+        descent, schedule = self.descent, self.descent.schedule
+        if descent.warm_up:
+            schedule = warm_up(schedule, max(1, round(descent.warm_up * steps_per_epoch)))
+        losses: Sequence[float] = ()
+        if descent.schedule.name == "plateau":
+            is_validated = self.control.validation is not None
+            losses = history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
+        return schedule(
+            np.arange(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch),
+            total=self.epochs * steps_per_epoch,
+            steps_per_epoch=steps_per_epoch,
+            losses=losses,
+        )
+
+    def learning_rates(self, history: History, steps_per_epoch: int) -> np.ndarray:
+        """Return the learning rate of each step that a run has done, (steps,) or (steps, E)."""
+        steps = len(history.losses)
+        epochs = range(-(-steps // steps_per_epoch))
+        factors = [self.factors(epoch, history, steps_per_epoch) for epoch in epochs]
+        done = np.concatenate([np.empty(0), *factors])[:steps]
+        return np.asarray(np.multiply.outer(done, self.descent.learning_rate))
+
+    def averaging(self, epoch: int, steps_per_epoch: int) -> np.ndarray:
+        """Return the weight in their mean of the parameters after each step of an epoch."""
+        first, end = epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch
+        if self.descent.average == "ema":
+            return ema_weights(end, self.descent.average_decay)[first:]
+        begun = self.descent.average_start * (self.epochs * steps_per_epoch) / steps_per_epoch
+        start = max(1, round(begun)) * steps_per_epoch - 1
+        weights = swa_weights(end, start, steps_per_epoch)
+        weights[:start] = 1.0  # until the mean begins it is the parameters themselves
+        return weights[first:]
 
     @classmethod
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":
@@ -129,16 +198,8 @@ class TrainConfig:
         _check_kind("config", config, cls)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
         _check_own(settings, config)
-        descent = config.descent
-        own = _taken(OWN["schedule"][PLATEAU], settings)
-        if own or settings.get("schedule") == PLATEAU:
-            own = {name.removeprefix("plateau_"): value for name, value in own.items()}
-            plateau = dataclasses.replace(descent.plateau or Plateau(), **own)
-            settings |= {"schedule": "constant", "plateau": plateau}
-        elif "schedule" in settings and descent.plateau:
-            settings["plateau"] = None
-        settings = _named("optimizer", OPTIMIZERS, settings, descent.optimizer)
-        settings = _named("schedule", SCHEDULES, settings, descent.schedule)
+        settings = _named("optimizer", OPTIMIZERS, settings, config.descent.optimizer)
+        settings = _named("schedule", SCHEDULES, settings, config.descent.schedule)
         for part, kind in PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
@@ -162,10 +223,7 @@ def _options(make: Any) -> dict[str, Any]:
 
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
-    "schedule": {
-        **{name: _options(make) for name, make in SCHEDULES.items()},
-        PLATEAU: {f"plateau_{name}": value for name, value in _options(Plateau).items()},
-    },
+    "schedule": {name: _options(make) for name, make in SCHEDULES.items()},
     "loss": {
         **{name: {} for name in LOSSES},
         "huber": {"huber_delta": Objective.huber_delta},
@@ -180,11 +238,15 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 """The settings that belong to one value of another setting, with their defaults."""
 
 
+def _all_own(kind: str) -> set[str]:
+    return {name for options in OWN[kind].values() for name in options}
+
+
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
     kinds = (TrainConfig, *PARTS.values())
     names = [name for kind in kinds for name in _fields(kind) if name not in PARTS]
-    return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
+    return [*names, *(name for kind in OWN for name in _all_own(kind))]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
@@ -197,7 +259,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
     before = {
         "optimizer": config.descent.optimizer,
-        "schedule": PLATEAU if config.descent.plateau else config.descent.schedule,
+        "schedule": config.descent.schedule,
         "loss": config.objective.loss,
         "average": config.descent.average,
     }
@@ -206,7 +268,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
         if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
         chosen = getattr(chosen, "name", chosen)
-        own = {name for one in has.values() for name in one} & settings.keys()
+        own = _all_own(kind) & settings.keys()
         for name in sorted(own - has.get(chosen, {}).keys()):
             with_it = [one for one, options in has.items() if name in options]
             raise InputError(

@@ -1,9 +1,8 @@
 """How parameters go down the gradient: optimizer, rates by time and group, limits, averages."""
 
-import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 
@@ -11,24 +10,15 @@ from xpmlp.checks import check_range, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
-from xpmlp.optimizers import Optimizer, ema_weights, sgd, swa_weights
-from xpmlp.schedules import Schedule, constant, plateau_factor, warm_up
-from xpmlp.training.history import History
+from xpmlp.optimizers import Optimizer, sgd
+from xpmlp.schedules import Schedule, constant, plateau
 
 AVERAGES = ("none", "ema", "swa")
 
 
-@dataclass(frozen=True)
-class Plateau:
-    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
-    nothing better."""
-
-    patience: int = 5
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_range("plateau_patience", self.patience, least=0, below=math.inf)
-        check_range("plateau_factor", self.factor, above=0.0, below=1.0)
+def Plateau(patience: int = 5, factor: float = 0.1) -> Schedule:  # noqa: N802
+    """Return `xpmlp.schedules.plateau`: the name and the arguments of 0.1.0."""
+    return plateau(plateau_patience=patience, plateau_factor=factor)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +36,7 @@ class Descent:
     warm_up
         Epochs over which the learning rate first rises linearly.
     plateau
-        How the learning rate falls when the loss stops improving.
+        A `Plateau`, as the schedule: the name of 0.1.0.
     bias_rate
         Factor on the learning rate of biases, gammas and betas.
     weight_decay
@@ -78,7 +68,7 @@ class Descent:
     learning_rate: float | Sequence[float] = 0.03
     schedule: Schedule = field(default_factory=constant)
     warm_up: float = 0.0
-    plateau: Plateau | None = None
+    plateau: InitVar[Schedule | None] = None
     bias_rate: float = 1.0
     weight_decay: float | Sequence[float] = 0.0
     bias_decay: bool = False
@@ -91,7 +81,11 @@ class Descent:
 
     __repr__ = short_repr
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, plateau: Schedule | None) -> None:
+        if plateau is not None:
+            if self.schedule.name != "constant":
+                raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
+            object.__setattr__(self, "schedule", plateau)
         for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
             if not isinstance(value := getattr(self, name), kind):
                 raise InputError(
@@ -131,64 +125,7 @@ class Descent:
     @property
     def is_constant(self) -> bool:
         """Whether the learning rate stays what it is."""
-        return self.schedule.name == "constant" and not self.warm_up and self.plateau is None
-
-    def factors(
-        self, first: int, count: int, *, total: int, steps_per_epoch: int, losses: Sequence[float]
-    ) -> np.ndarray:
-        """What the learning rate is multiplied by at `count` steps from number `first` on.
-
-        `losses` are what the plateau looks at, all there were before.
-        """
-        schedule = self.schedule
-        if self.warm_up:
-            schedule = warm_up(schedule, max(1, round(self.warm_up * steps_per_epoch)))
-        steps = np.arange(first, first + count)
-        factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
-        if self.plateau is not None:
-            patience, factor = self.plateau.patience, self.plateau.factor
-            factors = factors * plateau_factor(losses, patience=patience, factor=factor)
-        return factors
-
-    def learning_rates(
-        self, history: History, *, epochs: int, steps_per_epoch: int, is_validated: bool
-    ) -> np.ndarray:
-        """The learning rate of each step that a run has done, (steps,) or (steps, E)."""
-        base = np.asarray(self.learning_rate, np.float64)
-        count = len(history.losses)
-        begun = -(-count // steps_per_epoch)
-        losses = (
-            history.epoch_losses(begun, steps_per_epoch, is_validated=is_validated)
-            if self.plateau
-            else []
-        )
-
-        def seen(epoch: int) -> int:
-            """How many of these were known when an epoch began."""
-            done = epoch * steps_per_epoch
-            return bisect.bisect(history.validation_iterations, done) if is_validated else epoch
-
-        factors = [
-            self.factors(
-                epoch * steps_per_epoch,
-                min(steps_per_epoch, count - epoch * steps_per_epoch),
-                total=epochs * steps_per_epoch,
-                steps_per_epoch=steps_per_epoch,
-                losses=losses[: seen(epoch)],
-            )
-            for epoch in range(begun)
-        ]
-        rates: np.ndarray = np.multiply.outer(np.concatenate([np.empty(0), *factors]), base)
-        return rates
-
-    def averaging(self, first: int, count: int, *, total: int, steps_per_epoch: int) -> np.ndarray:
-        """The weight of the parameters after each of these steps in their mean."""
-        if self.average == "ema":
-            return ema_weights(first + count, self.average_decay)[first:]
-        start = max(1, round(self.average_start * total / steps_per_epoch)) * steps_per_epoch - 1
-        weights = swa_weights(first + count, start, steps_per_epoch)
-        weights[:start] = 1.0  # until the mean begins it is the parameters themselves
-        return weights[first:]
+        return self.schedule.name == "constant" and not self.warm_up
 
 
 def _by_group(

@@ -7,7 +7,6 @@ were mostly beaten by ten times themselves on the data sets of the tests.
 """
 
 import contextlib
-import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -132,13 +131,6 @@ def find_rate(
         factors: np.ndarray = rates[np.minimum(times.step, steps - 1)] / highest
         return factors
 
-    descent = dataclasses.replace(
-        training.descent,
-        learning_rate=highest,
-        schedule=Schedule("rising", rising),
-        warm_up=0.0,
-        plateau=None,
-    )
     watch = _Watch(steps)
     run = Trainer(
         training.model,
@@ -147,8 +139,10 @@ def find_rate(
         backend=training.backend,
         config=training.config,
         sample_weights=training.batches.weights,  # with those of the classes
-        objective=dataclasses.replace(training.objective, class_weights=()),
-        descent=descent,
+        class_weights=(),
+        learning_rate=highest,
+        schedule=Schedule("rising", rising),
+        warm_up=0.0,
         control=Control(),
         epochs=math.ceil(steps / training.steps_per_epoch),
         shuffle=True,

@@ -159,8 +159,5 @@ def make_loader(
 def _cut(series: np.ndarray, start: int, length: int) -> np.ndarray:
     """A part of a series (n,) or (E, n), with zeros behind it up to a length."""
     part = series[..., start : start + length]
-    if part.shape[-1] == length:
-        return part
-    padded = np.zeros((*part.shape[:-1], length), series.dtype)
-    padded[..., : part.shape[-1]] = part
-    return padded
+    missing = length - part.shape[-1]
+    return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)]) if missing else part

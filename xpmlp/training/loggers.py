@@ -360,13 +360,14 @@ def loggers_named(names: Iterable[str]) -> list[type[Logger]]:
 
 def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     """Return what the history has of a finished epoch, counted from 1, by the names of a log."""
-    history, steps = trainer.history, trainer.steps_per_epoch
+    history, config, steps = trainer.history, trainer.config, trainer.steps_per_epoch
+    rate = np.asarray(config.descent.learning_rate, np.float64)
     begin, end = (epoch - 1) * steps, epoch * steps
     score = "r2" if trainer.model.predicts_numbers else "accuracy"
     found = {
         "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),
         score: history.accuracies[epoch - 1],
-        "learning_rate": _learning_rate(epoch, trainer),
+        "learning_rate": rate * config.factors(epoch - 1, history, steps)[-1],
     }
     last = bisect.bisect(history.validation_iterations, end) - 1
     if last >= 0 and history.validation_iterations[last] > begin:
@@ -389,45 +390,17 @@ def names_of(name: str, trainer: Trainer) -> list[str]:
     return [f"{name}/{member}" for member in range(1, trainer.correct.size + 1)]
 
 
-def _learning_rate(epoch: int, trainer: Trainer) -> np.ndarray:
-    """The rate of the weights at the last step of an epoch, () or (E,)."""
-    descent, steps = trainer.descent, trainer.steps_per_epoch
-    rate = trainer.backend.to_numpy(trainer.state.learning_rate)
-    rate = rate[..., 0] if rate.ndim else rate
-    asked = np.asarray(descent.learning_rate, np.float64)
-    if np.array_equal(np.broadcast_to(asked.astype(rate.dtype), rate.shape), rate):
-        rate = asked  # 0.03, not what float32 makes of it
-    losses: list[float] = []
-    if descent.plateau is not None:
-        is_validated = trainer.control.validation is not None
-        losses = trainer.history.epoch_losses(epoch - 1, steps, is_validated=is_validated)
-    span = {"total": trainer.epochs * steps, "steps_per_epoch": steps}
-    return np.asarray(rate * descent.factors(epoch * steps - 1, 1, losses=losses, **span)[0])
-
-
 Setting = bool | int | float | str
 
 
 def settings_of(trainer: Trainer) -> Iterator[tuple[str, Setting]]:
     """Yield every setting of a run by name, as libraries take hyperparameters."""
-    yield from _settings(trainer.model)
-    yield "parameters", trainer.model.size
-    yield "backend", trainer.backend.name
-    yield "device", trainer.backend.device_name
-    yield from _settings(trainer.config)
-
-
-def _settings(config: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Setting]]:
-    for one in dataclasses.fields(config):
-        value = getattr(config, one.name)
-        if hasattr(value, "options"):  # an optimizer or a schedule
-            yield f"{prefix}{one.name}", value.name
-            yield from value.options
-            continue
+    model, backend = trainer.model, trainer.backend
+    found = {one.name: getattr(model, one.name) for one in dataclasses.fields(model)}
+    found |= {"parameters": model.size, "backend": backend.name, "device": backend.device_name}
+    for name, value in {**found, **trainer.config.settings}.items():
         value = getattr(value, "name", value)
-        if dataclasses.is_dataclass(value):
-            yield from _settings(value, f"{prefix}{one.name}." if depth else prefix, depth + 1)
-        elif isinstance(value, (bool, int, float, str)) and value != "":
-            yield f"{prefix}{one.name}", value
-        elif isinstance(value, (list, tuple)) and value and not hasattr(value, "_fields"):
-            yield f"{prefix}{one.name}", ",".join(map(str, value))
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            value = ",".join(map(str, value))
+        if isinstance(value, (bool, int, float, str)) and value != "":
+            yield name, value

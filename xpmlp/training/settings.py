@@ -12,11 +12,18 @@ from xpmlp.network import Objective
 from xpmlp.optimizers import Optimizer
 from xpmlp.schedules import Schedule
 from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.descent import Descent
 
 
-class RunSettings(TypedDict, total=False):
-    """The fields of `TrainConfig`."""
+class Settings(TypedDict, total=False):
+    """Every setting that `xpmlp.train` takes by keyword, and the device of its backend.
+
+    The fields of `TrainConfig`, `Objective`, `Descent` and `Control`; class weights also by the
+    names of the classes, optimizer and schedule also by name, with their options, and validation
+    rows also as a fraction or a pair (X, y).
+    """
+
+    device: str
 
     epochs: int
     batch_size: int
@@ -33,10 +40,6 @@ class RunSettings(TypedDict, total=False):
     initial_scale: float
     zero_output: bool
 
-
-class ObjectiveSettings(TypedDict, total=False):
-    """The fields of `Objective`; class weights also by the names of the classes."""
-
     loss: str | Loss
     label_smoothing: float
     huber_delta: float
@@ -48,10 +51,6 @@ class ObjectiveSettings(TypedDict, total=False):
     input_dropout: float | Sequence[float]
     mixup: float
     divides_by_weight: bool
-
-
-class DescentSettings(TypedDict, total=False):
-    """The fields of `Descent`; optimizer and schedule also by name, with their options."""
 
     optimizer: str | Optimizer
     momentum: float
@@ -68,7 +67,6 @@ class DescentSettings(TypedDict, total=False):
     initial_factor: float
     power: float
     warm_up: float
-    plateau: Plateau | None
     plateau_patience: int
     plateau_factor: float
     bias_rate: float
@@ -81,10 +79,6 @@ class DescentSettings(TypedDict, total=False):
     average_decay: float
     average_start: float
 
-
-class ControlSettings(TypedDict, total=False):
-    """The fields of `Control`; validation rows also as a fraction or a pair (X, y)."""
-
     validation: Any
     validate_every: int
     monitor: str
@@ -92,9 +86,3 @@ class ControlSettings(TypedDict, total=False):
     keep_best: bool
     time_limit: float
     lets_members_diverge: bool
-
-
-class Settings(RunSettings, ObjectiveSettings, DescentSettings, ControlSettings, total=False):
-    """Every setting that `xpmlp.train` takes by keyword, and the device of its backend."""
-
-    device: str

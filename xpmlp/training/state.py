@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from xpmlp.backends import PRECISIONS, Backend
+from xpmlp.backends import Backend
 from xpmlp.compiler import leaves, rebuild
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
-from xpmlp.network import MLP, Objective
+from xpmlp.network import MLP
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import Best
-from xpmlp.training.descent import Descent
+from xpmlp.training.control import Best, Control
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -48,7 +47,7 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", *, keeps_best: bool, allows_nonfinite: bool) -> None:
+    def check_fits(self, now: "Snapshot", control: Control) -> None:
         """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
@@ -66,12 +65,12 @@ class Snapshot:
         evaluations = len(history.validation_iterations)
         if (
             self.state.keys() != now.state.keys()
-            or not (self.finite or allows_nonfinite)
+            or not (self.finite or control.lets_members_diverge)
             or len(history.accuracies) != self.epoch
             or any(values.shape != now.correct.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (keeps_best and evaluations))
+            or (self.best is None) != (not (control.keep_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 
@@ -95,16 +94,6 @@ def with_arrays(
     return restored
 
 
-def with_rates(state: TrainingState, rates: np.ndarray, *, backend: Backend) -> TrainingState:
-    """Return the state with another learning rate, (), or with one for each member, (E,)."""
-    now = state.learning_rate
-    rates = rates[:, None] if rates.ndim else rates
-    sent = backend.asarray(rates.astype(dtype_name(now)))
-    if sent.shape != now.shape:
-        sent = sent + 0.0 * now
-    return state._replace(learning_rate=sent)
-
-
 def copied(state: Any, *, backend: Backend) -> Any:
     """Return a copy that shares no memory: steps of some backends overwrite their state."""
     return rebuild(state, iter([backend.xp.asarray(leaf, copy=True) for leaf in leaves(state)]))
@@ -123,31 +112,9 @@ def _named(tree: object, name: str = "") -> dict[str, Array]:
     return found
 
 
-def first_parameters(
-    model: MLP, given: Array | None, config: TrainConfig, backend: Backend
-) -> Array:
-    """Return the vector that a run begins with, on the device: the given one, or a drawn one."""
-    if given is None:
-        return model.initialize(
-            config.seed,
-            initializer=config.initializer,
-            scale=config.initial_scale,
-            zero_output=config.zero_output,
-            backend=backend,
-            dtype=PRECISIONS[config.dtype or "float32"],
-        )
-    return backend.asarray(given) if isinstance(given, np.ndarray) else given
-
-
-def first_state(
-    model: MLP,
-    vector: Array,
-    *,
-    objective: Objective,
-    descent: Descent,
-    backend: Backend,
-) -> TrainingState:
+def first_state(model: MLP, config: TrainConfig, vector: Array, backend: Backend) -> TrainingState:
     """The state before the first step, from a flat vector with or without running statistics."""
+    objective, descent = config.objective, config.descent
     xp, members, dtype = backend.xp, tuple(vector.shape[:-1]), dtype_name(vector)
     if vector.shape[-1] not in (model.parameter_count, model.size):
         raise InputError(f"{vector.shape[-1]:,} parameters, but {model} has {model.size:,}")

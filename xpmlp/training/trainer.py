@@ -1,6 +1,7 @@
 """The loop around the step: epochs of steps, and the events that callbacks listen to."""
 
 import contextlib
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
 from xpmlp.data import Split
@@ -26,11 +27,9 @@ from xpmlp.training.nonfinite import NonFiniteError, check_losses
 from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
 from xpmlp.training.state import (
     Snapshot,
-    first_parameters,
     first_state,
     saved_arrays,
     with_arrays,
-    with_rates,
 )
 from xpmlp.training.step import make_step
 from xpmlp.training.ticks import TickTimer
@@ -71,28 +70,24 @@ class Trainer:
         of `TrainConfig`.
         """
         config = _checked(TrainConfig.of(config, **settings), model)
-        objective, descent = config.objective, config.descent
         split = checked(split, model, where="training data")
         with backend.activate():
-            vector = first_parameters(model, parameters, config, backend)
+            if parameters is None:
+                drawn = PRECISIONS[config.dtype or "float32"]
+                parameters = config.initialize(model, config.seed, dtype=drawn, backend=backend)
+            is_host = isinstance(parameters, np.ndarray)
+            vector = backend.asarray(parameters) if is_host else parameters
             members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
             if rows is not None and rows.shape[:-1] != members:
                 raise InputError(f"rows of shape {rows.shape} for parameters {vector.shape}")
             if isinstance(split.labels, np.ndarray) and split.labels.dtype.kind == "f":
                 split = split._replace(labels=split.labels.astype(dtype))
-            self.fixed = fixed_data(
-                model, split, config, members=members, dtype=dtype, backend=backend, rows=rows
-            )
-            self.state = first_state(
-                model, vector, objective=objective, descent=descent, backend=backend
-            )
-        weights = row_weights(
-            split, objective, sample_weights, members=members, output=model.output, dtype=dtype
-        )
+            self.fixed = fixed_data(model, split, config, vector, backend, rows)
+            self.state = first_state(model, config, vector, backend)
+        weights = row_weights(model, split, config.objective, vector, sample_weights)
+        self.model, self.split, self.backend = model, split, backend
         self.batches = Batches(split, config, dtype, orders, rows, weights)
-        self.model, self.split, self.backend, self.config = model, split, backend, config
-        self.objective, self.descent, self.control = objective, descent, config.control
-        self.epochs, self.batch_size = config.epochs, config.batch_size
+        self._configure(config)
         self.row_count, self.steps_per_epoch = self.batches.row_count, self.batches.steps_per_epoch
         self.precision = dtype if config.dtype in (None, *DTYPES) else config.dtype
         self.memory = MemoryPlan()
@@ -120,12 +115,7 @@ class Trainer:
 
         Raises `InputError` for a snapshot of another network, optimizer or dtype.
         """
-        control = self.control
-        snapshot.check_fits(
-            self.snapshot(),
-            keeps_best=control.keep_best,
-            allows_nonfinite=control.lets_members_diverge,
-        )
+        snapshot.check_fits(self.snapshot(), self.control)
         self.load_state(snapshot.state)
         self.epoch, self.step = snapshot.epoch, snapshot.step
         with self.backend.activate():
@@ -137,15 +127,29 @@ class Trainer:
         self.seconds = snapshot.seconds
         self.last_good = snapshot
 
+    def _configure(self, config: TrainConfig) -> None:
+        """Continue with these settings; the step is compiled for the first ones."""
+        self.config, self.batches = config, dataclasses.replace(self.batches, config=config)
+        self.objective, self.descent, self.control = (
+            config.objective,
+            config.descent,
+            config.control,
+        )
+        self.epochs, self.batch_size = config.epochs, config.batch_size
+
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take these arrays of the state, by the names that a snapshot has, in place of its own."""
         with self.backend.activate():
             self.state = with_arrays(self.state, arrays, backend=self.backend)
 
-    def set_learning_rate(self, rates: np.ndarray) -> None:
+    def set_learning_rate(self, rates: np.ndarray | float) -> None:
         """Continue with another learning rate, (), or with one for each member, (E,)."""
+        self._configure(TrainConfig.of(self.config, learning_rate=np.asarray(rates).tolist()))
+        now = self.state.learning_rate
+        sent = self.descent.rates(self.model, self.correct.shape, dtype_name(now))
         with self.backend.activate():
-            self.state = with_rates(self.state, rates, backend=self.backend)
+            # As wide as it was, for which the step is compiled.
+            self.state = self.state._replace(learning_rate=self.backend.asarray(sent) + 0.0 * now)
 
     def __repr__(self) -> str:
         return f"<Trainer of {self.model}: epoch {self.epoch} of {self.epochs}>"
@@ -157,7 +161,8 @@ class Trainer:
 
     def extend(self, epochs: int) -> None:
         """Let a run that is over continue for this many more epochs."""
-        self.epochs = self.epoch + check_integer("epochs", epochs, least=0)
+        epochs = self.epoch + check_integer("epochs", epochs, least=0)
+        self._configure(dataclasses.replace(self.config, epochs=epochs))
         self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
 
     def stop(self, reason: str) -> None:
@@ -247,7 +252,7 @@ class Trainer:
 
     def epoch_plan(self) -> EpochPlan:
         """Return what the steps of the present epoch look up."""
-        return self.batches.plan(self.epoch, self.history, epochs=self.epochs)
+        return self.batches.plan(self.epoch, self.history)
 
     def run(self, callbacks: Iterable[Callback] = ()) -> Self:
         """Train until the last epoch, a callback's `stop`, or `StopTraining`.
