@@ -18,7 +18,7 @@ SETTINGS = by_habit(
         "seed": "random_state",
         "validation": "validation_split validation_data validation_fraction",
         "patience": "early_stopping n_iter_no_change",
-        "keep_best": "restore_best_weights",
+        "restore_best": "restore_best_weights",
         "dtype": "precision",
         "threads": "workers n_jobs",
         "backend": "gpu cpu cuda",

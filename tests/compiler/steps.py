@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xpmlp.compiler import Program, record
-from xpmlp.compiler.replay import apply
+from xpmlp.compiler.partial import apply
 
 
 def trace(step: Any, *state: np.ndarray, data: tuple[np.ndarray, ...] = ()) -> Program:

@@ -9,8 +9,8 @@ import pytest
 from tests.compiler.lecture_step import LECTURE, lecture_step
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Interpreter, record
-from xpmlp.compiler.emit import schedule
-from xpmlp.compiler.schedule import Product
+from xpmlp.compiler.emit import kernel_plan
+from xpmlp.compiler.kernel_plan import Product
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float64"])
@@ -65,7 +65,7 @@ def test_kernels_and_interpreter_agree(members: int, tmp_path: Path) -> None:
 
 
 def test_rounding_takes_no_node_of_its_own() -> None:
-    found = schedule(lecture_step(LECTURE, batch=64).program("float16"))
+    found = kernel_plan(lecture_step(LECTURE, batch=64).program("float16"))
     assert len(found.nodes) == 15
     products = [node for node in found.nodes if isinstance(node, Product)]
     assert {(node.dtype, node.result_dtype) for node in products} == {("float16", "float32")}

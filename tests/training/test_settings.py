@@ -6,8 +6,8 @@ import inspect
 from xpmlp.network import Objective
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import Control, Descent, TrainConfig
-from xpmlp.training.settings import Settings
+from xpmlp.training import OptimizerConfig, TrainConfig, ValidationConfig
+from xpmlp.training.typed_settings import Settings
 
 
 def fields(kind: type) -> set[str]:
@@ -20,7 +20,9 @@ def test_every_field_of_a_configuration_is_a_typed_keyword() -> None:
         for make in (*OPTIMIZERS.values(), *SCHEDULES.values())
         for name in inspect.signature(make).parameters
     }
-    declared = set().union(*map(fields, (TrainConfig, Objective, Descent, Control)))
+    declared = set().union(
+        *map(fields, (TrainConfig, Objective, OptimizerConfig, ValidationConfig))
+    )
     assert set(Settings.__annotations__) == declared | options | {"device"}
 
 

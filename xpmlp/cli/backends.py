@@ -2,8 +2,8 @@
 
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
-from xpmlp.cli.console import print_table, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, print_table
+from xpmlp.cli.next_command import echo_next
 
 
 def backends() -> None:
@@ -22,12 +22,12 @@ def backends() -> None:
         for report in reports
     ]
     print_table(("backend", "version", "usable", "devices, or why not"), rows, left=4)
-    say()
+    echo()
     for report in reports:
         if report.remedy:
-            say(f"To use {report.name}: {report.remedy}")
-    say(f"auto takes {select_backend().reason}")
-    say_next("xpmlp", "train")
+            echo(f"To use {report.name}: {report.remedy}")
+    echo(f"auto takes {select_backend().reason}")
+    echo_next("xpmlp", "train")
 
 
 def _described(device: DeviceInfo) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xpmlp.cli.console import print_table, say_verbatim
-from xpmlp.cli.next_command import as_setting, say_next
+from xpmlp.cli.next_command import as_setting, echo_next
 from xpmlp.cli.options import JsonOption, check_ending
 from xpmlp.errors import InputError
 from xpmlp.reports.compare import (
@@ -52,12 +52,12 @@ def compare(
         rows = ([name, *map(_shown, values)] for name, values in differing.items())
         print_table(heads, rows, title="Settings that differ")
     best = _best(found)
-    say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
+    echo_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 
 
 def _results(run: ComparedRun) -> dict[str, str]:
     summary = run.summary
-    as_share = "{:.4f}" if run.recipe.model.predicts_numbers else "{:.2%}"
+    as_share = "{:.4f}" if run.recipe.model.is_regression else "{:.2%}"
     step = (summary.get("seconds_per_step") or 0.0) * 1e6 or None
     results = {
         "epochs": (summary.get("epochs"), "{}"),

@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from xpmlp.backends import PRECISIONS
-from xpmlp.cli.console import print_table, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, print_table
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import DataOption, RecipeOptions, check_ending, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
@@ -75,18 +75,18 @@ def explain(
     found = explain_network(
         model, objective, rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )
-    title = f"{what}: {model}, {model.hidden}"
+    title = f"{what}: {model}, {model.activation}"
     if recipe.members > 1:
         title += f", each of {recipe.members} members"
     if out is not None:
         draw_slides(found, out, flow=flow, title=title)
     if latex is not None:
         write_text(latex, as_latex_document(found, title=title))
-    _tell(found, title)
+    _print_table(found, title)
     if flow:
         _tell_flow(flow)
     written = " and ".join(str(path) for path in (out, latex) if path is not None)
-    say_next(
+    echo_next(
         *_following(what, is_run, bool(written), given),
         after=f"Written: {written}" if written else "",
     )
@@ -100,14 +100,14 @@ def _following(what: str, is_run: bool, is_written: bool, given: RecipeOptions) 
     return words if is_written else [*words, "--out", "explained.svg"]
 
 
-def _tell(found: Explanation, title: str) -> None:
-    say(title, style="bold")
+def _print_table(found: Explanation, title: str) -> None:
+    echo(title, style="bold")
     for name, operations in found.slides.items():
         rows = ((one.text, *found.numbers(one)) for one in operations)
         print_table(("matrix", "shape", "FLOPs", "bytes"), rows, title=name, left=2)
     for symbol, meaning in found.symbols.items():
-        say(f"{symbol}: {meaning}")
-    say(found.summary)
+        echo(f"{symbol}: {meaning}")
+    echo(found.summary)
 
 
 BAR = 24
@@ -130,5 +130,5 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
         title="Root mean squares on the first batch",
         left=2,
     )
-    say(f"The bar ends {DECADES:g} powers of ten below the largest. {verdict(flow)}")
-    say()
+    echo(f"The bar ends {DECADES:g} powers of ten below the largest. {verdict(flow)}")
+    echo()

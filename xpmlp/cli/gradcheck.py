@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from xpmlp.cli.console import errors, print_table, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, errors, print_table
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
 
@@ -31,7 +31,7 @@ def gradcheck(
         ("parameter", "against", "largest relative difference", "tolerance", "verdict"),
         (
             (
-                row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}",
+                row.parameter, row.method, f"{row.difference:.1e}", f"{row.tolerance:.0e}",
                 "agrees" if row.agrees else "DIFFERS",
             )
             for row in rows
@@ -41,7 +41,7 @@ def gradcheck(
     disagreeing = [row for row in rows if not row.agrees]
     network = f"{chosen.model} ({chosen.model.activation}, seed {seed})"
     if disagreeing:
-        say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
+        echo(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)
-    say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
-    say_next(*given.again("train", recipe))
+    echo(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
+    echo_next(*given.again("train", recipe))

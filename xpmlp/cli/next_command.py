@@ -5,7 +5,7 @@ import shlex
 from xpmlp.cli.console import say_verbatim
 
 
-def say_next(*words: str, after: str = "") -> None:
+def echo_next(*words: str, after: str = "") -> None:
     """Print the last line of a command: its result, and what to type next."""
     say_verbatim(f"{after} (next: {shlex.join(words)})".strip())
 

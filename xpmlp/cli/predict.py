@@ -9,9 +9,9 @@ import numpy as np
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import say, say_verbatim
+from xpmlp.cli.console import echo, say_verbatim
 from xpmlp.cli.habits import swapped
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
 from xpmlp.errors import InputError
@@ -47,7 +47,7 @@ def predict(
         answers += [(path, row, probabilities) for row, probabilities in enumerate(Y_hat)]
     model = trained.model
     if as_json:
-        values_are = "values" if model.predicts_numbers else "probabilities"
+        values_are = "values" if model.is_regression else "probabilities"
         found = [
             {"input": str(path), "row": row, **_answer(model, values), values_are: values.tolist()}
             for path, row, values in answers
@@ -56,24 +56,24 @@ def predict(
         return
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
-    symbol = "Y" if model.predicts_numbers else "P"
+    symbol = "Y" if model.is_regression else "P"
     columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
     answer = "".join(f"{name:>7}" for name in _answer(model, answers[0][2]))
-    say(f"{'input':<{width}}{answer}{columns}")
+    echo(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
             f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>7}"
             for one in _answer(model, values).values()
         )
-        say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
-    say_next("xpmlp", "report", str(run))
+        echo(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
+    echo_next("xpmlp", "report", str(run))
 
 
 def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:
     """The class; with a sigmoid 0 or 1, or all classes whose answer is yes; of numbers nothing."""
     if model.output == "softmax":
         return {"class": int(values.argmax())}
-    if model.predicts_numbers:
+    if model.is_regression:
         return {}
     yes = np.flatnonzero(values > 0.5).tolist()
     return {"class": len(yes)} if len(values) == 1 else {"classes": yes}

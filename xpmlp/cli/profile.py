@@ -1,6 +1,6 @@
 """The table of `xpmlp train --profile`."""
 
-from xpmlp.cli.console import print_table, say
+from xpmlp.cli.console import echo, print_table
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
@@ -28,17 +28,17 @@ def show(profile: Profile, training: Trainer) -> None:
     rows.append(row(None, "a step of the run", profile.step, profile.flops))
     print_table(heads, rows, left=2)
     threads = training.threads.number
-    say(
+    echo(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "
         f"{profile.side} matrices in {training.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
     if profile.slowdown > BUSY:
-        say(
+        echo(
             f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
             "median as at best, and the phases are slowed down alike; repeat this on an idle one"
         )
-    say(f"The run's steps: {profile.how}")
+    echo(f"The run's steps: {profile.how}")
     if profile.is_apart:
-        say("The phases were not run that way, but one by one: compare them with each other")
-    say()
+        echo("The phases were not run that way, but one by one: compare them with each other")
+    echo()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, RunArgument, check_ending
 from xpmlp.reports.page import write_report
 from xpmlp.runs import RunDirectory
@@ -36,4 +36,4 @@ def report(
     path = out or directory.path / name
     check_ending(path, ".html", ".htm")
     write_report(directory, path, data=data, backend=select_backend(backend or "auto", device))
-    say_next("xpmlp", "explain", str(run), after=f"{path}: open it in a browser")
+    echo_next("xpmlp", "explain", str(run), after=f"{path}: open it in a browser")

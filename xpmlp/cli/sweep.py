@@ -12,8 +12,8 @@ import numpy as np
 import typer
 
 from xpmlp.backends import Backend, select_backend
-from xpmlp.cli.console import complain, errors, print_table, say
-from xpmlp.cli.next_command import as_setting, say_next
+from xpmlp.cli.console import echo, echo_error, errors, print_table
+from xpmlp.cli.next_command import as_setting, echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
@@ -69,7 +69,7 @@ def sweep(
     # Whatever can be refused has been: now there will be results, and they need a place.
     directory = _directory(out, Path(recipe).stem, planned)
 
-    say(chosen.reason)
+    echo(chosen.reason)
     interruption = Interruption()
     outcomes = _train(runs, dataset, chosen, interruption)
     outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
@@ -79,13 +79,13 @@ def sweep(
     )
     if ranked:
         _save(directory, outcomes, ranked)
-        _tell(ranked)
+        _print_table(ranked)
         held_out = round(planned.validation * len(dataset.train.labels))
-        say(f"Measured on {held_out:,} validation rows; the test set was not used")
+        echo(f"Measured on {held_out:,} validation rows; the test set was not used")
     if interruption.status:
         if not ranked:
             _forget(directory)
-        complain(
+        echo_error(
             f"stopped with {len(ranked)} of {len(combinations)} settings done; "
             + (f"these are saved in {directory}" if ranked else "nothing is saved")
         )
@@ -95,7 +95,7 @@ def sweep(
         raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
     options = {name: one for name, one in given.options.items() if name != "members"}
     alone = given._replace(options=options)
-    say_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
+    echo_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
 
 
 def _train(
@@ -193,7 +193,7 @@ def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome
     )
 
 
-def _tell(outcomes: Sequence[Outcome]) -> None:
+def _print_table(outcomes: Sequence[Outcome]) -> None:
     """A line for each setting: mean and standard deviation over its seeds."""
     several = any(len(outcome.seeds) > 1 for outcome in outcomes)
     names = [*outcomes[0].settings, *(["seeds"] if several else [])]

@@ -7,7 +7,7 @@ scopes.py      which part of which layer each belongs to
 ownership.py   copies, where a result or a part would lie in another value's memory
 layout.py      where each value lives, so that a step allocates nothing
 interpret.py   the program run by NumPy, to the bits of the step itself
-replay.py      a part of the program run through any Array API namespace
+partial.py     a part of the program run through any Array API namespace
 split.py       the program run on parts of flat vectors, for a compiler that would copy them
 prepare.py     the same program in the simpler form that kernels have
 group.py       operations that one GPU kernel can do together, and the order of kernels
@@ -16,7 +16,7 @@ geometry.py    how a kernel's work is divided over threads
 expressions.py types, numbers and elementwise operations in C
 prelude.cuh    the words that kernels are written in, for CUDA and for C
 emit.py        the kernels' source
-schedule.py    kernels and products in order, as a GPU is given them
+kernel_plan.py kernels and products in order, as a GPU is given them
 """
 
 from xpmlp.compiler.interpret import Interpreter, TracedFunction

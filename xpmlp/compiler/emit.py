@@ -18,7 +18,7 @@ from xpmlp.compiler.geometry import (
     map_geometry,
     rows_geometry,
 )
-from xpmlp.compiler.group import Group, Grouping, Part, group, source
+from xpmlp.compiler.group import Group, Grouping, LoopNest, group, source
 from xpmlp.compiler.indexing import (
     Index,
     is_bracketed,
@@ -29,10 +29,10 @@ from xpmlp.compiler.indexing import (
     unravel,
     whole,
 )
+from xpmlp.compiler.kernel_plan import KernelPlan, Launch, Node, Product
 from xpmlp.compiler.operations import REDUCTIONS, VIEWS
 from xpmlp.compiler.program import Operation, Program, Scalar, Value
 from xpmlp.compiler.record import Untraceable
-from xpmlp.compiler.schedule import Launch, Node, Product, Schedule
 
 PRELUDE = Path(__file__).with_name("prelude.cuh").read_text("utf-8")
 
@@ -42,7 +42,7 @@ _MOST_OF_INT = 2**30
 _NAME = re.compile(r"[a-z]\w*")
 
 
-def schedule(program: Program) -> Schedule:
+def kernel_plan(program: Program) -> KernelPlan:
     """What it takes to run a program. Its source is CUDA, and compiles as serial C, too.
 
     Raises `Untraceable` for what no kernel can do.
@@ -61,7 +61,7 @@ def schedule(program: Program) -> Schedule:
         "ROUND_HALF" in text for text in kernels
     )
     source_text = "\n".join([*(["#define HALF"] if uses_half else []), PRELUDE, *kernels])
-    return Schedule(grouping.program, grouping.layout, source_text, tuple(nodes))
+    return KernelPlan(grouping.program, grouping.layout, source_text, tuple(nodes))
 
 
 def _product(grouping: Grouping, operation: Operation) -> Product:
@@ -107,7 +107,7 @@ class _PartWriter:
     """Writes one part: `early` for what is known of a row before any loop, `lines` for the loops
     and what is known after them, `loop_lines` within the loop that is being written."""
 
-    def __init__(self, grouping: Grouping, part: Part) -> None:
+    def __init__(self, grouping: Grouping, part: LoopNest) -> None:
         self.program, self.layout = grouping.program, grouping.layout
         self.part = part
         self.geometry = _geometry(part)
@@ -331,7 +331,7 @@ class _PartWriter:
         return f"b{place.buffer}[{linear_sum(terms, place.offset)}]"
 
 
-def _geometry(part: Part) -> Geometry:
+def _geometry(part: LoopNest) -> Geometry:
     if part.axis is None:
         return map_geometry(part.shape)
     if part.axis == len(part.shape):

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from xpmlp.compiler.operations import ELEMENTWISE
+from xpmlp.compiler.partial import apply
 from xpmlp.compiler.program import Operation, Program, Value
-from xpmlp.compiler.replay import apply
 from xpmlp.typing import Array, Namespace
 
 Pieces: TypeAlias = Array | list[Array]

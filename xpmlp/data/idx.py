@@ -27,7 +27,7 @@ ELEMENT_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0
 MAX_RANK = 64
 """NumPy's limit; the format itself goes to 255."""
 
-CHUNK = 1 << 20
+READ_CHUNK = 1 << 20
 
 FILE_NAME = re.compile(
     r"(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
@@ -152,7 +152,7 @@ def _parse(content: BinaryIO | gzip.GzipFile, name: str, *, most: int) -> np.nda
     if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
         raise InputError(f"{name}: shape {shape} is beyond any memory; fetch it again")
     payload = bytearray()
-    while chunk := content.read(min(CHUNK, payload_size - len(payload))):
+    while chunk := content.read(min(READ_CHUNK, payload_size - len(payload))):
         payload += chunk
     if len(payload) < payload_size:
         raise wrong_size(f"{promised - payload_size + len(payload):,}")

@@ -14,7 +14,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.base import Function
 from xpmlp.data import SparseRows, Split
 from xpmlp.errors import InputError
-from xpmlp.estimators.parameters import FitConfig
+from xpmlp.estimators.hyperparameters import FitConfig
 from xpmlp.network import MLP, Objective
 from xpmlp.training import TrainConfig
 from xpmlp.training.evaluation import rows_of

@@ -13,7 +13,7 @@ from xpmlp.data import Split
 from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
 from xpmlp.estimators.convergence import Convergence, progress_bars
-from xpmlp.estimators.parameters import FitConfig
+from xpmlp.estimators.hyperparameters import FitConfig
 from xpmlp.tensors import below
 from xpmlp.training import Callback, Trainer
 

@@ -29,7 +29,7 @@ from xpmlp import algebra, renamed
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_layer_sizes, check_range, member_seeds, one_of
 from xpmlp.compiler.scopes import marker
-from xpmlp.display import Table, as_html, short_repr
+from xpmlp.display import TextTable, as_html, short_repr
 from xpmlp.errors import InputError
 from xpmlp.habits import HabitHints
 from xpmlp.network.initializers import INITIALIZERS
@@ -48,7 +48,7 @@ MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 
 
-class Forward(NamedTuple):
+class ForwardPass(NamedTuple):
     """What the forward pass gives: L of the last layer (N, K), and what each layer saved."""
 
     L: Array
@@ -260,7 +260,7 @@ class MLP(HabitHints):
         mode: Mode = Mode(),  # noqa: B008 (a value that nothing changes)
         *,
         xp: Namespace | None = None,
-    ) -> Forward:
+    ) -> ForwardPass:
         """The forward pass: X (N, l0) to the last layer's L (N, K), and what each layer saved.
 
         `mode` says whether it is for training, and what dropout draws from.
@@ -268,10 +268,10 @@ class MLP(HabitHints):
         Source: lecture 11, "forward propagation".
         """
         xp = xp or array_api_compat.array_namespace(parameters)
-        return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
+        return ForwardPass(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
     @property
-    def predicts_numbers(self) -> bool:
+    def is_regression(self) -> bool:
         """Whether it is a regression: predictions are not probabilities."""
         return OUTPUTS[self.output].is_regression
 
@@ -465,7 +465,7 @@ class MLP(HabitHints):
                 name = layer.phases[0].removeprefix("forward ")
                 rows.append(f"{layer.k:<10}{name:<20}{layer.l_out:>8,}{learned:>14,}")
         total = f"{self.output} of the last layer; {self.parameter_count:,} parameters"
-        return Table("\n".join([*rows, total]))
+        return TextTable("\n".join([*rows, total]))
 
     def _repr_html_(self) -> str:
         facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}

@@ -1,7 +1,7 @@
 """Every setting of a recipe, with its section, type, default and meaning.
 
 A setting is declared, documented and checked where a run takes it: as a field of `TrainConfig`,
-`Objective`, `Descent`, `Control` or `MLP`, or as an option of an optimizer or a schedule. This
+`Objective`, `OptimizerConfig`, `ValidationConfig` or `MLP`, or as an option of an optimizer or a schedule. This
 module collects them; files, command lines and docs/recipe.md follow from the table `SETTINGS`.
 """
 
@@ -20,8 +20,8 @@ from xpmlp.checks import check_range, closest, one_of, shown
 from xpmlp.data import DATA_NAMES
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, NORMALIZATIONS, Objective
-from xpmlp.training import AVERAGES, MONITORS, Control, Descent, TrainConfig
-from xpmlp.training.config import COMPILE, OWN, PARTS
+from xpmlp.training import AVERAGES, MONITORS, OptimizerConfig, TrainConfig, ValidationConfig
+from xpmlp.training.config import COMPILE, CONFIG_PARTS, OWN
 
 MOST_MEMBERS = 4096
 BALANCED = "balanced"
@@ -68,16 +68,16 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "": (Source, TrainConfig),
     "model": (MLP,),
     "objective": (Objective,),
-    "optimizer": (Descent,),
+    "optimizer": (OptimizerConfig,),
     "schedule": (),
-    "early_stopping": (Control,),
+    "early_stopping": (ValidationConfig,),
 }
 """What the settings of each section are fields of; those of no section are at a recipe's top."""
 
-PYTHON_ONLY = {*PARTS, "divides_by_weight", "lets_members_diverge"}
+PYTHON_ONLY = {*CONFIG_PARTS, "divides_by_weight", "allow_divergence"}
 """Fields that no text can give."""
 
-PLACES = {
+SETTING_PATHS = {
     "optimizer": "optimizer.name",
     "schedule": "schedule.name",
     "warm_up": "schedule.warm_up",
@@ -248,7 +248,7 @@ def _table() -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for one in _declared():
         if one.name not in PYTHON_ONLY:
-            found.setdefault(one.name, one._replace(path=PLACES.get(one.name, one.path)))
+            found.setdefault(one.name, one._replace(path=SETTING_PATHS.get(one.name, one.path)))
     for has in OWN.values():
         for name in {name for options in has.values() for name in options}:
             found[name] = found[name]._replace(default=None)
@@ -263,7 +263,7 @@ def section_of(path: str) -> str:
 
 SETTINGS = _table()
 
-NAMES = {one.path: name for name, one in SETTINGS.items()}
+PATHS = {one.path: name for name, one in SETTINGS.items()}
 """The settings' names by their paths."""
 
 RENAMED = {"hidden": "activation"}
@@ -288,7 +288,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             pairs.append((key, value))
     found, old = {}, {}
     for path, value in pairs:
-        name = NAMES.get(path) or RENAMED.get(path, path)
+        name = PATHS.get(path) or RENAMED.get(path, path)
         if name not in SETTINGS:
             raise InputError(unknown_setting(path))
         if path == "hidden" and shown(value)[:1].isdigit():
@@ -298,7 +298,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             )
         if name in found:
             raise InputError(f"{path}={shown(value)}: {name} is given twice; keep one")
-        if path not in NAMES:
+        if path not in PATHS:
             old[path] = SETTINGS[name].path
         found[name] = value
     return found, old
@@ -309,11 +309,11 @@ def unknown_setting(path: str) -> str:
     section, _, key = path.replace("-", "_").rpartition(".")
     if (meant := habits.SETTINGS.get(key)) in SETTINGS:
         return f"setting {path!r} is unknown: did you mean {SETTINGS[meant].path}?"
-    known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in NAMES}}
+    known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in PATHS}}
     near = closest(key, known) or (section not in SECTIONS and closest(path, known))
     if near:
         return f"setting {path!r} is unknown: did you mean {known[near]}?"
-    names = [one for one in NAMES if one.rpartition(".")[0] == section and section in SECTIONS]
+    names = [one for one in PATHS if one.rpartition(".")[0] == section and section in SECTIONS]
     if not section:
         names += [f"{name}.KEY" for name in SECTIONS if name]
     return f"setting {path!r} is unknown: use {', '.join(names or filter(None, SECTIONS))}"

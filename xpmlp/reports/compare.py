@@ -64,7 +64,7 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
                     places = validation["validation_iteration"] / steps_per_epoch
                     held = means_of(validation["validation_accuracy"])
                     accuracy_axes.plot(places, held, color=colour, linestyle="--")
-        is_regression = all(run.recipe.model.predicts_numbers for run in runs)
+        is_regression = all(run.recipe.model.is_regression for run in runs)
         measure = ("R²" if is_regression else "accuracy") + " (dashed: validation)"
         loss_axes.set(xlabel="iteration", ylabel="training loss, smoothed")
         accuracy_axes.set(xlabel="epoch", ylabel=measure)

@@ -17,8 +17,8 @@ from xpmlp.errors import InputError
 from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, load_recipe
 from xpmlp.reports import charts, pictures
-from xpmlp.reports.findings import findings, mean_score
 from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
+from xpmlp.reports.metrics import mean_score, prediction_report
 from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.training import evaluate, predict
 from xpmlp.training.batches import count_batches
@@ -53,17 +53,17 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    is_regression = model.predicts_numbers
+    is_regression = model.is_regression
     measure = _number if is_regression else _share
     environment.filters |= {"share": _share, "number": _number, "measure": measure}
     return environment.get_template("page.html").render(
         np=np, charts=charts, pictures=pictures, mean_score=mean_score, bar_length=bar_length,
-        name=run.path.resolve().name, model=model, activation=model.hidden, recipe=recipe,
+        name=run.path.resolve().name, model=model, activation=model.activation, recipe=recipe,
         history=run.load_history(), summary=run.load_summary(),
         dataset=dataset, is_other_data=data is not None, image_shape=trained.image_shape,
         is_regression=is_regression, has_members=parameters.ndim == 2,
-        evaluation=evaluation, ensemble=evaluation.committee,
-        found=findings(model, np.asarray(dataset.test.labels), Y_hat),
+        evaluation=evaluation, ensemble=evaluation.ensemble,
+        found=prediction_report(model, np.asarray(dataset.test.labels), Y_hat),
         steps=count_batches(len(train.labels), recipe.batch_size, drop_last=recipe.drop_last),
         W=W[0] if W.ndim == 3 else W,
         flow=gradient_flow(model, parameters, first_batch(recipe, dataset.train), objective),

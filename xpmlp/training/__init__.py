@@ -27,8 +27,8 @@ from typing import Any
 from xpmlp import renamed
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import MONITORS, Best, Control
-from xpmlp.training.descent import AVERAGES, Descent, Plateau
+from xpmlp.training.control import MONITORS, Best, ValidationConfig
+from xpmlp.training.descent import AVERAGES, OptimizerConfig, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import cross_validate
 from xpmlp.training.history import History
@@ -42,17 +42,17 @@ __all__ = [
     "Best",
     "CSVLogger",
     "Callback",
-    "Control",
-    "Descent",
     "Evaluation",
     "History",
     "MLflowLogger",
+    "OptimizerConfig",
     "Plateau",
     "Snapshot",
     "StopTraining",
     "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
+    "ValidationConfig",
     "WandbLogger",
     "cross_validate",
     "evaluate",

@@ -97,9 +97,9 @@ class Batches:
         by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
-            by_row["shares"] = drawn
+            by_row["mixup_lambda"] = drawn
         if not config.descent.is_constant:
-            by_step["factors"] = config.factors(epoch, history, steps)
+            by_step["lr_factors"] = config.lr_factors(epoch, history, steps)
         if config.descent.average != "none":
             by_step["averaging"] = config.averaging(epoch, steps)
         if self.rows is not None:
@@ -186,12 +186,12 @@ def fixed_data(
     `rows` as `Batches` has it."""
     members, dtype = tuple(vector.shape[:-1]), dtype_name(vector)
     send, objective, seeds = backend.asarray, config.objective, list(config.seeds)
-    spread = key = columns = None
+    inverse_variance = key = columns = None
     rates: dict[str, Array | None] = {}
-    if model.predicts_numbers:
+    if model.is_regression:
         targets = split.labels if rows is None else split.labels[rows]
         found = variance(targets, by_member=rows is not None, backend=backend)
-        spread = send(inverse(found).astype(dtype))
+        inverse_variance = send(inverse(found).astype(dtype))
     if objective.has_noise:
         if len(seeds) < (members[0] if members else 1):
             seeds = [seeds[0] + member for member in range(members[0])]
@@ -215,7 +215,7 @@ def fixed_data(
         order=None,
         positions=send(np.arange(config.batch_size)),
         classes=send(np.arange(model.layer_sizes[-1])),
-        spread=spread,
+        inverse_variance=inverse_variance,
         key=key,
         columns=columns,
         **rates,

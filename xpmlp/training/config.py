@@ -18,8 +18,8 @@ from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, Objective
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, ema_weights, swa_weights
 from xpmlp.schedules import SCHEDULES, warm_up
-from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent
+from xpmlp.training.control import ValidationConfig
+from xpmlp.training.descent import OptimizerConfig
 from xpmlp.training.history import History
 from xpmlp.typing import Array
 
@@ -76,8 +76,8 @@ class TrainConfig:
     shuffle: bool = False
     drop_last: bool = True
     objective: Objective = field(default_factory=Objective)
-    descent: Descent = field(default_factory=Descent)
-    control: Control = field(default_factory=Control)
+    descent: OptimizerConfig = field(default_factory=OptimizerConfig)
+    control: ValidationConfig = field(default_factory=ValidationConfig)
     dtype: str | None = None
     threads: int = 0
     compile: str = "auto"
@@ -99,7 +99,7 @@ class TrainConfig:
         for name in ("shuffle", "drop_last", "zero_output"):
             if not isinstance(value := getattr(self, name), (bool, np.bool_)):
                 raise InputError(f"{name}={value!r}: give True or False")
-        for part, kind in PARTS.items():
+        for part, kind in CONFIG_PARTS.items():
             _check_kind(part, getattr(self, part), kind)
         one_of(COMPILE, compile=self.compile)
         if self.dtype is not None:
@@ -118,7 +118,9 @@ class TrainConfig:
         """
         found: dict[str, Any] = {}
         for part in (self, self.objective, self.descent, self.control):
-            found |= {name: getattr(part, name) for name in _fields(part) if name not in PARTS}
+            found |= {
+                name: getattr(part, name) for name in _fields(part) if name not in CONFIG_PARTS
+            }
         for kind in ("optimizer", "schedule"):
             chosen = found[kind]
             if chosen.name in OWN[kind]:
@@ -143,7 +145,7 @@ class TrainConfig:
             backend=backend,
         )
 
-    def factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
+    def lr_factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
         """Return what the learning rate is multiplied by at each step of an epoch, (steps,).
 
         A plateau looks at what the history had when the epoch began.
@@ -166,8 +168,8 @@ class TrainConfig:
         """Return the learning rate of each step that a run has done, (steps,) or (steps, E)."""
         steps = len(history.losses)
         epochs = range(-(-steps // steps_per_epoch))
-        factors = [self.factors(epoch, history, steps_per_epoch) for epoch in epochs]
-        done = np.concatenate([np.empty(0), *factors])[:steps]
+        lr_factors = [self.lr_factors(epoch, history, steps_per_epoch) for epoch in epochs]
+        done = np.concatenate([np.empty(0), *lr_factors])[:steps]
         return np.asarray(np.multiply.outer(done, self.descent.learning_rate))
 
     def averaging(self, epoch: int, steps_per_epoch: int) -> np.ndarray:
@@ -185,7 +187,7 @@ class TrainConfig:
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":
         """Return the configuration with these settings in it.
 
-        Settings are fields of `TrainConfig`, `Objective`, `Descent` and `Control`. `optimizer` and
+        Settings are fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`. `optimizer` and
         `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
         Names ignore case. What is None is left as it is.
 
@@ -200,7 +202,7 @@ class TrainConfig:
         _check_own(settings, config)
         settings = _named("optimizer", OPTIMIZERS, settings, config.descent.optimizer)
         settings = _named("schedule", SCHEDULES, settings, config.descent.schedule)
-        for part, kind in PARTS.items():
+        for part, kind in CONFIG_PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
                 _check_kind(part, base, kind)
@@ -212,7 +214,7 @@ class TrainConfig:
         return dataclasses.replace(config, **settings)
 
 
-PARTS = {"objective": Objective, "descent": Descent, "control": Control}
+CONFIG_PARTS = {"objective": Objective, "descent": OptimizerConfig, "control": ValidationConfig}
 """The settings that are made of settings."""
 
 
@@ -231,8 +233,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
     "average": {
         "none": {},
-        "ema": {"average_decay": Descent.average_decay},
-        "swa": {"average_start": Descent.average_start},
+        "ema": {"average_decay": OptimizerConfig.average_decay},
+        "swa": {"average_start": OptimizerConfig.average_start},
     },
 }
 """The settings that belong to one value of another setting, with their defaults."""
@@ -244,8 +246,8 @@ def _all_own(kind: str) -> set[str]:
 
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
-    kinds = (TrainConfig, *PARTS.values())
-    names = [name for kind in kinds for name in _fields(kind) if name not in PARTS]
+    kinds = (TrainConfig, *CONFIG_PARTS.values())
+    names = [name for kind in kinds for name in _fields(kind) if name not in CONFIG_PARTS]
     return [*names, *(name for kind in OWN for name in _all_own(kind))]
 
 

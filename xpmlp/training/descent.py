@@ -22,7 +22,7 @@ def Plateau(patience: int = 5, factor: float = 0.1) -> Schedule:  # noqa: N802
 
 
 @dataclass(frozen=True, repr=False)
-class Descent:
+class OptimizerConfig:
     """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.
 
     Parameters

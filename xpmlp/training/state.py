@@ -12,7 +12,7 @@ from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import Best, Control
+from xpmlp.training.control import Best, ValidationConfig
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -22,7 +22,7 @@ from xpmlp.typing import Array, dtype_name
 class Snapshot:
     """A run at one moment, on the host: all that resuming needs.
 
-    `epoch` counts the finished epochs, `step` the steps done in the present one, `correct` the
+    `epoch` counts the finished epochs, `step` the steps done in the present one, `metric_sum` the
     right answers in those steps; `state` has the arrays that steps change, by name: `parameters`,
     `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
     """
@@ -30,7 +30,7 @@ class Snapshot:
     state: dict[str, np.ndarray]
     epoch: int
     step: int
-    correct: np.ndarray
+    metric_sum: np.ndarray
     history: History
     seconds: float = 0.0
     best: Best | None = None
@@ -47,11 +47,11 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", control: Control) -> None:
+    def check_fits(self, now: "Snapshot", control: ValidationConfig) -> None:
         """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
-            ("counts", self.correct, now.correct),
+            ("counts", self.metric_sum, now.metric_sum),
         ):
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
                 raise InputError(
@@ -65,12 +65,12 @@ class Snapshot:
         evaluations = len(history.validation_iterations)
         if (
             self.state.keys() != now.state.keys()
-            or not (self.finite or control.lets_members_diverge)
+            or not (self.finite or control.allow_divergence)
             or len(history.accuracies) != self.epoch
-            or any(values.shape != now.correct.shape for values in series)
+            or any(values.shape != now.metric_sum.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (control.keep_best and evaluations))
+            or (self.best is None) != (not (control.restore_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 

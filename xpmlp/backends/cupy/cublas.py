@@ -24,7 +24,7 @@ from xpmlp.compiler.record import Untraceable
 WORKSPACE = 32 * 2**20
 """Bytes of workspace: what NVIDIA recommends for Hopper; older GPUs need 4 MiB."""
 
-LARGEST = 2**31 - 1
+LARGEST_INT = 2**31 - 1
 """The largest size that cuBLAS's 32-bit interface takes."""
 
 
@@ -71,7 +71,7 @@ def gemm_of(A: Place, B: Place, C: Place) -> Gemm:
         raise Untraceable(f"matmul of {A.shape} and {B.shape}: more than one axis of members")
     sizes = (C.shape[-2], C.shape[-1], A.shape[-1])
     members = C.shape[0] if len(C.shape) > 2 else 1
-    if max(*sizes, members) > LARGEST:
+    if max(*sizes, members) > LARGEST_INT:
         raise Untraceable(f"matmul of {A.shape} and {B.shape}: larger than cuBLAS takes")
     return Gemm(*sizes, _operand(A), _operand(B), _operand(C), members)
 
@@ -89,11 +89,11 @@ def _operand(place: Place) -> Operand:
     stride = strides[0] if members and members[0] > 1 else 0
     if rows == 1 or down == 1:
         leading = rows if columns == 1 else across
-        if rows <= leading <= LARGEST:
+        if rows <= leading <= LARGEST_INT:
             return Operand(place.buffer, place.offset, leading, stride, transposed=False)
     if columns == 1 or across == 1:
         leading = columns if rows == 1 else down
-        if columns <= leading <= LARGEST:
+        if columns <= leading <= LARGEST_INT:
             return Operand(place.buffer, place.offset, leading, stride, transposed=True)
     raise Untraceable(f"a {rows} x {columns} matrix with strides {down}, {across}: BLAS has none")
 

@@ -14,8 +14,8 @@ from xpmlp.recipes import SETTINGS, Recipe
 from xpmlp.training import TrainConfig, Trainer
 
 
-def begin_training(
-    recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
+def trainer_from_recipe(
+    recipe: Recipe, dataset: Dataset, backend: Backend, *, allow_divergence: bool = False
 ) -> Trainer:
     """The run that a recipe describes, before its first step."""
     split, validation = recipe.held_out(dataset.train)
@@ -30,7 +30,7 @@ def begin_training(
         parameters=weights,
         backend=backend,
         config=recipe.config(split.labels, validation),
-        lets_members_diverge=lets_members_diverge,
+        allow_divergence=allow_divergence,
     )
 
 

@@ -33,12 +33,12 @@ def limited(default: Any, *limits: Any, setting: str = "") -> Any:
 
 
 @dataclass(eq=False, repr=False)
-class Parameters(BaseEstimator):
+class Hyperparameters(BaseEstimator):
     """What both estimators are made with: scikit-learn's parameters, then those beyond them."""
 
     hidden_layer_sizes: Any = limited((100,), "array-like", COUNT)
     activation: str = limited(
-        "relu", StrOptions({*conventions.ACTIVATIONS, *ACTIVATIONS}), setting="activation"
+        "relu", StrOptions({*conventions.ACTIVATION_NAMES, *ACTIVATIONS}), setting="activation"
     )
     _: KW_ONLY
     solver: str = limited("adam", StrOptions({"lbfgs", "sgd", "adam"}))
@@ -99,7 +99,7 @@ OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
 
 OF_ESTIMATOR = (
     "layer_sizes", "output", "seed", "members", "validation", "validate_every", "monitor",
-    "patience", "keep_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
+    "patience", "restore_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
     "threads", "compile", "time_limit",
 )  # fmt: skip
 """Settings of a recipe that an estimator decides by its own parameters, or not at all."""
@@ -158,7 +158,7 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
     config = checked.config()
     objective = dataclasses.replace(
         config.objective,
-        loss=config.objective.loss or conventions.LOSSES[output],
+        loss=config.objective.loss or conventions.SKLEARN_LOSSES[output],
         divides_by_weight="l2" in given,
     )
     own_rule = {} if "optimizer" in settings else {"optimizer": _optimizer(estimator)}
@@ -185,7 +185,7 @@ def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -
         if base and not _is_changed(one, value):
             continue
         if name == "activation":
-            value = conventions.ACTIVATIONS.get(value, value)
+            value = conventions.ACTIVATION_NAMES.get(value, value)
         settings[one.metadata["setting"]] = _plain(value)
     return settings
 

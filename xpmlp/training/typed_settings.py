@@ -11,14 +11,14 @@ from xpmlp.algebra import Loss
 from xpmlp.network import Objective
 from xpmlp.optimizers import Optimizer
 from xpmlp.schedules import Schedule
-from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent
+from xpmlp.training.control import ValidationConfig
+from xpmlp.training.descent import OptimizerConfig
 
 
 class Settings(TypedDict, total=False):
     """Every setting that `xpmlp.train` takes by keyword, and the device of its backend.
 
-    The fields of `TrainConfig`, `Objective`, `Descent` and `Control`; class weights also by the
+    The fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`; class weights also by the
     names of the classes, optimizer and schedule also by name, with their options, and validation
     rows also as a fraction or a pair (X, y).
     """
@@ -31,8 +31,8 @@ class Settings(TypedDict, total=False):
     shuffle: bool
     drop_last: bool
     objective: Objective
-    descent: Descent
-    control: Control
+    descent: OptimizerConfig
+    control: ValidationConfig
     dtype: str | None
     threads: int
     compile: str
@@ -83,6 +83,6 @@ class Settings(TypedDict, total=False):
     validate_every: int
     monitor: str
     patience: int
-    keep_best: bool
+    restore_best: bool
     time_limit: float
-    lets_members_diverge: bool
+    allow_divergence: bool
