@@ -146,7 +146,7 @@ def test_members_predict_together() -> None:
 
 
 def test_validation_is_a_share_or_a_pair() -> None:
-    share = fit(validation=0.25, patience=40, keep_best=True)
+    share = fit(validation=0.25, patience=40, restore_best=True)
     assert len(share.history["validation_loss"]) == 30
     assert share.trainer.row_count == 90
     pair = fit(validation=(X[:20], SIDES[:20]))

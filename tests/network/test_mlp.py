@@ -28,7 +28,7 @@ def batch(model: MLP, rows: int = 7, seed: int = 1) -> tuple[np.ndarray, np.ndar
 def check(model: MLP, seed: int, rows: int, autodiff: list[str]) -> None:
     numpy = [select_backend("numpy")]
     for row in gradcheck(model, seed=seed, batch_size=rows, backends=numpy, autodiff=autodiff):
-        if "float32" not in row.witness:
+        if "float32" not in row.method:
             assert row.agrees, row
 
 
