@@ -155,7 +155,7 @@ def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> A
     made = onnx.parser.parse_model(f"""<
             ir_version: {IR_VERSION}, opset_import: ["": {OPSET}],
             producer_name: "xpmlp", producer_version: "{xpmlp.__version__}",
-            doc_string: "{model}, {model.hidden}, {model.output}",
+            doc_string: "{model}, {model.activation}, {model.output}",
             metadata_props: ["input": "{meaning}", "members": "{parameters.size // model.size}"]
         > xpmlp ({kind}[N, {sizes}] {INPUT}) => ({outputs}) {{}}""")
     made.graph.node.extend(graph.nodes.values())

@@ -199,7 +199,7 @@ def test_initial_weights_are_scikit_learns(activation: str, hidden: tuple[int, .
     ):
         np.testing.assert_array_equal(W, coef)
         np.testing.assert_array_equal(b, intercept)
-    same = conventions.initial_parameters(model, model.hidden, np.random.RandomState(3))
+    same = conventions.initial_parameters(model, model.activation, np.random.RandomState(3))
     np.testing.assert_array_equal(same, vector)  # by either name of the activation
 
 

@@ -82,7 +82,7 @@ def explain(
     found = explain_network(
         model, objective, rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )
-    title = f"{what}: {model}, {model.hidden}"
+    title = f"{what}: {model}, {model.activation}"
     if recipe.members > 1:
         title += f", each of {recipe.members} members"
     if out is not None:

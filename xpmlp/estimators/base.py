@@ -214,7 +214,7 @@ class BaseMLP(Hyperparameters):
             vectors = np.asarray(model.initialize(seeds, dtype="float64", **config.initializer))
         else:
             vectors = np.stack(
-                [conventions.initial_parameters(model, model.hidden, one) for one in sources]
+                [conventions.initial_parameters(model, model.activation, one) for one in sources]
             )
         self.n_layers_ = len(model.layer_sizes)
         self.out_activation_ = "logistic" if model.output == "sigmoid" else model.output

@@ -183,7 +183,7 @@ def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str
     norm = NORMALIZATIONS.get(model.normalization)
     known = {
         **SYMBOLS,
-        **ACTIVATIONS[model.hidden].symbols,
+        **ACTIVATIONS[model.activation].symbols,
         **(norm.symbols if norm else {}),
         "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
         f"{objective.input_dropout}",

@@ -93,7 +93,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
     context = {
         "name": run.path.resolve().name,
         "network": str(model).removeprefix("the network "),
-        "activation": model.hidden,
+        "activation": model.activation,
         "dataset": dataset.name,
         "rows": len(dataset.test.labels),
         "is_other_data": data is not None,
