@@ -1,13 +1,48 @@
 """Names of 0.1.0 that work for one more release, with a `DeprecationWarning`: all there are."""
 
+import functools
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-NAMES = {"Observer": "Callback", "Training": "Trainer"}
+_Kind = TypeVar("_Kind", bound=type)
+
+CLASSES = {
+    "Control": "ValidationConfig",
+    "Descent": "OptimizerConfig",
+    "Observer": "Callback",
+    "Training": "Trainer",
+}
 """Classes of `xpmlp` and `xpmlp.training`."""
 
-ARGUMENTS = {"observers": "callbacks", "sample_weights": "sample_weight"}
-"""Arguments of `xpmlp.train`."""
+_CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
+
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "MLP": {"hidden": "activation"},
+    "ValidationConfig": _CONFIG,
+    "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
+}
+"""Arguments of a function or a constructor."""
+
+ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "Evaluation": {"committee": "ensemble"},
+    "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
+    "OptimizerConfig": {"factors": "lr_factors"},
+    "Snapshot": {"correct": "metric_sum"},
+    "StepMetrics": {"correct": "metric_sum"},
+    "Trainer": {"correct": "metric_sum"},
+    "TrainingData": {
+        "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance",
+    },
+    "ValidationConfig": _CONFIG,
+}  # fmt: skip
+"""Attributes of a class."""
+
+SETTINGS = {"hidden": "activation", "keep_best": "restore_best"}
+"""Keys of a recipe; what warns of them says where they stand now."""
+
+SUMMARY = {"committee_test_accuracy": "ensemble_test_accuracy"}
+"""Keys of a run's `summary.json`."""
 
 
 def warn(old: str, new: str, *, level: int = 3) -> None:
@@ -15,16 +50,38 @@ def warn(old: str, new: str, *, level: int = 3) -> None:
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
 
 
-def arguments(given: dict[str, Any]) -> dict[str, Any]:
+def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return keyword arguments by their names of now."""
-    for old in given.keys() & ARGUMENTS.keys():
-        warn(f"{old}=", f"{ARGUMENTS[old]}=", level=4)
-    return {ARGUMENTS.get(name, name): value for name, value in given.items()}
+    known = ARGUMENTS[taker]
+    for old in given.keys() & known.keys():
+        warn(f"{old}=", f"{known[old]}=", level=4)
+    return {known.get(name, name): value for name, value in given.items()}
 
 
 def attribute(module: str, name: str) -> str:
     """Return what a module's attribute is called now, with a warning; `AttributeError` if none."""
-    if name not in NAMES:
+    if name not in CLASSES:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", f"xpmlp.{NAMES[name]}", level=4)
-    return NAMES[name]
+    warn(f"{module}.{name}", f"xpmlp.{CLASSES[name]}", level=4)
+    return CLASSES[name]
+
+
+def with_old_names(kind: _Kind) -> _Kind:
+    """Give a class the attributes and the arguments of 0.1.0: a decorator."""
+    for old, new in ATTRIBUTES[kind.__name__].items():
+        setattr(kind, old, property(functools.partial(_attribute, old, new)))
+    if kind.__name__ in ARGUMENTS:
+        make = kind.__init__  # type: ignore[misc]
+
+        @functools.wraps(make)
+        def construct(self: Any, *given: Any, **settings: Any) -> None:
+            make(self, *given, **arguments(kind.__name__, settings))
+
+        kind.__init__ = construct  # type: ignore[misc]
+    return kind
+
+
+def _attribute(old: str, new: str, of: object) -> Any:
+    """The attribute's value, read by its old name."""
+    warn(f"{type(of).__name__}.{old}", new)
+    return getattr(of, new)

@@ -599,7 +599,9 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
             OPTIMIZERS["adam"](), [0.02, 0.05], one_cycle(), warm_up=1.5, weight_decay=0.1,
             average="ema", average_decay=0.9, max_norm=2.0, clip_norm=1.0,
         ),
-        "control": ValidationConfig(validation=HELD, patience=2, restore_best=True, monitor="accuracy"),
+        "control": ValidationConfig(
+            validation=HELD, patience=2, restore_best=True, monitor="accuracy"
+        ),
         "backend": backend,
     }  # fmt: skip
     return begin(**{**chosen, **changes})

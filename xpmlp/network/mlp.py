@@ -15,18 +15,18 @@ Hidden layer k computes, each part after the first two where the network has it,
 See `xpmlp.network.layers` for each of these, forward and backward.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import array_api_compat
 import numpy as np
 
-from xpmlp import algebra
+from xpmlp import algebra, renamed
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
@@ -72,6 +72,23 @@ class BatchGradients(NamedTuple):
     statistics: Array | None
 
 
+def _takes_widths_at_once(kind: type) -> Any:
+    """Refuse `MLP(784, 64, 10)`: a decorator."""
+    make = kind.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def construct(self: Any, *arguments: Any, **settings: Any) -> None:
+        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
+            widths = ", ".join(map(str, arguments))
+            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
+        make(self, *arguments, **settings)
+
+    kind.__init__ = construct  # type: ignore[misc]
+    return kind
+
+
+@renamed.with_old_names
+@_takes_widths_at_once
 @dataclass(frozen=True)
 class MLP:
     """A multilayer perceptron: dense layers, one activation between them, an output at the end.
@@ -125,14 +142,14 @@ class MLP:
             )
 
     @property
-    def hidden(self) -> str:
-        """The activation, by its name in 0.1.0."""
-        return self.activation
+    def architecture(self) -> dict[str, Any]:
+        """What files say of the network, by the names in `ARCHITECTURE`."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return dict(zip(ARCHITECTURE, values, strict=True))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
-        renamed = {"activation" if name == "hidden" else name: state[name] for name in state}
-        self.__dict__.update(renamed)
+        self.__dict__.update({renamed.SETTINGS.get(name, name): state[name] for name in state})
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -466,7 +483,7 @@ class MLP:
         return TextTable("\n".join(_summary(self)))
 
     def _repr_html_(self) -> str:
-        facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
+        facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.activation}
         learned = f"{self.parameter_count:,}"
         return as_html({**facts, "output": self.output, "parameters": learned})
 
@@ -500,26 +517,6 @@ MLP_HABITS = {
     "save save_weights": "run = xpmlp.train(model, X, y); run.save('runs/mine')",
 }
 """What to type where other libraries have a method of a network."""
-
-
-def _takes_hidden(make: Callable[..., None]) -> Callable[..., None]:
-    """The constructor with the activation also by its name in 0.1.0, `hidden`; it says where
-    widths go."""
-
-    @functools.wraps(make)
-    def construct(self: MLP, *arguments: Any, **settings: Any) -> None:
-        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
-            widths = ", ".join(map(str, arguments))
-            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
-        if "hidden" in settings:
-            warnings.warn("MLP(hidden=...) is activation=... now", DeprecationWarning, stacklevel=2)
-            settings["activation"] = settings.pop("hidden")
-        make(self, *arguments, **settings)
-
-    return construct
-
-
-MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
 
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:

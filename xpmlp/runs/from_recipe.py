@@ -11,9 +11,8 @@ from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
-from xpmlp.network import ARCHITECTURE, MLP, Objective
-from xpmlp.recipes import SETTINGS as SETTINGS_OF_RECIPES
-from xpmlp.recipes import Recipe
+from xpmlp.network import MLP, Objective
+from xpmlp.recipes import SETTINGS, Recipe
 from xpmlp.training import Trainer
 from xpmlp.training.config import OWN, PLATEAU
 
@@ -76,7 +75,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
             settings["validation"] = held / (held + trainer.row_count)
         if isinstance(config.seed, tuple):
             settings["members"] = len(config.seed)
-    settings |= {name: getattr(model, name) for name in ARCHITECTURE}
+    settings |= dataclasses.asdict(model)
     lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings.get(name))]
     if lost:
         text = f"config.toml cannot hold this run's own {', '.join(lost)}; it names the default"
@@ -85,7 +84,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
         {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in {**settings, "data": data}.items()
-            if name in SETTINGS_OF_RECIPES and _is_plain(value)
+            if name in SETTINGS and _is_plain(value)
         }
     )
 

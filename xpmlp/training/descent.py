@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.checks import check_range, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
@@ -31,6 +32,7 @@ class Plateau:
         check_range("plateau_factor", self.factor, above=0.0, below=1.0)
 
 
+@renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class OptimizerConfig:
     """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
@@ -37,6 +38,7 @@ from xpmlp.training.ticks import TickTimer
 from xpmlp.typing import DTYPES, Array, dtype_name
 
 
+@renamed.with_old_names
 class Trainer:
     """A run of training: what to do, and how far it has come.
 
