@@ -20,6 +20,7 @@ _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergenc
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "MLP": {"hidden": "activation"},
     "ValidationConfig": _CONFIG,
+    "training.train": {"observers": "callbacks"},
     "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
 }
 """Arguments of a function or a constructor."""

@@ -1,4 +1,4 @@
-"""Pictures in folders of classes: numbered, of one size, and from nowhere else."""
+"""Images in folders of classes: numbered, of one size, and from nowhere else."""
 
 import struct
 import zlib

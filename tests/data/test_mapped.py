@@ -91,7 +91,7 @@ def test_an_order_by_blocks_has_every_row_once(n: int, rows: int, group: int) ->
     found = order_by_blocks(n, (rows, group), generator(0, 1))
     assert found.dtype == np.int64
     np.testing.assert_array_equal(np.sort(found), np.arange(n))
-    # So many rows are of two groups at most: a smaller last block may have moved all behind it.
+    # These rows are of two groups at most: a smaller last block may have moved all behind it.
     for start in range(0, n, rows * group):
         assert len(np.unique(found[start : start + rows * group] // rows)) <= 2 * group
 
@@ -153,7 +153,7 @@ def test_training_is_that_of_the_same_rows_in_memory(
 @pytest.mark.extended
 def test_a_resumed_run_goes_on_in_the_same_order(file: np.memmap, labels: np.ndarray) -> None:
     whole = train(MODEL, Split(file, labels), **SETTINGS)
-    stopped = train(MODEL, Split(file, labels), observers=[StopAt(150)], **SETTINGS)
+    stopped = train(MODEL, Split(file, labels), callbacks=[StopAt(150)], **SETTINGS)
     snapshot = stopped.snapshot()
     assert (snapshot.epoch, snapshot.step) == (1, 25)
     begun = train(MODEL, Split(file, labels), **SETTINGS | {"epochs": 0})

@@ -25,7 +25,7 @@ RANDOM = np.random.default_rng(2)
 
 
 def trained_run(path: Path, data: Path, *settings: str) -> RunDirectory:
-    """A run of two epochs, as the command leaves it, but for its picture."""
+    """A run of two epochs, as the command leaves it, but for its figure."""
     given = ["epochs=2", "batch_size=10", "backend=numpy", "threads=1", *settings]
     backend = select_backend("numpy")
     recipe = load_recipe("lecture", given, {"data": str(data)}).resolved(backend)
@@ -215,7 +215,7 @@ def test_two_classes_of_a_table(tmp_path: Path) -> None:
     data = write_table(tmp_path / "binary.npz", RANDOM.integers(0, 2, 80))
     run = trained_run(tmp_path / "run", data, "layer_sizes=5,4,1", "output=sigmoid")
     page = checked(report(run))
-    assert "test row" in page.text  # no pictures: a table
+    assert "test row" in page.text  # no images: a table
     assert "Confusion" in page.text
 
 

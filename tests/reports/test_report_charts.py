@@ -42,7 +42,7 @@ def test_bars_of_a_calibration_are_shares_of_right_answers(axes: list[Axes]) -> 
 
 def test_squares_of_a_confusion_stand_at_what_was_said(axes: list[Axes]) -> None:
     confusion = np.zeros((30, 30), int)
-    confusion[3, 7] = 5  # rows of class 3 that were said to be 7
+    confusion[3, 7] = 5  # rows of class 3 predicted as 7
     confusion[3, 3] = 15
     charts.confusion_chart(confusion)
     squares = {

@@ -240,11 +240,11 @@ def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
 def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
     start = MODEL.initialize(0, dtype="float64")
     recorder = Recorder()
-    fit(descent=OptimizerConfig(learning_rate=0.5, clip_norm=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_norm=limit), callbacks=[recorder])
     lengths = np.linalg.norm(rates_of(recorder.way, start), axis=-1)
     np.testing.assert_allclose(lengths, 0.5 * limit, rtol=1e-9)  # gradients are longer throughout
     recorder = Recorder()
-    fit(descent=OptimizerConfig(learning_rate=0.5, clip_value=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_value=limit), callbacks=[recorder])
     entries = abs(rates_of(recorder.way, start))
     np.testing.assert_allclose(entries.max(), 0.5 * limit, rtol=1e-9)
     assert (entries < 0.4 * limit).any()
@@ -253,9 +253,9 @@ def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
 def test_max_norm_holds_the_weights_into_hidden_units() -> None:
     model = MLP((6, 5, 4, 3))
     recorder = Recorder()
-    fit(model, descent=OptimizerConfig(learning_rate=0.5, max_norm=1.2), observers=[recorder])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5, max_norm=1.2), callbacks=[recorder])
     free = Recorder()
-    fit(model, descent=OptimizerConfig(learning_rate=0.5), observers=[free])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5), callbacks=[free])
     for number, is_held in ((1, True), (2, True), (3, False)):
         norms, free_norms = (
             np.array([np.linalg.norm(model.unflatten(p)[f"W{number}"], axis=0) for p in way])
@@ -492,7 +492,7 @@ def test_a_run_that_gets_better_keeps_its_rate() -> None:
 
 @pytest.mark.parametrize("stop", [0, 17, 20, 31])
 def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> None:
-    """The rate of an epoch follows from what was known before it, also where a run goes on in
+    """The rate of an epoch follows from what was known before it, also where a run resumes in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
     descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
     settings: dict[str, Any] = {
@@ -519,7 +519,7 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
 def test_an_exponential_mean_is_that_of_the_steps(backend: Backend) -> None:
     recorder = Recorder()
     descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
-    run = fit(descent=descent, backend=backend, observers=[recorder])
+    run = fit(descent=descent, backend=backend, callbacks=[recorder])
     mean = np.mean(recorder.way[:10], axis=0)  # the plain mean of the first 1/(1-0.9) steps
     for parameters in recorder.way[10:]:
         mean = 0.9 * mean + 0.1 * parameters
@@ -533,7 +533,7 @@ def test_an_exponential_mean_is_that_of_the_steps(backend: Backend) -> None:
 def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) -> None:
     recorder = Recorder()
     descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=start)
-    run = fit(descent=descent, epochs=4, observers=[recorder])
+    run = fit(descent=descent, epochs=4, callbacks=[recorder])
     ends = recorder.way[STEPS - 1 :: STEPS]
     expected = np.mean(ends[first - 1 :], axis=0)
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
@@ -541,8 +541,8 @@ def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) ->
 
 def test_until_a_plain_mean_begins_it_is_the_parameters_themselves() -> None:
     descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
-    run = fit(descent=descent, epochs=4, observers=[StopAt(20)])
-    plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, observers=[StopAt(20)])
+    run = fit(descent=descent, epochs=4, callbacks=[StopAt(20)])
+    plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)])
     np.testing.assert_allclose(run.parameters, plain.parameters, rtol=0.0, atol=1e-14)
 
 
@@ -560,7 +560,7 @@ def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
     descent = OptimizerConfig(
         learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3
     )
-    run = fit(model, descent=descent, observers=[Statistics()])
+    run = fit(model, descent=descent, callbacks=[Statistics()])
     if average == "swa":
         expected = np.mean(kept[STEPS - 1 :: STEPS], axis=0)
     else:

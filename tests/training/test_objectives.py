@@ -514,7 +514,7 @@ class Watcher(Callback):
 
 def test_looking_at_a_normalised_network_changes_nothing() -> None:
     watcher = Watcher()
-    watched, alone = fit(BATCH_NORM, observers=[watcher]), fit(BATCH_NORM)
+    watched, alone = fit(BATCH_NORM, callbacks=[watcher]), fit(BATCH_NORM)
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watcher.seen[-1], alone.parameters)
     assert watcher.seen[0].shape == (BATCH_NORM.size,)

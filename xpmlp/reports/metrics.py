@@ -13,7 +13,7 @@ BINS = 10
 
 
 class Mistake(NamedTuple):
-    """A row, its class, and the class that was said with this probability."""
+    """A row, its class, and the class predicted with this probability."""
 
     row: int
     label: int
@@ -22,9 +22,7 @@ class Mistake(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Of one class: how many rows that were said to be of it are, how many of its rows were found,
-    the harmonic mean of both, and how many rows it has. NaN where there is nothing to divide by.
-    """
+    """Metrics of one class: precision, recall, F1 and its number of rows; NaN for 0 / 0."""
 
     precision: float
     recall: float
@@ -33,7 +31,7 @@ class Score(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Answers of about one confidence: how many, their mean confidence, the share of right ones."""
+    """Predictions of about one confidence: how many, their mean confidence and accuracy."""
 
     answers: int
     confidence: float
@@ -62,7 +60,7 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class MulticlassReport:
-    """Rows of K classes: `confusion[t, s]` rows of class t were said to be s."""
+    """Rows of K classes: `confusion[t, s]` rows of class t were predicted as s."""
 
     confusion: np.ndarray
     calibration: Calibration

@@ -379,7 +379,7 @@ def train(
     split: Split,
     *,
     backend: Backend | None = None,
-    observers: Iterable[Callback] = (),
+    callbacks: Iterable[Callback] = (),
     **settings: Any,
 ) -> Trainer:
     """Train a network, by default by mini-batch SGD, and return the finished run.
@@ -388,9 +388,11 @@ def train(
     defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
     batches, whose order the first seed gives, or on `rows` (E, n) of their own. The last incomplete
     batch is dropped, or trained on with `drop_last=False`. `settings` are those of `Trainer` and of
-    `TrainConfig`; `observers` are callbacks. The result has `parameters` and `history`.
+    `TrainConfig`. The result has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that became
     NaN or infinite.
     """
-    return Trainer(model, split, backend=backend or select_backend(), **settings).run(observers)
+    settings = renamed.arguments("training.train", settings)
+    callbacks = settings.pop("callbacks", callbacks)
+    return Trainer(model, split, backend=backend or select_backend(), **settings).run(callbacks)

@@ -225,7 +225,7 @@ class CapturedProgram:
         flat = slots.reshape(-1)[place.offset :]
         return self._strided(flat, (self.unroll, *place.shape), (slots.shape[1], *place.strides))
 
-    # -- what is given --------------------------------------------------------------------------
+    # -- inputs ---------------------------------------------------------------------------------
 
     def _load(self, state: Any) -> None:
         """Copy a state in, leaf by leaf, where it is not the program's own already."""
