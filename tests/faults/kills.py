@@ -169,7 +169,7 @@ def content(run: Path) -> dict[str, object]:
 
 
 def was_killed(command: list[str], *, after: float) -> bool:
-    """Run a command in a process that is killed after this many seconds, unless it is done before."""
+    """Run a command in a process that is killed after these seconds, unless it is done before."""
     child = forked(command)
 
     def kill(*_: object) -> None:

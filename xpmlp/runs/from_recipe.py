@@ -84,7 +84,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
         {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in {**settings, "data": data}.items()
-            if name in SHARED_SETTINGS and _is_plain(value)
+            if name in SETTINGS and _is_plain(value)
         }
     )
 
