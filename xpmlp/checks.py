@@ -73,24 +73,25 @@ def check_fraction(**given: float) -> list[float]:
 
     They are Python's own: a NumPy scalar of another precision would promote arrays.
     """
-    for name, value in given.items():
-        check_range(name, value, least=0.0, below=1.0)
-    return [float(value) for value in given.values()]
+    return _checked(given, least=0.0, below=1.0)
 
 
 def check_unit(**given: float) -> list[float]:
     """Return numbers from 0 to 1, as `check_fraction` does."""
     for name, value in given.items():
-        check_range(name, value, least=0.0, below=math.inf)
-        if value > 1.0:
+        if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
             raise InputError(f"{name}={value}: give a finite number at least 0 and at most 1")
-    return [float(value) for value in given.values()]
+    return _checked(given, least=0.0, below=math.inf)
 
 
 def check_positive(**given: float) -> list[float]:
     """Return finite numbers above 0, such as `epsilon=1e-8`, as `check_fraction` does."""
+    return _checked(given, above=0.0, below=math.inf)
+
+
+def _checked(given: Mapping[str, float], **limits: float) -> list[float]:
     for name, value in given.items():
-        check_range(name, value, above=0.0, below=math.inf)
+        check_range(name, value, **limits)
     return [float(value) for value in given.values()]
 
 

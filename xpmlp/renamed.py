@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 _Kind = TypeVar("_Kind", bound=type)
 
 CLASSES = {
-    "Control": "ValidationConfig",
-    "Descent": "OptimizerConfig",
-    "Observer": "Callback",
+    "Control": "ValidationConfig", "Descent": "OptimizerConfig", "Observer": "Callback",
     "Training": "Trainer",
-}
+}  # fmt: skip
 """Classes of `xpmlp` and `xpmlp.training`."""
 
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
+_SUM = {"correct": "metric_sum"}
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "MLP": {"hidden": "activation"},
@@ -29,9 +28,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Evaluation": {"committee": "ensemble"},
     "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
     "OptimizerConfig": {"factors": "lr_factors"},
-    "Snapshot": {"correct": "metric_sum"},
-    "StepMetrics": {"correct": "metric_sum"},
-    "Trainer": {"correct": "metric_sum"},
+    "Snapshot": _SUM, "StepMetrics": _SUM, "Trainer": _SUM,
     "TrainingData": {
         "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance",
     },

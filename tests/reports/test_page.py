@@ -163,7 +163,7 @@ def test_the_numbers_are_those_of_the_network(images: Path, tmp_path: Path) -> N
     expected = np.zeros((3, 3), int)
     np.add.at(expected, (labels, said), 1)
     assert shown == expected.tolist()
-    mistakes = re.findall(r"Test row (\d+): class (\d), taken for (\d)", text)
+    mistakes = re.findall(r"Test row (\d+): class (\d), predicted as (\d)", text)
     wrong = np.flatnonzero(said != labels)
     assert {int(row) for row, _, _ in mistakes} == set(wrong.tolist()[:24]) or len(wrong) > 24
     for row, label, answer in mistakes:

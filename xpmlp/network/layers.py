@@ -238,9 +238,8 @@ class Normalize(Layer):
             kinds["beta"] = "shift"
         if self.kind.running:
             kinds |= {"mean": "running mean", "variance": "running variance"}
-        return tuple(
-            ParameterArray(f"{one}{self.k}", (self.l_out,), kind) for one, kind in kinds.items()
-        )
+        shape = (self.l_out,)
+        return tuple(ParameterArray(f"{one}{self.k}", shape, kind) for one, kind in kinds.items())
 
     def _own(self, p: Parts) -> list[Array]:
         """γ and β, or γ alone; with running statistics, where there are some, those besides."""

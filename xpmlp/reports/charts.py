@@ -105,9 +105,9 @@ def confusion_chart(confusion: np.ndarray) -> str:
     with _drawn("confusion", (4.4, 4.4)) as (axes, done):
         shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
         for place in np.argsort(-shares, axis=None, kind="stable")[:MOST_SQUARES]:
-            label, said = divmod(int(place), len(shares))
-            if shares[label, said]:
-                axes.add_patch(_square(said, label, float(shares[label, said])))
+            label, predicted = divmod(int(place), len(shares))
+            if shares[label, predicted]:
+                axes.add_patch(_square(predicted, label, float(shares[label, predicted])))
         axes.set_xlim(-0.5, len(shares) - 0.5)
         axes.set_ylim(len(shares) - 0.5, -0.5)
         axes.set_aspect("equal")

@@ -17,7 +17,7 @@ class Mistake(NamedTuple):
 
     row: int
     label: int
-    said: int
+    predicted: int
     probability: float
 
 
@@ -70,8 +70,8 @@ class MulticlassReport:
     def scores(self) -> list[Score]:
         """Of each class."""
         return [
-            score(int(hits), int(said), int(support))
-            for hits, said, support in zip(
+            score(int(hits), int(predicted), int(support))
+            for hits, predicted, support in zip(
                 self.confusion.diagonal(),
                 self.confusion.sum(axis=0),
                 self.confusion.sum(axis=1),
@@ -85,7 +85,7 @@ class MulticlassReport:
         wrong = self.confusion - np.diag(self.confusion.diagonal())
         places = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(place), len(wrong)) for place in places[: int((wrong > 0).sum())]]
-        return [(label, said, int(wrong[label, said])) for label, said in pairs]
+        return [(label, predicted, int(wrong[label, predicted])) for label, predicted in pairs]
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,16 @@ def prediction_report(
 def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
     """Of rows that have one class each: labels (n,), probabilities (n, K)."""
     K = probabilities.shape[1]
-    said = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(said)), said]
-    confusion = np.bincount(labels * K + said, minlength=K * K).reshape(K, K)
-    wrong = np.flatnonzero(said != labels)
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(predicted)), predicted]
+    confusion = np.bincount(labels * K + predicted, minlength=K * K).reshape(K, K)
+    wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return MulticlassReport(
         confusion,
-        calibration(confidence, said == labels),
+        calibration(confidence, predicted == labels),
         [
-            Mistake(int(row), int(labels[row]), int(said[row]), float(confidence[row]))
+            Mistake(int(row), int(labels[row]), int(predicted[row]), float(confidence[row]))
             for row in worst
         ],
     )
@@ -141,13 +141,13 @@ def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> Multicla
 
 def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
     """Of answers that are yes or no, both (n, K)."""
-    said = probabilities > 0.5
+    predicted = probabilities > 0.5
     scores = [
         score(int((yes & one).sum()), int(one.sum()), int(yes.sum()))
-        for yes, one in zip(is_so.T, said.T, strict=True)
+        for yes, one in zip(is_so.T, predicted.T, strict=True)
     ]
-    confidence = np.where(said, probabilities, 1.0 - probabilities)
-    return MultilabelReport(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
+    confidence = np.where(predicted, probabilities, 1.0 - probabilities)
+    return MultilabelReport(scores, calibration(confidence.ravel(), (predicted == is_so).ravel()))
 
 
 def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
@@ -168,12 +168,12 @@ def regression_report(targets: np.ndarray, predictions: np.ndarray) -> Regressio
     )
 
 
-def score(hits: int, said: int, support: int) -> Score:
-    """From rows found, rows said to be of the class, and its rows."""
+def score(hits: int, predicted: int, support: int) -> Score:
+    """From rows found, rows predicted to be of the class, and its rows."""
     return Score(
-        hits / said if said else float("nan"),
+        hits / predicted if predicted else float("nan"),
         hits / support if support else float("nan"),
-        2 * hits / (said + support) if said + support else float("nan"),
+        2 * hits / (predicted + support) if predicted + support else float("nan"),
         support,
     )
 
@@ -198,6 +198,6 @@ def mean_score(scores: Sequence[Score]) -> Score:
     found = np.array([one[:3] for one in scores if one.support], np.float64)
     if not found.size:
         return Score(float("nan"), float("nan"), float("nan"), 0)
-    # A class that was never said has no precision; here it counts as 0, as elsewhere.
+    # A class that was never predicted has no precision; here it counts as 0, as elsewhere.
     precision, recall, f1 = np.nan_to_num(found).mean(axis=0).tolist()
     return Score(precision, recall, f1, sum(one.support for one in scores))

@@ -111,9 +111,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         "most_classes": MOST_CLASSES,
         "most_confused": MOST_CONFUSED,
         "most_mistakes": MOST_MISTAKES,
-        "mistakes": _mistakes(found, trained, dataset)
-        if isinstance(found, MulticlassReport)
-        else [],
+        "mistakes": _mistakes(found, trained, dataset),
         "weights": list(first_layer(trained)),
         "units": model.layer_sizes[1],
         "has_members": trained.parameters.ndim == 2,
@@ -264,16 +262,17 @@ def _number_figures(found: RegressionReport) -> list[Figure]:
     ]
 
 
-def _mistakes(found: MulticlassReport, trained: TrainedModel, dataset: Dataset) -> list[Picture]:
-    """Return images of the most confident mistakes, if rows are images."""
+def _mistakes(found: object, trained: TrainedModel, dataset: Dataset) -> list[Picture]:
+    """Return images of the most confident mistakes, if rows are images, each of one class."""
     shape = trained.image_shape
-    if not is_picture(shape, trained.model.layer_sizes[0]):
+    is_shown = is_picture(shape, trained.model.layer_sizes[0])
+    if not is_shown or not isinstance(found, MulticlassReport):
         return []
     return [
         Picture(
             row_picture(np.asarray(dataset.test.X[one.row : one.row + 1])[0], shape),
-            f"Test row {one.row}: class {one.label}, taken for {one.said}",
-            f"{one.label}, said {one.said} ({_share(one.probability)})",
+            f"Test row {one.row}: class {one.label}, predicted as {one.predicted}",
+            f"{one.label}, predicted {one.predicted} ({_share(one.probability)})",
         )
         for one in found.mistakes[:MOST_MISTAKES]
     ]
