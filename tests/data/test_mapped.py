@@ -36,7 +36,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "LARGE", 1000)
     monkeypatch.setattr(mapped, "ROW_BLOCK", 16 * VALUES)
     monkeypatch.setattr(mapped, "BLOCK_GROUP", 4)
-    monkeypatch.setattr(mapped, "READ", 5 * VALUES)
+    monkeypatch.setattr(mapped, "COPIED_AT_ONCE", 5 * VALUES)
     monkeypatch.setattr(loaders, "MAPPED_BLOCK", 64 * (VALUES + 8))
 
 
