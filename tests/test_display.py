@@ -35,7 +35,7 @@ def shown() -> dict[str, Any]:
         "data set": xpmlp.Dataset("<i>" * 200, split, split, (4,), "here"),
         "config": run.trainer.config,
         "control": run.trainer.control,
-        "descent": xpmlp.Descent(plateau=xpmlp.Plateau(), average="swa"),
+        "descent": xpmlp.OptimizerConfig(plateau=xpmlp.Plateau(), average="swa"),
         "objective": xpmlp.Objective(),
         "backend": run.backend,
         "trained model": TrainedModel(DEEP, np.zeros(DEEP.size), (4,), False),

@@ -130,7 +130,7 @@ def test_one_answer_and_numbers_have_their_own_shapes() -> None:
 
 def test_settings_are_those_of_a_configuration() -> None:
     named = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, schedule="cosine", dropout=0.2)
-    descent = xpmlp.Descent(
+    descent = xpmlp.OptimizerConfig(
         xpmlp.optimizers.adam(beta1=0.8), learning_rate=0.01, schedule=xpmlp.schedules.cosine()
     )
     config = xpmlp.TrainConfig(descent=descent, objective=xpmlp.Objective(dropout=0.2))
