@@ -47,7 +47,8 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     if path.suffix == ".md":
         text = path.read_text("utf-8")
         if path.name == "CHANGELOG.md":
-            text = text.split("\n## 0.1.0")[0]
+            # Names in backticks may be those of 0.1.0: it says what they are now.
+            text = re.sub(r"`[^`]+`", "NAME", text.split("\n## 0.1.0")[0])
         yield from enumerate(text.split("\n\n"), start=1)
         return
     with path.open("rb") as file:
@@ -83,7 +84,7 @@ def faults(path: Path) -> list[str]:
         found += [
             f"{path.relative_to(ROOT)}:{number}: `{name}` has another name now"
             for name in PRIVATE
-            if f"`{name}`" in line and path.name != "CHANGELOG.md"
+            if f"`{name}`" in line
         ]
     return found
 
