@@ -6,8 +6,8 @@
     processes   from process start to a trained model: seconds and peak memory
     scaling     a step's cost against width, depth, batch and members
     estimators  MLPClassifier beside scikit-learn's: fit, partial_fit, predict
-    checkpoints what they cost, and how long a run takes to go on from one
-    charts      draw the README's pictures from records
+    checkpoints what they cost, and how long a run takes to resume from one
+    charts      draw the README's figures from records
     all         everything but the charts, each in a process of its own
 
 Answers are compared with a float64 oracle before any time is taken; competitors take turns in
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     numbers = (options.threads, options.steps, options.rounds)
     if min(1 if number is None else number for number in numbers) < 1:
-        parser.error("--threads, --steps and --rounds take whole numbers from 1")
+        parser.error("--threads, --steps and --rounds take integers from 1")
     if options.records and options.part != "charts":
         parser.error(f"{options.records[0]}: only charts are drawn from records")
     try:
@@ -276,7 +276,7 @@ def plan(device: str, *, quick: bool, cores: int) -> list[list[str]]:
 
 
 def draw_charts(options: argparse.Namespace) -> int:
-    """Pictures of the given records, by default into docs/."""
+    """Draw the given records, by default into docs/."""
     from benchmarks.charts import draw
 
     if not options.records:

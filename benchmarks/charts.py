@@ -39,7 +39,7 @@ STYLE: Any = {
 
 
 def draw(records: Sequence[Mapping[str, Any]], directory: Path) -> list[Path]:
-    """Draw the chart of each record that has one, and return the pictures' paths.
+    """Draw the chart of each record that has one, and return the figures' paths.
 
     Raises `ValueError` for a record of which there is no chart.
     """

@@ -1,6 +1,6 @@
-"""What checkpoints cost, and how long a run takes to go on from one.
+"""What checkpoints cost, and how long a run takes to resume from one.
 
-A process begins the lecture's run, or goes on with one, and ends when its first step is about to be
+A process begins the lecture's run, or resumes one, and ends when its first step is about to be
 taken; the two take turns. The cost is the time within `save` of a run of its own, by all of it.
 """
 
@@ -53,7 +53,7 @@ RUNS = {"lecture": ["lecture"], "modern": ["modern", "--epochs", "5"]}
 
 
 def measure_checkpoints(*, rounds: int) -> dict[str, Any]:
-    """The record: seconds to the first step, begun and gone on with, and each recipe's share."""
+    """The record: seconds to the first step, begun and resumed, and each recipe's share."""
     shares = {}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -89,7 +89,7 @@ def checkpoint_table(record: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
-            f"to the first step: {medians[0]:.2f} s begun, {medians[1]:.2f} s gone on with, "
+            f"to the first step: {medians[0]:.2f} s begun, {medians[1]:.2f} s resumed, "
             f"{record['later']:+.2f} s",
         ]
     )

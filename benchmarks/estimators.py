@@ -36,7 +36,7 @@ CHUNK = 1_000
 
 
 class Work(NamedTuple):
-    """What is asked: a call on so many rows, `epochs` in a fit, `calls` a turn."""
+    """A task: a call on n rows, `epochs` in a fit, `calls` a turn."""
 
     name: str
     call: str
@@ -178,7 +178,7 @@ CALLS = {"fit": fits, "partial_fit": partial_fits, "predict": predictions}
 
 
 def watch() -> Any:
-    """An observer that remembers how many threads a run was given."""
+    """A callback that remembers how many threads a run was given."""
     from xpmlp import Callback, Trainer
 
     class Watch(Callback):
@@ -197,7 +197,7 @@ def threads_of(estimator: Any) -> str:
 
 
 def unfinished() -> warnings.catch_warnings:
-    """Where an end before convergence is what was asked for."""
+    """Ignore that a fit ends before it converged, as it is meant to."""
     from sklearn.exceptions import ConvergenceWarning
 
     return warnings.catch_warnings(action="ignore", category=ConvergenceWarning)

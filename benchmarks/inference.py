@@ -19,7 +19,7 @@ CALLS = {1: 1000, 10_000: 10}
 
 
 class InferenceTask:
-    """So many calls on the same rows."""
+    """Calls on the same rows."""
 
     tolerances: Mapping[str, float] = TOLERANCES
 

@@ -31,7 +31,7 @@ IN_MEMORY = 2_000_000
 
 
 def make(path: Path, gigabytes: float) -> None:
-    """A file of so many bytes; the block of random ones changes a little from time to time."""
+    """A file of this size; the block of random ones changes a little from time to time."""
     count = int(gigabytes * 1e9) // VALUES
     X = np.lib.format.open_memmap(path, "w+", np.uint8, (count, VALUES))
     block = np.random.default_rng(0).integers(0, 256, (100_000, VALUES), dtype=np.uint8)

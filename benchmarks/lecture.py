@@ -32,7 +32,7 @@ def train_lecture(
 ) -> LectureRun:
     """Train W1 B1 W2 B2 W3 B3 for a number of steps, by default one epoch.
 
-    `train_images` are bytes, (n, 28, 28) or (n, 784); `train_labels` whole numbers, (n,). In
+    `train_images` are bytes, (n, 28, 28) or (n, 784); `train_labels` integers, (n,). In
     float64 this is the lecture's program to the last bit; in float32 it is the same program on
     float32 inputs and weights. The given weights are not changed.
     """

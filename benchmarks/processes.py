@@ -59,7 +59,7 @@ class Program(NamedTuple):
 
 @dataclass
 class Row:
-    """What was found of one program: seconds from start to end, peak bytes, one figure a round."""
+    """The result of one program: seconds from start to end, peak bytes, one figure a round."""
 
     name: str
     device: str

@@ -25,7 +25,7 @@ from benchmarks.machine import describe_machine, limited
 
 
 class Task(Protocol):
-    """What is asked of everyone, and how an answer is judged.
+    """The task of every competitor, and how an answer is judged.
 
     `given` is what `Competitor.start` gets, `count` the units of a turn, `unit` what one is
     called, `tolerances` the largest difference allowed for each precision.
@@ -45,7 +45,7 @@ class Task(Protocol):
 
 @dataclass
 class Row:
-    """What was found of one competitor.
+    """The result of one competitor.
 
     `status` is "timed", "WRONG" (its answer differs: no time is taken), "not installed",
     "unavailable" or "failed", with `cause` in words. `difference` is that of its answer, None

@@ -1,4 +1,4 @@
-"""Training as a task: so many steps from given weights, judged by every loss on the way."""
+"""Training as a task: n steps from given weights, judged by every loss on the way."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -215,7 +215,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list["Figure"]:
 
     def save(figure: "Figure", path: Path, **_: object) -> None:
         figures.append(figure)
-        Path(path).write_bytes(b"picture")
+        Path(path).write_bytes(b"figure")
 
     monkeypatch.setattr(Figure, "savefig", save)
     return figures

@@ -68,7 +68,7 @@ def test_html_is_short_and_escapes_names(objects: dict[str, Any], name: str) -> 
 
 def test_curve_goes_through_the_means_of_a_series() -> None:
     found = as_html({}, np.array([[3.0, 5.0], [2.0, 2.0], [np.nan, 1.0], [0.0, 0.0]]))
-    assert 'points="2.0,2.0 160.0,48.0 318.0,94.0"' in found  # 4, 2, no number, 0
+    assert 'points="2.0,2.0 160.0,48.0 318.0,94.0"' in found  # 4, 2, NaN, 0
     assert "<svg" not in as_html({}, np.array([1.0]))
     assert "<svg" not in as_html({}, np.full(5, np.nan))
 

@@ -594,6 +594,13 @@ def test_saved_settings_are_those_of_the_run(
     assert {name: getattr(recipe, name) for name in kept} == kept
 
 
+def test_saved_settings_are_those_of_the_network(tmp_path: Path) -> None:
+    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
+    model = MLP((4, 3, 3, 2), "relu", normalization="layer", residual=True)
+    xpmlp.train(model, X, y, epochs=1, verbose=0).save(tmp_path / "run")
+    assert load_recipe(str(tmp_path / "run" / "config.toml")).model == model
+
+
 def test_optimizer_of_your_own_is_no_setting(tmp_path: Path) -> None:
     rule = sgd()
     own = rule._replace(update=lambda *given, xp: rule.update(*given, xp=xp))

@@ -93,9 +93,9 @@ _HOMES = {
     "xpmlp.network": ("MLP", "Objective"),
     "xpmlp.run": ("Run", "load", "train"),
     "xpmlp.training": (
-        "CSVLogger", "Callback", "ValidationConfig", "OptimizerConfig", "MLflowLogger", "Plateau", "StopTraining",
-        "TensorBoardLogger", "TrainConfig", "Trainer", "WandbLogger", "cross_validate", "evaluate",
-        "predict",
+        "CSVLogger", "Callback", "MLflowLogger", "OptimizerConfig", "Plateau", "StopTraining",
+        "TensorBoardLogger", "TrainConfig", "Trainer", "ValidationConfig", "WandbLogger",
+        "cross_validate", "evaluate", "predict",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

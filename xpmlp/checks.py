@@ -4,10 +4,11 @@ import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpmlp.errors import InputError
+from xpmlp.typing import Namespace
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -95,6 +96,40 @@ def check_range(
             low = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
             high = "" if below == math.inf else f" and below {below:g}"
             raise InputError(f"{name}={shown(value)}: give a finite number {low}{high}")
+
+
+def check_fraction(**given: float) -> list[float]:
+    """Return numbers of at least 0 and below 1, such as `beta1=0.9`; raise `InputError` for others.
+
+    They are Python's own: a NumPy scalar of another precision would promote arrays.
+    """
+    return _checked(given, least=0.0, below=1.0)
+
+
+def check_unit(**given: float) -> list[float]:
+    """Return numbers from 0 to 1, as `check_fraction` does."""
+    for name, value in given.items():
+        if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
+            raise InputError(f"{name}={value}: give a finite number at least 0 and at most 1")
+    return _checked(given, least=0.0, below=math.inf)
+
+
+def check_positive(**given: float) -> list[float]:
+    """Return finite numbers above 0, such as `epsilon=1e-8`, as `check_fraction` does."""
+    return _checked(given, above=0.0, below=math.inf)
+
+
+def _checked(given: Mapping[str, float], **limits: float) -> list[float]:
+    for name, value in given.items():
+        check_range(name, value, **limits)
+    return [float(value) for value in given.values()]
+
+
+def check_epsilon(epsilon: float, dtype: Any, *, xp: Namespace) -> None:
+    """Raise for an epsilon that is 0 in a precision: a pixel that is always black would be 0/0."""
+    least = float(xp.finfo(dtype).smallest_normal)
+    if epsilon < least:
+        raise InputError(f"epsilon={epsilon}: {dtype} needs at least {least:.3g}")
 
 
 def shown(value: object) -> str:

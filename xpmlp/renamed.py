@@ -1,16 +1,45 @@
 """Names of 0.1.0 that work for one more release, with a `DeprecationWarning`: all there are."""
 
+import functools
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-NAMES = {"Observer": "Callback", "Training": "Trainer"}
+_Kind = TypeVar("_Kind", bound=type)
+
+CLASSES = {
+    "Control": "ValidationConfig", "Descent": "OptimizerConfig", "Observer": "Callback",
+    "Training": "Trainer",
+}  # fmt: skip
 """Classes of `xpmlp` and `xpmlp.training`."""
 
-ARGUMENTS = {"observers": "callbacks", "sample_weights": "sample_weight"}
-"""Arguments of `xpmlp.train`."""
+_CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
+_SUM = {"correct": "metric_sum"}
 
-NETWORK_ARGUMENTS = {"hidden": "activation"}
-"""Arguments of `xpmlp.MLP`."""
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "MLP": {"hidden": "activation"},
+    "ValidationConfig": _CONFIG,
+    "training.train": {"observers": "callbacks"},
+    "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
+}
+"""Arguments of a function or a constructor."""
+
+ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "Evaluation": {"committee": "ensemble"},
+    "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
+    "Snapshot": _SUM, "StepMetrics": _SUM, "Trainer": _SUM,
+    "TrainingData": {
+        "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance",
+    },
+    "ValidationConfig": _CONFIG,
+}  # fmt: skip
+"""Attributes of a class."""
+
+SETTINGS = {"hidden": "activation", "keep_best": "restore_best"}
+"""Keys of a recipe; what warns of them says where they stand now."""
+
+SUMMARY = {"committee_test_accuracy": "ensemble_test_accuracy"}
+"""Keys of a run's `summary.json`."""
 
 
 def warn(old: str, new: str, *, level: int = 3) -> None:
@@ -18,18 +47,38 @@ def warn(old: str, new: str, *, level: int = 3) -> None:
     warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
 
 
-def arguments(
-    given: dict[str, Any], names: dict[str, str] = ARGUMENTS, *, quietly: bool = False
-) -> dict[str, Any]:
+def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return keyword arguments by their names of now."""
-    for old in () if quietly else given.keys() & names.keys():
-        warn(f"{old}=", f"{names[old]}=", level=4)
-    return {names.get(name, name): value for name, value in given.items()}
+    known = ARGUMENTS[taker]
+    for old in given.keys() & known.keys():
+        warn(f"{old}=", f"{known[old]}=", level=4)
+    return {known.get(name, name): value for name, value in given.items()}
 
 
 def attribute(module: str, name: str) -> str:
     """Return what a module's attribute is called now, with a warning; `AttributeError` if none."""
-    if name not in NAMES:
+    if name not in CLASSES:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", f"xpmlp.{NAMES[name]}", level=4)
-    return NAMES[name]
+    warn(f"{module}.{name}", f"xpmlp.{CLASSES[name]}", level=4)
+    return CLASSES[name]
+
+
+def with_old_names(kind: _Kind) -> _Kind:
+    """Give a class the attributes and the arguments of 0.1.0: a decorator."""
+    for old, new in ATTRIBUTES[kind.__name__].items():
+        setattr(kind, old, property(functools.partial(_attribute, old, new)))
+    if kind.__name__ in ARGUMENTS:
+        make = kind.__init__  # type: ignore[misc]
+
+        @functools.wraps(make)
+        def construct(self: Any, *given: Any, **settings: Any) -> None:
+            make(self, *given, **arguments(kind.__name__, settings))
+
+        kind.__init__ = construct  # type: ignore[misc]
+    return kind
+
+
+def _attribute(old: str, new: str, of: object) -> Any:
+    """The attribute's value, read by its old name."""
+    warn(f"{type(of).__name__}.{old}", new)
+    return getattr(of, new)

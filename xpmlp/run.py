@@ -318,9 +318,9 @@ def train(
         1 shows progress on standard error: a bar on a terminal and in a notebook, else a line for
         each epoch. 0 shows nothing.
     **settings
-        Any field of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`: `epochs=5`,
-        `learning_rate=0.1`, `optimizer="adam"`, `dropout=0.2`. `validation` is a share of the rows
-        or a pair (X, y).
+        Any field of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`:
+        `epochs=5`, `learning_rate=0.1`, `optimizer="adam"`, `dropout=0.2`. `validation` is a
+        fraction of the rows or a pair (X, y).
 
     Warns
     -----
@@ -351,7 +351,7 @@ def train(
             f"model of type {type(model).__name__}: give a network first, "
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
-    chosen = renamed.arguments(dict(settings))
+    chosen = renamed.arguments("train", settings)
     callbacks = callbacks or chosen.pop("callbacks", ())
     rows = _split(X, y, model)
     weights = _weights(chosen.pop("sample_weight", sample_weight))

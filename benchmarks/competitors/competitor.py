@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 TakeTurn = Callable[[int], Turn]
-"""Takes a turn of so many steps, or calls, under the clock."""
+"""Takes a turn of this many steps, or calls, under the clock."""
 
 Start = Callable[[Any], TakeTurn]
 """Imports what is needed, copies to the device; raises where that cannot be done."""

@@ -28,7 +28,7 @@ def training(dtype: str) -> Start:
             def advance(first: int, stop: int) -> np.ndarray:
                 nonlocal weights
                 losses = []
-                while first < stop:  # from the end of the rows it goes on at their beginning
+                while first < stop:  # from the end of the rows back to their beginning
                     at = first % problem.batches
                     until = min(problem.batches, at + stop - first)
                     rows = slice(at * problem.batch_size, until * problem.batch_size)

@@ -21,7 +21,7 @@ from benchmarks.inputs import Inference
 from benchmarks.problems import Problem
 
 UNROLLED = 8
-"""Steps in a captured graph, where the turns are made of so many: fewer launches of graphs."""
+"""Steps in a captured graph, where turns have as many: fewer launches of graphs."""
 
 
 def eager(device: str) -> Start:
@@ -235,7 +235,7 @@ def square_product(device: str, precision: str, n: int) -> Start:
 
 
 def _capture(torch: Any, step: Callable[[], object], count: int) -> Any:
-    """A CUDA graph of so many steps; they are run before, as cuBLAS needs."""
+    """A CUDA graph of n steps; they are run before, as cuBLAS needs."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

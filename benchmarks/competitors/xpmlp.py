@@ -1,4 +1,4 @@
-"""xpmlp as its users have it: `Training.run`, clocked by an observer, and `predict`."""
+"""xpmlp as its users have it: `Training.run`, clocked by a callback, and `predict`."""
 
 import time
 from typing import Any

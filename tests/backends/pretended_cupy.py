@@ -1,7 +1,7 @@
 """A CuPy that is NumPy, and a GPU that does nothing until it must.
 
 What is queued on a stream runs when something waits for it, as late as can be; or, if the machine
-is said to be eager, at once on all streams but the default one. So work that lacks an event to
+is eager, at once on all streams but the default one. So work that lacks an event to
 wait for finds numbers that are not there yet, or are gone. Memory is made with numbers that show.
 """
 

@@ -1,4 +1,4 @@
-"""What is said of a GPU that does not work: each cause with its own remedy, without a GPU."""
+"""Messages about a GPU that does not work: each cause with its own remedy, without a GPU."""
 
 import pytest
 

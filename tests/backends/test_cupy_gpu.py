@@ -42,7 +42,7 @@ def gpu() -> Iterator[Backend]:
 
 
 class Problem:
-    """The lecture's network on random pictures, on the GPU."""
+    """The lecture's network on random images, on the GPU."""
 
     def __init__(self, gpu: Backend, *, precision: str = "float32", members: int | None = None):
         from xpmlp.compiler.emit import kernel_plan

@@ -151,7 +151,7 @@ def test_a_stream_that_is_left_can_be_taken_up_again(
     for rows, array in zip((np.arange(200), np.arange(200)[::-1]), kept, strict=True):
         segments = feed.epoch(EpochPlan(rows))
         array[...] = next(segments).data.X[:8]
-        segments.close()  # as where an observer stops the run
+        segments.close()  # as where a callback stops the run
     first, second = kept
     np.testing.assert_array_equal(first.get(), whole.X[:8])
     np.testing.assert_array_equal(second.get(), whole.X[:-9:-1])

@@ -1,4 +1,4 @@
-"""Which backend is chosen, why, and what is said where one cannot run."""
+"""Which backend is chosen, why, and the message where one cannot run."""
 
 import importlib.metadata
 import sys

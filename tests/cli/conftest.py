@@ -86,7 +86,7 @@ def trained_members(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training leaves out its picture, which takes longer than all the rest."""
+    """Training leaves out its figure, which takes longer than all the rest."""
     monkeypatch.setattr("xpmlp.cli.train.plot_training", lambda *_: None)
 
 

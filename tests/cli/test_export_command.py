@@ -48,7 +48,7 @@ def test_an_ensemble_is_one_graph(command, trained_members, data) -> None:
 
 
 def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path) -> None:
-    """Pictures of numbers are not scaled in training, and so not in the graph."""
+    """Images of floats are not scaled in training, and so not in the graph."""
     numbers = make_data(tmp_path / "numbers", images=">f4")
     command(*tiny, "--quiet", "--data", numbers, "--out", "run")
     assert "takes input float32 (N, 4, 4)" in command("export", "run", "m.onnx").out
@@ -62,7 +62,7 @@ def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path
 def test_a_model_of_before_that_was_said(
     command, trained, tmp_path, image_shape: list[int], takes: str
 ) -> None:
-    """Pictures were bytes, and the rows of a table numbers."""
+    """Images were bytes, and the rows of a table numbers."""
     old = Path(shutil.copytree(trained, tmp_path / "old"))
     tensors, metadata = load_tensors(old / "model.safetensors")
     del metadata["takes_bytes"]

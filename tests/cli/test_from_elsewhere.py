@@ -1,4 +1,4 @@
-"""A recipe, a run or a picture that someone else made: read within bounds, and never written
+"""A recipe, a run or an image that someone else made: read within bounds, and never written
 through."""
 
 import os

@@ -247,7 +247,7 @@ def test_predict_says_all_or_nothing(refused, trained: Path, pictures, tmp_path:
     np.save("nan.npy", np.full((2, 16), np.nan))
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[:60])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     (tmp_path / "text.npy").write_text("no rows")
     for name, said in (
         ("wide.npy", "17 values, the network takes 16"),
@@ -287,9 +287,9 @@ def test_plot_draws_the_same_picture_again(command, copy: Path) -> None:
 
 
 def test_plot_draws_elsewhere(command, trained: Path) -> None:
-    said = command("plot", trained, "--out", "my picture.PNG").out
-    assert said == f"my picture.PNG (next: xpmlp report {trained})\n"
-    assert Path("my picture.PNG").read_bytes() == (trained / "training.png").read_bytes()
+    said = command("plot", trained, "--out", "my figure.PNG").out
+    assert said == f"my figure.PNG (next: xpmlp report {trained})\n"
+    assert Path("my figure.PNG").read_bytes() == (trained / "training.png").read_bytes()
 
 
 def test_plot_refuses_what_it_cannot_draw(refused, copy: Path, tmp_path: Path) -> None:

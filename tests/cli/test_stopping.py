@@ -51,7 +51,7 @@ def slow(tiny: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def interrupted(iteration: int) -> Iterator[None]:
-    """Runs stop, as after Ctrl-C, at the first look up after so many steps."""
+    """Runs stop, as after Ctrl-C, at the first look up after this many steps."""
 
     class Stop(Interruption):
         def on_tick(self, training: Trainer, /) -> None:
@@ -70,7 +70,7 @@ def unbroken(command, slow: list[str], tmp_path: Path) -> Path:
     return tmp_path / "unbroken"
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.extended(keep=2)

@@ -20,7 +20,7 @@ OVER = ["--over", "optimizer.learning_rate=0.1,0.5"]
 
 @pytest.fixture
 def unswept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep leaves out its picture, which takes longer than all the rest."""
+    """A sweep leaves out its figure, which takes longer than all the rest."""
     monkeypatch.setattr("xpmlp.cli.sweep.plot_sweep", lambda *_: None)
 
 

@@ -378,7 +378,7 @@ def test_training_starts_from_the_weights_it_is_given(command, tiny, tmp_path: P
     weights = lectures_weights()
     np.savez("weights.npz", **weights)
     options = ("--initial-weights", "weights.npz", "--dtype", "float64")
-    # A rate so small that nothing is learnt: what is saved is what was given.
+    # A rate so small that nothing is learnt: the initial weights are saved.
     assert command(*tiny, *options, "--learning-rate", "1e-300", "--out", "r").status == 0
     model = load_file("r/model.safetensors")
     for name, value in weights.items():

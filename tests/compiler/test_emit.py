@@ -34,7 +34,7 @@ def test_the_lecture_s_step(dtype: str, hidden: str, members: int, tmp_path: Pat
     found = Scheduled(program, tmp_path).run(step.state, step.data, 5)
     wanted = Interpreter(program).run(step.state, step.data, 5)
     assert_same(found, wanted, TOLERANCE[dtype])
-    np.testing.assert_array_equal(found[1][1], wanted[1][1])  # counts of hits are whole numbers
+    np.testing.assert_array_equal(found[1][1], wanted[1][1])  # counts of hits are integers
 
 
 def test_the_lecture_s_network_at_its_size(tmp_path: Path) -> None:

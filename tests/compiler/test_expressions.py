@@ -132,7 +132,7 @@ def test_a_literal_is_the_number_to_the_bit(dtype: str) -> None:
     for number in (0.1, 1 / 3, 1e-45, 1e30, 16777217.0, np.pi, 87.33654):
         text = literal(number, dtype).removesuffix("f")
         assert np.dtype(dtype).type(text) == np.dtype(dtype).type(number)
-        assert "." in text or "e" in text  # else it would be a whole number, and wrongly divided
+        assert "." in text or "e" in text  # else it would be an integer, and wrongly divided
     assert literal(-(2**63), "int64") == "(-9223372036854775807LL - 1)"
     assert literal(-1.0, dtype).startswith("(-1.0")
     assert literal(1e60, "float32") == "INF_F"

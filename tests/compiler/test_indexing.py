@@ -13,7 +13,7 @@ from xpmlp.compiler.program import Operation, Value
 
 
 def evaluate(text: str, at: dict[str, int]) -> int:
-    """A C expression of whole numbers that are not negative, where `/` is Python's `//`."""
+    """A C expression of integers that are not negative, where `/` is Python's `//`."""
     return int(eval(text.replace("/", "//"), {}, at))  # noqa: S307
 
 

@@ -1,4 +1,4 @@
-"""Pictures in folders of classes: numbered, and of one size."""
+"""Images in folders of classes: numbered, and of one size."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Pictures and arrays for `predict`: whatever they look like, digits come out as MNIST's."""
+"""Images and arrays for `predict`: whatever they look like, digits come out as MNIST's."""
 
 import io
 import struct

@@ -91,7 +91,7 @@ def test_an_order_by_blocks_has_every_row_once(n: int, rows: int, group: int) ->
     found = order_by_blocks(n, (rows, group), generator(0, 1))
     assert found.dtype == np.int64
     np.testing.assert_array_equal(np.sort(found), np.arange(n))
-    # So many rows are of two groups at most: a smaller last block may have moved all behind it.
+    # These rows are of two groups at most: a smaller last block may have moved all behind it.
     for start in range(0, n, rows * group):
         assert len(np.unique(found[start : start + rows * group] // rows)) <= 2 * group
 

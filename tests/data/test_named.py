@@ -38,7 +38,7 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                with contextlib.suppress(OSError):  # the client may have had enough
+                with contextlib.suppress(OSError):  # the client may have left
                     outer.answers[self.path](self)
 
             def log_message(self, *_: object) -> None:
@@ -230,7 +230,7 @@ def test_a_set_is_fetched_and_then_found(
     found = load_named("letters")
     assert found.name == "letters"
     assert found.digest == load_idx_directory(tmp_path / "made").digest
-    assert len(server.asked) == 5  # What was whole was not asked for again.
+    assert len(server.asked) == 5  # Whole files are not fetched again.
     server.answers.clear()
     assert load_named("letters").digest == found.digest
 

@@ -23,7 +23,7 @@ def npy(kind: str, *shape: int, body: bytes = b"") -> bytes:
 
 
 def archive(path: Path, head: bytes, *, zeros: int = 0, method: int = zipfile.ZIP_DEFLATED) -> Path:
-    """One array, of these bytes and so many zeros after them."""
+    """One array, of these bytes and `zeros` zeros after them."""
     with (
         zipfile.ZipFile(path, "w", method) as file,
         file.open("x.npy", "w", force_zip64=True) as entry,

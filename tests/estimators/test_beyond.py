@@ -42,7 +42,7 @@ def test_eval_set_is_what_early_stopping_looks_at():
     found = MLPClassifier(**settings).fit(X, Y, eval_set=(X[:10], Y[:10]))
     assert found.n_iter_ < 300
     assert found.score(X[:10], Y[:10]) == found.best_validation_score_
-    assert found.t_ == found.n_iter_ * 150  # none were held out
+    assert found.t_ == found.n_iter_ * 150  # without a validation set of its own
 
 
 def test_callbacks_hear_of_every_epoch_and_may_end_the_fit():

@@ -48,7 +48,7 @@ SLACK = 1 << 21
 buffer of a megabyte."""
 
 PICTURE = 4.0 * 1032
-"""Bytes that a byte of a picture becomes: four colours, at deflate's best."""
+"""Bytes that a byte of an image becomes: four colours, at deflate's best."""
 
 NUMBERS = (0, 1, 127, 128, 255, 1 << 15, (1 << 16) - 1, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1)
 

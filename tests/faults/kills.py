@@ -1,4 +1,4 @@
-"""Runs killed at random moments, each then gone on with to the same bytes as one left alone.
+"""Runs killed at random moments, each then resumed to the same bytes as an uninterrupted one.
 
     python tests/faults/kills.py --kills 200 --seed 1
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = survive(command, kills=each, chance=chance)
             total += found.kills
             print(
-                f"{way}: {found.kills} kills of {found.runs} runs, all gone on with to the same "
+                f"{way}: {found.kills} kills of {found.runs} runs, all resumed to the same "
                 f"bytes ({found.before_first_checkpoint} before the first checkpoint)"
             )
     print(f"{total} of {total} kills survived")
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def survive(command: list[str], *, kills: int, chance: random.Random) -> Outcome:
-    """Kill runs of a command until so many kills are done, and compare each in the end."""
+    """Kill runs of a command until this many kills are done, and compare each in the end."""
     for name in ("alone", "broken"):
         shutil.rmtree(name, ignore_errors=True)
     began = time.perf_counter()
@@ -118,7 +118,7 @@ def survive(command: list[str], *, kills: int, chance: random.Random) -> Outcome
             done += 1
             early += look(Path("broken"))
         while (status := finish(again(command))) != 0:
-            raise AssertionError(f"going on ended with status {status}: {again(command)}")
+            raise AssertionError(f"resuming ended with status {status}: {again(command)}")
         assert content(Path("broken")) == expected, f"other bytes: {command}"
         left = [one.name for one in Path("broken").iterdir() if "checkpoint.s" in one.name]
         assert left == ["checkpoint.safetensors"], left
@@ -126,7 +126,7 @@ def survive(command: list[str], *, kills: int, chance: random.Random) -> Outcome
 
 
 def again(command: list[str]) -> list[str]:
-    """What goes on with the broken run, or begins it if it has not come so far."""
+    """The command that resumes the broken run, or begins it if it has no checkpoint."""
     run = Path("broken")
     if not (run / "config.toml").exists():
         return [*command, "--out", "broken"]
@@ -158,7 +158,7 @@ def look(run: Path) -> bool:
 
 
 def content(run: Path) -> dict[str, object]:
-    """All that a run leaves, but for the time it took and its picture."""
+    """All that a run leaves, but for the time it took and its figure."""
     found: dict[str, object] = {name: (run / name).read_bytes() for name in RESULTS}
     with np.load(run / "history.npz") as arrays:
         found |= {name: arrays[name].tobytes() for name in arrays.files}
@@ -169,7 +169,7 @@ def content(run: Path) -> dict[str, object]:
 
 
 def was_killed(command: list[str], *, after: float) -> bool:
-    """Run a command in a process that is killed after so many seconds, unless it is done before."""
+    """Run a command in a process that is killed after these seconds, unless it is done before."""
     child = forked(command)
 
     def kill(*_: object) -> None:

@@ -69,7 +69,7 @@ class Failing:
 
 
 def save_failing(run: RunDirectory, fails: int, code: int) -> tuple[list[str], str]:
-    """Write the second checkpoint with one call failing: the calls made, and what is said."""
+    """Write the second checkpoint with one call failing: the calls made, and the message."""
     log: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for module in ("os", "tempfile"):

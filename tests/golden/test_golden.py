@@ -544,7 +544,8 @@ NAMES = (
 """What 0.1.0 had in `xpmlp.__all__`."""
 
 NAME_TABLE: dict[str, str] = {
-    **all_of(NAMES, WORKS), "Observer": ONE_WARNING, "Training": ONE_WARNING,  # renamed
+    **all_of(NAMES, WORKS),
+    **all_of(("Control", "Descent", "Observer", "Training"), ONE_WARNING),  # renamed
 }  # fmt: skip
 """What taking each of them from xpmlp does."""
 
@@ -633,10 +634,10 @@ def test_python_code_of_the_readme(stored: Stored) -> None:
             batch_size=18,
             shuffle=True,
             objective=xpmlp.Objective(dropout=0.2, label_smoothing=0.05),
-            descent=xpmlp.Descent(
+            descent=xpmlp.OptimizerConfig(
                 adam(), learning_rate=0.02, schedule=one_cycle(), weight_decay=0.01
             ),
-            control=xpmlp.Control(held_out, patience=3, keep_best=True),
+            control=xpmlp.ValidationConfig(held_out, patience=3, restore_best=True),
             backend=xpmlp.select_backend("numpy"),
             threads=1,
             observers=[Listener()],

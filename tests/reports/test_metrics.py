@@ -42,8 +42,8 @@ def test_mistakes_are_the_most_confident_first_and_all_wrong() -> None:
     shares = [one.probability for one in found.mistakes]
     assert shares == sorted(shares, reverse=True)
     for one in found.mistakes:
-        assert (labels[one.row], Y_hat[one.row].argmax()) == (one.label, one.said)
-        assert one.label != one.said
+        assert (labels[one.row], Y_hat[one.row].argmax()) == (one.label, one.predicted)
+        assert one.label != one.predicted
         assert one.probability == Y_hat[one.row].max()
 
 

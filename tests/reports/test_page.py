@@ -25,7 +25,7 @@ RANDOM = np.random.default_rng(2)
 
 
 def trained_run(path: Path, data: Path, *settings: str) -> RunDirectory:
-    """A run of two epochs, as the command leaves it, but for its picture."""
+    """A run of two epochs, as the command leaves it, but for its figure."""
     given = ["epochs=2", "batch_size=10", "backend=numpy", "threads=1", *settings]
     backend = select_backend("numpy")
     recipe = load_recipe("lecture", given, {"data": str(data)}).resolved(backend)
@@ -163,7 +163,7 @@ def test_the_numbers_are_those_of_the_network(images: Path, tmp_path: Path) -> N
     expected = np.zeros((3, 3), int)
     np.add.at(expected, (labels, said), 1)
     assert shown == expected.tolist()
-    mistakes = re.findall(r"Test row (\d+): class (\d), taken for (\d)", text)
+    mistakes = re.findall(r"Test row (\d+): class (\d), predicted as (\d)", text)
     wrong = np.flatnonzero(said != labels)
     assert {int(row) for row, _, _ in mistakes} == set(wrong.tolist()[:24]) or len(wrong) > 24
     for row, label, answer in mistakes:
@@ -215,7 +215,7 @@ def test_two_classes_of_a_table(tmp_path: Path) -> None:
     data = write_table(tmp_path / "binary.npz", RANDOM.integers(0, 2, 80))
     run = trained_run(tmp_path / "run", data, "layer_sizes=5,4,1", "output=sigmoid")
     page = checked(report(run))
-    assert "test row" in page.text  # no pictures: a table
+    assert "test row" in page.text  # no images: a table
     assert "Confusion" in page.text
 
 

@@ -1,4 +1,4 @@
-"""Rows and weights as pictures that a page carries in itself."""
+"""Rows and weights as images that a page carries in itself."""
 
 import base64
 import io

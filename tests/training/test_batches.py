@@ -95,7 +95,8 @@ def test_it_goes_on_from_any_step(place):
             MODEL, rows(40), parameters=MODEL.initialize(0), batch_size=16, epochs=2, seed=3,
             backend=BACKEND, shuffle=True, drop_last=False, threads=1,
             sample_weights=np.linspace(0.0, 2.0, 40),
-            objective=Objective(l2=0.5, divides_by_weight=True), descent=OptimizerConfig(optimizer=adam()),
+            objective=Objective(l2=0.5, divides_by_weight=True),
+            descent=OptimizerConfig(optimizer=adam()),
         )  # fmt: skip
 
     class Stop(Callback):

@@ -1,4 +1,4 @@
-"""When a run is looked at and when it ends: validation, stopping, the best, time; and going on."""
+"""When a run is looked at and when it ends: validation, stopping, the best, time; and resuming."""
 
 import itertools
 from collections.abc import Sequence
@@ -238,7 +238,7 @@ def _climbing() -> Optimizer:
 
 @pytest.mark.parametrize("length", [12, 24])
 def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
-    """Its accuracy is in the history, and observers hear of it."""
+    """Its accuracy is in the history, and callbacks hear of it."""
     epochs: list[int] = []
 
     class Hears(Callback):
@@ -281,7 +281,7 @@ def test_a_run_ends_with_what_was_best(patience: int) -> None:
     np.testing.assert_allclose(run.parameters, [-3.0, 0.0])
     assert run.best is not None
     assert run.best.cost == 0.0
-    np.testing.assert_allclose(run.state.parameters[1], 3.0 - run.epoch)  # it went on
+    np.testing.assert_allclose(run.state.parameters[1], 3.0 - run.epoch)  # it trained further
 
 
 def test_each_member_ends_with_its_own_best() -> None:
@@ -351,7 +351,7 @@ def test_the_better_of_two_is_each_member_s_own() -> None:
 
 @pytest.fixture
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by a second whenever it is looked at: a tick takes one and more."""
+    """A clock that advances by a second whenever it is looked at: a tick takes one and more."""
     clock = itertools.count(0.0)
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: next(clock))
 
@@ -585,7 +585,7 @@ def test_every_row_is_held_out_by_some_seed() -> None:
     assert found == set(range(20))
 
 
-# Going on
+# Resuming
 
 
 def nasty(backend: Backend, **changes: Any) -> Trainer:
@@ -599,7 +599,9 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
             OPTIMIZERS["adam"](), [0.02, 0.05], one_cycle(), warm_up=1.5, weight_decay=0.1,
             average="ema", average_decay=0.9, max_norm=2.0, clip_norm=1.0,
         ),
-        "control": ValidationConfig(validation=HELD, patience=2, restore_best=True, monitor="accuracy"),
+        "control": ValidationConfig(
+            validation=HELD, patience=2, restore_best=True, monitor="accuracy"
+        ),
         "backend": backend,
     }  # fmt: skip
     return begin(**{**chosen, **changes})

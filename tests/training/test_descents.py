@@ -492,7 +492,7 @@ def test_a_run_that_gets_better_keeps_its_rate() -> None:
 
 @pytest.mark.parametrize("stop", [0, 17, 20, 31])
 def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> None:
-    """The rate of an epoch follows from what was known before it, also where a run goes on in
+    """The rate of an epoch follows from what was known before it, also where a run resumes in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
     descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
     settings: dict[str, Any] = {

@@ -181,7 +181,8 @@ def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) ->
 
     backend = NumPyBackend()
     settings: dict[str, Any] = {
-        "parameters": MODEL.initialize(0), "descent": OptimizerConfig(sgd()._replace(update=update)),
+        "parameters": MODEL.initialize(0),
+        "descent": OptimizerConfig(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
     run = Trainer.begin(MODEL, rows(), **settings).run()

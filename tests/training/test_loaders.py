@@ -84,7 +84,7 @@ def test_the_limit_decides() -> None:
     size = split().X.nbytes + split().labels.nbytes
     assert isinstance(feed_for(backend, size), DeviceLoader)
     assert isinstance(feed_for(backend, size - 1), StreamingLoader)
-    assert isinstance(feed_for(backend, None), DeviceLoader)  # the host's memory is not asked for
+    assert isinstance(feed_for(backend, None), DeviceLoader)  # the host's memory is not measured
 
 
 def test_a_device_with_little_memory_is_streamed_to(monkeypatch: pytest.MonkeyPatch) -> None:

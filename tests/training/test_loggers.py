@@ -143,7 +143,7 @@ LIGHT = ["csv", "tensorboard"]
 EACH = [*LIGHT, *(pytest.param(name, marks=pytest.mark.trackers) for name in ("mlflow", "wandb"))]
 
 
-# What is expected
+# Expected values
 
 
 def begin(model: MLP = MODEL, split: Split = ROWS, **settings: Any) -> Trainer:

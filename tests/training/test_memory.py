@@ -1,4 +1,4 @@
-"""Runs that are short of memory go on with less of it; those whose GPU is gone keep their state."""
+"""Runs short of memory continue with less of it; those whose GPU is gone keep their state."""
 
 import logging
 import re

@@ -81,7 +81,7 @@ def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backen
         run.run([Keep()])
     iteration = int(str(caught.value).split("at iteration ")[1].split()[0])
     assert iteration == len(losses) + 1 > 1
-    # The run stands at its last good state, and goes on from there as it would have.
+    # The run stands at its last good state, and continues from there as it would have.
     assert run.iteration == 0
     again = begin(backend, **settings)
     np.testing.assert_array_equal(run.snapshot().parameters, again.snapshot().parameters)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.compiler.partial import ProgramPart, cut
 from xpmlp.compiler.program import Program, leaves, rebuild
 from xpmlp.errors import InputError, NotCompiled
@@ -28,6 +29,7 @@ mantissa, with sums in float32; all else is float32.
 """
 
 
+@renamed.with_old_names
 class StepMetrics(NamedTuple):
     """What a training step reports: arrays on the device, scalars or one value per member."""
 

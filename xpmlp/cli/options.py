@@ -56,7 +56,7 @@ class RecipeOptions(NamedTuple):
     def again(
         self, command: str, recipe: str, found: Mapping[str, object] | None = None
     ) -> list[str]:
-        """The words of another command with what was given here, and what was found since."""
+        """Return the words of another command with the settings given here, and those found."""
         found, words = found or {}, ["xpmlp", command, recipe]
         for name, value in self.options.items():
             words += [_flag(name, value)] if isinstance(value, bool) else [_flag(name), str(value)]

@@ -162,9 +162,8 @@ class _Parts:
 
     def _new_part(self, item: Operation) -> LoopNest:
         reduces = item.function in REDUCTIONS
-        self.parts.append(
-            LoopNest(*reduced_shape(item)) if reduces else LoopNest(item.result.shape, None)
-        )
+        shape, axis = reduced_shape(item) if reduces else (item.result.shape, None)
+        self.parts.append(LoopNest(shape, axis))
         return self.parts[-1]
 
     def _shared_part(self, item: Operation) -> LoopNest | None:

@@ -45,8 +45,8 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     shape: tuple[int, int] | None = None
     pairs = []
     for found in classes:
-        files = [file for pictures in found.values() for file in pictures]
-        labels = [numbers[label] for label, pictures in found.items() for _ in pictures]
+        files = [file for images in found.values() for file in images]
+        labels = [numbers[label] for label, images in found.items() for _ in images]
         X = _read(files, shape)
         shape = X.shape[1:]
         pairs.append((X, np.array(labels, np.int64)))
@@ -112,13 +112,13 @@ def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:
             f"{shown(files[0].parent)}: {len(files):,} images of {shape[0]} x {shape[1]} are "
             f"{wanted:,} bytes, half of this machine's memory is {limit:,}; make them smaller"
         )
-    pictures = np.empty((len(files), *shape), np.uint8)
+    images = np.empty((len(files), *shape), np.uint8)
     for number, file in enumerate(files):
-        picture = read_grey(file)
-        if picture.shape != shape:
+        image = read_grey(file)
+        if image.shape != shape:
             raise InputError(
-                f"{shown(file)}: {picture.shape[0]} x {picture.shape[1]} pixels, the others have "
+                f"{shown(file)}: {image.shape[0]} x {image.shape[1]} pixels, the others have "
                 f"{shape[0]} x {shape[1]}; make all images one size"
             )
-        pictures[number] = picture
-    return pictures
+        images[number] = image
+    return images

@@ -102,7 +102,7 @@ def _read(path: FilePath) -> Table:
 def _read_csv(path: FilePath, name: str, pa: Any) -> Table:
     from pyarrow import csv
 
-    # The first block has the names; its guesses at types are not asked for.
+    # The first block has the names; its guesses at types are not used.
     with csv.open_csv(path) as reader:
         names = reader.schema.names
     label = _label_column(names, name)

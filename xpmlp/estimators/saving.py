@@ -41,7 +41,7 @@ def save(estimator: Any, path: str | Path) -> None:
         "estimator": type(estimator).__name__,
         "parameters": kept,
         "fitted": fitted,
-        "model": {name: getattr(learned.model, name) for name in ARCHITECTURE},
+        "model": learned.model.architecture,
     }
     save_tensors(Path(path), tensors, metadata)
 

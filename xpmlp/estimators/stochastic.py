@@ -46,7 +46,7 @@ class FitData(NamedTuple):
 def fit_stochastic(
     estimator: Any, config: FitConfig, data: FitData, backend: Backend, *, incremental: bool
 ) -> None:
-    """Train from the estimator's parameters, and leave in it what was found and on the way."""
+    """Train from the estimator's parameters, and leave its results and progress in it."""
     _check_that_it_can_continue(estimator, config, incremental=incremental)
     learned = estimator._learned
     resumed = learned.optimizer if incremental else None

@@ -15,11 +15,12 @@ Hidden layer k computes, each part after the first two where the network has it,
 See `xpmlp.network.layers` for each of these, forward and backward.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -72,6 +73,23 @@ class BatchGradients(NamedTuple):
     statistics: Array | None
 
 
+def _takes_widths_at_once(kind: type) -> Any:
+    """Refuse `MLP(784, 64, 10)`: a decorator."""
+    make = kind.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def construct(self: Any, *arguments: Any, **settings: Any) -> None:
+        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
+            widths = ", ".join(map(str, arguments))
+            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
+        make(self, *arguments, **settings)
+
+    kind.__init__ = construct  # type: ignore[misc]
+    return kind
+
+
+@renamed.with_old_names
+@_takes_widths_at_once
 @dataclass(frozen=True)
 class MLP(HabitHints):
     """A multilayer perceptron: dense layers, one activation between them, an output at the end.
@@ -125,13 +143,14 @@ class MLP(HabitHints):
             )
 
     @property
-    def hidden(self) -> str:
-        """The activation, by its name in 0.1.0."""
-        return self.activation
+    def architecture(self) -> dict[str, Any]:
+        """What files say of the network, by the names in `ARCHITECTURE`."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return dict(zip(ARCHITECTURE, values, strict=True))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
-        self.__dict__.update(renamed.arguments(state, renamed.NETWORK_ARGUMENTS, quietly=True))
+        self.__dict__.update({renamed.SETTINGS.get(name, name): state[name] for name in state})
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -326,7 +345,7 @@ class MLP(HabitHints):
         p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
         dropout, _, *others = self.chain.layers
         first = Dense(1, self.layer_sizes[1], self.layer_sizes[0])
-        chain = replace(self.chain, layers=(dropout, first, *others))
+        chain = dataclasses.replace(self.chain, layers=(dropout, first, *others))
         L, saved = chain.forward(p, X, Mode(), xp=xp)
 
         def back(dL: Array) -> Array | None:
@@ -468,7 +487,7 @@ class MLP(HabitHints):
         return TextTable("\n".join([*rows, total]))
 
     def _repr_html_(self) -> str:
-        facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
+        facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.activation}
         learned = f"{self.parameter_count:,}"
         return as_html({**facts, "output": self.output, "parameters": learned})
 
@@ -476,18 +495,3 @@ class MLP(HabitHints):
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
-
-
-_make = MLP.__init__
-
-
-@functools.wraps(_make)
-def _construct(self: MLP, *arguments: Any, **settings: Any) -> None:
-    """Take the activation also by its name in 0.1.0, `hidden`, and say where widths go."""
-    if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
-        widths = ", ".join(map(str, arguments))
-        raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
-    _make(self, *arguments, **renamed.arguments(settings, renamed.NETWORK_ARGUMENTS))
-
-
-MLP.__init__ = _construct  # type: ignore[method-assign]

@@ -95,10 +95,8 @@ def adam_outer_epsilon(
 
 
 def _adam(beta1: float, beta2: float, epsilon: float, *, is_outer: bool) -> Optimizer:
-    [beta1, beta2], [epsilon] = (
-        check_fraction(beta1=beta1, beta2=beta2),
-        check_positive(epsilon=epsilon),
-    )
+    beta1, beta2 = check_fraction(beta1=beta1, beta2=beta2)
+    [epsilon] = check_positive(epsilon=epsilon)
 
     def init(parameters: Array, /, *, xp: Namespace) -> AdamState:
         check_epsilon(epsilon, parameters.dtype, xp=xp)

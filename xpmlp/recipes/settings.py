@@ -1,8 +1,9 @@
 """Every setting of a recipe, with its section, type, default and meaning.
 
 A setting is declared, documented and checked where a run takes it: as a field of `TrainConfig`,
-`Objective`, `OptimizerConfig`, `ValidationConfig` or `MLP`, or as an option of an optimizer or a schedule. This
-module collects them; files, command lines and docs/recipe.md follow from the table `SETTINGS`.
+`Objective`, `OptimizerConfig`, `ValidationConfig` or `MLP`, or as an option of an optimizer or a
+schedule. This module collects them; files, command lines and docs/recipe.md follow from the table
+`SETTINGS`.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args, get_origin
 
-from xpmlp import habits
+from xpmlp import habits, renamed
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.checks import check_range, closest, one_of, shown
@@ -266,9 +267,6 @@ SETTINGS = _table()
 PATHS = {one.path: name for name, one in SETTINGS.items()}
 """The settings' names by their paths."""
 
-RENAMED = {"hidden": "activation"}
-"""Names of 0.1.0."""
-
 
 def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return settings by name, and for each flat key of 0.1.0 among them what to write now.
@@ -288,7 +286,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             pairs.append((key, value))
     found, old = {}, {}
     for path, value in pairs:
-        name = PATHS.get(path) or RENAMED.get(path, path)
+        name = PATHS.get(path) or renamed.SETTINGS.get(path, path)
         if name not in SETTINGS:
             raise InputError(unknown_setting(path))
         if path == "hidden" and shown(value)[:1].isdigit():

@@ -14,8 +14,8 @@ from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
 
 FAR = 1e3
-"""From this ratio on between a layer's gradients and the last layer's, the first are said to
-vanish or to explode: steps of one learning rate then move one layer a thousand times as far."""
+"""From this ratio on between a layer's gradients and the last layer's, it is vanishing or
+exploding: steps of one learning rate then move one layer a thousand times as far."""
 
 
 class LayerFlow(NamedTuple):

@@ -13,18 +13,16 @@ BINS = 10
 
 
 class Mistake(NamedTuple):
-    """A row, its class, and the class that was said with this probability."""
+    """A row, its class, and the class predicted with this probability."""
 
     row: int
     label: int
-    said: int
+    predicted: int
     probability: float
 
 
 class Score(NamedTuple):
-    """Of one class: how many rows that were said to be of it are, how many of its rows were found,
-    the harmonic mean of both, and how many rows it has. NaN where there is nothing to divide by.
-    """
+    """Metrics of one class: precision, recall, F1 and its number of rows; NaN for 0 / 0."""
 
     precision: float
     recall: float
@@ -33,7 +31,7 @@ class Score(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Answers of about one confidence: how many, their mean confidence, the share of right ones."""
+    """Predictions of about one confidence: how many, their mean confidence and accuracy."""
 
     answers: int
     confidence: float
@@ -62,7 +60,7 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class MulticlassReport:
-    """Rows of K classes: `confusion[t, s]` rows of class t were said to be s."""
+    """Rows of K classes: `confusion[t, s]` rows of class t were predicted as s."""
 
     confusion: np.ndarray
     calibration: Calibration
@@ -81,7 +79,7 @@ class MulticlassReport:
         wrong = self.confusion - np.diag(self.confusion.diagonal())
         places = np.argsort(-wrong, axis=None, kind="stable")
         pairs = [divmod(int(place), len(wrong)) for place in places[: int((wrong > 0).sum())]]
-        return [(label, said, int(wrong[label, said])) for label, said in pairs]
+        return [(label, predicted, int(wrong[label, predicted])) for label, predicted in pairs]
 
 
 @dataclass(frozen=True)
@@ -120,16 +118,16 @@ def prediction_report(
 def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
     """Of rows that have one class each: labels (n,), probabilities (n, K)."""
     K = probabilities.shape[1]
-    said = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(said)), said]
-    confusion = np.bincount(labels * K + said, minlength=K * K).reshape(K, K)
-    wrong = np.flatnonzero(said != labels)
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(predicted)), predicted]
+    confusion = np.bincount(labels * K + predicted, minlength=K * K).reshape(K, K)
+    wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
     return MulticlassReport(
         confusion,
-        calibration(confidence, said == labels),
+        calibration(confidence, predicted == labels),
         [
-            Mistake(int(row), int(labels[row]), int(said[row]), float(confidence[row]))
+            Mistake(int(row), int(labels[row]), int(predicted[row]), float(confidence[row]))
             for row in worst
         ],
     )
@@ -137,11 +135,13 @@ def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> Multicla
 
 def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
     """Of answers that are yes or no, both (n, K)."""
-    said = probabilities > 0.5
-    counts = zip((is_so & said).sum(axis=0), said.sum(axis=0), is_so.sum(axis=0), strict=True)
+    predicted = probabilities > 0.5
+    counts = zip(
+        (is_so & predicted).sum(axis=0), predicted.sum(axis=0), is_so.sum(axis=0), strict=True
+    )
     scores = [score(*map(int, one)) for one in counts]
-    confidence = np.where(said, probabilities, 1.0 - probabilities)
-    return MultilabelReport(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
+    confidence = np.where(predicted, probabilities, 1.0 - probabilities)
+    return MultilabelReport(scores, calibration(confidence.ravel(), (predicted == is_so).ravel()))
 
 
 def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
@@ -154,12 +154,12 @@ def regression_report(targets: np.ndarray, predictions: np.ndarray) -> Regressio
     return RegressionReport([Errors(*map(float, one)) for one in errors], targets, predictions)
 
 
-def score(hits: int, said: int, support: int) -> Score:
-    """From rows found, rows said to be of the class, and its rows."""
+def score(hits: int, predicted: int, support: int) -> Score:
+    """From rows found, rows predicted to be of the class, and its rows."""
     return Score(
-        hits / said if said else float("nan"),
+        hits / predicted if predicted else float("nan"),
         hits / support if support else float("nan"),
-        2 * hits / (said + support) if said + support else float("nan"),
+        2 * hits / (predicted + support) if predicted + support else float("nan"),
         support,
     )
 
@@ -184,6 +184,6 @@ def mean_score(scores: Sequence[Score]) -> Score:
     found = np.array([one[:3] for one in scores if one.support], np.float64)
     if not found.size:
         return Score(float("nan"), float("nan"), float("nan"), 0)
-    # A class that was never said has no precision; here it counts as 0, as elsewhere.
+    # A class that was never predicted has no precision; here it counts as 0, as elsewhere.
     precision, recall, f1 = np.nan_to_num(found).mean(axis=0).tolist()
     return Score(precision, recall, f1, sum(one.support for one in scores))

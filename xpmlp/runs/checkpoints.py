@@ -133,10 +133,10 @@ class Checkpoints(Callback):
     """Saves where a run stands: before its first step, after every epoch, every few steps or
     seconds, and at its end.
 
-    One that would take more than `CHECKPOINT_SHARE` of the run's time so far waits for the next occasion, and
-    one with NaN or infinite parameters is not written. Where the disk refuses, training
-    continues, with one warning, and the next occasion tries again; the last one's refusal is an
-    `InputError`.
+    One that would take more than `CHECKPOINT_SHARE` of the run's time so far waits for the next
+    occasion, and one with NaN or infinite parameters is not written. Where the disk refuses,
+    training continues, with one warning, and the next occasion tries again; the last one's refusal
+    is an `InputError`.
     """
 
     run: RunDirectory

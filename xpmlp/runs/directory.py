@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import xpmlp
+from xpmlp import renamed
 from xpmlp.data.npy import read_npz
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError, remedy
@@ -200,7 +201,7 @@ class RunDirectory:
         model = trained.model
         tensors = model.unflatten(trained.parameters, xp=np)
         metadata = {
-            **{name: getattr(model, name) for name in ARCHITECTURE},
+            **model.architecture,
             "image_shape": list(trained.image_shape),
             "takes_bytes": trained.takes_bytes,
             "version": xpmlp.__version__,
@@ -250,13 +251,13 @@ class RunDirectory:
         """What the run came to, as far as it has been written: numbers that are not finite are left
         out."""
         try:
-            found = json.loads((self.path / "summary.json").read_text("utf-8"))
+            found: dict[str, Any] = json.loads((self.path / "summary.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         if not isinstance(found, dict):
             return {}
         return {
-            name: value
+            renamed.SUMMARY.get(name, name): value
             for name, value in found.items()
             if name not in SUMMARY_NUMBERS or _is_number(value)
         }

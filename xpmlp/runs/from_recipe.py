@@ -1,5 +1,6 @@
 """The run that a recipe describes, before its first step; the recipe that describes a run."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.data import Dataset
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
-from xpmlp.network import ARCHITECTURE, MLP, Objective
+from xpmlp.network import MLP, Objective
 from xpmlp.recipes import SETTINGS, Recipe
 from xpmlp.training import TrainConfig, Trainer
 
@@ -43,7 +44,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
         For a setting that it cannot hold, such as an optimizer of your own.
     """
     config = TrainConfig(objective=objective) if trainer is None else trainer.config
-    settings = {**config.settings, **{name: getattr(model, name) for name in ARCHITECTURE}}
+    settings = {**config.settings, **dataclasses.asdict(model)}
     if trainer is not None:
         settings |= {"epochs": max(1, trainer.epochs), "members": len(config.seeds)}
         settings |= {"backend": trainer.backend.name, "dtype": trainer.precision}

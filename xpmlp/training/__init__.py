@@ -30,10 +30,11 @@ from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import MONITORS, Best, ValidationConfig
 from xpmlp.training.descent import AVERAGES, OptimizerConfig, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
-from xpmlp.training.folds import cross_validate
+from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
 from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from xpmlp.training.state import Snapshot
+from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Evaluation",
+    "Folds",
     "History",
     "MLflowLogger",
     "OptimizerConfig",
@@ -52,10 +54,14 @@ __all__ = [
     "TensorBoardLogger",
     "TrainConfig",
     "Trainer",
+    "TrainingData",
+    "TrainingState",
     "ValidationConfig",
     "WandbLogger",
     "cross_validate",
     "evaluate",
+    "fold_rows",
+    "make_step",
     "predict",
     "train",
 ]

@@ -187,9 +187,9 @@ class TrainConfig:
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":
         """Return the configuration with these settings in it.
 
-        Settings are fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`. `optimizer` and
-        `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
-        Names ignore case. What is None is left as it is.
+        Settings are fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`.
+        `optimizer` and `schedule` may be names, followed by their own settings:
+        `optimizer="adam", beta1=0.95`. Names ignore case. A setting of None stays as it was.
 
         Raises
         ------

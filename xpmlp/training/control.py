@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.checks import check_integer, one_of
 from xpmlp.data import Split
 from xpmlp.display import short_repr
@@ -15,6 +16,7 @@ from xpmlp.errors import InputError
 MONITORS = ("loss", "accuracy")
 
 
+@renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class ValidationConfig:
     """When a run is validated and when it ends early. All but the time follows from its history.

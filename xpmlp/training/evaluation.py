@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
 from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
@@ -24,6 +25,7 @@ UNASKED_BYTES = 2**24
 """Bytes that are taken without asking whether they are free, which costs more than one row."""
 
 
+@renamed.with_old_names
 class Evaluation(NamedTuple):
     """The loss, by default the mean cross-entropy, and the share of right answers: scalars, or
     (E,) with members.
@@ -167,7 +169,7 @@ def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
 
 
 def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function:
-    """((parameters, classes, inverse_variance), (X, labels)) -> (J, right answers), and the ensemble's."""
+    """((parameters, classes, inverse variance), (X, labels)) -> (J, metric), and the ensemble's."""
     loss = objective.loss_for(model.output)
 
     def measure(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -180,9 +182,7 @@ def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function
         if parameters.ndim == 2:
             mean = xp.mean(model.predictions_of(L, xp=xp), axis=0)
             if model.output == "sigmoid":
-                mean = (
-                    mean - 0.5
-                )  # where `batch_metric` looks for the answer of an L: on either side of 0
+                mean = mean - 0.5  # an L of the same answers: those above 0 are yes
             elif model.output == "exp":
                 mean = xp.log(mean)  # the L that `batch_metric` makes this mean of
             return (*found, batch_metric(model, mean, labels, Y, inverse_variance, xp=xp))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.backends import Backend
 from xpmlp.compiler import leaves, rebuild
 from xpmlp.display import short_repr
@@ -18,12 +19,13 @@ from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
 
 
+@renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class Snapshot:
     """A run at one moment, on the host: all that resuming needs.
 
     `epoch` counts the finished epochs, `step` the steps done in the present one, `metric_sum` the
-    right answers in those steps; `state` has the arrays that steps change, by name: `parameters`,
+    sum of their `batch_metric`; `state` has the arrays that steps change, by name: `parameters`,
     `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
     """
 

@@ -9,6 +9,7 @@ import functools
 import itertools
 from typing import Any, NamedTuple
 
+from xpmlp import renamed
 from xpmlp.algebra import mix
 from xpmlp.backends import StepMetrics
 from xpmlp.backends.base import Step
@@ -41,17 +42,17 @@ class TrainingState(NamedTuple):
     mean_statistics: Array | None = None
 
 
+@renamed.with_old_names
 class TrainingData(NamedTuple):
     """What a step reads, all of it on the device.
 
     X (n, l0) as stored; labels (n,), or targets (n, K); order (n,) the rows in this epoch's order,
     or (E, n) one for each member; positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
-    Of the rows, in the epoch's order: weights (n,) or (E, n), and mixup_lambda (n,) for mixup. Of the
-    steps from number `first` (1,) on: penalties (steps,) or (E, steps), which the penalties are
-    multiplied by, lr_factors (steps,) of the learning rate, and averaging (steps,), the weight of each
-    step's parameters in their mean. For dropout `key`, `columns` and, where members
-    differ, the rates (E, 1, 1). `inverse_variance` (K,), or (E, 1, K), is 1 / variance of each target, for
-    R².
+    Of the rows, in the epoch's order: weights (n,) or (E, n), and mixup_lambda (n,). Of the steps
+    from number `first` (1,) on: penalties (steps,) or (E, steps), which the penalties are
+    multiplied by, lr_factors (steps,) of the learning rate, and averaging (steps,), the weight of
+    each step's parameters in their mean. For dropout `key`, `columns` and, where members differ,
+    the rates (E, 1, 1). `inverse_variance` (K,), or (E, 1, K), is that of each target, for R².
     """
 
     X: Array
@@ -107,12 +108,11 @@ def make_step(
             xp=xp,
         )
         mark("count right answers")
-        right = batch_metric(
-            model, L, batch.labels, batch.Y, data.inverse_variance, batch.weights, xp=xp
-        )
+        variance, weights = data.inverse_variance, batch.weights
+        metric = batch_metric(model, L, batch.labels, batch.Y, variance, weights, xp=xp)
         mark("update")
         state = update(model, descent, state, data, gradients, statistics, xp=xp)
-        return state, StepMetrics(J, right)
+        return state, StepMetrics(J, metric)
 
     return step
 
@@ -291,11 +291,10 @@ def batch_metric(
     *,
     xp: Namespace,
 ) -> Array:
-    """How many rows are right; one count per member. Divided by the rows it is the accuracy.
+    """Return the sum over rows of a metric, one per member: the mean over rows is accuracy or R².
 
-    A row that weighs nothing does not count. Softmax: the largest output is at the label. Sigmoid:
-    all K answers are right. Numbers: the sum over rows of 1 - (Ŷ - Y)² / variance, averaged over
-    outputs, whose mean over all rows is R².
+    A row of weight 0 does not count. Softmax: 1 where the largest output is at the label. Sigmoid:
+    1 where all K answers are right. Regression: 1 - (Ŷ - Y)² / variance, averaged over outputs.
     """
     if model.is_regression:
         D = model.predictions_of(L, xp=xp) - Y

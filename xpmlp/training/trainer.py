@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
 from xpmlp.checks import check_integer
@@ -36,6 +37,7 @@ from xpmlp.training.ticks import TickTimer
 from xpmlp.typing import DTYPES, Array, dtype_name
 
 
+@renamed.with_old_names
 class Trainer:
     """A run of training: what to do, and how far it has come.
 
@@ -391,9 +393,11 @@ def train(
     defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
     batches, whose order the first seed gives, or on `rows` (E, n) of their own. The last incomplete
     batch is dropped, or trained on with `drop_last=False`. `settings` are those of `Trainer` and of
-    `TrainConfig`; `callbacks` are callbacks. The result has `parameters` and `history`.
+    `TrainConfig`. The result has `parameters` and `history`.
 
     Raises `InputError` for data that does not fit the network, `Diverged` for a loss that became
     NaN or infinite.
     """
+    settings = renamed.arguments("training.train", settings)
+    callbacks = settings.pop("callbacks", callbacks)
     return Trainer(model, split, backend=backend or select_backend(), **settings).run(callbacks)

@@ -18,9 +18,9 @@ from xpmlp.training.descent import OptimizerConfig
 class Settings(TypedDict, total=False):
     """Every setting that `xpmlp.train` takes by keyword, and the device of its backend.
 
-    The fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`; class weights also by the
-    names of the classes, optimizer and schedule also by name, with their options, and validation
-    rows also as a fraction or a pair (X, y).
+    The fields of `TrainConfig`, `Objective`, `OptimizerConfig`, `ValidationConfig`; class weights
+    also by the names of the classes, optimizer and schedule also by name, with their options, and
+    validation rows also as a fraction or a pair (X, y).
     """
 
     device: str

@@ -211,7 +211,7 @@ class CapturedProgram:
         slots = self._slots[self.kernel_plan.layout.places[value].buffer]
         return slots[:, : math.prod(value.shape)].reshape(self.unroll, *value.shape)
 
-    # -- what is given --------------------------------------------------------------------------
+    # -- inputs ---------------------------------------------------------------------------------
 
     def _load(self, state: Any) -> None:
         """Copy a state in, leaf by leaf, where it is not the program's own already."""
