@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.callbacks import Recorder, StopAt, hearing, resumed
+from tests.training import small_runs
+from tests.training.small_runs import STAND, WALK, compiled_if_possible, separable
 from xpmlp import (
     MLP,
-    Callback,
     Control,
     Descent,
     Diverged,
@@ -20,7 +22,6 @@ from xpmlp import (
     Objective,
     Plateau,
     Split,
-    StopTraining,
     Trainer,
     evaluate,
     select_backend,
@@ -28,7 +29,7 @@ from xpmlp import (
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
-from xpmlp.optimizers import OPTIMIZERS, Optimizer
+from xpmlp.optimizers import OPTIMIZERS, sgd
 from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
@@ -42,67 +43,20 @@ STEPS = 12
 ORIGIN = Origin({}, data="", versions={})
 
 
-def rows(count: int = 96, seed: int = 0) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    X = random.normal(size=(count, 6))
-    X[np.arange(count), labels] += 1.0  # something to learn
-    return Split(X, labels)
-
-
-HELD = rows(40, seed=1)
+HELD = separable(40, seed=1)
 
 
 def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
-    backend = changes.get("backend") or NumPyBackend()
-    seed = changes.get("seed", 0)
-    chosen: dict[str, Any] = {
-        "parameters": model.initialize(seed, backend=backend, dtype="float64"),
-        "descent": Descent(learning_rate=0.3),
-        "control": Control(validation=HELD),
-        "epochs": 4, "batch_size": 8, "seed": 0, "shuffle": True, "threads": 1,
-        "backend": backend, "compile": "require" if backend.compiles else "off",
-        "split": rows(),
+    defaults = {
+        "split": separable(), "descent": Descent(learning_rate=0.3),
+        "control": Control(validation=HELD), "epochs": 4,
     }  # fmt: skip
-    return Trainer.begin(model, **{**chosen, **changes})
+    return small_runs.begin(model, **{**defaults, **compiled_if_possible(changes)})
 
 
-class Recorder(Callback):
-    """Keeps the parameters to predict with after every step."""
-
-    every = 1
-
-    def __init__(self) -> None:
-        self.way: list[np.ndarray] = []
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.way.append(np.array(training.backend.to_numpy(training.parameters)))
-
-
-class StopAt(Callback):
-    every = 1
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration == self.iteration:
-            raise StopTraining
-
-
-def init(parameters: Any, /, *, xp: Any) -> Any:
-    return OPTIMIZERS["sgd"]().init(parameters, xp=xp)
-
-
-def walking(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-    parameters -= rate * (0.0 * gradients + 1.0)
-    return parameters, state
-
-
-WALK = Optimizer(init, walking)
-"""Every parameter moves down by the learning rate, whatever the gradients are."""
-
-HILL = MLP((1, 1), output="identity")
+def recorder() -> Recorder:
+    """Keep the parameters to predict with."""
+    return Recorder(lambda trainer: trainer.parameters)
 
 
 def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Trainer:
@@ -114,18 +68,14 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
     validation = Split(np.zeros((2, 1)), np.zeros((2, 1)))
     start = np.zeros((members, 2))
     start[:, 1] = -np.asarray(bottoms)  # the walk is down to the validation's 0
-    return Trainer.begin(
-        HILL,
-        Split(np.zeros((2, 1)), np.zeros((2, 1))),
+    return small_runs.begin(
+        MLP((1, 1), output="identity"),
+        validation,
         parameters=start if members > 1 else start[0],
         descent=Descent(WALK, 1.0),
         control=Control(validation=validation, **control),
         epochs=epochs,
         batch_size=2,
-        seed=0,
-        shuffle=False,
-        threads=1,
-        backend=NumPyBackend(),
     )
 
 
@@ -133,11 +83,11 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
 
 
 def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
-    recorder = Recorder()
-    run = begin(backend=backend).run([recorder])
+    watcher = recorder()
+    run = begin(backend=backend).run([watcher])
     history = run.history
     assert history.validation_iterations == [12, 24, 36, 48]
-    expected = [evaluate(MODEL, parameters, HELD) for parameters in recorder.way[11::12]]
+    expected = [evaluate(MODEL, parameters, HELD) for parameters in watcher.way[11::12]]
     np.testing.assert_allclose(
         history.validation_losses, [found.loss for found in expected], rtol=1e-10
     )
@@ -150,12 +100,11 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
 def test_or_after_every_so_many_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
-    recorder = Recorder()
-    control = Control(validation=HELD, validate_every=every)
+    watcher, control = recorder(), Control(validation=HELD, validate_every=every)
     run = begin(control=control, batch_size=1, epochs=2).run()
-    begin(batch_size=1, epochs=2).run([recorder])
+    begin(batch_size=1, epochs=2).run([watcher])
     assert run.history.validation_iterations == list(range(every, 193, every))
-    expected = [evaluate(MODEL, p, HELD).loss for p in recorder.way[every - 1 :: every]]
+    expected = [evaluate(MODEL, p, HELD).loss for p in watcher.way[every - 1 :: every]]
     np.testing.assert_allclose(run.history.validation_losses, expected, rtol=1e-12)
     assert set(run.history.validation) == {
         "validation_iteration", "validation_loss", "validation_accuracy"
@@ -212,54 +161,39 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
 
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
-    standing = Optimizer(init, lambda p, g, state, rate, /, *, xp: (p, state))
     control = Control(validation=HELD, patience=3, monitor="accuracy")
-    assert begin(control=control, descent=Descent(standing), epochs=20).run().epoch == 4
+    assert begin(control=control, descent=Descent(STAND), epochs=20).run().epoch == 4
 
 
 def test_patience_counts_evaluations_within_epochs_too() -> None:
     """An evaluation after every step, the first the best: the run ends within the epoch."""
     control = Control(validation=HELD, validate_every=1, patience=2)
-    up = begin(control=control, descent=Descent(_climbing(), 0.1)).run()
+    up = begin(control=control, descent=Descent(CLIMB, 0.1)).run()
     assert (up.epoch, up.step) == (0, 3)
     assert len(up.history.loss) == 3
     assert up.ended
 
 
-def _climbing() -> Optimizer:
-    """Up the gradient, where every loss is worse than the one before."""
-
-    def update(p: Any, g: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-        p += rate * g
-        return p, state
-
-    return Optimizer(init, update)
+CLIMB = sgd()._replace(update=lambda p, g, state, rate, /, *, xp: (p + rate * g, state))
+"""Up the gradient, where every loss is worse than the one before."""
 
 
 @pytest.mark.parametrize("length", [12, 24])
 def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
     """Its accuracy is in the history, and observers hear of it."""
     epochs: list[int] = []
-
-    class Hears(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            epochs.append(training.epoch)
-
     changes: dict[str, Any] = {
         "control": Control(validation=HELD, validate_every=length // 3, patience=2),
-        "descent": Descent(_climbing(), 0.1),
+        "descent": Descent(CLIMB, 0.1),
     }
-    run = begin(**changes).run([Hears()])
+    run = begin(**changes).run([hearing(on_epoch=lambda trainer: epochs.append(trainer.epoch))])
     assert run.iteration == length
     assert (run.epoch, run.step) == (length // STEPS, 0)
     assert len(run.history.accuracies) == length // STEPS
     assert epochs == list(range(1, length // STEPS + 1))
     assert run.ended
-    stopped = begin(**changes).run([StopAt(length)])
-    assert stopped.step == STEPS
-    again = begin(**changes)
-    again.restore(stopped.snapshot())
-    assert_same(again.run(), run)
+    assert begin(**changes).run([StopAt(length)]).step == STEPS
+    assert_same(resumed(lambda: begin(**changes), length), run)
 
 
 def test_a_run_that_has_ended_does_not_go_on() -> None:
@@ -307,13 +241,7 @@ def test_the_best_may_be_the_last() -> None:
 
 def test_the_best_is_not_given_before_the_end() -> None:
     run = over_a_hill([-3.0], keep_best=True)
-
-    class Last(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 6:
-                raise StopTraining
-
-    run.run([Last()])
+    run.run([StopAt(6)])  # at the end of its epoch of one step
     np.testing.assert_allclose(run.parameters[1], 3.0 - 6.0)
     run.run()
     np.testing.assert_allclose(run.parameters[1], 0.0)
@@ -322,15 +250,14 @@ def test_the_best_is_not_given_before_the_end() -> None:
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
-    recorder = Recorder()
-    model = MLP((6, 5, 3), normalization="batch")
+    watcher, model = recorder(), MLP((6, 5, 3), normalization="batch")
     control = Control(validation=HELD, validate_every=7, monitor=monitor, keep_best=True)
-    run = begin(model, control=control, backend=backend).run([recorder])
+    run = begin(model, control=control, backend=backend).run([watcher])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
     place = int(np.argmin(series) if monitor == "loss" else np.argmax(series))
     iteration = run.history.validation_iterations[place]
     found = backend.to_numpy(run.parameters)
-    np.testing.assert_array_equal(found, recorder.way[iteration - 1])
+    np.testing.assert_array_equal(found, watcher.way[iteration - 1])
     assert found.shape == (model.size,)
     now = evaluate(model, run.parameters, HELD, backend=backend)
     np.testing.assert_allclose(getattr(now, monitor), series[place], rtol=1e-12)
@@ -365,24 +292,20 @@ def test_a_run_ends_when_its_time_is_over() -> None:
 @pytest.mark.usefixtures("slow_clock")
 def test_time_counts_on_in_a_run_that_goes_on() -> None:
     whole = begin(control=Control(time_limit=9.0), epochs=9).run()
-    stopped = begin(control=Control(time_limit=9.0), epochs=9).run([StopAt(2)])
-    again = begin(control=Control(time_limit=9.0), epochs=9)
-    again.restore(stopped.snapshot())
-    again.run()
+    again = resumed(lambda: begin(control=Control(time_limit=9.0), epochs=9), 2)
     assert again.ended
-    assert again.iteration - stopped.iteration < whole.iteration
+    assert again.iteration - 2 < whole.iteration
 
 
 def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: now)
 
-    class Slow(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            nonlocal now
-            now += 1.0
+    def pause(_: Trainer) -> None:
+        nonlocal now
+        now += 1.0
 
-    run = begin(control=Control(time_limit=2.5), epochs=9).run([Slow()])
+    run = begin(control=Control(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
     assert (run.epoch, run.seconds) == (3, 0.0)
 
 
@@ -497,13 +420,12 @@ def test_also_when_they_do_so_one_after_another(monkeypatch: pytest.MonkeyPatch)
     """The last good state then has numbers of one member only."""
     run = diverging([1e300, 0.1])
 
-    class Spoil(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                training.state.parameters[1] = np.nan
+    def spoil(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.state.parameters[1] = np.nan
 
     with pytest.raises(Diverged, match="the loss became"):
-        run.run([Spoil()])
+        run.run([hearing(on_epoch=spoil)])
     assert run.epoch == 2
 
 
@@ -560,7 +482,7 @@ def test_what_is_held_out_is_a_fair_part(labels: list[int], share: float, seed: 
 
 
 def test_another_seed_holds_out_other_rows() -> None:
-    one, other = (hold_out(rows(), 0.25, seed=seed)[1] for seed in (0, 1))
+    one, other = (hold_out(separable(), 0.25, seed=seed)[1] for seed in (0, 1))
     assert (one.X != other.X).any()
 
 
@@ -704,7 +626,4 @@ def test_rows_in_blocks_train_the_same(
     assert blocks == [5, 5, 2]
     if name != "numpy":
         return  # what is left is the host's alone
-    stopped = make(backend, **changes).run([StopAt(19)])
-    again = make(backend, **changes)
-    again.restore(stopped.snapshot())
-    assert_same(again.run(), resident)
+    assert_same(resumed(lambda: make(backend, **changes), 19), resident)
