@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.callbacks import StopAt
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, Split
 from xpmlp.errors import InputError
@@ -10,7 +11,7 @@ from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_sweep
 from xpmlp.runs import begin_training
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
-from xpmlp.training import Callback, StopTraining, Trainer, evaluate
+from xpmlp.training import Callback, evaluate
 
 pytestmark = pytest.mark.extended(keep=10)
 
@@ -258,15 +259,6 @@ def test_all_may_diverge(dataset: Dataset) -> None:
 def test_a_time_limit_before_the_first_evaluation(dataset: Dataset) -> None:
     (outcome,) = swept(dataset, RECIPE.replace({"time_limit": 1e-9}), learning_rate=[0.1])
     assert np.isfinite(outcome.loss)
-
-
-class StopAt(Callback):
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration >= self.iteration:
-            raise StopTraining
 
 
 def test_a_sweep_that_is_stopped_has_the_runs_that_were_finished(dataset: Dataset) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +46,6 @@ def test_log_begins_where_resume_asks_for_it(command, trained: Path, tmp_path: P
     shutil.copytree(trained, "r")
     assert command("train", "--resume", "r", "--epochs", "3", *LOG).status == 0
     assert epochs_of(tmp_path / "r") == ([1, 2, 3], [1, 2, 3])
-
-
-def test_unknown_or_missing_logger_is_refused(refused, tiny, monkeypatch) -> None:
-    assert "use csv, tensorboard, mlflow, wandb" in refused(*tiny, "--log", "paper", "--out", "r")
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    line = refused(*tiny, "--log", "tensorboard", "--out", "r")
-    assert 'pip install "xpmlp[tensorboard]"' in line
 
 
 @pytest.mark.parametrize(("event", "epoch"), [("on_start", 0), ("on_epoch", 1), ("on_end", 3)])

@@ -83,6 +83,12 @@ def test_backends_shows_each_and_how_to_mend_what_cannot_run(command, monkeypatc
     assert said.out.splitlines()[-2].startswith("auto takes ")
 
 
+def test_no_command_shows_what_there_is(command) -> None:
+    said = command()
+    assert (said.status, said.err) == (0, "")
+    assert "gradcheck" in said.out
+
+
 def test_version(command) -> None:
     assert command("--version") == (0, f"xpmlp {xpmlp.__version__}\n", "")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from xpmlp.data import load_idx_directory, write_idx
+from xpmlp.data import load_idx_directory
 from xpmlp.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.extended(keep=8)
@@ -81,85 +81,6 @@ def test_evaluate_shows_each_member_the_mean_the_spread_and_the_committee(
     assert as_json["member_accuracy"] == pytest.approx(each.tolist())
     assert as_json["committee_accuracy"] == pytest.approx(committee)
     assert as_json["accuracy"] == pytest.approx(each.mean())
-
-
-def test_evaluate_refuses_other_data_than_the_network_takes(
-    refused, trained: Path, tmp_path: Path, make_data
-) -> None:
-    assert "nowhere" in refused("evaluate", trained, "--data", "nowhere")
-    other = make_data(tmp_path / "other")
-    for part in ("train", "t10k"):
-        write_idx(other / f"{part}-images-idx3-ubyte", np.zeros((40, 5, 5), np.uint8))
-        write_idx(other / f"{part}-labels-idx1-ubyte", np.zeros(40, np.uint8))
-    line = refused("evaluate", trained, "--data", other)
-    assert "5 x 5 = 25 values, the network takes 16" in line
-
-
-@pytest.mark.parametrize("options", [["--backend", "nunpy"], ["--device", "tpu"]])
-def test_evaluate_refuses_what_cannot_compute(refused, trained: Path, options: list[str]) -> None:
-    assert options[1] in refused("evaluate", trained, *options)
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-4])
-
-
-def _foreign(path: Path) -> None:
-    save_file({"weight": np.zeros((2, 3), np.float32)}, path)
-
-
-def _text(path: Path) -> None:
-    path.write_text("what is this?")
-
-
-def _not_finite(path: Path) -> None:
-    tensors = load_file(path)
-    tensors["W1"][0, 0] = np.nan
-    metadata = '{"layer_sizes": [16, 8, 10], "hidden": "sigmoid", "output": "softmax", '
-    save_file(tensors, path, metadata={"xpmlp": metadata + '"image_shape": [4, 4]}'})
-
-
-def _without_shape(path: Path) -> None:
-    save_file(load_file(path), path, metadata={"xpmlp": '{"layer_sizes": [16, 8, 10]}'})
-
-
-def _another_shape(path: Path) -> None:
-    metadata = '{"layer_sizes": [16, 9, 10], "hidden": "sigmoid", "output": "softmax", '
-    save_file(load_file(path), path, metadata={"xpmlp": metadata + '"image_shape": [4, 4]}'})
-
-
-def _strange_widths(path: Path) -> None:
-    metadata = '{"layer_sizes": 5, "hidden": "sigmoid", "output": "softmax"}'
-    save_file(load_file(path), path, metadata={"xpmlp": metadata})
-
-
-def _no_json(path: Path) -> None:
-    save_file(load_file(path), path, metadata={"xpmlp": "{"})
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        _cut, _foreign, _text, _not_finite, _without_shape, _another_shape, _strange_widths,
-        _no_json, Path.unlink,
-    ],
-)  # fmt: skip
-def test_a_damaged_model_is_refused(refused, copy: Path, damage) -> None:
-    damage(copy / "model.safetensors")
-    np.save("rows.npy", np.zeros((1, 16), np.uint8))
-    for arguments in (("evaluate", copy), ("predict", copy, "rows.npy")):
-        line = refused(*arguments)
-        assert "model.safetensors: " in line
-        assert "train again" in line
-
-
-@pytest.mark.parametrize("name", ["evaluate", "plot", "predict"])
-def test_a_place_without_a_run_is_refused(refused, tmp_path: Path, name: str) -> None:
-    more = ["rows.npy"] if name == "predict" else []
-    for place in (tmp_path, "nowhere", "x" * 300):
-        line = refused(name, place, *more)
-        assert str(place) in line
-        assert "run directory" in line
 
 
 # predict
@@ -241,40 +162,6 @@ def test_predict_says_numbers(command, copy: Path, output: str) -> None:
     )
 
 
-def test_predict_says_all_or_nothing(refused, trained: Path, pictures, tmp_path: Path) -> None:
-    good = pictures[0]
-    np.save("wide.npy", np.zeros((2, 17), np.uint8))
-    np.save("nan.npy", np.full((2, 16), np.nan))
-    np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    (tmp_path / "cut.png").write_bytes(good.read_bytes()[:60])
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "text.npy").write_text("no rows")
-    for name, said in (
-        ("wide.npy", "17 values, the network takes 16"),
-        ("nan.npy", "NaN or infinite"),
-        ("objects.npy", "numbers"),
-        ("cut.png", "truncated"),
-        ("text.png", "not an image"),
-        ("text.npy", "numpy.save"),
-        ("nowhere.png", "No such file"),
-        (".", "not a regular file"),
-    ):
-        line = refused("predict", trained, good, name)
-        assert f"{name}: " in line
-        assert said in line
-
-
-def test_predict_refuses_pictures_where_training_had_none(
-    command, refused, tiny, pictures, tmp_path: Path, make_data
-) -> None:
-    flat = make_data(tmp_path / "flat")
-    for part, count in (("train", 100), ("t10k", 40)):
-        X = np.zeros((count, 2, 2, 4), np.uint8)
-        write_idx(flat / f"{part}-images-idx3-ubyte", X)
-    assert command(*tiny, "--data", flat, "--out", "r").status == 0
-    assert "give a .npy file" in refused("predict", "r", pictures[0])
-
-
 # plot
 
 
@@ -290,16 +177,3 @@ def test_plot_draws_elsewhere(command, trained: Path) -> None:
     said = command("plot", trained, "--out", "my picture.PNG").out
     assert said == f"my picture.PNG (next: xpmlp report {trained})\n"
     assert Path("my picture.PNG").read_bytes() == (trained / "training.png").read_bytes()
-
-
-def test_plot_refuses_what_it_cannot_draw(refused, copy: Path, tmp_path: Path) -> None:
-    assert "a.pdf: the figure is a PNG" in refused("plot", copy, "--out", "a.pdf")
-    assert "cannot be written" in refused("plot", copy, "--out", "nowhere/a.png")
-    np.savez(copy / "history.npz", loss=[], accuracy=[])
-    assert "nothing to draw" in refused("plot", copy)
-    np.savez(copy / "history.npz", loss=[1.0])
-    assert "no accuracy" in refused("plot", copy)
-    (copy / "history.npz").write_bytes(b"PK")
-    assert "history.npz" in refused("plot", copy)
-    (copy / "history.npz").unlink()
-    assert "history.npz" in refused("plot", copy)

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
-from xpmlp.data import write_idx
 from xpmlp.runs import RunDirectory, load_checkpoint
-from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Trainer
 
 pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
@@ -124,67 +122,6 @@ def test_resume_counts_the_seconds_of_both_parts(command, trained: Path) -> None
     assert load_checkpoint(RunDirectory(Path("r")))[0].seconds > before > 0
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ("", ["2 epochs are done", "--epochs"]),
-        ("--epochs 2", ["2 epochs are done", "--epochs"]),
-        ("--epochs 1", ["2 epochs are done", "--epochs"]),
-        ("--epochs 0", ["epochs=0"]),
-        ("--seed 3", ["only --epochs and --time-limit may differ"]),
-        ("--epochs 5 --set seed=3", ["only --epochs and --time-limit may differ"]),
-        ("--epochs 5 --out elsewhere", ["only --epochs and --time-limit may differ"]),
-        ("other.toml --epochs 5", ["only --epochs and --time-limit may differ"]),
-    ],
-)
-def test_resume_refuses(refused, trained: Path, options: str, said: list[str]) -> None:
-    line = refused("train", *options.split(), "--resume", trained)
-    for part in said:
-        assert part in line
-
-
-def test_resume_refuses_a_place_without_a_run(refused, tmp_path: Path) -> None:
-    assert "no run is here" in refused("train", "--resume", tmp_path)
-    assert "no run is here" in refused("train", "--resume", "nowhere")
-    assert "too long" in refused("train", "--resume", "x" * 300)
-
-
-@pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "text", "other network"])
-def test_resume_refuses_a_damaged_checkpoint(refused, trained: Path, damage: str) -> None:
-    shutil.copytree(trained, "r")
-    checkpoint = Path("r/checkpoint.safetensors")
-    if damage == "cut":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-4])
-    elif damage == "foreign":
-        save_file({"parameters": np.zeros(3, np.float32)}, checkpoint)
-    elif damage == "text":
-        checkpoint.write_text("what is this?")
-    elif damage == "other network":
-        save_file(
-            {**load_file(checkpoint), "state.parameters": np.zeros(3, np.float32)},
-            checkpoint,
-            metadata={"xpmlp": '{"epoch": 1, "step": 0, "seconds": 1.0}'},
-        )
-    else:
-        checkpoint.unlink()
-    line = refused("train", "--resume", "r", "--epochs", "5")
-    assert "checkpoint.safetensors" in line or "saved parameters" in line
-
-
-def test_resume_refuses_data_with_another_number_of_rows(
-    command, refused, tiny, make_data, tmp_path: Path
-) -> None:
-    data = make_data(tmp_path / "changing")
-    command(*tiny, "--data", data, "--out", "r")
-    write_idx(data / "train-images-idx3-ubyte", np.zeros((50, 4, 4), np.uint8))
-    write_idx(data / "train-labels-idx1-ubyte", np.zeros(50, np.uint8))
-    line = refused("train", "--resume", "r", "--epochs", "5")
-    assert f"other content of {data}" in line
-    line = refused("train", "--resume", "r", "--epochs", "5", "--force")
-    assert str(data) in line
-    assert "other rows" in line
-
-
 def test_resume_tells_what_was_changed_and_can_be_forced(
     command, refused, tiny, make_data, tmp_path: Path
 ) -> None:
@@ -204,13 +141,6 @@ def test_resume_tells_what_was_changed_and_can_be_forced(
     forced = ("--epochs", "5", "--learning-rate", "0.02", "--force")
     assert command("train", "--resume", "r", *forced).status == 0
     assert RunDirectory(Path("r")).recipe.learning_rate == 0.02
-
-
-@pytest.mark.parametrize(
-    ("every", "said"), [("0", "give 1 or more steps"), ("often", "--checkpoint-every often")]
-)
-def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: str) -> None:
-    assert said in refused(*tiny, "--checkpoint-every", every)
 
 
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
@@ -459,58 +389,3 @@ def test_a_run_that_lost_its_results_is_finished_by_resuming(command, tiny) -> N
         assert Path("r/model.safetensors").read_bytes() == wanted
         assert Path("r", name).is_file()
     assert command("train", "--resume", "r").status == 2
-
-
-def test_pipes_and_devices_are_refused(command, tiny) -> None:
-    os.mkfifo("pipe.npz")
-    os.mkfifo("pipe.toml")
-    for path in ("pipe.npz", "/dev/zero"):
-        said = command(*tiny, "--initial-weights", path, "--out", "r")
-        assert said.status == 2
-        assert "not a regular file" in said.err
-    assert "not a regular file" in command("train", "pipe.toml").err
-    assert not Path("r").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("correct", lambda array: np.zeros_like(array, shape=3)),
-        ("loss", lambda array: np.zeros((len(array), 2))),
-        ("accuracy", lambda array: array[:0]),
-        ("state.parameters", lambda array: array * np.nan),
-        ("state.optimizer.momentum", None),
-    ],
-)
-def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, change) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path("r/checkpoint.safetensors")
-    tensors, metadata = load_tensors(path)
-    tensors[name] = np.zeros(1) if change is None else change(tensors[name])
-    save_tensors(path, tensors, metadata)  # with a digest that is right
-    said = command("train", "--resume", "r", "--epochs", "9")
-    assert said.status == 2
-    assert len(said.err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("change", [lambda A: A.astype(np.int64), lambda A: A[None, None, None]])
-def test_a_model_of_no_parameters_is_refused(command, tiny, change) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path("r/model.safetensors")
-    tensors, metadata = load_tensors(path)
-    save_tensors(path, {name: change(A) for name, A in tensors.items()}, metadata)
-    said = command("evaluate", "r")
-    assert said.status == 2
-    assert "model.safetensors" in said.err
-
-
-@pytest.mark.parametrize("name", ["model", "checkpoint"])
-def test_a_flipped_bit_is_noticed(command, tiny, name: str) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path(f"r/{name}.safetensors")
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    said = command("evaluate", "r") if name == "model" else command("train", "--resume", "r")
-    assert said.status == 2
-    assert "its content is not what was written" in said.err

@@ -363,53 +363,6 @@ def test_members_start_from_weights_of_their_own(command, tiny) -> None:
     np.testing.assert_array_equal(W1, stacked["W1"].astype(np.float32))
 
 
-def _without(name: str) -> dict[str, np.ndarray]:
-    weights = lectures_weights()
-    del weights[name]
-    return weights
-
-
-@pytest.mark.parametrize(
-    ("weights", "names"),
-    [
-        (_without("B2"), ["B2", "W1, B1, W2"]),
-        (lectures_weights(W1=np.zeros((8, 16))), ["W1", "(8, 16)", "(16, 8)"]),
-        (lectures_weights(W2=np.zeros((3, 8, 10))), ["W2", "(3, 8, 10)"]),
-        (lectures_weights(B1=np.full(8, np.nan)), ["B1", "NaN", "finite"]),
-        (lectures_weights(W1=np.full((16, 8), np.inf)), ["W1", "infinity"]),
-        (lectures_weights(W1=np.full((16, 8), 1j)), ["W1", "complex128", "real"]),
-        (lectures_weights(B1=np.array([{}] * 8)), ["B1", "object", "real"]),
-        (lectures_weights(B1=np.array(["x"] * 8)), ["B1", "real"]),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(refused, tiny, weights, names) -> None:
-    np.savez("weights.npz", **weights)
-    line = refused(*tiny, "--initial-weights", "weights.npz")
-    for name in ["weights.npz", *names]:
-        assert name in line
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty", "missing", "directory"])
-def test_a_damaged_file_of_weights_is_refused(refused, tiny, tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "weights.npz"
-    np.savez(path, **lectures_weights())
-    content = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[300] ^= 0xFF
-        path.write_bytes(content)
-    elif damage == "foreign":
-        path.write_bytes(b"not a zip file")
-    elif damage == "empty":
-        path.write_bytes(b"")
-    else:
-        path.unlink()
-        if damage == "directory":
-            path.mkdir()
-    assert "weights.npz" in refused(*tiny, "--initial-weights", path)
-
-
 def test_what_train_saves_evaluate_loads(trained: Path) -> None:
     model, parameters, image_shape, *_ = RunDirectory(trained).load_model()
     assert model.layer_sizes == (16, 8, 10)

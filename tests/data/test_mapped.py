@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpmlp import MLP, Callback, Split, StopTraining, Trainer, evaluate
+from tests.callbacks import StopAt
+from xpmlp import MLP, Split, Trainer, evaluate
 from xpmlp.data import MappedRows, check_split, dataset_of, hold_out, mapped, order
 from xpmlp.data.mapped import order_by_blocks
 from xpmlp.errors import InputError
@@ -110,17 +111,6 @@ MODEL = MLP((VALUES, 5, 3))
 SETTINGS = {"epochs": 3, "batch_size": 8, "shuffle": True, "learning_rate": 0.1}
 
 
-class StopAt(Callback):
-    every = 1
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration == self.iteration:
-            raise StopTraining
-
-
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_training_is_that_of_the_same_rows_in_memory(
     file: np.memmap, content: np.ndarray, labels: np.ndarray, drop_last: bool
@@ -128,21 +118,13 @@ def test_training_is_that_of_the_same_rows_in_memory(
     run = train(MODEL, Split(file, labels), drop_last=drop_last, **SETTINGS)
     assert isinstance(run.split.X, MappedRows)
     assert isinstance(run.loader(), loaders.StreamingLoader)
-    held = Trainer.begin(
-        MODEL,
-        Split(content, labels),
-        parameters=MODEL.initialize(0, dtype="float32"),
-        descent=run.descent,
-        backend=run.backend,
-        epochs=3,
-        batch_size=8,
-        seed=0,
-        shuffle=True,
-        drop_last=drop_last,
-        orders=lambda epoch: order(
+    held = Trainer(
+        MODEL, Split(content, labels), parameters=MODEL.initialize(0, dtype="float32"),
+        descent=run.descent, backend=run.backend, epochs=3, batch_size=8, seed=0, shuffle=True,
+        drop_last=drop_last, orders=lambda epoch: order(
             COUNT, seed=0, epoch=epoch, shuffle=True, blocks=MappedRows(file).blocks
         ),
-    ).run()
+    ).run()  # fmt: skip
     np.testing.assert_array_equal(run.history.loss, held.history.loss)
     np.testing.assert_array_equal(run.parameters, held.parameters)
     one = evaluate(MODEL, run.parameters, Split(file, labels))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import xpmlp
+from tests.callbacks import hearing
+from tests.training import small_runs
 from xpmlp import MLP, Callback, CallbackError, Control, Split, StopTraining, Trainer
 from xpmlp.training import callbacks
 from xpmlp.training.callbacks import (
@@ -24,10 +26,7 @@ MODEL = MLP((6, 5, 3))
 
 
 def begin(**settings: object) -> Trainer:
-    parameters = MODEL.initialize(0, dtype="float64")
-    backend = xpmlp.select_backend("numpy")
-    settings = {"epochs": 3, "batch_size": 2, "threads": 1, **settings}
-    return Trainer.begin(MODEL, ROWS, parameters=parameters, backend=backend, **settings)
+    return small_runs.begin(MODEL, ROWS, **{"batch_size": 2, "shuffle": False, **settings})
 
 
 @pytest.mark.parametrize("module", [xpmlp, xpmlp.training])
@@ -69,13 +68,12 @@ def test_a_validation_given_by_hand_does_what_the_setting_does() -> None:
 
 
 def test_a_callback_stops_a_run_with_a_reason() -> None:
-    class Enough(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            if trainer.epoch == 2:
-                trainer.stop("it is enough")
-                trainer.stop("more than that")
+    def stop(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.stop("it is enough")
+            trainer.stop("more than that")
 
-    run = begin().run([Enough()])
+    run = begin().run([hearing(on_epoch=stop)])
     assert (run.epoch, run.ended, run.was_stopped) == (2, "it is enough", False)
 
 
@@ -129,16 +127,6 @@ for event in EVENTS:
     setattr(Recorder, event, lambda self, _, event=event: self.heard.append(event))
 
 
-def misbehaving(event: str, act: Callable[[Trainer], object], *, iteration: int = 0) -> Callback:
-    """A callback that does something at an event, not before this iteration."""
-
-    def method(self: Callback, trainer: Trainer, /) -> None:
-        if trainer.iteration >= iteration:
-            act(trainer)
-
-    return type("Mine", (Callback,), {event: method, "every": 1})()
-
-
 def fail(_: Trainer) -> None:
     raise KeyError("no such\nthing")
 
@@ -158,14 +146,19 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
 ) -> None:
     other, later = Recorder(), Recorder()
     run = begin(shuffle=True, control=Control(ROWS))
+
+    def fail_late(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            fail(trainer)
+
     with pytest.raises(CallbackError) as caught:
-        run.run([other, misbehaving(event, fail, iteration=iteration), later])
+        run.run([other, hearing(1, **{event: fail_late}), later])
     error = caught.value
     assert str(error) == (
-        f"callback Mine failed in {event} (KeyError: 'no such\\nthing'); "
+        f"callback Hearing failed in {event} (KeyError: 'no such\\nthing'); "
         f"the run is as it was {stands}"
     )
-    assert (error.callback, error.event) == ("Mine", event)
+    assert (error.callback, error.event) == ("Hearing", event)
     assert isinstance(error.__cause__, KeyError)
     # The others have heard that event, too, and the end.
     assert other.heard == later.heard
@@ -179,7 +172,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
 
 
 def test_first_of_two_failures_is_raised() -> None:
-    first, second = misbehaving("on_epoch", fail), misbehaving("on_end", fail)
+    first, second = hearing(on_epoch=fail), hearing(on_end=fail)
     with pytest.raises(CallbackError, match="failed in on_epoch"):
         begin().run([first, second])
 
@@ -190,8 +183,8 @@ def test_errors_that_mean_something_to_the_run_stay_what_they_are(error: Excepti
         raise error
 
     with pytest.raises(type(error)) as caught:
-        begin().run([misbehaving("on_tick", act)])
-    assert caught.value.__notes__ == ["in on_tick of the callback Mine"]
+        begin().run([hearing(1, on_tick=act)])
+    assert caught.value.__notes__ == ["in on_tick of the callback Hearing"]
 
 
 def stop_with_reason(trainer: Trainer) -> None:
@@ -209,15 +202,15 @@ def raise_stop(_: Trainer) -> None:
 def test_run_says_who_stopped_it(
     event: str, iterations: int, act: Callable[[Trainer], None]
 ) -> None:
-    run = begin().run([misbehaving(event, act), Recorder()])
+    run = begin().run([hearing(1, **{event: act}), Recorder()])
     assert run.iteration == iterations
-    assert run.stopped_by == "Mine: it is enough"
+    assert run.stopped_by == "Hearing: it is enough"
     run.extend(3)
     assert run.run().stopped_by == ""
 
 
 def test_stop_at_the_end_comes_too_late() -> None:
-    run = begin().run([misbehaving("on_end", raise_stop)])
+    run = begin().run([hearing(on_end=raise_stop)])
     assert (run.epoch, run.was_stopped, run.stopped_by) == (3, False, "")
 
 
@@ -247,9 +240,9 @@ def test_slow_callback_changes_nothing_and_is_named(
     """Where it is called again and again; what is done once may take its time."""
     clock = Clock()
     monkeypatch.setattr(callbacks, "time", clock)
-    run = begin().run([misbehaving(event, clock.take), Recorder()])
+    run = begin().run([hearing(1, **{event: clock.take}), Recorder()])
     assert clock.now >= 4.0
     np.testing.assert_array_equal(run.parameters, begin().run().parameters)
     said = [record.getMessage() for record in caplog.records]
-    expected = f"callback Mine took {seconds} s, training itself 0 s"
+    expected = f"callback Hearing took {seconds} s, training itself 0 s"
     assert said == ([expected] if seconds else [])

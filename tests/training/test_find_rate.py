@@ -10,6 +10,8 @@ import pytest
 import sklearn.datasets
 from sklearn.preprocessing import scale
 
+from tests.training import small_runs
+from tests.training.small_runs import bright
 from xpmlp import MLP, Control, Descent, InputError, Objective, Plateau, Split, Trainer
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, hold_out, load_mnist
@@ -26,27 +28,10 @@ pytestmark = pytest.mark.extended(keep=5)
 MODEL = MLP((12, 8, 4), activation="tanh")
 
 
-def some_rows(count: int = 400) -> Split:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 4, count)
-    X = random.integers(0, 128, (count, 12), dtype=np.uint8)
-    X[np.arange(count), labels] += 127  # something to learn
-    return Split(X, labels)
-
-
 def begin(**changes) -> Trainer:
-    settings = {
-        "model": MODEL,
-        "split": some_rows(),
-        "parameters": MODEL.initialize(0, initializer="glorot_uniform"),
-        "backend": select_backend("numpy"),
-        "epochs": 1,
-        "batch_size": 16,
-        "seed": 0,
-        "shuffle": True,
-        **changes,
-    }
-    return Trainer.begin(**settings)
+    parameters = MODEL.initialize(0, initializer="glorot_uniform")
+    settings = {"model": MODEL, "split": bright(400), "parameters": parameters, "epochs": 1}
+    return small_runs.begin(**{**settings, "batch_size": 16, **changes})
 
 
 def test_the_curve_is_flat_then_falls() -> None:
@@ -61,7 +46,7 @@ def test_the_curve_is_flat_then_falls() -> None:
 
 @pytest.mark.parametrize(("rows", "steps"), [(400, 300), (16 * 400, 400), (16 * 4000, 3000)])
 def test_there_are_as_many_steps_as_in_an_epoch_within_limits(rows: int, steps: int) -> None:
-    assert len(find_rate(begin(split=some_rows(rows)), highest=0.1).losses) == steps
+    assert len(find_rate(begin(split=bright(rows)), highest=0.1).losses) == steps
 
 
 def test_the_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
@@ -83,7 +68,7 @@ def test_it_stops_where_the_loss_explodes() -> None:
 
 
 def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
-    validation = some_rows(40)
+    validation = bright(40)
     training = begin(
         descent=Descent(
             optimizer=adam(), learning_rate=7.0, schedule=SCHEDULES["one_cycle"](), warm_up=1.0
@@ -104,7 +89,7 @@ def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
 
 
 def test_rows_weigh_what_they_weigh_in_the_run() -> None:
-    weights = np.where(some_rows().labels == 0, 3.0, 0.5)
+    weights = np.where(bright(400).labels == 0, 3.0, 0.5)
     objective = Objective(class_weights=(1.0, 2.0, 1.0, 1.0))
     training = begin(
         sample_weights=weights, objective=objective, descent=Descent(learning_rate=1e-20)
@@ -144,7 +129,7 @@ def test_a_rate_that_is_too_large_from_the_start() -> None:
 
 
 def test_rows_in_the_order_of_their_classes_are_shuffled() -> None:
-    rows = some_rows()
+    rows = bright(400)
     order = np.argsort(rows.labels)
     by_class = begin(split=Split(rows.X[order], rows.labels[order]), shuffle=False)
     curve = find_rate(by_class, highest=1.0, steps=100)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training import small_runs
 from xpmlp import MLP, Descent, Objective, Split, Trainer
 from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import Backend
@@ -34,29 +35,16 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
-    settings: dict[str, Any] = {
-        "parameters": model.initialize(0),
-        "descent": Descent(learning_rate=0.5),
-        "backend": backend or NumPyBackend(),
-        "epochs": 2,
-        "batch_size": BATCH,
-        "seed": 3,
-        "shuffle": True,
-        "threads": 1,
-    }
+    settings = {"parameters": model.initialize(0), "descent": Descent(learning_rate=0.5)}
+    settings |= {"backend": backend or NumPyBackend(), "epochs": 2, "seed": 3, **changes}
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
-    return Trainer.begin(model, split, **{**settings, **changes})
+    return small_runs.begin(model, split, **settings)
 
 
 def traced(model: MLP, members: int = 0) -> Program:
     parameters = model.initialize(range(members) if members else 0)
-    state = first_state(
-        model,
-        parameters,
-        objective=Objective(),
-        descent=Descent(learning_rate=0.5),
-        backend=NumPyBackend(),
-    )
+    chosen = {"objective": Objective(), "descent": Descent(learning_rate=0.5)}
+    state = first_state(model, parameters, **chosen, backend=NumPyBackend())
     X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)
     classes = np.arange(model.layer_sizes[-1])
     data = TrainingData(X, labels, np.arange(20), np.arange(BATCH), classes)
@@ -126,11 +114,7 @@ def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members
     assert found.flops == 2 * members * sum(map(math.prod, products))
     pairs = enumerate(itertools.pairwise(widths), start=1)
     one_product = {layer: 2 * members * BATCH * l_in * l_out for layer, (l_in, l_out) in pairs}
-    counts = {
-        "forward product + bias": 1,
-        "backward dW, db": 1,
-        "backward dW, db, dA": 2,
-    }
+    counts = {"forward product + bias": 1, "backward dW, db": 1, "backward dW, db, dA": 2}
     for (layer, name), _, flops in found.timings:
         assert flops == (one_product[layer] * counts.get(name, 0) if layer else 0)
 
