@@ -2,7 +2,6 @@
 through."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zlib
@@ -16,11 +15,6 @@ RUN_FILES = (
     "config.toml", "checkpoint.safetensors", "model.safetensors", "history.npz", "metrics.csv",
     "summary.json", "training.png",
 )  # fmt: skip
-
-
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
 def test_a_run_whose_files_are_links_writes_through_none(

@@ -93,14 +93,6 @@ def test_version(command) -> None:
     assert command("--version") == (0, f"xpmlp {xpmlp.__version__}\n", "")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_has_an_example(command, name: str) -> None:
-    for option in ("--help", "-h"):
-        said = command(name, option)
-        assert (said.status, said.err) == (0, "")
-        assert f"Example: xpmlp {name}" in said.out
-
-
 def test_help_lists_the_commands(command) -> None:
     said = command("--help")
     assert said.status == 0

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,6 @@ from xpmlp.data import load_idx_directory
 from xpmlp.tensors import load_tensors, save_tensors
 
 pytestmark = pytest.mark.extended(keep=8)
-
-
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    """A run for a test to change."""
-    return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
 def probabilities(run: Path, X: np.ndarray) -> np.ndarray:

@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
+from tests.cli.watched import XPMLP, assert_same_run, at_event
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
 from xpmlp.runs import RunDirectory, load_checkpoint
@@ -28,38 +27,30 @@ class PowerFailure(BaseException):
     """Nothing is saved after it, as after an ordinary error of a callback."""
 
 
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("model.safetensors", "metrics.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    with np.load(one / "history.npz") as a, np.load(other / "history.npz") as b:
-        for name in ("loss", "accuracy"):
-            assert a[name].tobytes() == b[name].tobytes(), name
-    # But for the seconds, the checkpoints are the same too.
-    tensors = [load_file(run / "checkpoint.safetensors") for run in (one, other)]
-    assert tensors[0].keys() == tensors[1].keys()
-    for name, tensor in tensors[0].items():
-        assert tensor.tobytes() == tensors[1][name].tobytes(), name
-
-
 @pytest.fixture
 def slow(tiny: list[str]) -> list[str]:
     """100 steps an epoch: the loop looks up after 64 and after 100 of them."""
     return [*tiny, "--batch-size", "1", "--epochs", "3", "--shuffle"]
 
 
-@contextlib.contextmanager
-def interrupted(iteration: int) -> Iterator[None]:
+def interrupted(iteration: int) -> contextlib.AbstractContextManager[None]:
     """Runs stop, as after Ctrl-C, at the first look up after so many steps."""
 
-    class Stop(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            if training.iteration >= iteration:
-                signal.raise_signal(signal.SIGINT)
-            super().on_tick(training)
+    def interrupt(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            signal.raise_signal(signal.SIGINT)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Stop)
-        yield
+    return at_event("on_tick", interrupt)
+
+
+def switched_off(iteration: int) -> contextlib.AbstractContextManager[None]:
+    """The machine loses its power at the first look up after so many steps."""
+
+    def switch_off(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            raise PowerFailure
+
+    return at_event("on_tick", switch_off)
 
 
 @pytest.fixture
@@ -94,14 +85,8 @@ def test_a_run_stopped_before_its_first_tick_can_go_on(
     """As when the machine is switched off in the first epoch."""
     first = RunDirectory(tmp_path / "first")
 
-    class Off(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            raise PowerFailure
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(PowerFailure):
-            command(*slow, "--out", first.path)
+    with switched_off(0), pytest.raises(PowerFailure):
+        command(*slow, "--out", first.path)
     assert load_checkpoint(first)[0].epoch == 0
     assert command("train", "--resume", first.path).status == 0
     assert_same_run(unbroken, first.path)
@@ -146,15 +131,8 @@ def test_resume_tells_what_was_changed_and_can_be_forced(
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
 
-    class Off(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            if training.iteration == 60:
-                raise PowerFailure
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(PowerFailure):
-            command(*slow, "--checkpoint-every", "30", "--out", "r")
+    with switched_off(60), pytest.raises(PowerFailure):
+        command(*slow, "--checkpoint-every", "30", "--out", "r")
     stopped = load_checkpoint(RunDirectory(tmp_path / "r"))[0]
     assert (stopped.epoch, stopped.step) == (0, 60)
     assert command("train", "--resume", "r").status == 0
@@ -166,7 +144,7 @@ def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, mo
 
 def start(*arguments: object, **streams: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "xpmlp", *map(str, arguments)],
+        [*XPMLP, *map(str, arguments)],
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
@@ -227,15 +205,9 @@ def test_outside_a_run_signals_are_as_they_were() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_signal_that_comes_too_late_leaves_a_finished_run(
-    command, slow, unbroken, monkeypatch
-) -> None:
-    class Late(Interruption):
-        def on_end(self, training: Trainer, /) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Late)
-    said = command(*slow, "--out", "late")
+def test_a_signal_that_comes_too_late_leaves_a_finished_run(command, slow, unbroken) -> None:
+    with at_event("on_end", lambda _: signal.raise_signal(signal.SIGINT)):
+        said = command(*slow, "--out", "late")
     assert said.status == 130
     assert "stopped" not in said.err
     assert "Run saved in late" in said.out
@@ -260,16 +232,13 @@ def test_a_run_that_diverges_says_where_and_keeps_the_last_good_state(
     assert command("evaluate", "r").status == 0
 
 
-def test_a_run_that_diverges_late_keeps_the_epochs_before(
-    command, tiny, trained: Path, monkeypatch
-) -> None:
-    class Spoil(Interruption):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                training.state.parameters[...] = np.nan
+def test_a_run_that_diverges_late_keeps_the_epochs_before(command, tiny, trained: Path) -> None:
+    def spoil(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.state.parameters[...] = np.nan
 
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Spoil)
-    said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
+    with at_event("on_epoch", spoil):
+        said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
     assert said.status == 1
     assert "nan at iteration 51 (epoch 3, step 1)" in said.err
     assert "the state after 2 epochs is kept in r" in said.err
@@ -285,13 +254,11 @@ def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
     def unplugged(*_: object) -> None:
         raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
-    class Unplug(Interruption):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                monkeypatch.setattr(training.engine, "run", unplugged)
+    def unplug(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            monkeypatch.setattr(trainer.engine, "run", unplugged)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Unplug)
+    with at_event("on_epoch", unplug):
         said = command(*slow, "--out", "r")
     assert said.status == 4
     *_, last = said.err.splitlines()
@@ -352,13 +319,9 @@ def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
     assert "Run saved in \\xfc" in out
 
 
-def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow, monkeypatch) -> None:
-    class Delete(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            shutil.rmtree("r", ignore_errors=True)
-
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Delete)
-    said = command(*slow, "--out", "r", "--quiet")
+def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow) -> None:
+    with at_event("on_tick", lambda _: shutil.rmtree("r", ignore_errors=True)):
+        said = command(*slow, "--out", "r", "--quiet")
     assert said.status == 2
     assert said.err.startswith("xpmlp: r/checkpoint.safetensors: cannot be written")
     assert len(said.err.splitlines()) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xpmlp.cli.watching import Interruption
+from tests.cli.watched import at_event
 from xpmlp.recipes import load_recipe
 from xpmlp.training import Trainer
 
@@ -159,17 +159,16 @@ def test_when_all_diverge_that_is_the_end(command, small) -> None:
         (2, "stopped with 2 of 4 settings done; these are saved in sweeps/lecture-1"),
     ],
 )
-def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, said) -> None:
+def test_ctrl_c_keeps_what_was_finished(command, small, number, said) -> None:
     runs = []
 
-    class Stop(Interruption):
-        def on_start(self, training: Trainer, /) -> None:
-            runs.append(training)
-            if len(runs) == number:
-                signal.raise_signal(signal.SIGINT)
+    def interrupt(trainer: Trainer) -> None:
+        runs.append(trainer)
+        if len(runs) == number:
+            signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("xpmlp.cli.sweep.Interruption", Stop)
-    found = command(*small, *OVER, "--over", "model.activation=tanh,sigmoid")
+    with at_event("on_start", interrupt, command="sweep"):
+        found = command(*small, *OVER, "--over", "model.activation=tanh,sigmoid")
     assert found.status == 130
     assert found.err.splitlines()[-1] == f"xpmlp: {said}"
     assert len(runs) == number
@@ -184,18 +183,11 @@ def test_ctrl_c_keeps_what_was_finished(command, small, monkeypatch, number, sai
 
 @pytest.fixture(scope="session")
 def search(data: Path) -> list[str]:
-    words = "find-rate --backend numpy --set model.layer_sizes=16,16,10 --set batch_size=100"
-    return [
-        *words.split(),
-        "--set",
-        "model.activation=tanh",
-        "--set",
-        "initializer=glorot_uniform",
-        "--to",
-        "10",
-        "--data",
-        str(data),
-    ]
+    words = (
+        "find-rate --backend numpy --set model.layer_sizes=16,16,10 --set batch_size=100 --to 10 "
+        "--set model.activation=tanh --set initializer=glorot_uniform --data"
+    )
+    return [*words.split(), str(data)]
 
 
 def test_find_rate_draws_its_curve_and_says_the_next_command(
@@ -219,15 +211,8 @@ def test_find_rate_draws_its_curve_and_says_the_next_command(
 
 
 def test_find_rate_takes_one_network_of_several(command, search) -> None:
-    settings = [
-        "--set",
-        "members=2",
-        "--set",
-        "optimizer.learning_rate=0.1,0.2",
-        "--set",
-        "seed=1,2",
-    ]
-    assert command(*search, *settings, "--steps", "100").status == 0
+    settings = "--set members=2 --set optimizer.learning_rate=0.1,0.2 --set seed=1,2 --steps 100"
+    assert command(*search, *settings.split()).status == 0
     assert Path("find-rate.png").exists()
 
 

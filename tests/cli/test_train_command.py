@@ -2,10 +2,6 @@
 
 import csv
 import json
-import os
-import pty
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import xpmlp
+from tests.cli.watched import assert_same_run, on_a_terminal
 from xpmlp.recipes import SETTINGS, by_name
 from xpmlp.runs import RunDirectory
 
@@ -63,17 +60,6 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 def model_bytes(run: Path) -> bytes:
     return (run / "model.safetensors").read_bytes()
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """What they learnt is the same, byte for byte."""
-    for name in ("model.safetensors", "metrics.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    with np.load(one / "history.npz") as a, np.load(other / "history.npz") as b:
-        assert set(a) == set(b)
-        for name in a:
-            assert a[name].dtype == b[name].dtype
-            assert a[name].tobytes() == b[name].tobytes()
 
 
 # The run directory
@@ -176,30 +162,8 @@ def test_says_why_auto_took_what_it_took(command, tiny) -> None:
     assert config(Path("runs/lecture-1"))["backend"] in ("numpy", "cupy")  # not auto: it repeats
 
 
-def on_a_terminal(arguments: list[str], **environment: str) -> str:
-    main, terminal = pty.openpty()
-    ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xpmlp", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={**ours, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
-    )
-    os.close(terminal)
-    seen = b""
-    try:
-        while block := os.read(main, 4096):
-            seen += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(main)
-    assert process.wait() == 0
-    return seen.decode()
-
-
 def test_a_terminal_gets_colour_and_a_bar_with_time_left(tiny) -> None:
-    seen = on_a_terminal(tiny)
+    seen = on_a_terminal(*tiny)
     assert "\x1b[32mW/B Shapes\x1b[0m" in seen
     bar = seen.split("\r")[-2:]
     assert "epoch  " not in seen  # not even the first frame is empty
@@ -209,7 +173,7 @@ def test_a_terminal_gets_colour_and_a_bar_with_time_left(tiny) -> None:
 
 
 def test_no_color_is_respected(tiny) -> None:
-    seen = on_a_terminal(tiny, NO_COLOR="1")
+    seen = on_a_terminal(*tiny, NO_COLOR="1")
     assert "W/B Shapes\r\n" in seen
     assert "\x1b[3" not in seen
 

@@ -1,5 +1,6 @@
 """Pictures in folders of classes: numbered, of one size, and from nowhere else."""
 
+import functools
 import struct
 import zlib
 from pathlib import Path
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data import refusing
 from xpmlp.data import Dataset, load_data, load_mnist, read_image
-from xpmlp.errors import InputError
 
 DIGITS = load_mnist().test
 PICTURES = DIGITS.X[:40].reshape(40, 28, 28)
@@ -19,14 +20,7 @@ def load(path: Path) -> Dataset:
     return load_data(str(path))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load(path)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.startswith(str(path))
-    assert ";" in message
-    return message
+refusal = functools.partial(refusing.refusal, load)
 
 
 def save(path: Path, picture: np.ndarray) -> Path:

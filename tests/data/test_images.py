@@ -5,25 +5,17 @@ import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.data.refusing import cut_or_flipped, examples, outcome, refusal
 from xpmlp.data import load_mnist, read_image, read_rows
-from xpmlp.errors import InputError
-
-examples = settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +26,6 @@ def digits() -> np.ndarray:
 @pytest.fixture(scope="module")
 def digit(digits: np.ndarray) -> np.ndarray:
     return digits[0]
-
-
-def refusal(call: Callable[..., Any], path: Path, *args: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        call(path, *args)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.startswith(str(path))
-    assert ";" in message
-    return message
-
-
-def array_or_message(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray | str:
-    try:
-        return read(path)
-    except InputError as error:
-        return str(error)
 
 
 def saved(path: Path, image: Image.Image | np.ndarray, **options: Any) -> Path:
@@ -190,26 +165,17 @@ def test_without_pillow(tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.M
     assert "pip install pillow" in refusal(read_image, path)
 
 
-@examples
+@examples(100)
 @given(data=st.data(), kind=st.sampled_from(["png", "gif", "jpeg", "bmp", "tiff", "webp"]))
 def test_any_cut_or_flip_of_a_picture(
     tmp_path: Path, digit: np.ndarray, data: st.DataObject, kind: str
 ) -> None:
     buffer = io.BytesIO()
     Image.fromarray(digit).save(buffer, kind)
-    content = bytearray(buffer.getvalue())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
     path = tmp_path / "a"
-    path.write_bytes(content)
-    image = array_or_message(read_image, path)
-    if isinstance(image, str):
-        assert len(image.splitlines()) == 1
-    else:
-        assert image.shape == (28, 28)
+    path.write_bytes(cut_or_flipped(data, buffer.getvalue()))
+    image = outcome(read_image, path)
+    assert isinstance(image, str) or image.shape == (28, 28)
 
 
 @pytest.mark.parametrize("shape", [(3, 784), (784,), (3, 28, 28)])
@@ -259,24 +225,15 @@ def test_rows_that_no_network_takes(tmp_path: Path) -> None:
     assert "No such file" in refusal(read_rows, tmp_path / "none.npy")
 
 
-@examples
+@examples(100)
 @given(data=st.data())
 def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.arange(12, dtype=np.int32).reshape(3, 4))
-    content = bytearray(buffer.getvalue())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
     path = tmp_path / "a.npy"
-    path.write_bytes(content)
-    rows = array_or_message(read_rows, path)
-    if isinstance(rows, str):
-        assert len(rows.splitlines()) == 1
-    else:
-        assert rows.ndim == 2
+    path.write_bytes(cut_or_flipped(data, buffer.getvalue()))
+    rows = outcome(read_rows, path)
+    assert isinstance(rows, str) or rows.ndim == 2
 
 
 def test_a_file_that_is_larger_than_a_picture(tmp_path: Path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.refusing import refusal_of
 from xpmlp.data import fetching, load_data, load_idx_directory, write_idx
 from xpmlp.data.fetching import File, fetch
 from xpmlp.data.named import NAMED, Named, load_named
@@ -88,10 +89,7 @@ def sends_on(target: str) -> Answer:
 
 
 def refusal(server: Server, directory: Path, base: str | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        fetch(base or server.base, FILE, directory, **PLAIN)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
+    message = refusal_of(fetch, base or server.base, FILE, directory, **PLAIN)
     assert FILE.name in message
     assert f"put the files into {directory}" in message
     assert not list(directory.rglob("*")), "something was left"
