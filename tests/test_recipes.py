@@ -1,13 +1,13 @@
 """Recipes: what is written is read, and nothing unknown is believed."""
 
 import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.memory import at_most
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, select_backend
 from xpmlp.errors import InputError
@@ -405,14 +405,9 @@ def test_a_file_that_is_made_to_take_time_or_memory(tmp_path: Path, text: str, s
     """Parsed as it stands, 100 kB of a dotted key take minutes and gigabytes."""
     path = tmp_path / "a.toml"
     path.write_text(text)
-    tracemalloc.start()
     began = time.perf_counter()
-    try:
-        with pytest.raises(InputError, match=said) as caught:
-            load_recipe(str(path))
-        assert tracemalloc.get_traced_memory()[1] < 64 << 20
-    finally:
-        tracemalloc.stop()
+    with at_most(64 << 20), pytest.raises(InputError, match=said) as caught:
+        load_recipe(str(path))
     assert time.perf_counter() - began < 10
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).splitlines()) == 1
@@ -421,13 +416,8 @@ def test_a_file_that_is_made_to_take_time_or_memory(tmp_path: Path, text: str, s
 def test_a_file_without_an_end_takes_no_memory(tmp_path: Path) -> None:
     with (tmp_path / "a.toml").open("wb") as file:
         file.truncate(1 << 34)
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError, match="more than 1,048,576 bytes"):
-            load_recipe(str(tmp_path / "a.toml"))
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    finally:
-        tracemalloc.stop()
+    with at_most(8 << 20), pytest.raises(InputError, match="more than 1,048,576 bytes"):
+        load_recipe(str(tmp_path / "a.toml"))
 
 
 def test_a_value_for_each_of_all_members_has_room(tmp_path: Path) -> None:

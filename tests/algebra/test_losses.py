@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.special import xlogy
 from sklearn.metrics import mean_poisson_deviance
 
+from tests.textbook import plain_loss
 from xpmlp.algebra.losses import (
     LOSSES,
     Loss,
@@ -172,27 +172,6 @@ def test_half_the_poisson_deviance_of_scikit_learn() -> None:
     np.testing.assert_allclose(found, theirs / 2, rtol=1e-12)
 
 
-def plain(case: str, Y: np.ndarray, L: np.ndarray) -> np.ndarray:
-    """The formulas as papers have them, of each output, for complex numbers."""
-    name, options = CASES[case]
-    D, above = L - Y, (L - Y).real > 0
-    if name == "softmax_cross_entropy":
-        return -Y * np.log(np.exp(L) / np.exp(L).sum(axis=-1, keepdims=True))
-    if name == "sigmoid_cross_entropy":
-        probability = 1 / (1 + np.exp(-L))
-        return -Y * np.log(probability) - (1 - Y) * np.log(1 - probability)
-    if name == "squared_error":
-        return D**2 / 2
-    if name == "poisson":
-        return xlogy(Y, Y) - Y * L - Y + np.exp(L)
-    if name == "huber":
-        delta = options.get("delta", 1.0)
-        magnitude = np.where(above, D, -D)
-        return np.where(magnitude.real <= delta, D**2 / 2, delta * (magnitude - delta / 2))
-    q = options.get("quantile", 0.5)
-    return np.where(above, (1 - q) * D, -q * D)
-
-
 @pytest.mark.extended(keep=4)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weighted", [False, True])
@@ -205,7 +184,8 @@ def test_the_jacobian_is_the_complex_step_derivative(case: str, weighted: bool, 
     loss = bound(case)
     J, kept = loss.forward(Y, L, weights, xp=np)
     dL = loss.backward(Y, kept, weights, xp=np)
-    rows = plain(case, Y, L + 1e-30j * Direction).sum(axis=-1)
+    name, options = CASES[case]
+    rows = plain_loss(name, Y, L + 1e-30j * Direction, **options).sum(axis=-1)
     moved = np.mean(rows if weights is None else weights * rows)
     np.testing.assert_allclose(J, moved.real, rtol=1e-12)
     np.testing.assert_allclose(np.sum(dL * Direction), moved.imag / 1e-30, rtol=1e-9, atol=1e-12)
