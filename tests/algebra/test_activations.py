@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tests.algebra.comparing import assert_agrees
 from tests.textbook import PLAIN
 from xpmlp.algebra import ACTIVATIONS, relu, sigmoid, sigmoid_backward
 from xpmlp.algebra.activations import LEAKY_SLOPE, SELU_LIMIT, SELU_SCALE, Activation
@@ -94,11 +95,7 @@ def test_every_backend_agrees_with_numpy(backend: Backend, name: str, dtype: str
         activation, backend.asarray(Z, dtype), backend.asarray(dA, dtype), xp=backend.xp
     )
     wanted = forward_and_backward(activation, Z.astype(dtype), dA.astype(dtype), xp=np)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for ours, theirs in zip(found, wanted, strict=True):
-        host = backend.to_numpy(ours)
-        assert host.dtype == dtype
-        np.testing.assert_allclose(host, theirs, rtol=tolerance, atol=tolerance)
+    assert_agrees(backend, found, wanted, dtype)
 
 
 def torch_activation(torch: Any, name: str) -> Any:
@@ -174,10 +171,8 @@ def test_the_limits_at_both_ends(backend: Backend, name: str, dtype: str) -> Non
             backend.asarray(ones, dtype),
             xp=xp,
         )
-        for ours, theirs in zip(found, (value, slope), strict=True):
-            host = backend.to_numpy(ours)
-            assert host.dtype == dtype
-            np.testing.assert_allclose(host, theirs * ones, rtol=1e-6, atol=1e-30)
+        wanted = value * ones, slope * ones
+        assert_agrees(backend, found, wanted, dtype, rtol=1e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

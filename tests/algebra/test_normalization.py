@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.algebra.comparing import assert_agrees
 from xpmlp.algebra.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -149,11 +150,7 @@ def test_every_backend_agrees_with_numpy(
         name, *(backend.asarray(array, dtype) for array in given_), xp=backend.xp
     )
     wanted = forward_and_backward(name, *(array.astype(dtype) for array in given_), xp=np)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for ours, theirs in zip(found, wanted, strict=True):
-        host = backend.to_numpy(ours)
-        assert host.dtype == dtype
-        np.testing.assert_allclose(host, theirs, rtol=tolerance, atol=tolerance)
+    assert_agrees(backend, found, wanted, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -261,13 +258,9 @@ def test_rms_norm_on_every_backend_and_with_members(backend: Backend, dtype: str
 
     given = [backend.asarray(one) for one in (Z, gamma, dY)]
     together = both(*given, xp=backend.xp)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
     for member in range(3):
         alone = both(Z[member], gamma[member], dY[member], xp=np)
-        for ours, theirs in zip(together, alone, strict=True):
-            host = backend.to_numpy(ours)
-            assert host.dtype == dtype
-            np.testing.assert_allclose(host[member], theirs, rtol=tolerance, atol=tolerance)
+        assert_agrees(backend, (ours[member] for ours in together), alone, dtype)
 
 
 @pytest.mark.oracle

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_schedule, pretend
+from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_schedule
 
 from xpmlp import MLP, Descent, Objective, select_backend
 from xpmlp.backends.cupy import CuPyBackend, graph
@@ -70,9 +70,7 @@ class Problem:
 
 
 @pytest.fixture(params=[False, True], ids=["lazy", "eager"])
-def problem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Problem:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def problem(request: pytest.FixtureRequest, cupy: PretendedCuPy) -> Problem:
     cupy.machine.is_eager = request.param
     return Problem(cupy)
 
@@ -203,9 +201,7 @@ def test_a_metric_that_lies_in_the_state_is_refused(problem: Problem) -> None:
         CapturedProgram(naive_schedule(program, problem.machine))
 
 
-def test_members_train_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_members_train_at_once(cupy: PretendedCuPy) -> None:
     problem = Problem(cupy, members=3)
     program = problem.captured()
     state, metrics = program.run(problem.state, problem.data, 5)
@@ -363,9 +359,9 @@ def test_nodes_are_counted_only_where_the_driver_does(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("compile", ["require", "off"])
-def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_a_run_holds_one_workspace(
+    cupy: PretendedCuPy, monkeypatch: pytest.MonkeyPatch, compile: str
+) -> None:
     library, problem = cupy.machine.library, Problem(cupy)
     handles = list[int]()
     create = library.cublasCreate_v2
@@ -385,9 +381,7 @@ def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str
     assert handles == ([0, 0] if compile == "require" else [0])
 
 
-def test_the_backend_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_the_backend_says_what_it_can(cupy: PretendedCuPy) -> None:
     backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
     assert backend.precisions == ("float32", "float64", "tf32", "float16")
     assert backend.free_memory() == 1500
