@@ -14,6 +14,14 @@ from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import predict
 
 
+def assert_predicts(run: Path, X: np.ndarray, Y_hat: np.ndarray) -> np.ndarray:
+    """The graph's predictions are the run's; its parameters."""
+    found = RunDirectory(run).load_model()
+    wanted = predict(found.model, found.parameters, X)
+    np.testing.assert_allclose(Y_hat, wanted, rtol=0.0, atol=1e-5)
+    return found.parameters
+
+
 def test_a_run_goes_into_a_file_that_another_program_runs(command, trained, data) -> None:
     said = command("export", trained, "model.onnx")
     assert said.err == ""
@@ -28,10 +36,7 @@ def test_a_run_goes_into_a_file_that_another_program_runs(command, trained, data
     # The line that the command says comes next.
     call = said.out.splitlines()[3].removeprefix("(next, in Python: ").partition("; or ")[0]
     Y_hat, _ = eval(call, {"onnxruntime": onnxruntime, "rows": rows})  # noqa: S307
-    found = RunDirectory(trained).load_model()
-    np.testing.assert_allclose(
-        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
-    )
+    assert_predicts(trained, X, Y_hat)
     assert said.out.splitlines()[3].endswith(f"; or xpmlp report {trained})")
 
 
@@ -40,11 +45,7 @@ def test_an_ensemble_is_one_graph(command, trained_members, data) -> None:
     X = load_idx_directory(data).test.X
     session = onnxruntime.InferenceSession("three.onnx")
     Y_hat, _ = session.run(None, {"input": X.reshape(-1, 4, 4)})
-    found = RunDirectory(trained_members).load_model()
-    assert found.parameters.shape[0] == 3
-    np.testing.assert_allclose(
-        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
-    )
+    assert assert_predicts(trained_members, X, Y_hat).shape[0] == 3
 
 
 def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path) -> None:
@@ -87,10 +88,6 @@ def test_what_is_there_is_written_over(command, trained) -> None:
 def test_a_run_in_float64(command, tiny, data) -> None:
     command(*tiny, "--quiet", "--dtype", "float64", "--out", "run")
     assert command("export", "run", "m.onnx").status == 0
-    found = RunDirectory(Path("run")).load_model()
     X = load_idx_directory(data).test.X
     Y_hat, _ = onnxruntime.InferenceSession("m.onnx").run(None, {"input": X.reshape(-1, 4, 4)})
-    assert found.parameters.dtype == np.float64
-    np.testing.assert_allclose(
-        Y_hat, predict(found.model, found.parameters, X), rtol=0.0, atol=1e-5
-    )
+    assert assert_predicts(Path("run"), X, Y_hat).dtype == np.float64

@@ -15,6 +15,12 @@ from xpmlp.tensors import load_tensors, save_tensors
 pytestmark = pytest.mark.extended(keep=8)
 
 
+def saved_rows(count: int) -> np.ndarray:
+    X = np.random.default_rng(3).integers(0, 256, (count, 16), dtype=np.uint8)
+    np.save("rows.npy", X)
+    return X
+
+
 def probabilities(run: Path, X: np.ndarray) -> np.ndarray:
     """The lecture's forward pass, from the saved tensors: (..., n, K)."""
     W = load_file(run / "model.safetensors")
@@ -106,8 +112,7 @@ def test_predict_takes_either_background(command, trained: Path, pictures) -> No
 
 
 def test_predict_takes_rows(command, trained: Path) -> None:
-    X = np.random.default_rng(3).integers(0, 256, (5, 16), dtype=np.uint8)
-    np.save("rows.npy", X)
+    X = saved_rows(5)
     expected = probabilities(trained, X)
     said = command("predict", trained, "rows.npy").out.splitlines()[1:-1]
     assert [row.split()[0] for row in said] == [f"rows.npy[{row}]" for row in range(5)]
@@ -115,8 +120,7 @@ def test_predict_takes_rows(command, trained: Path) -> None:
 
 
 def test_predict_json_has_every_probability(command, trained: Path, pictures) -> None:
-    X = np.random.default_rng(3).integers(0, 256, (2, 16), dtype=np.uint8)
-    np.save("rows.npy", X)
+    X = saved_rows(2)
     found = json.loads(command("predict", trained, pictures[1], "rows.npy", "--json").out)
     assert [(one["input"], one["row"]) for one in found] == [
         (str(pictures[1]), 0),
@@ -129,8 +133,7 @@ def test_predict_json_has_every_probability(command, trained: Path, pictures) ->
 
 
 def test_predict_with_members_asks_the_committee(command, trained_members: Path) -> None:
-    X = np.random.default_rng(3).integers(0, 256, (2, 16), dtype=np.uint8)
-    np.save("rows.npy", X)
+    X = saved_rows(2)
     found = json.loads(command("predict", trained_members, "rows.npy", "--json").out)
     expected = probabilities(trained_members, X).mean(axis=0)
     np.testing.assert_allclose([one["probabilities"] for one in found], expected, rtol=1e-4)
@@ -140,8 +143,7 @@ def test_predict_with_members_asks_the_committee(command, trained_members: Path)
 def test_predict_says_numbers(command, copy: Path, output: str) -> None:
     tensors, about = load_tensors(copy / "model.safetensors")
     save_tensors(copy / "model.safetensors", tensors, {**about, "output": output})
-    X = np.random.default_rng(3).integers(0, 256, (2, 16), dtype=np.uint8)
-    np.save("rows.npy", X)
+    X = saved_rows(2)
     A = 1 / (1 + np.exp(-(X / 255 @ tensors["W1"] + tensors["b1"])))
     L = A @ tensors["W2"] + tensors["b2"]
     expected = np.exp(L) if output == "exp" else L

@@ -20,6 +20,7 @@ from sklearn.neural_network._base import (
 from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 import xpmlp.algebra
+from tests.algebra.comparing import assert_agrees
 from tests.compiler.scheduled import Scheduled
 from xpmlp import MLP, Objective
 from xpmlp.algebra import OUTPUTS as KNOWN
@@ -135,11 +136,8 @@ def test_every_backend_agrees_with_numpy(backend: Backend, output: str, dtype: s
 
     found = both(lambda array: backend.asarray(array, dtype), backend.xp)
     wanted = both(lambda array: array.astype(dtype), np)
-    for ours, expected in zip(found, wanted, strict=True):
-        host = backend.to_numpy(ours)
-        assert host.dtype == dtype
-        tolerance = 1e-5 if dtype == "float32" else 1e-12
-        np.testing.assert_allclose(host, expected, rtol=tolerance, atol=tolerance / 10)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    assert_agrees(backend, found, wanted, dtype, rtol=tolerance, atol=tolerance / 10)
 
 
 def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
