@@ -33,7 +33,7 @@ OPTIONAL = (
 )
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names_are_these() -> None:
     for name in xpmlp.__all__:
         assert getattr(xpmlp, name) is not None
     assert set(dir(xpmlp)) == set(xpmlp.__all__)
@@ -90,7 +90,7 @@ def test_nothing_prints_but_the_command_line() -> None:
             assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_version_stands_in_one_place() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["hatch"]["version"]["path"] == "xpmlp/__init__.py"

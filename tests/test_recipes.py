@@ -158,7 +158,7 @@ recipes = st.builds(
 )
 
 
-def test_the_recipes_made_up_here_have_every_choice() -> None:
+def test_recipes_made_up_here_have_every_choice() -> None:
     assert CHOICES["optimizer"] == sorted(OPTIMIZERS)
     assert CHOICES["schedule"] == sorted([*SCHEDULES, "plateau"])
     assert CHOICES["average"] == sorted(AVERAGES)
@@ -168,7 +168,7 @@ def test_the_recipes_made_up_here_have_every_choice() -> None:
 @pytest.mark.extended
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=recipes)
-def test_what_is_written_is_read(tmp_path: Path, recipe: Recipe) -> None:
+def test_written_recipe_is_read_back(tmp_path: Path, recipe: Recipe) -> None:
     path = tmp_path / "config.toml"
     path.write_text(recipe.to_toml(), "utf-8")
     assert load_recipe(str(path)) == recipe
@@ -211,7 +211,7 @@ def test_any_hidden_widths_are_taken_or_refused_by_name(hidden: str) -> None:
         assert found.startswith("layer_sizes=784,")
 
 
-def test_the_lecture_is_as_the_lecture_has_it() -> None:
+def test_lecture_is_as_the_lecture_has_it() -> None:
     recipe = load_recipe("lecture")
     assert "lecture" in recipe_names()
     assert recipe.model.layer_sizes == (784, 64, 32, 10)
@@ -336,7 +336,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
         ("schedule=step decay_every=0", "decay_every=0: give an integer of 1 or more"),
     ],
 )
-def test_what_contradicts_is_refused_with_the_reason(settings: str, said: str) -> None:
+def test_contradicting_settings_are_refused_with_the_reason(settings: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_recipe("lecture", settings.split())
 

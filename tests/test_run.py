@@ -261,7 +261,7 @@ def test_plot_draws_on_given_axes() -> None:
     assert np.array_equal(validation.get_ydata(), run.history["validation_loss"])
 
 
-def test_what_is_shown_of_a_run_is_short() -> None:
+def test_repr_of_a_run_is_short() -> None:
     run = fit(validation=0.2)
     assert re.fullmatch(
         r"<Run of the network 4-8-2: 30 epochs, loss [\d.]+, accuracy [\d.]+, "

@@ -71,7 +71,7 @@ def by_itself(dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
 # The grid
 
 
-def test_the_grid_has_every_combination_the_last_name_fastest() -> None:
+def test_grid_has_every_combination_the_last_name_fastest() -> None:
     found = grid([("a", [1, 2]), ("b", ["x", "y"])])
     assert found == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
 
@@ -84,7 +84,7 @@ def test_the_grid_has_every_combination_the_last_name_fastest() -> None:
         ([("a", [])], "--over a: no values"),
     ],
 )
-def test_what_is_no_grid(over, said: str) -> None:
+def test_bad_grid_is_refused(over, said: str) -> None:
     with pytest.raises(InputError, match=said):
         grid(over)
 
@@ -171,12 +171,12 @@ def test_members_of_the_recipe_are_seeds_of_every_setting() -> None:
         ),
     ],
 )
-def test_what_cannot_be_planned(changes, over, said: str) -> None:
+def test_bad_plan_is_refused(changes, over, said: str) -> None:
     with pytest.raises(InputError, match=said):
         plan(RECIPE.replace(changes), [over])
 
 
-def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -> None:
+def test_refusal_of_a_later_run_comes_before_any_run(dataset: Dataset) -> None:
     for over, said in (
         ({"layer_sizes": [[12, 4], [11, 4]]}, "12 values, the network takes 11"),
         ({"layer_sizes": [[12, 4], [12, 3]]}, "label 3 in row"),
@@ -282,7 +282,7 @@ def row(label: str, *losses: float) -> tuple[str, np.ndarray, np.ndarray]:
     return label, values, np.where(np.isnan(values), np.nan, 1.0 - values / 10.0)
 
 
-def test_the_figure_has_a_point_for_each_network_and_the_best_stands_out(drawn, tmp_path) -> None:
+def test_figure_has_a_point_for_each_network_and_the_best_stands_out(drawn, tmp_path) -> None:
     rows = [row("a=1", 0.5, 0.7), row("a=2", 0.2, 0.3), row("a=3", 0.1, np.nan)]
     plot_sweep(rows, tmp_path / "a.png")
     for axes, column in zip(drawn[0].axes, (2, 1), strict=True):

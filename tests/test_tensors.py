@@ -51,7 +51,7 @@ def test_a_claim_takes_no_memory(tmp_path: Path, content: bytes) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+def test_metadata_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(InputError, match="characters besides the arrays"):
         save_tensors(path, {"x": np.zeros(2)}, {"names": "x" * LARGEST})

@@ -59,7 +59,7 @@ def forward_and_backward(activation: Activation, Z: Any, dA: Any, *, xp: Any) ->
 @pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("name", [name for name in PLAIN if name != "gelu"])  # its test follows
 @given(data=st.data())
-def test_the_jacobian_is_the_complex_step_derivative(name: str, data: st.DataObject) -> None:
+def test_jacobian_is_the_complex_step_derivative(name: str, data: st.DataObject) -> None:
     elements = st.floats(-30, 30, allow_subnormal=False).filter(lambda z: abs(z) > 1e-3)
     Z = data.draw(arrays(np.float64, (3, 4), elements=elements))
     dA = data.draw(arrays(np.float64, (3, 4), elements=st.floats(-10, 10)))
@@ -146,7 +146,7 @@ def test_float32_is_float64_rounded(name: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_limits_at_both_ends(backend: Backend, name: str, dtype: str) -> None:
+def test_limits_at_both_ends(backend: Backend, name: str, dtype: str) -> None:
     large = 1e38 if dtype == "float32" else 1e307
     ends = np.array([large, 1e20, 1e10, 1e4, 800.0, 200.0])
     ones, xp = np.ones((1, 6)), backend.xp
@@ -187,7 +187,7 @@ def test_nothing_overflows_on_the_way(name: str, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_what_is_kept_is_enough_and_a_falling_function_keeps_its_input(name: str) -> None:
+def test_kept_array_is_enough_and_a_falling_function_keeps_its_input(name: str) -> None:
     activation = ACTIVATIONS[name]
     assert activation.keeps == ("Z" if name in FROM_THE_INPUT else "A")
     A = activation.forward(np.linspace(-4, 4, 8001), xp=np)
@@ -195,7 +195,7 @@ def test_what_is_kept_is_enough_and_a_falling_function_keeps_its_input(name: str
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_neither_direction_writes_to_what_it_is_given(name: str) -> None:
+def test_activation_writes_to_none_of_its_inputs(name: str) -> None:
     Z, dA = np.linspace(-3, 3, 12).reshape(3, 4), np.ones((3, 4))
     Z.flags.writeable = dA.flags.writeable = False
     A, dZ = forward_and_backward(ACTIVATIONS[name], Z, dA, xp=np)

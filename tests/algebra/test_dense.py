@@ -75,7 +75,7 @@ def test_members_are_the_single_networks() -> None:
             np.testing.assert_allclose(ours[e], theirs, rtol=1e-13)
 
 
-def test_the_first_layer_gets_the_same_parameters_gradients() -> None:
+def test_first_layer_gets_the_same_parameters_gradients() -> None:
     A, W, dZ = arrays((4, 3), (3, 2), (4, 2))
     whole = dense_backward(dZ, A, W, xp=np)
     for ours, theirs in zip(dense_backward_parameters(dZ, A, xp=np), whole[:2], strict=True):

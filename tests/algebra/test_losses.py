@@ -99,9 +99,7 @@ def test_cross_entropy_has_the_bits_it_always_had(L: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [1e2, 1e4])
-def test_extreme_logits_give_finite_losses_and_gradients(
-    backend: Backend, dtype: str, size: float
-) -> None:
+def test_extreme_logits_give_finite_losses_and_gradients(backend, dtype: str, size: float) -> None:
     L = backend.asarray(np.array([[size, -size, 0.0], [-size, -size, -size]]), dtype)
     labels = backend.asarray(np.array([1, 0]))
     xp = backend.xp
@@ -177,7 +175,7 @@ def test_half_the_poisson_deviance_of_scikit_learn() -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weighted", [False, True])
 @given(seed=st.integers(0, 99))
-def test_the_jacobian_is_the_complex_step_derivative(case: str, weighted: bool, seed: int) -> None:
+def test_jacobian_is_the_complex_step_derivative(case: str, weighted: bool, seed: int) -> None:
     random = np.random.default_rng(seed)
     L, Direction = random.normal(0, 3, (4, 5)), random.normal(0, 1, (4, 5))
     Y = targets(case, (4, 5), seed)
@@ -201,7 +199,7 @@ def test_quantile_has_a_bend_at_the_target() -> None:
 
 
 @given(st.sampled_from([0.1, 0.5, 0.8]), st.integers(0, 20))
-def test_the_quantile_loss_is_least_at_the_quantile(q: float, seed: int) -> None:
+def test_quantile_loss_is_least_at_the_quantile(q: float, seed: int) -> None:
     Y = np.random.default_rng(seed).normal(size=(99, 1))
     constants = np.sort(Y[:, 0])
     costs = [quantile(Y, np.full((99, 1), c), quantile=q, xp=np).J for c in constants]
@@ -274,9 +272,7 @@ def test_every_backend_agrees_with_numpy(backend: Backend, case: str, dtype: str
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("weights_of", [(), (8,), (3, 8)])
-def test_the_mean_is_over_rows_and_members_stay_apart(
-    case: str, weights_of: tuple[int, ...]
-) -> None:
+def test_mean_is_over_rows_and_members_stay_apart(case: str, weights_of: tuple[int, ...]) -> None:
     random = np.random.default_rng(0)
     L, Y = random.normal(size=(3, 8, 5)), targets(case, (8, 5))
     weights = random.uniform(0, 2, weights_of) if weights_of else None

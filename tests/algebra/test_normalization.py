@@ -48,7 +48,7 @@ def forward_and_backward(
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_what_is_normalised_has_mean_0_and_deviation_1(name: str) -> None:
+def test_normalised_values_have_mean_0_and_deviation_1(name: str) -> None:
     _, gamma, beta, _ = arrays(50, 60)
     Z = np.random.default_rng(0).normal(1000, 7, (50, 60))
     forward, _, axis = NORMS[name]
@@ -58,7 +58,7 @@ def test_what_is_normalised_has_mean_0_and_deviation_1(name: str) -> None:
     np.testing.assert_allclose(Y, X_hat * gamma + beta, rtol=1e-15)
 
 
-def test_the_statistics_of_the_batch() -> None:
+def test_statistics_of_the_batch() -> None:
     Z, gamma, beta, _ = arrays(9, 4)
     found = batch_norm(Z, gamma, beta, xp=np)
     np.testing.assert_allclose(found.mean, Z.mean(axis=0), rtol=1e-14)
@@ -215,7 +215,7 @@ def test_a_large_mean_does_not_cancel_the_deviation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_neither_direction_writes_to_what_it_is_given(name: str) -> None:
+def test_normalisation_writes_to_none_of_its_inputs(name: str) -> None:
     given_ = arrays(6, 5)
     for array in given_:
         array.flags.writeable = False

@@ -35,7 +35,7 @@ def test_values() -> None:
 
 @pytest.mark.parametrize("name", PENALTIES)
 @pytest.mark.parametrize("seed", range(5))
-def test_the_gradient_is_the_directional_derivative(name: str, seed: int) -> None:
+def test_gradient_is_the_directional_derivative(name: str, seed: int) -> None:
     penalty, gradient = PENALTIES[name]
     W, Direction = weights(4, 3, seed=seed), weights(4, 3, seed=seed + 100)
     h = 1e-6  # no sign changes on the way, and a square's central difference is exact

@@ -109,7 +109,7 @@ def test_member_axes_collapse_where_they_can() -> None:
     assert [gemm.A.offset for gemm in apart] == [0] * 4  # BLAS's A is our B
 
 
-def test_what_blas_cannot_take_is_refused() -> None:
+def test_layout_that_blas_cannot_take_is_refused() -> None:
     good = Place(0, 0, (4, 4), (4, 1))
     for strides in [(8, 2), (0, 1), (4, -1), (2, 1)]:
         with pytest.raises(Untraceable, match="BLAS has none"):

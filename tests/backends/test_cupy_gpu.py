@@ -164,9 +164,7 @@ def test_a_run_follows_the_stream_of_its_caller(gpu: Backend) -> None:
                 np.testing.assert_array_equal(one, other)
 
 
-def test_data_read_where_it_lies_can_be_other_data(
-    gpu: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_read_where_it_lies_can_be_other_data(gpu, monkeypatch) -> None:
     monkeypatch.setattr(graph, "BOUND", 2**20)
     problem = Problem(gpu)
     other = problem.data._replace(X=gpu.asarray(255 - problem.split.X))
@@ -246,9 +244,7 @@ def test_eager_products_on_any_stream_and_without_elements(gpu: Backend, precisi
         assert not empty.get().any()
 
 
-def test_kernels_are_unloaded_with_their_program(
-    gpu: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_are_unloaded_with_their_program(gpu, monkeypatch) -> None:
     """CuPy's `RawModule` keeps each for good, which a long sweep fills the GPU with."""
     from cupy.cuda import function
 

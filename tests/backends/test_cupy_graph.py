@@ -315,9 +315,7 @@ def test_kernels_are_unloaded_with_their_program(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("small", [0, graph.SMALL])
-def test_rows_that_stay_are_not_copied(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch, small: int
-) -> None:
+def test_rows_that_stay_are_not_copied(problem, monkeypatch, small: int) -> None:
     monkeypatch.setattr(graph, "SMALL", small)
     number = problem.schedule.layout.places[problem.program.data[0]].buffer
     program = problem.captured()
@@ -359,9 +357,7 @@ def test_nodes_are_counted_only_where_the_driver_does(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("compile", ["require", "off"])
-def test_a_run_holds_one_workspace(
-    cupy: PretendedCuPy, monkeypatch: pytest.MonkeyPatch, compile: str
-) -> None:
+def test_a_run_holds_one_workspace(cupy, monkeypatch, compile: str) -> None:
     library, problem = cupy.machine.library, Problem(cupy)
     handles = list[int]()
     create = library.cublasCreate_v2
@@ -381,7 +377,7 @@ def test_a_run_holds_one_workspace(
     assert handles == ([0, 0] if compile == "require" else [0])
 
 
-def test_the_backend_says_what_it_can(cupy: PretendedCuPy) -> None:
+def test_backend_says_what_it_can(cupy: PretendedCuPy) -> None:
     backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
     assert backend.precisions == ("float32", "float64", "tf32", "float16")
     assert backend.free_memory() == 1500

@@ -21,13 +21,13 @@ MODEL = MLP((6, 5, 3))
 FIXED = TrainingData(*[None] * 3, positions=np.arange(8), classes=np.arange(3))
 
 
-def test_auto_takes_it_and_says_so(cupy: PretendedCuPy) -> None:
+def test_auto_takes_cupy_and_says_so(cupy: PretendedCuPy) -> None:
     backend = select_backend()
     assert (backend.name, backend.device_name) == ("cupy", "cuda:0")
     assert backend.reason == "cupy on cuda:0: a GPU works here"
 
 
-def test_the_second_device_is_current_while_it_computes(cupy: PretendedCuPy) -> None:
+def test_second_device_is_current_while_it_computes(cupy: PretendedCuPy) -> None:
     backend = select_backend("cupy", "cuda:1")
     with backend.activate():
         backend.asarray(np.zeros(2))
@@ -58,9 +58,7 @@ def split() -> Split:
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_training_goes_through_it(
-    cupy: PretendedCuPy, monkeypatch: pytest.MonkeyPatch, compile: str, shuffle: bool
-) -> None:
+def test_training_on_cupy_is_that_on_numpy(cupy, monkeypatch, compile: str, shuffle: bool) -> None:
     emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     options = {"epochs": 2, "batch_size": 8, "shuffle": shuffle}
@@ -76,9 +74,7 @@ def test_training_goes_through_it(
     np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
 
 
-def test_what_cannot_be_captured_runs_step_by_step(
-    cupy: PretendedCuPy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_steps_that_cannot_be_captured_run_one_by_one(cupy, monkeypatch, caplog) -> None:
     emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import PretendedCuPy, naive_schedule
+from pretended_cupy import naive_schedule
 
 from xpmlp import MLP, Descent, Split, Trainer, select_backend
 from xpmlp.training.profile import profile
@@ -14,9 +14,7 @@ from xpmlp.training.profile import profile
 @pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
-def test_a_captured_run_is_profiled(
-    cupy: PretendedCuPy, monkeypatch: pytest.MonkeyPatch, precision: str, compile: str
-) -> None:
+def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: str) -> None:
     monkeypatch.setattr("xpmlp.training.profile.SIDE_ON_GPU", 16)
     monkeypatch.setattr("xpmlp.training.profile.SECONDS", 0.0)
     emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))

@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.extended(keep=3)
 
 
-def test_the_lectures_network_in_80_columns(command) -> None:
+def test_lectures_network_in_80_columns(command) -> None:
     said = command("explain")
     assert said.status == 0
     assert said.err == ""

@@ -48,7 +48,7 @@ def test_an_ensemble_is_one_graph(command, trained_members, data) -> None:
     assert assert_predicts(trained_members, X, Y_hat).shape[0] == 3
 
 
-def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path) -> None:
+def test_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path) -> None:
     """Pictures of numbers are not scaled in training, and so not in the graph."""
     numbers = make_data(tmp_path / "numbers", images=">f4")
     command(*tiny, "--quiet", "--data", numbers, "--out", "run")
@@ -60,7 +60,7 @@ def test_the_type_of_rows_is_that_of_training(command, tiny, make_data, tmp_path
 @pytest.mark.parametrize(
     ("image_shape", "takes"), [([4, 4], "uint8 (N, 4, 4)"), ([16], "float32 (N, 16)")]
 )
-def test_a_model_of_before_that_was_said(
+def test_export_of_a_model_without_takes_bytes(
     command, trained, tmp_path, image_shape: list[int], takes: str
 ) -> None:
     """Pictures were bytes, and the rows of a table numbers."""
@@ -72,12 +72,12 @@ def test_a_model_of_before_that_was_said(
     assert f"takes input {takes}" in command("export", old, "m.onnx").out
 
 
-def test_without_the_package_it_says_what_to_install(refused, trained, monkeypatch) -> None:
+def test_export_without_onnx_says_what_to_install(refused, trained, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not there
     assert 'pip install "xpmlp[onnx]"' in refused("export", trained, "m.onnx")
 
 
-def test_what_is_there_is_written_over(command, trained) -> None:
+def test_export_replaces_an_existing_file(command, trained) -> None:
     """As `plot` does: the same run gives the same bytes."""
     Path("m.ONNX").write_text("another")
     assert command("export", trained, "m.ONNX").status == 0

@@ -17,9 +17,7 @@ RUN_FILES = (
 )  # fmt: skip
 
 
-def test_a_run_whose_files_are_links_writes_through_none(
-    command, copy: Path, tmp_path: Path
-) -> None:
+def test_a_run_whose_files_are_links_writes_through_none(command, copy: Path, tmp_path) -> None:
     """What they point to stays as it is; the links are replaced by files."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -57,7 +55,7 @@ def test_a_file_that_a_recipe_names_is_not_told(refused, tmp_path: Path) -> None
         assert "password" not in line
 
 
-def test_what_a_file_gave_is_not_quoted_at_length(refused, tmp_path: Path) -> None:
+def test_long_value_of_a_file_is_not_quoted_whole(refused, tmp_path: Path) -> None:
     (tmp_path / "theirs.toml").write_text("layer_sizes = [" + "9," * 100_000 + "]")
     assert len(refused("train", "theirs.toml")) < LONGEST + 100
 
@@ -79,9 +77,7 @@ def picture(side: int) -> bytes:
 @pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux alone")
 @pytest.mark.parametrize(("side", "status"), [(9000, 0), (14_000, 2)])
-def test_a_picture_takes_bounded_memory(
-    trained: Path, tmp_path: Path, side: int, status: int
-) -> None:
+def test_a_picture_takes_bounded_memory(trained, tmp_path, side: int, status: int) -> None:
     """81 million pixels in 80 kB are still read, with 1 GiB; from 89.5 million on none is."""
     (tmp_path / "a.png").write_bytes(picture(side))
     assert (tmp_path / "a.png").stat().st_size < 200_000

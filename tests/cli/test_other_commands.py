@@ -133,7 +133,7 @@ def test_a_stream_falls_silent_when_its_terminal_is_gone() -> None:
     assert stream.lost == "Input/output error"
 
 
-def test_what_a_device_calls_itself_is_no_markup(command, monkeypatch) -> None:
+def test_name_of_a_device_is_no_markup(command, monkeypatch) -> None:
     """rich would take [red] for a colour."""
     report = BackendReport("numpy", "2.0", (DeviceInfo("cpu", "[red]", None),), None, None)
     monkeypatch.setattr("xpmlp.cli.backends.survey", lambda: [report])

@@ -52,7 +52,7 @@ def _test_accuracy(run: Path) -> float:
     return json.loads((run / "summary.json").read_text())["test_accuracy"]
 
 
-def test_the_same_settings_have_no_second_table(command, trained) -> None:
+def test_same_settings_have_no_second_table(command, trained) -> None:
     assert "Settings that differ" not in command("compare", trained, trained).out
 
 

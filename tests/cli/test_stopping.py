@@ -79,9 +79,7 @@ def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, op
     assert_same_run(Path("unbroken"), Path("broken run"))
 
 
-def test_a_run_stopped_before_its_first_tick_can_go_on(
-    command, slow, unbroken: Path, tmp_path: Path
-) -> None:
+def test_a_run_stopped_before_its_first_tick_can_go_on(command, slow, unbroken, tmp_path) -> None:
     """As when the machine is switched off in the first epoch."""
     first = RunDirectory(tmp_path / "first")
 
@@ -185,7 +183,7 @@ def heard_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard_ctrl_c")
-def test_the_second_signal_ends_at_once() -> None:
+def test_second_signal_ends_at_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
     interruption = Interruption()
     with interruption:
@@ -198,7 +196,7 @@ def test_the_second_signal_ends_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_outside_a_run_signals_are_as_they_were() -> None:
+def test_signals_after_a_run_are_as_before() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Interruption():
         pass

@@ -77,7 +77,7 @@ def test_a_sweep_ends_with_a_table_and_a_figure(command, small, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("unswept", "undrawn")
-def test_the_next_command_trains_what_was_best(command, small) -> None:
+def test_next_command_trains_what_was_best(command, small) -> None:
     said = command(
         *small, "--over", "shuffle=true,false", "--over", "model.layer_sizes=[16,10],[16,9,10]"
     )
@@ -103,7 +103,7 @@ def test_rows_are_held_out_where_the_recipe_holds_out_none(command, small) -> No
 
 
 @pytest.mark.usefixtures("unswept")
-def test_the_test_set_is_not_looked_at(command, small, monkeypatch) -> None:
+def test_test_set_is_not_looked_at(command, small, monkeypatch) -> None:
     from xpmlp.data import load_data
 
     class Tested(Exception):
@@ -135,7 +135,7 @@ def test_a_setting_that_diverges_is_told_and_harms_no_other(command, small) -> N
     assert [row["validation_loss"] for row in table(Path("both/sweep.csv"))][2:] == ["nan", "nan"]
 
 
-def test_when_all_diverge_that_is_the_end(command, small) -> None:
+def test_sweep_in_which_all_diverge_fails(command, small) -> None:
     said = command(
         *small, "--over", "optimizer.learning_rate=1e34,1e35", "--set", "model.activation=relu"
     )

@@ -65,7 +65,7 @@ def model_bytes(run: Path) -> bytes:
 # The run directory
 
 
-def test_the_run_directory_is_complete(trained: Path) -> None:
+def test_run_directory_is_complete(trained: Path) -> None:
     assert {entry.name for entry in trained.iterdir()} == FILES
 
 
@@ -95,7 +95,7 @@ def test_metrics_has_a_row_per_epoch(trained: Path) -> None:
         assert float(rows[1]["accuracy"]) == history["accuracy"][1]
 
 
-def test_the_model_has_its_architecture_as_metadata(trained: Path) -> None:
+def test_model_has_its_architecture_as_metadata(trained: Path) -> None:
     tensors = load_file(trained / "model.safetensors")
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     assert shapes == {"W1": (16, 8), "b1": (8,), "W2": (8, 10), "b2": (10,)}
@@ -106,7 +106,7 @@ def test_the_model_has_its_architecture_as_metadata(trained: Path) -> None:
     assert metadata["image_shape"] == [4, 4]
 
 
-def test_the_picture_is_20_by_10_inches(trained: Path) -> None:
+def test_picture_is_20_by_10_inches(trained: Path) -> None:
     with Image.open(trained / "training.png") as picture:
         assert picture.size == (2000, 1000)
 
@@ -128,7 +128,7 @@ def test_config_can_be_trained_again(command, trained: Path, tmp_path: Path) -> 
 # What it prints
 
 
-def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) -> None:
+def test_train_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) -> None:
     said = command(*tiny, "--out", "here")
     assert said.status == 0
     assert said.out.splitlines()[2:5] == [
@@ -144,7 +144,7 @@ def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) ->
     assert all("loss" in line and "accuracy" in line and "samples/s" in line for line in lines)
 
 
-def test_is_plain_where_nobody_has_a_terminal(command, tiny) -> None:
+def test_output_in_a_pipe_is_plain(command, tiny) -> None:
     said = command(*tiny)
     assert "\x1b" not in said.out + said.err
     assert "\r" not in said.out + said.err
@@ -154,7 +154,7 @@ def test_quiet_prints_nothing(command, tiny) -> None:
     assert command(*tiny, "--quiet") == (0, "", "")
 
 
-def test_says_why_auto_took_what_it_took(command, tiny) -> None:
+def test_train_says_why_auto_took_a_backend(command, tiny) -> None:
     said = command(*tiny, "--backend", "auto")
     assert said.status == 0
     reason = said.out.splitlines()[0]
@@ -259,7 +259,7 @@ def test_paths_are_as_seen_from_where_the_command_runs(
 # Repeatable
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_others(command, tiny, tmp_path) -> None:
+def test_same_seed_gives_the_same_bytes_and_another_others(command, tiny, tmp_path) -> None:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         command(*tiny, "--shuffle", "--seed", seed, "--out", name)
     assert_same_run(tmp_path / "a", tmp_path / "b")
@@ -327,7 +327,7 @@ def test_members_start_from_weights_of_their_own(command, tiny) -> None:
     np.testing.assert_array_equal(W1, stacked["W1"].astype(np.float32))
 
 
-def test_what_train_saves_evaluate_loads(trained: Path) -> None:
+def test_evaluate_loads_a_trained_model(trained: Path) -> None:
     model, parameters, image_shape, *_ = RunDirectory(trained).load_model()
     assert model.layer_sizes == (16, 8, 10)
     assert parameters.shape == (model.parameter_count,)

@@ -96,7 +96,7 @@ def test_other_arrays_are_not_looked_at(tmp_path: Path) -> None:
     assert len(load_data(str(path)).train.labels) == 24
 
 
-def test_what_is_missing_pickled_or_twice(tmp_path: Path) -> None:
+def test_array_that_is_missing_pickled_or_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, X_train=X, y_train=y)
     assert "has 'X_train', 'y_train'; give arrays X_train, y_train, X_test" in refusal(path)

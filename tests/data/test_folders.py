@@ -64,7 +64,7 @@ def test_a_tenth_of_each_class_is_held_out(root: Path) -> None:
     assert load(root).digest == found.digest
 
 
-def test_what_is_trained_on_is_what_predict_sees(root: Path) -> None:
+def test_image_trained_on_is_the_image_predict_sees(root: Path) -> None:
     file = root / "cat" / "00.png"
     seen = read_image(file).tobytes()
     found = load(root)

@@ -37,8 +37,8 @@ arrays = st.sampled_from(DTYPES).flatmap(
 
 @examples(150)
 @given(array=arrays, gzipped=st.booleans(), big=st.booleans())
-def test_what_is_written_is_read(
-    tmp_path: Path, array: np.ndarray, gzipped: bool, big: bool
+def test_written_idx_file_is_read_back(
+    tmp_path, array: np.ndarray, gzipped: bool, big: bool
 ) -> None:
     path = tmp_path / ("a.gz" if gzipped else "a")
     write_idx(path, array.astype(array.dtype.newbyteorder(">")) if big else array)
@@ -57,7 +57,7 @@ def test_every_rank(tmp_path: Path, rank: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), CODES.items())
-def test_the_bytes_of_every_type(tmp_path: Path, code: int, kind: str) -> None:
+def test_bytes_of_every_type(tmp_path: Path, code: int, kind: str) -> None:
     """Against the format's description, so that reader and writer cannot be wrong together."""
     array = np.array([[1, 2, 3], [100, 0, 7]], kind)
     content = header(code, 2, 3) + array.astype(">" + kind).tobytes()
@@ -191,13 +191,15 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         (np.broadcast_to(np.uint8(0), (2**32,)), "at most 4,294,967,295; reshape"),
     ],
 )
-def test_what_the_format_lacks(tmp_path: Path, array: np.ndarray, says: str) -> None:
+def test_array_that_idx_cannot_hold_is_refused(
+    tmp_path: Path, array: np.ndarray, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         write_idx(tmp_path / "a", array)
     assert not (tmp_path / "a").exists()
 
 
-def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No such file.*can be written"):
         write_idx(tmp_path / "none" / "a", np.zeros(3, np.uint8))
 

@@ -37,7 +37,7 @@ def error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
 
 
-def test_the_right_shape_is_kept_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
+def test_right_shape_is_kept_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
     for digit in digits:
         light = read_image(saved(tmp_path / "light.png", digit))
         dark = read_image(saved(tmp_path / "dark.png", 255 - digit))
@@ -65,7 +65,7 @@ def test_any_size(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int])
     assert image.dtype == np.uint8
 
 
-def test_the_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
+def test_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
     bar = np.full((100, 50), 200, np.uint8)
     bar[20:80, 10:40] = 10
     image = read_image(saved(tmp_path / "a.png", bar))
@@ -146,7 +146,7 @@ def test_decompression_bombs(tmp_path: Path, side: int) -> None:
         assert "decompression bomb" in refusal(read_image, tmp_path / "a.png")
 
 
-def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
+def test_file_that_is_no_image_is_refused(tmp_path: Path, digit: np.ndarray) -> None:
     path = tmp_path / "a.png"
     for content in (b"", b"hello\n", png(0, 0), png(28, 28)):
         path.write_bytes(content)
@@ -159,7 +159,9 @@ def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
     assert "(32, 32, 3)" in refusal(read_image, path, (32, 32, 3))
 
 
-def test_without_pillow(tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_without_pillow_is_refused(
+    tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = saved(tmp_path / "a.png", digit)
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert "pip install pillow" in refusal(read_image, path)
@@ -167,9 +169,7 @@ def test_without_pillow(tmp_path: Path, digit: np.ndarray, monkeypatch: pytest.M
 
 @examples(100)
 @given(data=st.data(), kind=st.sampled_from(["png", "gif", "jpeg", "bmp", "tiff", "webp"]))
-def test_any_cut_or_flip_of_a_picture(
-    tmp_path: Path, digit: np.ndarray, data: st.DataObject, kind: str
-) -> None:
+def test_any_cut_or_flip_of_a_picture(tmp_path, digit, data, kind: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(digit).save(buffer, kind)
     path = tmp_path / "a"
@@ -209,7 +209,7 @@ def npy(header: str) -> bytes:
         (npy("(" * 500), "whole"),
     ],
 )
-def test_what_is_no_npy(tmp_path: Path, content: bytes, says: str) -> None:
+def test_file_that_is_no_npy_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     assert says in refusal(read_rows, tmp_path / "a.npy")
 

@@ -47,9 +47,7 @@ def file(tmp_path: Path, content: np.ndarray) -> np.memmap:
     return np.load(tmp_path / "X.npy", mmap_mode="r")
 
 
-def test_what_is_large_stays_in_its_file(
-    file: np.memmap, content: np.ndarray, labels: np.ndarray
-) -> None:
+def test_large_rows_stay_in_their_file(file, content, labels) -> None:
     X, _ = check_split(file, labels, where="here")
     assert isinstance(X, MappedRows)
     assert (X.shape, X.dtype, len(X)) == ((COUNT, VALUES), np.uint8, COUNT)
@@ -158,9 +156,7 @@ def test_rows_may_lie_on_a_device_with_room_for_them(file: np.memmap, labels: np
     )
 
 
-def test_rows_are_held_out_as_they_are_in_memory(
-    file: np.memmap, content: np.ndarray, labels: np.ndarray
-) -> None:
+def test_rows_are_held_out_as_they_are_in_memory(file, content, labels) -> None:
     parts = hold_out(Split(file, labels), 0.1, seed=0)
     wanted = hold_out(Split(content, labels), 0.1, seed=0)
     assert isinstance(parts[0].X, MappedRows)
@@ -180,9 +176,7 @@ def test_an_infinite_value_is_found_by_its_row(tmp_path: Path, labels: np.ndarra
 
 
 @pytest.mark.parametrize("kind", ["big-endian", "Fortran"])
-def test_what_would_have_to_be_copied_is_refused(
-    tmp_path: Path, content: np.ndarray, labels: np.ndarray, kind: str
-) -> None:
+def test_mapped_rows_that_would_be_copied_are_refused(tmp_path, content, labels, kind: str) -> None:
     wide = content.astype(">i4") if kind == "big-endian" else np.asfortranarray(content)
     np.save(tmp_path / "X.npy", wide)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -192,9 +186,7 @@ def test_what_would_have_to_be_copied_is_refused(
         dataset_of("any", train=(X, labels), test=(X, labels))
 
 
-def test_members_with_rows_of_their_own_need_them_in_memory(
-    file: np.memmap, labels: np.ndarray
-) -> None:
+def test_members_with_rows_of_their_own_need_them_in_memory(file, labels) -> None:
     rows = np.stack([np.arange(500), np.arange(500, 1000)])
     with pytest.raises(InputError, match="need all of them there"):
         train(MLP((VALUES, 3)), Split(file, labels), rows=rows, seed=[0, 1], **SETTINGS)

@@ -43,7 +43,7 @@ def test_pixels(digits: Dataset) -> None:
     assert digits.train.X.max() == 255
 
 
-def test_it_fits_the_lecture_network(digits: Dataset) -> None:
+def test_mnist_fits_the_lecture_network(digits: Dataset) -> None:
     assert digits.for_network((784, 64, 32, 10)).train.X is not None
 
 

@@ -106,13 +106,7 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == [path]
 
 
-def test_a_long_wait_is_announced(
-    server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_long_wait_is_announced(server, tmp_path, monkeypatch, caplog, capfd) -> None:
     server.answers["/some.gz"] = sends(CONTENT)
     monkeypatch.setattr(fetching, "LONG", 10)
     for _ in range(2):
@@ -239,9 +233,7 @@ def load(name: str, named: Named, tmp_path: Path) -> object:
     )
 
 
-def test_a_set_is_fetched_and_then_found(
-    server: Server, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_is_fetched_and_then_found(server, files, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path / "data"))
     server.answers = {f"/{name}": sends(content) for name, content in files.items()}
     named = Named(server.base, tuple(described(*item) for item in files.items()))
@@ -280,9 +272,7 @@ def test_an_archive_is_unpacked_and_its_pictures_set_upright(
     assert server.asked == ["/gzip.zip"]
 
 
-def test_an_archive_without_the_files(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_without_the_files(server, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path))
     server.answers["/some.gz"] = sends(CONTENT)
     with pytest.raises(InputError, match="not the archive it should be"):
@@ -290,9 +280,7 @@ def test_an_archive_without_the_files(
 
 
 @pytest.mark.parametrize("place", ["given", "system"])
-def test_files_on_this_machine_are_not_fetched(
-    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_files_on_this_machine_are_not_fetched(files, tmp_path, monkeypatch, place: str) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path / "given"))
     (tmp_path / place).mkdir()
@@ -301,7 +289,9 @@ def test_files_on_this_machine_are_not_fetched(
     np.testing.assert_array_equal(found.train.X, IMAGES.reshape(20, 6))
 
 
-def test_without_pooch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_set_without_pooch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"pip install 'xpmlp\[data\]', or put the files into"):

@@ -46,7 +46,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("label", ["label", "class", "target", "y"])
-def test_the_column_of_labels_is_found_by_its_name(file: Path, label: str) -> None:
+def test_column_of_labels_is_found_by_its_name(file: Path, label: str) -> None:
     columns = {("x" if name == "rings" else name): COLUMNS[name] for name in COLUMNS}
     columns[label] = columns.pop("species")
     columns["last"] = np.arange(COUNT)
@@ -63,7 +63,7 @@ def test_the_column_of_labels_is_found_by_its_name(file: Path, label: str) -> No
         assert X[1] == 3 * X[2]
 
 
-def test_else_it_is_the_last_column(file: Path) -> None:
+def test_label_column_is_the_last_by_default(file: Path) -> None:
     columns = {"a": COLUMNS["size"], "Label": COLUMNS["rings"], "b": [0, 1] * 15}
     found = load(save(file, columns))
     assert found.where.endswith("(labels: column 'b')")
@@ -211,7 +211,9 @@ def test_a_table_larger_than_half_the_memory(file: Path, monkeypatch: pytest.Mon
     assert "more than 50 bytes of rows, half of this machine's memory" in refusal(save(file))
 
 
-def test_without_pyarrow(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_without_pyarrow_says_what_to_install(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(file)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     assert "pip install 'xpmlp[tables]'" in refusal(file)

@@ -65,7 +65,7 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_what_scikit_learn_refuses_is_refused_in_its_words(action):
+def test_refusals_of_scikit_learn_have_its_words(action):
     theirs, ours = refusals(ACTIONS[action])
     assert isinstance(ours, type(theirs))
     assert str(ours) == str(theirs) or set(words(theirs)) <= set(words(ours)), str(ours)
@@ -147,7 +147,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "value"), [("warm_up", 3.0), ("average", "ema")])
-def test_what_begins_anew_cannot_go_on(name, value):
+def test_setting_that_begins_anew_cannot_be_resumed(name, value):
     message = f"{name}={value}: begins anew in every call"
     estimator = xpmlp.MLPClassifier(max_iter=300, tol=1.0, warm_start=True, **{name: value})
     with pytest.raises(ValueError, match=message):

@@ -222,7 +222,7 @@ def test_weights_in_folds_are_those_of_each_folds_rows():
 @pytest.mark.parametrize(
     "settings", [{"early_stopping": True}, {"solver": "lbfgs"}, {"n_members": 2}]
 )
-def test_what_folds_cannot_share_is_refused(settings):
+def test_setting_that_folds_cannot_share_is_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         cross_validate_members(MLPClassifier(**settings), X, Y)
 

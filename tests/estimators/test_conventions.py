@@ -99,7 +99,7 @@ def test_clipped_probabilities_are_scikit_learns(
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_the_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
+def test_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
     Y, L = problem(output, 3)
     weights = np.random.default_rng(1).uniform(0, 2, 30) if weighted else None
     ours, plain = conventions.LOSSES[output], xpmlp.algebra.LOSSES[KNOWN[output].usual_loss]
@@ -156,7 +156,7 @@ def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [(), (2,)])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_as_programs_and_kernels_they_are_the_same(
+def test_losses_as_programs_and_kernels_are_the_same(
     output: str, members: tuple[int, ...], language: str, tmp_path: Path
 ) -> None:
     model = MLP((5, 4, 3), output=output)
@@ -249,7 +249,7 @@ def test_partial_fits_go_on_where_the_rate_was() -> None:
         np.testing.assert_allclose(0.001 * factor, rate, rtol=1e-15)
 
 
-def test_the_names_of_activations() -> None:
+def test_names_of_activations() -> None:
     names = {name for name in ACTIVATIONS if name not in ("softmax", "exp")}
     assert set(conventions.ACTIVATIONS) == names
     Z = np.linspace(-3, 3, 13)

@@ -201,7 +201,7 @@ VERBOSE = {
 
 
 @pytest.mark.parametrize("way", VERBOSE)
-def test_the_lines_of_a_fit_are_scikit_learns(way, capsys):
+def test_lines_of_a_fit_are_scikit_learns(way, capsys):
     said = []
     for estimator in pair(multiclass, verbose=True, **VERBOSE[way]):
         quietly(estimator.fit, *multiclass())

@@ -158,7 +158,7 @@ def test_early_stopping(data, weighted):
     assert len(ours.validation_loss_curve_) == ours.n_iter_
 
 
-def test_the_adaptive_rate_falls_and_ends_the_run():
+def test_adaptive_rate_falls_and_ends_the_run():
     settings = {**SOLVERS["adaptive"], "max_iter": 400, "n_iter_no_change": 1, "tol": 0.1}
     theirs, ours = fit_both(multiclass, **settings)
     assert ours.n_iter_ < 400

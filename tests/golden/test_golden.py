@@ -487,9 +487,7 @@ def read_estimator(path: Path, kind: type) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize(("name", "outcome"), ESTIMATORS.items(), ids=list(ESTIMATORS))
-def test_estimator_gives_the_same_predictions(
-    name: str, outcome: str, kept: Path, stored: Stored
-) -> None:
+def test_estimator_gives_the_same_predictions(name: str, outcome: str, kept, stored) -> None:
     is_classifier = name.startswith("classifier")
     kind = xpmlp.MLPClassifier if is_classifier else xpmlp.MLPRegressor
     estimator, warned = read_estimator(kept / "estimators" / name, kind)
@@ -642,18 +640,18 @@ KEYS = {
 """Every key of a recipe of 0.1.0, as its documentation listed them."""
 
 
-def test_the_recipes_have_every_key_of_0_1_0() -> None:
+def test_recipes_have_every_key_of_0_1_0() -> None:
     recipes = [read_recipe(path) for path in (GOLDEN / "recipes").glob("*.toml")]
     assert {key for recipe in recipes for key in recipe} == KEYS
     assert sorted(path.stem for path in (GOLDEN / "recipes").glob("*.toml")) == RECIPES
 
 
-def test_the_files_are_those_that_the_tables_name() -> None:
+def test_files_are_those_that_the_tables_name() -> None:
     assert sorted(path.name for path in (GOLDEN / "runs").iterdir()) == RUNS
     assert sorted(path.name for path in (GOLDEN / "estimators").iterdir()) == sorted(ESTIMATORS)
 
 
-def test_the_files_are_small_and_of_no_machine() -> None:
+def test_files_are_small_and_of_no_machine() -> None:
     files = [path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files) < 1 << 20
     for path in files:

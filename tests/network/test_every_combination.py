@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from xpmlp import MLP, InputError, Objective, select_backend
 from xpmlp.algebra import ACTIVATIONS, LOSSES
-from xpmlp.backends import Backend
 from xpmlp.gradcheck import Case, _random_case, gradcheck
 from xpmlp.network import NORMALIZATIONS
 
@@ -59,7 +58,9 @@ def check(problem: tuple[MLP, Objective], seed: int, rows: int, autodiff: list[s
 
 @settings(max_examples=200)
 @given(problems(), st.integers(0, 2**32), st.integers(1, 9))
-def test_by_directional_derivatives(problem: tuple[MLP, Objective], seed: int, rows: int) -> None:
+def test_gradients_agree_with_directional_derivatives(
+    problem: tuple[MLP, Objective], seed: int, rows: int
+) -> None:
     check(problem, seed, rows, [])
 
 
@@ -67,15 +68,15 @@ def test_by_directional_derivatives(problem: tuple[MLP, Objective], seed: int, r
 @pytest.mark.usefixtures("torch")
 @settings(max_examples=100)
 @given(problems(), st.integers(0, 2**32), st.integers(1, 9))
-def test_by_autograd(problem: tuple[MLP, Objective], seed: int, rows: int) -> None:
+def test_gradients_agree_with_autograd(
+    problem: tuple[MLP, Objective], seed: int, rows: int
+) -> None:
     check(problem, seed, rows, ["torch"])
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(problem=problems(), seed=st.integers(0, 2**32))
-def test_every_backend_computes_the_same(
-    backend: Backend, problem: tuple[MLP, Objective], seed: int
-) -> None:
+def test_every_backend_computes_the_same(backend, problem, seed: int) -> None:
     if backend.name == "jax":
         return  # compiles every operation of every shape anew: `test_jax_computes_the_same` has it
     model, objective = problem

@@ -24,7 +24,7 @@ def batch(model: MLP, rows: int = 7, seed: int = 1) -> tuple[np.ndarray, np.ndar
     return X, random.integers(0, model.layer_sizes[-1], rows)
 
 
-def test_the_lectures_network() -> None:
+def test_lectures_network() -> None:
     model = MLP((784, 64, 32, 10))
     assert model.parameter_count == 52_650
     assert model.shapes == {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.network.test_every_combination import problems
 from tests.textbook import PLAIN, plain_loss
-from xpmlp import MLP, Objective, select_backend
+from xpmlp import select_backend
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS
 from xpmlp.gradcheck import Case, _moderate_parameters, _random_case
 from xpmlp.network.layers import Dense, Dropout
@@ -70,9 +70,7 @@ def loss_of(case: Case, vector: np.ndarray) -> Any:
 
 @settings(max_examples=150)
 @given(problem=problems(), seed=st.integers(0, 2**32), rows=st.integers(3, 9))
-def test_the_loss_and_its_derivatives_are_the_textbooks(
-    problem: tuple[MLP, Objective], seed: int, rows: int
-) -> None:
+def test_loss_and_its_derivatives_are_the_textbooks(problem, seed: int, rows: int) -> None:
     model, objective = problem
     case = _random_case(model, objective, seed, rows)
     parameters = _moderate_parameters(model, seed)

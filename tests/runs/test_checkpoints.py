@@ -10,7 +10,7 @@ import pytest
 
 from tests.callbacks import hearing
 from tests.runs.made import made, recipe
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import select_backend
 from xpmlp.data import dataset_of
 from xpmlp.errors import InputError
 from xpmlp.runs import Checkpoints, Origin, RunDirectory, begin_training, load_checkpoint
@@ -49,9 +49,7 @@ class Recording(Checkpoints):
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_checkpoint_comes_back_as_it_was(
-    run: RunDirectory, backend: Backend, members: int, dtype: str
-) -> None:
+def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: str) -> None:
     settings = recipe(members=members, dtype=dtype)
     training = begin_training(settings, DATASET, backend)
     origin = Origin.of(settings, DATASET, backend)

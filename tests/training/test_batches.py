@@ -87,7 +87,7 @@ def test_a_smaller_last_batch_for_members():
 
 
 @pytest.mark.parametrize("place", range(1, 6))
-def test_it_goes_on_from_any_step(place):
+def test_run_resumes_from_any_step(place):
     """Bit for bit, with weights, penalties and a schedule that look their steps up."""
     settings = {
         "parameters": MODEL.initialize(0), "batch_size": 16, "epochs": 2, "seed": 3,

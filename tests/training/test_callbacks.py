@@ -30,7 +30,7 @@ def begin(**settings: object) -> Trainer:
 
 
 @pytest.mark.parametrize("module", [xpmlp, xpmlp.training])
-def test_the_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) -> None:
+def test_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) -> None:
     with pytest.warns(DeprecationWarning, match=r"Observer is xpmlp.Callback now"):
         assert module.Observer is Callback
     with pytest.warns(DeprecationWarning, match=r"Training is xpmlp.Trainer now"):

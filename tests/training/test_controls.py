@@ -98,7 +98,7 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
-def test_or_after_every_so_many_steps(every: int) -> None:
+def test_validate_every_n_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
     watcher, control = recorder(), Control(validation=HELD, validate_every=every)
     run = begin(control=control, batch_size=1, epochs=2).run()
@@ -121,7 +121,7 @@ def test_validation_changes_nothing_that_is_learned() -> None:
     assert not alone.history.validation
 
 
-def test_it_is_the_mean_that_is_validated_where_there_is_one() -> None:
+def test_averaged_parameters_are_validated() -> None:
     descent = Descent(learning_rate=0.3, average="ema", average_decay=0.9)
     run = begin(descent=descent).run()
     now = evaluate(MODEL, run.parameters, HELD)
@@ -144,7 +144,7 @@ def test_a_run_ends_when_nothing_got_better_for_a_while(patience: int, ends: int
     assert run.ended == expected
 
 
-def test_it_goes_on_while_one_member_gets_better() -> None:
+def test_early_stopping_waits_for_every_member() -> None:
     run = over_a_hill([-3.0, -5.0], patience=2).run()
     assert run.epoch == 7
 
@@ -226,7 +226,7 @@ def test_each_member_ends_with_its_own_best() -> None:
     np.testing.assert_allclose(run.best.cost, [0.0, 0.125, 392.0])
 
 
-def test_the_last_epoch_is_validated_as_it_is() -> None:
+def test_last_epoch_is_validated_as_it_is() -> None:
     """And not the best one again: no evaluation is of anything but the step it comes after."""
     run = over_a_hill([-3.0], keep_best=True, epochs=6).run()
     np.testing.assert_allclose(
@@ -234,12 +234,12 @@ def test_the_last_epoch_is_validated_as_it_is() -> None:
     )
 
 
-def test_the_best_may_be_the_last() -> None:
+def test_best_may_be_the_last() -> None:
     run = over_a_hill([-40.0], keep_best=True, epochs=6).run()
     np.testing.assert_array_equal(run.parameters, run.state.parameters)
 
 
-def test_the_best_is_not_given_before_the_end() -> None:
+def test_best_is_not_given_before_the_end() -> None:
     run = over_a_hill([-3.0], keep_best=True)
     run.run([StopAt(6)])  # at the end of its epoch of one step
     np.testing.assert_allclose(run.parameters[1], 3.0 - 6.0)
@@ -249,7 +249,7 @@ def test_the_best_is_not_given_before_the_end() -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
-def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
+def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     watcher, model = recorder(), MLP((6, 5, 3), normalization="batch")
     control = Control(validation=HELD, validate_every=7, monitor=monitor, keep_best=True)
     run = begin(model, control=control, backend=backend).run([watcher])
@@ -263,7 +263,7 @@ def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> No
     np.testing.assert_allclose(getattr(now, monitor), series[place], rtol=1e-12)
 
 
-def test_the_better_of_two_is_each_member_s_own() -> None:
+def test_better_of_two_is_each_member_s_own() -> None:
     best = Best(np.array([1.0, 2.0, 3.0]), np.zeros((3, 2)))
     found = best.or_better(np.array([0.5, 2.0, np.nan]), np.ones((3, 2)))
     np.testing.assert_array_equal(found.cost, [0.5, 2.0, 3.0])  # as good is not better
@@ -315,7 +315,7 @@ def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
     assert run.ended == "the time limit of 1e-09 s is reached"
 
 
-def test_no_limit_is_none() -> None:
+def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
     run = begin(control=Control()).run()
     assert (run.epoch, run.ended) == (4, "")
 
@@ -338,7 +338,7 @@ def test_no_limit_is_none() -> None:
         ({"time_limit": float("nan")}, "time_limit=nan"),
     ],
 )
-def test_refusals(settings: dict[str, Any], message: str) -> None:
+def test_bad_control_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Control(**settings)
 
@@ -416,7 +416,7 @@ def test_a_run_ends_when_all_diverge() -> None:
         diverging([1e300, 1e299]).run()
 
 
-def test_also_when_they_do_so_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_ends_when_members_diverge_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last good state then has numbers of one member only."""
     run = diverging([1e300, 0.1])
 
@@ -440,7 +440,7 @@ def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) 
     np.testing.assert_array_equal(again.history.loss, whole.history.loss)
 
 
-def test_without_leave_one_member_ends_it_for_all() -> None:
+def test_diverging_member_ends_the_run_by_default() -> None:
     run = begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3, 3],
@@ -459,7 +459,7 @@ def test_without_leave_one_member_ends_it_for_all() -> None:
     share=st.floats(0.02, 0.98),
     seed=st.integers(0, 2**31),
 )
-def test_what_is_held_out_is_a_fair_part(labels: list[int], share: float, seed: int) -> None:
+def test_validation_rows_are_a_fair_part(labels: list[int], share: float, seed: int) -> None:
     count = len(labels)
     split = Split(np.arange(count)[:, None], np.array(labels))
     wanted = round(share * count)
@@ -560,9 +560,7 @@ def assert_same(one: Trainer, other: Trainer) -> None:
         pytest.param("jax", nasty, marks=pytest.mark.oracle),
     ],
 )
-def test_a_run_goes_on_to_the_same_bits(
-    name: str, make: Any, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_goes_on_to_the_same_bits(name: str, make: Any, tmp_path, request) -> None:
     """Stopped anywhere, saved, loaded and restored: within and at the ends of epochs and ticks."""
     if name != "numpy":
         request.getfixturevalue(name)
@@ -603,9 +601,7 @@ def test_a_run_goes_on_twice(tmp_path: Path) -> None:
         pytest.param("jax", plateaued, marks=pytest.mark.oracle),
     ],
 )
-def test_rows_in_blocks_train_the_same(
-    name: str, make: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_rows_in_blocks_train_the_same(name: str, make: Any, monkeypatch, request) -> None:
     """With all that steps look up by number or by place, and from the middle of an epoch."""
     if name != "numpy":
         request.getfixturevalue(name)

@@ -264,7 +264,7 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
 @pytest.mark.parametrize("seed", [0, [3, 4]], ids=["one", "members"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
+def test_compiled_steps_on_numpy_have_the_bits_of_eager_ones(
     name: str, dtype: str, seed: int | list[int]
 ) -> None:
     compiled, eager = (
@@ -378,7 +378,7 @@ def test_a_schedule_sees_it_in_long_ticks_too() -> None:
 
 @pytest.mark.parametrize("stop", [0, 5, 100])
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 48), (1.5, 144), (0.001, 1)])
-def test_the_rate_warms_up_over_epochs(epochs: float, steps: int, stop: int) -> None:
+def test_rate_warms_up_over_epochs(epochs: float, steps: int, stop: int) -> None:
     found = walk(separable(), warm_up=epochs, stop=stop)
     expected = 0.5 * np.minimum(np.arange(1, 289) / steps, 1.0)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
@@ -398,9 +398,7 @@ so its loss stays what it is."""
 
 @pytest.mark.parametrize("stop", [0, 12, 30, 40])
 @pytest.mark.parametrize("validation", [False, True])
-def test_the_rate_falls_after_an_epoch_that_brought_nothing_better(
-    validation: bool, stop: int
-) -> None:
+def test_rate_falls_after_an_epoch_that_brought_nothing_better(validation: bool, stop: int) -> None:
     """Of losses that stay, the first is the best; the second in a row that is no better is more
     than `patience=1`; then counting starts anew."""
     descent = Descent(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
@@ -460,7 +458,7 @@ def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) ->
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
 
 
-def test_until_a_plain_mean_begins_it_is_the_parameters_themselves() -> None:
+def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
     descent = Descent(learning_rate=0.3, average="swa", average_start=0.75)
     run = fit(descent=descent, epochs=4, observers=[StopAt(20)])
     plain = fit(descent=Descent(learning_rate=0.3), epochs=4, observers=[StopAt(20)])

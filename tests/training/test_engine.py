@@ -75,9 +75,7 @@ def test_every_backend_is_the_same_compiled_and_not(backend: Backend) -> None:
     np.testing.assert_array_equal(compiled.history.accuracy, eager.history.accuracy)
 
 
-def test_a_library_without_a_compiler_says_so_only_when_one_is_required(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_library_without_a_compiler_says_so_only_when_one_is_required(caplog) -> None:
     class Plain(NumPyBackend):
         compile = Backend.compile
 
@@ -132,9 +130,7 @@ def test_an_engine_that_is_wrong_is_found_out_and_left(
         fit(Faulty(change), dtype=dtype, compile="require")
 
 
-def test_a_replay_that_dies_in_mid_run_goes_on_from_the_same_state(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_replay_that_dies_in_mid_run_goes_on_from_the_same_state(caplog) -> None:
     expected = fit(compile="off", epochs=4)
     with caplog.at_level(logging.WARNING, logger="xpmlp"):
         run = fit(Faulty(dies, since=3), epochs=4)
@@ -145,7 +141,7 @@ def test_a_replay_that_dies_in_mid_run_goes_on_from_the_same_state(
         fit(Faulty(dies, since=3), epochs=4, compile="require")
 
 
-def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+def test_step_that_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
     def update(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
         rate = 0.1 if float(gradients[0]) > 0 else 0.2  # waits for a number
         parameters -= rate * gradients
@@ -162,9 +158,7 @@ def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) ->
     assert run.iteration == 50
 
 
-def test_a_run_shorter_than_the_proof_is_proved_by_what_there_is(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_run_shorter_than_the_proof_is_proved_by_what_there_is(caplog) -> None:
     run = train(MODEL, rows(12), epochs=2, batch_size=8, backend=NumPyBackend())
     assert run.iteration == 2
     assert run.engine.how == "compiled for numpy"
@@ -180,7 +174,7 @@ def test_unknown_words_are_refused() -> None:
         fit(dtype="half")
 
 
-def test_the_proof_of_the_lecture_s_network_is_quick() -> None:
+def test_proof_of_the_lecture_s_network_is_quick() -> None:
     """Under 100 ms, without the time of training; compared with the quickest of a few."""
     random = np.random.default_rng(1)
     split = Split(random.integers(0, 256, (640, 784), dtype=np.uint8), random.integers(0, 10, 640))
@@ -221,7 +215,7 @@ def test_a_rounding_that_turns_a_sign_is_no_disagreement() -> None:
     assert run.engine.how == "compiled for numpy"
 
 
-def test_what_must_compile_and_cannot_is_refused_before_anything_runs() -> None:
+def test_required_compilation_that_fails_is_refused_before_anything_runs() -> None:
     class Plain(NumPyBackend):
         compile = Backend.compile
 

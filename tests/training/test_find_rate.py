@@ -34,7 +34,7 @@ def begin(**changes) -> Trainer:
     return small_runs.begin(**{**settings, "batch_size": 16, **changes})
 
 
-def test_the_curve_is_flat_then_falls() -> None:
+def test_curve_is_flat_then_falls() -> None:
     curve = find_rate(begin(), lowest=1e-5, highest=1.0, steps=200)
     np.testing.assert_allclose(curve.rates, np.geomspace(1e-5, 1.0, 200))
     assert curve.losses.shape == curve.smoothed.shape == (200,)
@@ -45,17 +45,17 @@ def test_the_curve_is_flat_then_falls() -> None:
 
 
 @pytest.mark.parametrize(("rows", "steps"), [(400, 300), (16 * 400, 400), (16 * 4000, 3000)])
-def test_there_are_as_many_steps_as_in_an_epoch_within_limits(rows: int, steps: int) -> None:
+def test_steps_are_those_of_an_epoch_within_limits(rows: int, steps: int) -> None:
     assert len(find_rate(begin(split=bright(rows)), highest=0.1).losses) == steps
 
 
-def test_the_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
+def test_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
     training = begin(descent=Descent(learning_rate=1e-20))
     curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
 
 
-def test_it_stops_where_the_loss_explodes() -> None:
+def test_search_stops_where_the_loss_explodes() -> None:
     model = MLP((12, 8, 4), activation="relu")
     training = begin(model=model, parameters=model.initialize(0, initializer="he_normal"))
     curve = find_rate(training, lowest=1e-4, highest=1e6, steps=200)
@@ -67,7 +67,7 @@ def test_it_stops_where_the_loss_explodes() -> None:
     assert curve.losses[-1] > EXPLODED * curve.smoothed.min()
 
 
-def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
+def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
     validation = bright(40)
     training = begin(
         descent=Descent(
@@ -110,7 +110,7 @@ def test_rows_weigh_what_they_weigh_in_the_run() -> None:
         ({"highest": 1e300}, "1e\\+300: beyond what float32 can hold"),
     ],
 )
-def test_what_is_refused(settings, said: str) -> None:
+def test_bad_range_or_steps_are_refused(settings, said: str) -> None:
     with pytest.raises(InputError, match=said):
         find_rate(begin(), **settings)
 
@@ -190,7 +190,7 @@ def failing(recipe: str, figures: str, *, strict: bool) -> object:
         failing("modern", "0.251, 0.262, 0.501", strict=False),
     ],
 )
-def test_the_proposal_beats_a_tenth_and_ten_times_itself(name, recipe) -> None:
+def test_proposal_beats_a_tenth_and_ten_times_itself(name, recipe) -> None:
     train, validation = small_set(name)
     is_number = name == "diabetes"
     outputs = 1 if is_number else int(train.labels.max()) + 1
@@ -205,7 +205,7 @@ def test_the_proposal_beats_a_tenth_and_ten_times_itself(name, recipe) -> None:
 
 
 @pytest.mark.extended
-def test_the_proposal_for_mnist_beats_a_tenth_and_ten_times_itself() -> None:
+def test_proposal_for_mnist_beats_a_tenth_and_ten_times_itself() -> None:
     mnist = load_mnist()
     losses = validation_losses(load_recipe("lecture"), mnist.train, mnist.test, 0)
     assert losses.argmin() == 1
@@ -220,7 +220,7 @@ def made(loss, steps: int = 300, scatter: float = 0.1) -> RateCurve:
     return RateCurve(10.0**decades, loss(decades) + noise, own=0.03)
 
 
-def test_the_steepest_place_is_found_in_noise() -> None:
+def test_steepest_place_is_found_in_noise() -> None:
     curve = made(lambda x: 3.0 - 2.0 / (1.0 + np.exp(-6.0 * (x + 2.0))), scatter=0.3)
     assert -2.3 < np.log10(curve.steepest) < -1.7
     assert curve.falls
@@ -240,7 +240,7 @@ def test_an_explosion_at_the_end_hides_no_fall() -> None:
     assert curve.rises
 
 
-def test_the_first_of_two_valleys_counts() -> None:
+def test_first_of_two_valleys_counts() -> None:
     """A network can still learn beyond the rates that it is stable at, until the run ends."""
     curve = made(
         lambda x: 3.0 - 2.0 * np.exp(-2.0 * (x + 2) ** 2) - 2.3 * np.exp(-6.0 * (x - 1) ** 2)

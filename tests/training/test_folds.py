@@ -55,7 +55,7 @@ def test_a_number_of_folds_that_cannot_be(folds) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows", "parameters"])
-def test_what_each_fold_has_of_its_own_is_refused(name: str) -> None:
+def test_setting_that_each_fold_has_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: each fold has its own"):
         cross_validate(MODEL, bright(203), **{name: np.zeros(3)})
 
@@ -83,7 +83,7 @@ def test_each_fold_is_what_a_run_on_its_rows_comes_to() -> None:
         assert found.accuracies[fold] == measured.accuracy
 
 
-def test_it_learns_what_there_is_to_learn() -> None:
+def test_cross_validation_learns() -> None:
     found = cross_validate(MODEL, bright(203), folds=3, **{**SETTINGS, "epochs": 30})
     assert found.accuracies.min() > 0.8
 

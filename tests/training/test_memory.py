@@ -107,7 +107,7 @@ def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None
 
 
 @pytest.mark.extended
-def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
+def test_batch_that_cannot_be_split_raises_the_first_error(at_most) -> None:
     at_most(5)
     training = begin(model=MLP((6, 5, 3), normalization="batch"))
     with pytest.raises(MemoryError, match="no room for 12 rows"):
@@ -271,6 +271,6 @@ class OutOfMemoryError(RuntimeError):
         (KeyboardInterrupt(), False, False),
     ],
 )
-def test_what_an_error_means(error: BaseException, memory: bool, lost: bool) -> None:
+def test_errors_are_told_apart(error: BaseException, memory: bool, lost: bool) -> None:
     assert is_out_of_memory(error) == memory
     assert is_lost(error) == lost

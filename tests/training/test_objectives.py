@@ -118,7 +118,7 @@ def test_weights_and_mixup_are_refused_together() -> None:
 
 
 @pytest.mark.parametrize("columns", [0, 1])
-def test_the_two_classes_of_one_answer_have_weights(columns: int) -> None:
+def test_two_classes_of_one_answer_have_weights(columns: int) -> None:
     """Whether it is given as labels (n,) or as targets (n, 1)."""
     split, model = rows(), MLP((6, 5, 1), output="sigmoid")
     labels = (split.labels == 1).astype(int)
@@ -193,9 +193,7 @@ def r_squared(Y: np.ndarray, L: np.ndarray) -> float:
 
 @pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(("loss", "columns"), [("squared_error", 2), ("huber", 1), ("quantile", 2)])
-def test_numbers_are_learned_and_scored_by_r_squared(
-    loss: str, columns: int, backend: Backend
-) -> None:
+def test_numbers_are_learned_and_scored_by_r_squared(loss: str, columns: int, backend) -> None:
     split = regression(columns)
     model = MLP((6, 8, columns), activation="tanh", output="identity")
     given = split if columns == 2 else Split(split.X, split.labels[:, 0])  # (n,) will do
@@ -241,7 +239,7 @@ def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("labels", [[0.0, -1.0], [np.nan, 1.0], [1.0, np.inf]])
-def test_what_is_no_count_is_refused(labels: list[float]) -> None:
+def test_target_that_is_no_count_is_refused(labels: list[float]) -> None:
     split = Split(np.ones((2, 6)), np.array(labels)[:, None])
     row = int(np.isinf(labels[1]) or labels[0] == 0.0)
     message = f"targets {labels[row]:g} in row {row}, expected finite numbers of 0 or more; fix"
@@ -250,7 +248,7 @@ def test_what_is_no_count_is_refused(labels: list[float]) -> None:
 
 
 @pytest.mark.parametrize("output", ["identity", "exp"])
-def test_the_training_score_of_numbers_is_r_squared_too(output: str) -> None:
+def test_training_score_of_numbers_is_r_squared_too(output: str) -> None:
     split, model = counts(), MLP((6, 5, 2), output=output)
     split = Split(split.X, split.labels.astype(float))
     run = fit(model, split, epochs=1, batch_size=200, shuffle=False)
@@ -357,7 +355,7 @@ def test_distributions_over_classes_are_targets(backend: Backend) -> None:
     ],
     ids=lambda objective: next(name for name, value in vars(objective).items() if value),
 )  # fmt: skip
-def test_what_is_measured_is_the_loss_alone(objective: Objective) -> None:
+def test_validation_measures_the_loss_alone(objective: Objective) -> None:
     validation = rows(30, seed=9)
     run = fit(objective=objective, descent=STILL, epochs=1, control=Control(validation=validation))
     plain = fit(descent=STILL, epochs=1)

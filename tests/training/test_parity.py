@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.lecture import train_lecture
 from xpmlp import MLP, Dataset, load_mnist
-from xpmlp.backends import Backend
 from xpmlp.training import train
 
 MODEL = MLP((784, 64, 32, 10))
@@ -30,9 +29,7 @@ def lecture(mnist: Dataset):
 
 
 @pytest.mark.extended(keep=1)
-def test_every_loss_of_the_first_epoch_equals_the_lectures(
-    backend: Backend, mnist: Dataset, lecture
-) -> None:
+def test_every_loss_of_the_first_epoch_equals_the_lectures(backend, mnist, lecture) -> None:
     run = train(MODEL, mnist.train, epochs=1, seed=0, backend=backend, dtype="float64")
     assert run.history.loss.shape == (937,)
     tolerance = 1e-12 if backend.name == "numpy" else 1e-10
@@ -48,7 +45,7 @@ def test_float32_follows_to_its_own_precision(mnist: Dataset, lecture) -> None:
 
 
 @pytest.mark.extended
-def test_the_lectures_run_ends_in_the_lectures_band(mnist: Dataset) -> None:
+def test_lectures_run_ends_in_the_lectures_band(mnist: Dataset) -> None:
     """20 epochs of the default recipe; see benchmarks/records.md for the spread over seeds."""
     from xpmlp import evaluate
     from xpmlp.recipes import load_recipe

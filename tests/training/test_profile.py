@@ -106,7 +106,7 @@ def test_an_operation_is_in_the_phase_of_what_it_computes() -> None:
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("widths", [(6, 3), (6, 5, 3), (6, 5, 4, 3)])
-def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members: int) -> None:
+def test_products_of_each_phase_are_counted(widths: tuple[int, ...], members: int) -> None:
     model = MLP(widths)
     parameters = model.initialize(range(members) if members > 1 else 0)
     found = profile(begin(model, parameters=parameters))
@@ -119,7 +119,7 @@ def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members
         assert flops == (one_product[layer] * counts.get(name, 0) if layer else 0)
 
 
-def test_the_run_after_it_is_the_run_without_it(backend: Backend) -> None:
+def test_run_after_it_is_the_run_without_it(backend: Backend) -> None:
     model = MLP((6, 5, 4))
     expected = begin(model, backend).run()
     training = begin(model, backend)
@@ -250,7 +250,7 @@ def test_seconds_of_a_phase_are_the_median_over_steps() -> None:
     assert {timing.seconds for timing in found.timings} == {TICK}
 
 
-def test_it_says_where_the_run_goes_another_way_than_the_phases() -> None:
+def test_profile_says_where_the_run_is_compiled_differently() -> None:
     assert not profile(begin(MLP((6, 5, 4)), compile="require")).is_apart
     eagerly = profile(begin(MLP((6, 5, 4)), compile="off"))
     assert eagerly.is_apart

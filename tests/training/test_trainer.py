@@ -46,7 +46,7 @@ for name in ("start", "tick", "epoch", "end"):
     )
 
 
-def test_the_events_come_in_order() -> None:
+def test_events_come_in_order() -> None:
     recorder = Events()
     begin(epochs=2).run([recorder])
     assert recorder.events == [
@@ -79,7 +79,7 @@ def test_every_observer_hears_an_event_after_which_one_stops() -> None:
     assert recorder.events[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
 
 
-def test_it_learns_and_keeps_the_series(backend: Backend) -> None:
+def test_run_learns_and_keeps_its_series(backend: Backend) -> None:
     run = begin(epochs=3, backend=backend).run()
     assert run.history.loss.shape == (375,)
     assert run.history.accuracy.shape == (3,)
@@ -116,9 +116,7 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("iteration", [1, 65, 125, 126, 200, 375])
-def test_a_stopped_run_goes_on_to_the_same_bits(
-    iteration: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bits(iteration: int, caplog) -> None:
     whole = begin().run()
     again = resumed(begin, iteration)
     assert not caplog.records  # not even where nothing is left to run
@@ -136,7 +134,7 @@ def test_a_snapshot_is_not_touched_by_going_on() -> None:
     assert len(snapshot.history.losses) == 100
 
 
-def test_the_parameters_given_are_not_changed(backend: Backend) -> None:
+def test_parameters_given_are_not_changed(backend: Backend) -> None:
     initial = MODEL.initialize(0, backend=backend)
     before = backend.to_numpy(initial)
     train(MODEL, bright(100), epochs=1, parameters=initial, backend=backend)
@@ -218,7 +216,7 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ),
     ],
 )
-def test_refusals(changes: dict[str, object], message: str) -> None:
+def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         begin(**changes)
 
