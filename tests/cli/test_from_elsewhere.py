@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.watched import RUN_FILES
+from tests.data.refusing import png
 from xpmlp.cli.console import LONGEST
-
-RUN_FILES = (
-    "config.toml", "checkpoint.safetensors", "model.safetensors", "history.npz", "metrics.csv",
-    "summary.json", "training.png",
-)  # fmt: skip
 
 
 def test_a_run_whose_files_are_links_writes_through_none(command, copy: Path, tmp_path) -> None:
@@ -60,26 +57,14 @@ def test_long_value_of_a_file_is_not_quoted_whole(refused, tmp_path: Path) -> No
     assert len(refused("train", "theirs.toml")) < LONGEST + 100
 
 
-def picture(side: int) -> bytes:
-    """A PNG of side x side grey pixels, all 0."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(kind + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + kind + content + crc
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
-    shape = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", shape)
-    return head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
 @pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux alone")
 @pytest.mark.parametrize(("side", "status"), [(9000, 0), (14_000, 2)])
 def test_a_picture_takes_bounded_memory(trained, tmp_path, side: int, status: int) -> None:
     """81 million pixels in 80 kB are still read, with 1 GiB; from 89.5 million on none is."""
-    (tmp_path / "a.png").write_bytes(picture(side))
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    (tmp_path / "a.png").write_bytes(png(side, side, rows))
     assert (tmp_path / "a.png").stat().st_size < 200_000
 
     limited = (

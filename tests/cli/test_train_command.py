@@ -12,36 +12,17 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import xpmlp
-from tests.cli.watched import assert_same_run, on_a_terminal
+from tests.cli.watched import RUN_FILES, assert_same_run, on_a_terminal
 from xpmlp.recipes import SETTINGS, by_name
 from xpmlp.runs import RunDirectory
 
 pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 
-FILES = {
-    "checkpoint.safetensors",
-    "config.toml",
-    "history.npz",
-    "metrics.csv",
-    "model.safetensors",
-    "summary.json",
-    "training.png",
-}
-SUMMARY = {
-    "backend": str,
-    "device": str,
-    "dtype": str,
-    "epochs": int,
-    "steps": int,
-    "seconds": float,
-    "seconds_per_step": float,
-    "train_accuracy": float,
-    "test_accuracy": float,
-    "test_loss": float,
-    "seed": int,
-    "version": str,
-    "python": str,
-    "platform": str,
+SUMMARY: dict[str, type] = {
+    **dict.fromkeys(("backend", "device", "dtype", "version", "python", "platform"), str),
+    **dict.fromkeys(("epochs", "steps", "seed"), int),
+    **dict.fromkeys(("seconds", "seconds_per_step", "train_accuracy"), float),
+    **dict.fromkeys(("test_accuracy", "test_loss"), float),
 }
 
 
@@ -66,7 +47,7 @@ def model_bytes(run: Path) -> bytes:
 
 
 def test_run_directory_is_complete(trained: Path) -> None:
-    assert {entry.name for entry in trained.iterdir()} == FILES
+    assert {entry.name for entry in trained.iterdir()} == set(RUN_FILES)
 
 
 def test_summary_has_the_keys_that_other_programs_rely_on(trained: Path) -> None:

@@ -15,6 +15,12 @@ from safetensors.numpy import load_file
 from xpmlp.cli.watching import Interruption
 from xpmlp.training import Trainer
 
+RUN_FILES = (
+    "config.toml", "checkpoint.safetensors", "model.safetensors", "history.npz", "metrics.csv",
+    "summary.json", "training.png",
+)  # fmt: skip
+"""What a run leaves."""
+
 XPMLP = [sys.executable, "-m", "xpmlp"]
 
 

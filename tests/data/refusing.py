@@ -1,5 +1,7 @@
 """How files are refused, and ways to damage them."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,3 +52,15 @@ def cut_or_flipped(data: st.DataObject, content: bytes) -> bytes:
         return content[:at]
     bit = 1 << data.draw(st.integers(0, 7))
     return content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
+
+
+def png(width: int, height: int, rows: bytes | None = None) -> bytes:
+    """Return a grey image of that size, whose compressed rows may be missing."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    content = chunk(b"IDAT", zlib.compress(b"") if rows is None else rows)
+    return b"\x89PNG\r\n\x1a\n" + start + content + chunk(b"IEND", b"")

@@ -1,8 +1,6 @@
 """Pictures in folders of classes: numbered, of one size, and from nowhere else."""
 
 import functools
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.data import refusing
+from tests.data.refusing import png
 from xpmlp.data import Dataset, load_data, load_mnist, read_image
 
 DIGITS = load_mnist().test
@@ -135,15 +134,7 @@ def test_links_stay_inside(root: Path, tmp_path: Path) -> None:
 
 
 def test_decompression_bombs(root: Path) -> None:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + check
-
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0))
-    content = (
-        b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    )
-    (root / "cat" / "bomb.png").write_bytes(content)
+    (root / "cat" / "bomb.png").write_bytes(png(10_000, 10_000))
     message = refusal(root)
     assert "bomb.png" in message
     assert "decompression bomb" in message

@@ -4,7 +4,6 @@ import io
 import struct
 import sys
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.data.refusing import cut_or_flipped, examples, outcome, refusal
+from tests.data.refusing import cut_or_flipped, examples, outcome, png, refusal
 from xpmlp.data import load_mnist, read_image, read_rows
 
 
@@ -124,16 +123,6 @@ def test_orientation(tmp_path: Path, digit: np.ndarray) -> None:
     exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
     path = saved(tmp_path / "a.png", np.rot90(digit), exif=exif)
     np.testing.assert_array_equal(read_image(path), digit)
-
-
-def png(width: int, height: int, kind: int = 0) -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [10_000, 100_000])

@@ -50,6 +50,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.end = self.end  # for answers that wait until the test is over
         self.base = f"http://127.0.0.1:{self.http.server_port}/"
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
         self.thread.start()
@@ -124,44 +125,31 @@ def test_a_file_that_was_changed_is_fetched_again(server: Server, tmp_path: Path
     assert fetch(server.base, FILE, tmp_path, **PLAIN).read_bytes() == CONTENT
 
 
-def test_a_server_that_stalls(server: Server, tmp_path: Path) -> None:
-    def stall(handler: BaseHTTPRequestHandler) -> None:
-        sends(CONTENT[:1000], promised=len(CONTENT))(handler)
-        handler.wfile.flush()
-        server.end.wait()
-
-    server.answers["/some.gz"] = stall
-    assert "timed out" in refusal(server, tmp_path)
+def stalls(handler: BaseHTTPRequestHandler) -> None:
+    sends(CONTENT[:1000], promised=len(CONTENT))(handler)
+    handler.wfile.flush()
+    handler.server.end.wait()
 
 
-def test_a_server_that_says_nothing(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = lambda _: bool(server.end.wait())
-    assert "timed out" in refusal(server, tmp_path)
-
-
-def test_a_server_that_truncates(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT[:1000], promised=len(CONTENT))
-    assert "cannot be fetched" in refusal(server, tmp_path)
-    server.answers["/some.gz"] = sends(CONTENT[:1000])
-    assert "does not match the known hash" in refusal(server, tmp_path)
-
-
-def test_a_server_that_lies(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT[:-1] + b"!")
-    assert "does not match the known hash" in refusal(server, tmp_path)
-
-
-def test_a_server_that_does_not_end(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT + bytes(10**6))
-    assert f"more than the {len(CONTENT):,} bytes" in refusal(server, tmp_path)
+ELSEWHERE = ("file:///etc/passwd", "ftp://127.0.0.1/some.gz", "https://127.0.0.1:1/some.gz")
 
 
 @pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "ftp://127.0.0.1/some.gz", "https://127.0.0.1:1/some.gz"]
+    ("answer", "said"),
+    [
+        (stalls, "timed out"),
+        (lambda handler: handler.server.end.wait(), "timed out"),
+        (sends(CONTENT[:1000], promised=len(CONTENT)), "cannot be fetched"),
+        (sends(CONTENT[:1000]), "does not match the known hash"),
+        (sends(CONTENT[:-1] + b"!"), "does not match the known hash"),
+        (sends(CONTENT + bytes(10**6)), f"more than the {len(CONTENT):,} bytes"),
+        (lambda handler: handler.send_error(404), "404"),
+        *((sends_on(one), f"leads to '{one}', which is not http") for one in ELSEWHERE),
+    ],
 )
-def test_a_server_that_sends_elsewhere(server: Server, tmp_path: Path, target: str) -> None:
-    server.answers["/some.gz"] = sends_on(target)
-    assert f"leads to '{target}', which is not http" in refusal(server, tmp_path)
+def test_server_that_cannot_be_trusted(server: Server, tmp_path, answer: Answer, said: str) -> None:
+    server.answers["/some.gz"] = answer
+    assert said in refusal(server, tmp_path)
 
 
 def test_a_server_that_sends_on_within_the_rule(server: Server, tmp_path: Path) -> None:
@@ -172,10 +160,7 @@ def test_a_server_that_sends_on_within_the_rule(server: Server, tmp_path: Path) 
     assert "redirects" in refusal(server, tmp_path / "other")
 
 
-def test_a_server_that_has_not_got_it(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = lambda handler: handler.send_error(404)
-    assert "404" in refusal(server, tmp_path)
-    server.http.socket.close()
+def test_server_that_is_gone(server: Server, tmp_path: Path) -> None:
     assert "cannot be fetched" in refusal(server, tmp_path, "http://127.0.0.1:1/")
 
 

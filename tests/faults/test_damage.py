@@ -7,7 +7,7 @@ import pytest
 
 from xpmlp.errors import InputError
 
-NAMES = (
+NAMES = [
     "idx",
     "idx.gz",
     "npz",
@@ -18,7 +18,7 @@ NAMES = (
     "model",
     "config",
     "image",
-)
+]
 INPUTS = 600
 
 

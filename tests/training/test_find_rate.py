@@ -98,23 +98,6 @@ def test_rows_weigh_what_they_weigh_in_the_run() -> None:
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"lowest": 1.0, "highest": 0.1}, "rates from 1 to 0.1: give two, the smaller first"),
-        ({"lowest": 0.0}, "rates from 0 to 10"),
-        ({"lowest": -1.0}, "rates from -1"),
-        ({"highest": float("inf")}, "to inf"),
-        ({"lowest": float("nan")}, "from nan"),
-        ({"steps": 9}, "steps=9: give at least 10"),
-        ({"highest": 1e300}, "1e\\+300: beyond what float32 can hold"),
-    ],
-)
-def test_bad_range_or_steps_are_refused(settings, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        find_rate(begin(), **settings)
-
-
 def test_members_are_refused() -> None:
     training = begin(parameters=MODEL.initialize([0, 1]), seed=[0, 1])
     with pytest.raises(InputError, match="one network"):
