@@ -16,6 +16,16 @@ def hearing(every: int = 0, **actions: Callable[[Trainer], Any]) -> Callback:
     return type("Hearing", (Callback,), {**methods, "every": every})()
 
 
+def listener(every: int = 0) -> tuple[list[tuple[str, int, int]], Callback]:
+    """Return what a callback hears, as events with their epochs and steps, and the callback."""
+    heard: list[tuple[str, int, int]] = []
+    actions = {
+        f"on_{name}": lambda run, name=name: heard.append((name, run.epoch, run.step))
+        for name in ("start", "tick", "epoch", "end")
+    }
+    return heard, hearing(every, **actions)
+
+
 class StopAt(Callback):
     """Stop a run after an iteration."""
 

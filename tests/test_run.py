@@ -314,10 +314,7 @@ def test_repr_of_a_run_is_short() -> None:
         (lambda: fit(backend=3), "backend=3"),
         (lambda: fit(config={"epochs": 3}), "config={'epochs': 3}: give an xpmlp.TrainConfig"),
         (lambda: fit(objective={}), "objective={}: give an xpmlp.Objective"),
-        (
-            lambda: fit(optimizer=xpmlp.optimizers.adam),
-            "or what xpmlp.optimizers make",
-        ),
+        (lambda: fit(optimizer=xpmlp.optimizers.adam), "or what xpmlp.optimizers make"),
         (lambda: fit(shuffle="yes"), "shuffle='yes': give True or False"),
         (lambda: fit(validation=True), "validation of type bool: give a fraction (0.1)"),
         (lambda: fit(validation=1.5), "validation=1.5"),

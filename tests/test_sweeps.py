@@ -105,7 +105,7 @@ def test_other_settings_have_a_run_each() -> None:
 
 def test_plan_needs_validation_rows() -> None:
     """What else is refused, and how the command says it, is in tests/cli/test_refusals.py."""
-    with pytest.raises(InputError, match="validation=0: .*validation rows"):
+    with pytest.raises(InputError, match=r"validation=0: .*validation rows"):
         plan(RECIPE.replace({"validation": 0.0}), [{"dropout": 0.1}])
 
 
@@ -115,12 +115,7 @@ def test_a_run_of_one_network_has_no_members() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"patience": 2},
-        {"time_limit": 60.0},
-        {"schedule": "plateau"},
-    ],
+    "changes", [{"patience": 2}, {"time_limit": 60.0}, {"schedule": "plateau"}]
 )
 def test_networks_that_would_touch_one_another_are_kept_apart(changes) -> None:
     recipe = RECIPE.replace(changes)

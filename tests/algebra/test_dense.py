@@ -18,10 +18,7 @@ def test_forward_and_jacobians_are_the_lectures_products(backend: Backend) -> No
     A, W, b, dZ = arrays((5, 3), (3, 2), (2,), (5, 2))
     on_device = [backend.asarray(array) for array in (A, W, b, dZ)]
     A_, W_, b_, dZ_ = on_device
-    found = [
-        dense(A_, W_, b_, xp=backend.xp),
-        *dense_backward(dZ_, A_, W_, xp=backend.xp),
-    ]
+    found = [dense(A_, W_, b_, xp=backend.xp), *dense_backward(dZ_, A_, W_, xp=backend.xp)]
     expected = [A @ W + b, A.T @ dZ, np.sum(dZ, axis=0), dZ @ W.T]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(backend.to_numpy(ours), theirs, rtol=1e-13)

@@ -165,10 +165,7 @@ def inputs(dtype: str, members: int) -> list[np.ndarray]:
 def test_every_backend_draws_the_same_bits(backend: Backend, dtype: str, members: int) -> None:
     given = inputs(dtype, members)
     given[4] = np.array([70_123])  # JAX has no integers of 64 bits unless asked for
-    found = step_of(
-        backend.xp,
-        *(backend.asarray(array) for array in given),
-    )
+    found = step_of(backend.xp, *(backend.asarray(array) for array in given))
     for ours, theirs in zip(found, step_of(np, *given), strict=True):
         host = backend.to_numpy(ours)
         assert host.dtype == theirs.dtype

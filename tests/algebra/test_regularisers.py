@@ -15,10 +15,7 @@ from xpmlp.algebra.regularisers import (
 )
 from xpmlp.backends import Backend
 
-PENALTIES = {
-    "l2": (l2_penalty, l2_penalty_gradient),
-    "l1": (l1_penalty, l1_penalty_gradient),
-}
+PENALTIES = {"l2": (l2_penalty, l2_penalty_gradient), "l1": (l1_penalty, l1_penalty_gradient)}
 
 
 def weights(*shape: int, seed: int = 0) -> np.ndarray:

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from pretended_cupy import BATCHED_GEMM, GEMM, PretendedCublas, PretendedCuPy
 
 from xpmlp.backends.cupy import cublas
-from xpmlp.backends.cupy.cublas import (
-    Cublas,
-    CublasError,
-    EagerNamespace,
-    arithmetic,
-    gemms,
-)
+from xpmlp.backends.cupy.cublas import Cublas, CublasError, EagerNamespace, arithmetic, gemms
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.record import Untraceable
 

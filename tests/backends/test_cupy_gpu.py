@@ -12,14 +12,7 @@ from tests.conftest import gpu_backend
 from xpmlp import MLP, Descent, Objective, Split
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
-from xpmlp.backends.cupy.cublas import (
-    Cublas,
-    EagerNamespace,
-    address,
-    arithmetic,
-    gemms,
-    place_of,
-)
+from xpmlp.backends.cupy.cublas import Cublas, EagerNamespace, address, arithmetic, gemms, place_of
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
 from xpmlp.training import train

@@ -170,11 +170,7 @@ def test_a_part_that_crashes_hangs_or_finds_nan_loses_nothing_else(tmp_path: Pat
 
 
 def test_budget_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = [
-        planted("sound", SOUND),
-        planted("hangs", "time.sleep(60)"),
-        planted("late", SOUND),
-    ]
+    parts = [planted("sound", SOUND), planted("hangs", "time.sleep(60)"), planted("late", SOUND)]
     path = claim_record(tmp_path, "gpu")
     started = time.monotonic()
     record = run_parts(parts, path, budget=RESERVE + 3.0)

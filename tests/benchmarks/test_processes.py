@@ -12,13 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import processes
-from benchmarks.processes import (
-    LAUNCHER,
-    Program,
-    measure_processes,
-    process_table,
-    take_turns,
-)
+from benchmarks.processes import LAUNCHER, Program, measure_processes, process_table, take_turns
 from benchmarks.record import failures
 
 pytestmark = pytest.mark.extended

@@ -24,12 +24,7 @@ from benchmarks.problems import Problem, make_problem
 from benchmarks.record import failures, read_record, write_record
 from benchmarks.reference import reference_losses
 from benchmarks.tables import table
-from benchmarks.training import (
-    TrainingTask,
-    largest_difference,
-    measure_training,
-    whole_blocks,
-)
+from benchmarks.training import TrainingTask, largest_difference, measure_training, whole_blocks
 
 ROOT = Path(__file__).parents[2]
 

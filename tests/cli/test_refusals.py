@@ -156,6 +156,10 @@ UNWHOLE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda _: b"",
 }
 
+UNWRITABLE = {one: one for one in ("file", "file/below", "/proc/xpmlp", "/dev/null")}
+UNWRITABLE["LONG"] = SHORT["LONG"]
+WITHOUT_RUN = {"empty": "empty", "nowhere": "nowhere", "LONG": SHORT["LONG"]}
+
 REFUSALS: dict[str, list[tuple[str, ...]]] = {
     # -- train: data
     "train TINY --out new --data": [
@@ -175,14 +179,12 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("empty", "empty", IMAGES),
         ("file", "file", "give a directory"),
         ("EMPTY", "data="),
-        ("LONG", "x" * 100),
+        ("LONG", SHORT["LONG"][:100]),
     ],
     # -- train: places
     "train TINY --out": [
         ("run", "run: holds a run already", "--out", "--resume run"),
-        *((out, out, "cannot be made", "--out") for out in ("file", "file/below")),
-        *((out, out, "cannot be made", "--out") for out in ("/proc/xpmlp", "/dev/null")),
-        ("LONG", "x" * 300, "cannot be made", "--out"),
+        *((out, said, "cannot be made", "--out") for out, said in UNWRITABLE.items()),
     ],
     # -- train: settings
     "train TINY --out new": [
@@ -315,13 +317,11 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("model-flipped", "is not what was written (SHA-256)"),
         ("model-cut", "model.safetensors", "no whole file of xpmlp"),
         *((f"model-{damage}", "model.safetensors: ", "train again") for damage in MODELS),
-        *((place, place, "run directory") for place in ("empty", "nowhere")),
-        ("LONG", "x" * 300, "run directory"),
+        *((place, said, "run directory") for place, said in WITHOUT_RUN.items()),
     ],
     "predict": [
         *((f"model-{damage} rows.npy", "model.safetensors: ", "train again") for damage in MODELS),
-        *((f"{place} rows.npy", place, "run directory") for place in ("empty", "nowhere")),
-        ("LONG rows.npy", "x" * 300, "run directory"),
+        *((f"{place} rows.npy", said, "run directory") for place, said in WITHOUT_RUN.items()),
         ("run good.png wide.npy", "wide.npy: ", "17 values, the network takes 16"),
         ("run good.png nan.npy", "nan.npy: ", "NaN or infinite"),
         ("run good.png objects.npy", "objects.npy: ", "numbers"),
@@ -333,8 +333,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("no-images good.png", "give a .npy file"),
     ],
     "plot": [
-        *((place, place, "run directory") for place in ("empty", "nowhere")),
-        ("LONG", "x" * 300, "run directory"),
+        *((place, said, "run directory") for place, said in WITHOUT_RUN.items()),
         ("run --out a.pdf", "a.pdf: the figure is a PNG"),
         ("run --out nowhere/a.png", "cannot be written"),
         ("empty-history", "nothing to draw"),
@@ -429,9 +428,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
     "sweep SMALL --over optimizer.learning_rate=0.1,0.5 --out": [
         ("swept", "swept: holds a sweep already"),
         ("sweeps/lecture-1", "sweeps/lecture-1: cannot be made"),
-        *((out, out, "give another --out") for out in ("file", "file/below", "/proc/xpmlp")),
-        ("/dev/null", "/dev/null", "give another --out"),
-        ("LONG", "x" * 300, "give another --out"),
+        *((out, said, "give another --out") for out, said in UNWRITABLE.items()),
     ],
     "find-rate SEARCH": [
         ("--from 1 --to 0.1", "the smaller first"),
@@ -616,10 +613,7 @@ def test_run_that_fails_is_one_line(command, tiny, monkeypatch, options: str, sa
 
 @pytest.mark.parametrize(
     ("start", "file"),
-    [
-        ("train TINY --out new", "new/config.toml"),
-        ("sweep SMALL --over seed=1,2 --out new", "new"),
-    ],
+    [("train TINY --out new", "new/config.toml"), ("sweep SMALL --over seed=1,2 --out new", "new")],
 )
 def test_full_disk_leaves_no_directory(check, monkeypatch, start: str, file: str) -> None:
     def full(*_: object) -> int:

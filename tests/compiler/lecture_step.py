@@ -44,10 +44,6 @@ def lecture_step(
         classes=np.arange(sizes[-1]),
     )
     state = first_state(
-        model,
-        parameters,
-        objective=Objective(),
-        descent=descent,
-        backend=select_backend("numpy"),
+        model, parameters, objective=Objective(), descent=descent, backend=select_backend("numpy")
     )
     return Step(partial(make_step, model, descent=descent), state, data)

@@ -25,31 +25,32 @@ pytestmark = pytest.mark.extended(keep=3)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
+def check(step: Any, folder: Path, count: int, tolerance: float) -> tuple[Any, Any]:
+    """Some steps as kernels and as the interpreter takes them, which agree."""
+    program = step.program()
+    found = Scheduled(program, folder).run(step.state, step.data, count)
+    wanted = Interpreter(program).run(step.state, step.data, count)
+    assert_same(found, wanted, tolerance)
+    return found, wanted
+
+
 @pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_lecture_s_step(dtype: str, hidden: str, members: int, tmp_path: Path) -> None:
     step = lecture_step(dtype=dtype, hidden=hidden, members=members)
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 5)
-    wanted = Interpreter(program).run(step.state, step.data, 5)
-    assert_same(found, wanted, TOLERANCE[dtype])
+    found, wanted = check(step, tmp_path, 5, TOLERANCE[dtype])
     np.testing.assert_array_equal(found[1][1], wanted[1][1])  # counts of hits are whole numbers
 
 
 def test_lecture_s_network_at_its_size(tmp_path: Path) -> None:
-    step = lecture_step(LECTURE, batch=64)
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 3)
-    assert_same(found, Interpreter(program).run(step.state, step.data, 3), TOLERANCE["float32"])
+    check(lecture_step(LECTURE, batch=64), tmp_path, 3, TOLERANCE["float32"])
 
 
 def test_every_member_has_its_own_rate(tmp_path: Path) -> None:
     step = lecture_step(members=3, dtype="float64", rates=[0.1, 0.2, 0.3])
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 3)
-    assert_same(found, Interpreter(program).run(step.state, step.data, 3), 1e-12)
+    check(step, tmp_path, 3, 1e-12)
 
 
 @pytest.mark.parametrize("members", [0, 2])

@@ -202,10 +202,7 @@ BACKEND = ("--backend", "numpy")
 PREDICTIONS = {"rtol": 1e-5, "atol": 1e-6}
 """Of one network, forward alone: float32 has 1.2e-7, and no row sums more than 784 products."""
 
-TRAINED = {
-    "float64": {"rtol": 1e-12, "atol": 1e-12},
-    "float32": {"rtol": 1e-4, "atol": 1e-4},
-}
+TRAINED = {"float64": {"rtol": 1e-12, "atol": 1e-12}, "float32": {"rtol": 1e-4, "atol": 1e-4}}
 """Of a network that was trained again: rounding differs from one processor to another, and training
 amplifies it. Measured: up to 6.4e-6 in float32 and 1.1e-15 in float64; see README.md."""
 

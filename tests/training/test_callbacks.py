@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 import xpmlp
-from tests.callbacks import hearing
+from tests.callbacks import hearing, listener
 from tests.training import small_runs
 from xpmlp import MLP, Callback, CallbackError, Control, Split, StopTraining, Trainer
 from xpmlp.training import callbacks
-from xpmlp.training.callbacks import (
-    BestWeights,
-    EarlyStopping,
-    TimeLimit,
-    Validation,
-    callbacks_of,
-)
+from xpmlp.training.callbacks import BestWeights, EarlyStopping, TimeLimit, Validation, callbacks_of
 
 ROWS = Split(np.eye(6), np.arange(6) % 3)
 MODEL = MLP((6, 5, 3))
@@ -116,17 +110,6 @@ def test_events_are_all_methods_of_a_callback() -> None:
     assert {name for name in vars(Callback) if name.startswith("on_")} == set(EVENTS)
 
 
-class Recorder(Callback):
-    every = 1
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-
-for event in EVENTS:
-    setattr(Recorder, event, lambda self, _, event=event: self.heard.append(event))
-
-
 def fail(_: Trainer) -> None:
     raise KeyError("no such\nthing")
 
@@ -144,7 +127,7 @@ def fail(_: Trainer) -> None:
 def test_failing_callback_is_named_and_the_run_continues_from_there(
     event: str, iteration: int, stands: str
 ) -> None:
-    other, later = Recorder(), Recorder()
+    (other, first), (later, last) = listener(1), listener(1)
     run = begin(shuffle=True, control=Control(ROWS))
 
     def fail_late(trainer: Trainer) -> None:
@@ -152,7 +135,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
             fail(trainer)
 
     with pytest.raises(CallbackError) as caught:
-        run.run([other, hearing(1, **{event: fail_late}), later])
+        run.run([first, hearing(1, **{event: fail_late}), last])
     error = caught.value
     assert str(error) == (
         f"callback Hearing failed in {event} (KeyError: 'no such\\nthing'); "
@@ -161,10 +144,11 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
     assert (error.callback, error.event) == ("Hearing", event)
     assert isinstance(error.__cause__, KeyError)
     # The others have heard that event, too, and the end.
-    assert other.heard == later.heard
-    assert later.heard[-1] == "on_end"
-    assert later.heard.count("on_end") == 1
-    assert later.heard[-2 if event != "on_end" else -1] == event
+    assert other == later
+    names = [f"on_{name}" for name, *_ in later]
+    assert names[-1] == "on_end"
+    assert names.count("on_end") == 1
+    assert names[-2 if event != "on_end" else -1] == event
     expected = begin(shuffle=True, control=Control(ROWS)).run()
     np.testing.assert_array_equal(run.run().parameters, expected.parameters)
     for name, series in expected.history.series.items():
@@ -202,7 +186,7 @@ def raise_stop(_: Trainer) -> None:
 def test_run_says_who_stopped_it(
     event: str, iterations: int, act: Callable[[Trainer], None]
 ) -> None:
-    run = begin().run([hearing(1, **{event: act}), Recorder()])
+    run = begin().run([hearing(1, **{event: act}), listener(1)[1]])
     assert run.iteration == iterations
     assert run.stopped_by == "Hearing: it is enough"
     run.extend(3)
@@ -240,7 +224,7 @@ def test_slow_callback_changes_nothing_and_is_named(
     """Where it is called again and again; what is done once may take its time."""
     clock = Clock()
     monkeypatch.setattr(callbacks, "time", clock)
-    run = begin().run([hearing(1, **{event: clock.take}), Recorder()])
+    run = begin().run([hearing(1, **{event: clock.take}), listener(1)[1]])
     assert clock.now >= 4.0
     np.testing.assert_array_equal(run.parameters, begin().run().parameters)
     said = [record.getMessage() for record in caplog.records]

@@ -40,7 +40,6 @@ pytestmark = pytest.mark.extended(keep=17)
 
 MODEL = MLP((6, 5, 3))
 STEPS = 12
-ORIGIN = Origin({}, data="", versions={})
 
 
 HELD = separable(40, seed=1)
@@ -57,6 +56,13 @@ def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
 def recorder() -> Recorder:
     """Keep the parameters to predict with."""
     return Recorder(lambda trainer: trainer.parameters)
+
+
+def from_disk(stopped: Trainer, again: Trainer, directory: Path) -> Trainer:
+    """The second run, at the place where the first one stands, by way of a checkpoint's file."""
+    save_checkpoint(RunDirectory(directory), stopped.snapshot(), Origin({}, data="", versions={}))
+    again.restore(load_checkpoint(RunDirectory(directory))[0])
+    return again
 
 
 def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Trainer:
@@ -431,20 +437,14 @@ def test_run_ends_when_members_diverge_one_after_another(monkeypatch: pytest.Mon
 
 def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     whole, stopped = diverging([1e300, 0.1]).run(), diverging([1e300, 0.1]).run([StopAt(20)])
-    directory = RunDirectory(tmp_path)
-    save_checkpoint(directory, stopped.snapshot(), ORIGIN)
-    again = diverging([1e300, 0.1])
-    again.restore(load_checkpoint(directory)[0])
-    again.run()
+    again = from_disk(stopped, diverging([1e300, 0.1]), tmp_path).run()
     np.testing.assert_array_equal(again.parameters, whole.parameters)
     np.testing.assert_array_equal(again.history.loss, whole.history.loss)
 
 
 def test_diverging_member_ends_the_run_by_default() -> None:
     run = begin(
-        MLP((6, 5, 3), activation="relu"),
-        seed=[3, 3],
-        descent=Descent(learning_rate=[1e300, 0.1]),
+        MLP((6, 5, 3), activation="relu"), seed=[3, 3], descent=Descent(learning_rate=[1e300, 0.1])
     )
     with pytest.raises(Diverged, match="member 1"):
         run.run()
@@ -551,15 +551,14 @@ def assert_same(one: Trainer, other: Trainer) -> None:
     assert (one.epoch, one.step, one.ended) == (other.epoch, other.step, other.ended)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("numpy", nasty),
-        ("numpy", plateaued),
-        pytest.param("torch", nasty, marks=pytest.mark.oracle),
-        pytest.param("jax", nasty, marks=pytest.mark.oracle),
-    ],
-)
+def on_backends(oracles: Any) -> pytest.MarkDecorator:
+    """Both kinds of runs on NumPy, one of them on the oracles' libraries."""
+    others = [pytest.param(name, oracles, marks=pytest.mark.oracle) for name in ("torch", "jax")]
+    both = [("numpy", nasty), ("numpy", plateaued), *others]
+    return pytest.mark.parametrize(("name", "make"), both)
+
+
+@on_backends(nasty)
 def test_a_run_goes_on_to_the_same_bits(name: str, make: Any, tmp_path, request) -> None:
     """Stopped anywhere, saved, loaded and restored: within and at the ends of epochs and ticks."""
     if name != "numpy":
@@ -572,35 +571,19 @@ def test_a_run_goes_on_to_the_same_bits(name: str, make: Any, tmp_path, request)
     for iteration in places:
         stopped = make(backend).run([StopAt(iteration)])
         assert stopped.iteration == iteration
-        directory = RunDirectory(tmp_path)
-        save_checkpoint(directory, stopped.snapshot(), ORIGIN)
-        again = make(backend)
-        again.restore(load_checkpoint(directory)[0])
-        again.run()
-        assert_same(again, whole)
+        again = from_disk(stopped, make(backend), tmp_path)
+        assert_same(again.run(), whole)
 
 
 def test_a_run_goes_on_twice(tmp_path: Path) -> None:
     backend = NumPyBackend()
     whole, run = plateaued(backend).run(), plateaued(backend)
-    directory = RunDirectory(tmp_path)
     for iteration in (3, 14, 15, 29):
-        run.run([StopAt(iteration)])
-        save_checkpoint(directory, run.snapshot(), ORIGIN)
-        run = plateaued(backend)
-        run.restore(load_checkpoint(directory)[0])
+        run = from_disk(run.run([StopAt(iteration)]), plateaued(backend), tmp_path)
     assert_same(run.run(), whole)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("numpy", nasty),
-        ("numpy", plateaued),
-        pytest.param("torch", plateaued, marks=pytest.mark.oracle),
-        pytest.param("jax", plateaued, marks=pytest.mark.oracle),
-    ],
-)
+@on_backends(plateaued)
 def test_rows_in_blocks_train_the_same(name: str, make: Any, monkeypatch, request) -> None:
     """With all that steps look up by number or by place, and from the middle of an epoch."""
     if name != "numpy":

@@ -99,9 +99,7 @@ def test_rows_of_any_kind_and_order(dtype: str) -> None:
     parameters = MODEL.initialize(0, dtype="float64")
     scaled = X / 255.0 if dtype == "uint8" else X.astype(np.float64)
     np.testing.assert_allclose(
-        predict(MODEL, parameters, X[::-1]),
-        MODEL.predictions(parameters, scaled[::-1]),
-        atol=1e-12,
+        predict(MODEL, parameters, X[::-1]), MODEL.predictions(parameters, scaled[::-1]), atol=1e-12
     )
 
 

@@ -9,17 +9,7 @@ from sklearn.metrics import mean_poisson_deviance
 
 from tests.callbacks import Recorder
 from tests.training.small_runs import STAND, compiled_if_possible, separable
-from xpmlp import (
-    MLP,
-    Control,
-    Descent,
-    InputError,
-    Objective,
-    Split,
-    Trainer,
-    evaluate,
-    predict,
-)
+from xpmlp import MLP, Control, Descent, InputError, Objective, Split, Trainer, evaluate, predict
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS

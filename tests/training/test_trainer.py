@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.callbacks import StopAt, hearing, resumed
+from tests.callbacks import StopAt, hearing, listener, resumed
 from tests.training import small_runs
 from tests.training.small_runs import bright
-from xpmlp import (
-    MLP,
-    Callback,
-    Descent,
-    Diverged,
-    InputError,
-    Split,
-    StopTraining,
-    Trainer,
-)
+from xpmlp import MLP, Descent, Diverged, InputError, Split, StopTraining, Trainer
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
@@ -31,25 +22,10 @@ def begin(split: Split | None = None, *, model: MLP = MODEL, **changes) -> Train
     return small_runs.begin(model, split or bright(1000), **settings)
 
 
-class Events(Callback):
-    """Keep the events, each with its epoch and step."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, int, int]] = []
-
-
-for name in ("start", "tick", "epoch", "end"):
-    setattr(
-        Events,
-        f"on_{name}",
-        lambda self, run, name=name: self.events.append((name, run.epoch, run.step)),
-    )
-
-
 def test_events_come_in_order() -> None:
-    recorder = Events()
-    begin(epochs=2).run([recorder])
-    assert recorder.events == [
+    heard, callback = listener()
+    begin(epochs=2).run([callback])
+    assert heard == [
         ("start", 0, 0), ("tick", 0, 64), ("tick", 0, 125), ("epoch", 1, 0),
         ("tick", 1, 64), ("tick", 1, 125), ("epoch", 2, 0), ("end", 2, 0),
     ]  # fmt: skip
@@ -60,9 +36,9 @@ def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.Mo
     expected = begin(epochs=3).run()
     clock = iter(float(second) for second in range(10_000))  # every look at the clock: a second
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: next(clock))
-    recorder = Events()
-    run = begin(epochs=3).run([recorder])
-    steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
+    heard, callback = listener()
+    run = begin(epochs=3).run([callback])
+    steps = [step for event, epoch, step in heard if event == "tick" and epoch == 1]
     lengths = np.diff([0, *steps])
     assert lengths.max() <= 64
     assert lengths[-1] == 1  # a second for each tick, however short it is
@@ -74,9 +50,9 @@ def test_every_observer_hears_an_event_after_which_one_stops() -> None:
     def stop(_: Trainer) -> None:
         raise StopTraining
 
-    recorder = Events()
-    begin().run([hearing(on_epoch=stop, on_end=stop), recorder])
-    assert recorder.events[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
+    heard, callback = listener()
+    begin().run([hearing(on_epoch=stop, on_end=stop), callback])
+    assert heard[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
 
 
 def test_run_learns_and_keeps_its_series(backend: Backend) -> None:
