@@ -187,7 +187,7 @@ def test_resumed_run_equals_one_that_was_never_stopped() -> None:
 
 
 def test_callbacks_hear_events_and_may_stop() -> None:
-    assert len(fit(callbacks=[StopAt(20)]).history["accuracy"]) == 2
+    assert len(fit(callbacks=[StopAt(21)]).history["accuracy"]) == 2
 
 
 def test_interrupted_run_keeps_whole_epochs() -> None:
