@@ -23,8 +23,8 @@ pytestmark = pytest.mark.extended(keep=21)
 MODEL = MLP((6, 5, 3))
 
 
-def rows(count: int = 96) -> Split:
-    return separable(count, by=2.0)
+def rows(count: int = 96, seed: int = 0) -> Split:
+    return separable(count, seed, by=2.0)
 
 
 def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
