@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_schedule, pretend
+from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_plan, pretend
 
 import xpmlp.backends.cupy as cupy_module
 from xpmlp import MLP, BackendUnavailable, Split, select_backend
@@ -59,7 +59,7 @@ def split() -> Split:
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_training_on_cupy_is_that_on_numpy(cupy, monkeypatch, compile: str, shuffle: bool) -> None:
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     options = {"epochs": 2, "batch_size": 8, "shuffle": shuffle}
     found = train(MODEL, split(), backend=select_backend("cupy"), compile=compile, **options)
@@ -75,7 +75,7 @@ def test_training_on_cupy_is_that_on_numpy(cupy, monkeypatch, compile: str, shuf
 
 
 def test_steps_that_cannot_be_captured_run_one_by_one(cupy, monkeypatch, caplog) -> None:
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     monkeypatch.setattr(
         "pretended_cupy.PretendedStream.end_capture", lambda self: setattr(self, "captured", None)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import naive_schedule
+from pretended_cupy import naive_plan
 
-from xpmlp import MLP, Descent, Split, Trainer, select_backend
+from xpmlp import MLP, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.training.profile import profile
 
 
@@ -17,14 +17,14 @@ from xpmlp.training.profile import profile
 def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: str) -> None:
     monkeypatch.setattr("xpmlp.training.profile.SIDE_ON_GPU", 16)
     monkeypatch.setattr("xpmlp.training.profile.SECONDS", 0.0)
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     model = MLP((6, 5, 4))
     training = Trainer.begin(
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),
-        descent=Descent(learning_rate=0.1),
+        descent=OptimizerConfig(learning_rate=0.1),
         backend=select_backend("cupy"),
         epochs=1,
         batch_size=8,

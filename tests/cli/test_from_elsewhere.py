@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.watched import RUN_FILES
 from tests.data.refusing import png
-from xpmlp.cli.console import LONGEST
+from xpmlp.cli.console import LONGEST_MESSAGE
 
 
 def test_a_run_whose_files_are_links_writes_through_none(command, copy: Path, tmp_path) -> None:
@@ -54,7 +54,7 @@ def test_a_file_that_a_recipe_names_is_not_told(refused, tmp_path: Path) -> None
 
 def test_long_value_of_a_file_is_not_quoted_whole(refused, tmp_path: Path) -> None:
     (tmp_path / "theirs.toml").write_text("layer_sizes = [" + "9," * 100_000 + "]")
-    assert len(refused("train", "theirs.toml")) < LONGEST + 100
+    assert len(refused("train", "theirs.toml")) < LONGEST_MESSAGE + 100
 
 
 @pytest.mark.extended

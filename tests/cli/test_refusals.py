@@ -627,7 +627,7 @@ def test_layers_beyond_the_memory(check, monkeypatch) -> None:
     def allocate(*_: object) -> None:
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr("xpmlp.cli.train.begin_training", allocate)
+    monkeypatch.setattr("xpmlp.cli.train.trainer_from_recipe", allocate)
     said = ("out of memory (Unable to allocate 1 TiB)", "smaller layers")
     check(words("train TINY --out new", ""), said)
 

@@ -127,7 +127,7 @@ def test_resume_tells_what_was_changed_and_can_be_forced(
 
 
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
+    monkeypatch.setattr("xpmlp.runs.checkpoints.CHECKPOINT_SHARE", math.inf)
 
     with switched_off(60), pytest.raises(PowerFailure):
         command(*slow, "--checkpoint-every", "30", "--out", "r")

@@ -10,7 +10,7 @@ from lecture_step import lecture_step
 from steps import trace
 
 from xpmlp.compiler import Untraceable, leaves, record, replay
-from xpmlp.compiler.replay import apply
+from xpmlp.compiler.partial import apply
 
 X = np.ones((4, 3))
 

@@ -16,7 +16,7 @@ from tests.data import refusing
 from tests.data.refusing import cut_or_flipped, examples, outcome
 from tests.memory import at_most
 from xpmlp.data import read_idx, write_idx
-from xpmlp.data.idx import CHUNK
+from xpmlp.data.idx import READ_CHUNK
 from xpmlp.errors import InputError
 
 CODES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
@@ -156,7 +156,7 @@ def test_a_claim_takes_no_memory(tmp_path: Path, content: bytes) -> None:
 
 def refused_in_a_chunk(path: Path) -> str:
     # A chunk, and from Python 3.12 on another one in gzip's own buffer; 10**8 were claimed.
-    with at_most(3 * CHUNK):
+    with at_most(3 * READ_CHUNK):
         return refusal(path)
 
 

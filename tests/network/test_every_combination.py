@@ -53,7 +53,7 @@ def check(problem: tuple[MLP, Objective], seed: int, rows: int, autodiff: list[s
     rows = max(rows, 3) if model.normalization == "batch" else rows
     settings = {"objective": objective, "seed": seed, "batch_size": rows, "autodiff": autodiff}
     for row in gradcheck(model, backends=[select_backend("numpy")], **settings):
-        assert row.agrees or "float32" in row.witness, (row, model, objective)
+        assert row.agrees or "float32" in row.method, (row, model, objective)
 
 
 @settings(max_examples=200)
@@ -82,7 +82,7 @@ def test_every_backend_computes_the_same(backend, problem, seed: int) -> None:
     model, objective = problem
     settings = {"objective": objective, "seed": seed, "batch_size": 6, "autodiff": ()}
     for row in gradcheck(model, backends=[backend], **settings):
-        assert row.agrees or "float64" not in row.witness, row
+        assert row.agrees or "float64" not in row.method, row
 
 
 @pytest.mark.oracle
@@ -97,7 +97,7 @@ def test_jax_computes_and_differentiates_the_same(normalization: str, loss: str)
     objective = Objective(loss=loss, dropout=0.3, input_dropout=0.2, l1=0.1, l2=0.1)
     jax = [select_backend("jax")]
     for row in gradcheck(model, objective=objective, backends=jax, autodiff=["jax"]):
-        if "float64" in row.witness or "autodiff" in row.witness:
+        if "float64" in row.method or "autodiff" in row.method:
             assert row.agrees, row
 
 

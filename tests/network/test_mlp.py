@@ -150,7 +150,7 @@ def test_hidden_is_the_name_of_the_activation_in_0_1_0() -> None:
     with pytest.warns(DeprecationWarning, match="activation="):
         model = MLP((6, 5, 3), hidden="relu")
     assert model == MLP((6, 5, 3), activation="relu")
-    assert model.hidden == "relu"
+    assert model.activation == "relu"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def loss_of(case: Case, vector: np.ndarray) -> Any:
             variance = (centred * centred).mean(axis, keepdims=True)
             scaled = centred / (variance + 1e-5) ** 0.5 * parts[f"gamma{number}"]
             Z = scaled + parts[f"beta{number}"]
-        A_k = PLAIN[model.hidden](Z)
+        A_k = PLAIN[model.activation](Z)
         if masks[number] is not None:
             A_k = A_k * masks[number]
         A = A_k + A if model.is_residual(number) else A_k

@@ -13,7 +13,13 @@ from tests.runs.made import made, recipe
 from xpmlp.backends import select_backend
 from xpmlp.data import dataset_of
 from xpmlp.errors import InputError
-from xpmlp.runs import Checkpoints, Origin, RunDirectory, begin_training, load_checkpoint
+from xpmlp.runs import (
+    Checkpoints,
+    RunDirectory,
+    RunFingerprint,
+    load_checkpoint,
+    trainer_from_recipe,
+)
 from xpmlp.runs.checkpoints import save_checkpoint
 from xpmlp.tensors import load_tensors
 from xpmlp.training import StopTraining, Trainer
@@ -22,12 +28,12 @@ pytestmark = pytest.mark.extended(keep=12)
 
 
 DATASET = made()
-ORIGIN = Origin.of(recipe(), DATASET, select_backend("numpy"))
+ORIGIN = RunFingerprint.of(recipe(), DATASET, select_backend("numpy"))
 
 
 @pytest.fixture
 def training() -> Trainer:
-    return begin_training(recipe(epochs=4), DATASET, select_backend("numpy"))
+    return trainer_from_recipe(recipe(epochs=4), DATASET, select_backend("numpy"))
 
 
 @pytest.fixture
@@ -51,8 +57,8 @@ class Recording(Checkpoints):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: str) -> None:
     settings = recipe(members=members, dtype=dtype)
-    training = begin_training(settings, DATASET, backend)
-    origin = Origin.of(settings, DATASET, backend)
+    training = trainer_from_recipe(settings, DATASET, backend)
+    origin = RunFingerprint.of(settings, DATASET, backend)
     training.run([Checkpoints(run, origin)])
     saved = training.snapshot()
     loaded, found = load_checkpoint(run)
@@ -60,7 +66,7 @@ def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: st
     assert (loaded.epoch, loaded.step, loaded.seconds) == (2, 0, training.last_good.seconds)
     for one, other in (
         (loaded.parameters, saved.parameters),
-        (loaded.correct, saved.correct),
+        (loaded.metric_sum, saved.metric_sum),
         (loaded.history.loss, saved.history.loss),
         (loaded.history.accuracy, saved.history.accuracy),
     ):
@@ -143,15 +149,22 @@ def test_disk_that_refuses_to_the_end_is_an_error(run: RunDirectory, training: T
 
 def test_origins_of_runs_are_told_apart() -> None:
     backend, dataset, origin = select_backend("numpy"), DATASET, ORIGIN
-    assert origin.differences(Origin.of(recipe(epochs=9, time_limit=3.0), dataset, backend)) == []
-    now = Origin.of(recipe(learning_rate=0.5, momentum=0.9, optimizer="momentum"), dataset, backend)
+    assert (
+        origin.differences(RunFingerprint.of(recipe(epochs=9, time_limit=3.0), dataset, backend))
+        == []
+    )
+    now = RunFingerprint.of(
+        recipe(learning_rate=0.5, momentum=0.9, optimizer="momentum"), dataset, backend
+    )
     assert origin.differences(now) == [
         "optimizer sgd -> momentum",
         f"learning_rate {recipe().learning_rate} -> 0.5",
         "momentum unset -> 0.9",
     ]
-    assert origin.differences(Origin.of(recipe(), made(1), backend)) == ["other content of mnist"]
-    older = Origin(origin.settings, origin.data, {**origin.versions, "numpy": "2.0.0"})
+    assert origin.differences(RunFingerprint.of(recipe(), made(1), backend)) == [
+        "other content of mnist"
+    ]
+    older = RunFingerprint(origin.settings, origin.data, {**origin.versions, "numpy": "2.0.0"})
     assert older.differences(origin) == [f"numpy 2.0.0 -> {np.__version__}"]
 
 

@@ -15,14 +15,14 @@ from tests.training import small_runs
 from tests.training.small_runs import STAND, WALK, compiled_if_possible, separable
 from xpmlp import (
     MLP,
-    Control,
-    Descent,
     Diverged,
     InputError,
     Objective,
+    OptimizerConfig,
     Plateau,
     Split,
     Trainer,
+    ValidationConfig,
     evaluate,
     select_backend,
 )
@@ -30,7 +30,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
 from xpmlp.optimizers import OPTIMIZERS, sgd
-from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
+from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
 from xpmlp.training.batches import EpochPlan
@@ -47,8 +47,8 @@ HELD = separable(40, seed=1)
 
 def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
     defaults = {
-        "split": separable(), "descent": Descent(learning_rate=0.3),
-        "control": Control(validation=HELD), "epochs": 4,
+        "split": separable(), "descent": OptimizerConfig(learning_rate=0.3),
+        "control": ValidationConfig(validation=HELD), "epochs": 4,
     }  # fmt: skip
     return small_runs.begin(model, **{**defaults, **compiled_if_possible(changes)})
 
@@ -60,7 +60,9 @@ def recorder() -> Recorder:
 
 def from_disk(stopped: Trainer, again: Trainer, directory: Path) -> Trainer:
     """The second run, at the place where the first one stands, by way of a checkpoint's file."""
-    save_checkpoint(RunDirectory(directory), stopped.snapshot(), Origin({}, data="", versions={}))
+    save_checkpoint(
+        RunDirectory(directory), stopped.snapshot(), RunFingerprint({}, data="", versions={})
+    )
     again.restore(load_checkpoint(RunDirectory(directory))[0])
     return again
 
@@ -78,8 +80,8 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
         MLP((1, 1), output="identity"),
         validation,
         parameters=start if members > 1 else start[0],
-        descent=Descent(WALK, 1.0),
-        control=Control(validation=validation, **control),
+        descent=OptimizerConfig(WALK, 1.0),
+        control=ValidationConfig(validation=validation, **control),
         epochs=epochs,
         batch_size=2,
     )
@@ -106,7 +108,7 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
 def test_validate_every_n_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
-    watcher, control = recorder(), Control(validation=HELD, validate_every=every)
+    watcher, control = recorder(), ValidationConfig(validation=HELD, validate_every=every)
     run = begin(control=control, batch_size=1, epochs=2).run()
     begin(batch_size=1, epochs=2).run([watcher])
     assert run.history.validation_iterations == list(range(every, 193, every))
@@ -120,15 +122,15 @@ def test_validate_every_n_steps(every: int) -> None:
 def test_validation_changes_nothing_that_is_learned() -> None:
     model = MLP((6, 5, 4, 3), normalization="batch")
     changes: dict[str, Any] = {"objective": Objective(dropout=0.2), "model": model}
-    watched = begin(control=Control(validation=HELD, validate_every=5), **changes).run()
-    alone = begin(control=Control(), **changes).run()
+    watched = begin(control=ValidationConfig(validation=HELD, validate_every=5), **changes).run()
+    alone = begin(control=ValidationConfig(), **changes).run()
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watched.history.loss, alone.history.loss)
     assert not alone.history.validation
 
 
 def test_averaged_parameters_are_validated() -> None:
-    descent = Descent(learning_rate=0.3, average="ema", average_decay=0.9)
+    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
     run = begin(descent=descent).run()
     now = evaluate(MODEL, run.parameters, HELD)
     assert run.history.validation_losses[-1] == now.loss
@@ -159,7 +161,7 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
     """R² falls as the squared error rises; a loss that only ever falls is not looked at."""
     constant = Split(np.zeros((2, 1)), np.array([[-1.0], [1.0]]))
     run = over_a_hill([-3.0], patience=2, monitor="accuracy")
-    run.control = Control(validation=constant, patience=2, monitor="accuracy")
+    run.control = ValidationConfig(validation=constant, patience=2, monitor="accuracy")
     run.run()
     accuracies = run.history.validation_accuracies
     assert run.epoch == int(np.argmax(accuracies)) + 1 + 2 == 5
@@ -167,14 +169,14 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
 
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
-    control = Control(validation=HELD, patience=3, monitor="accuracy")
-    assert begin(control=control, descent=Descent(STAND), epochs=20).run().epoch == 4
+    control = ValidationConfig(validation=HELD, patience=3, monitor="accuracy")
+    assert begin(control=control, descent=OptimizerConfig(STAND), epochs=20).run().epoch == 4
 
 
 def test_patience_counts_evaluations_within_epochs_too() -> None:
     """An evaluation after every step, the first the best: the run ends within the epoch."""
-    control = Control(validation=HELD, validate_every=1, patience=2)
-    up = begin(control=control, descent=Descent(CLIMB, 0.1)).run()
+    control = ValidationConfig(validation=HELD, validate_every=1, patience=2)
+    up = begin(control=control, descent=OptimizerConfig(CLIMB, 0.1)).run()
     assert (up.epoch, up.step) == (0, 3)
     assert len(up.history.loss) == 3
     assert up.ended
@@ -189,8 +191,8 @@ def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
     """Its accuracy is in the history, and observers hear of it."""
     epochs: list[int] = []
     changes: dict[str, Any] = {
-        "control": Control(validation=HELD, validate_every=length // 3, patience=2),
-        "descent": Descent(CLIMB, 0.1),
+        "control": ValidationConfig(validation=HELD, validate_every=length // 3, patience=2),
+        "descent": OptimizerConfig(CLIMB, 0.1),
     }
     run = begin(**changes).run([hearing(on_epoch=lambda trainer: epochs.append(trainer.epoch))])
     assert run.iteration == length
@@ -217,7 +219,7 @@ def test_a_run_that_has_ended_does_not_go_on() -> None:
 
 @pytest.mark.parametrize("patience", [0, 2])
 def test_a_run_ends_with_what_was_best(patience: int) -> None:
-    run = over_a_hill([-3.0], keep_best=True, patience=patience).run()
+    run = over_a_hill([-3.0], restore_best=True, patience=patience).run()
     np.testing.assert_allclose(run.parameters, [-3.0, 0.0])
     assert run.best is not None
     assert run.best.cost == 0.0
@@ -225,7 +227,7 @@ def test_a_run_ends_with_what_was_best(patience: int) -> None:
 
 
 def test_each_member_ends_with_its_own_best() -> None:
-    run = over_a_hill([-3.0, -5.5, -40.0], keep_best=True).run()
+    run = over_a_hill([-3.0, -5.5, -40.0], restore_best=True).run()
     assert run.epoch == 12
     np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-5.0, 0.5], [-12.0, 28.0]])
     assert run.best is not None
@@ -234,19 +236,19 @@ def test_each_member_ends_with_its_own_best() -> None:
 
 def test_last_epoch_is_validated_as_it_is() -> None:
     """And not the best one again: no evaluation is of anything but the step it comes after."""
-    run = over_a_hill([-3.0], keep_best=True, epochs=6).run()
+    run = over_a_hill([-3.0], restore_best=True, epochs=6).run()
     np.testing.assert_allclose(
         run.history.validation_losses, [2.0, 0.5, 0.0, 0.5, 2.0, 4.5], atol=1e-12
     )
 
 
 def test_best_may_be_the_last() -> None:
-    run = over_a_hill([-40.0], keep_best=True, epochs=6).run()
+    run = over_a_hill([-40.0], restore_best=True, epochs=6).run()
     np.testing.assert_array_equal(run.parameters, run.state.parameters)
 
 
 def test_best_is_not_given_before_the_end() -> None:
-    run = over_a_hill([-3.0], keep_best=True)
+    run = over_a_hill([-3.0], restore_best=True)
     run.run([StopAt(6)])  # at the end of its epoch of one step
     np.testing.assert_allclose(run.parameters[1], 3.0 - 6.0)
     run.run()
@@ -257,7 +259,9 @@ def test_best_is_not_given_before_the_end() -> None:
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     watcher, model = recorder(), MLP((6, 5, 3), normalization="batch")
-    control = Control(validation=HELD, validate_every=7, monitor=monitor, keep_best=True)
+    control = ValidationConfig(
+        validation=HELD, validate_every=7, monitor=monitor, restore_best=True
+    )
     run = begin(model, control=control, backend=backend).run([watcher])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
     place = int(np.argmin(series) if monitor == "loss" else np.argmax(series))
@@ -289,7 +293,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_a_run_ends_when_its_time_is_over() -> None:
-    run = begin(control=Control(time_limit=9.0), batch_size=1, epochs=9).run()
+    run = begin(control=ValidationConfig(time_limit=9.0), batch_size=1, epochs=9).run()
     assert run.ended == "the time limit of 9 s is reached"
     assert 0 < run.iteration < 9 * 96
     assert len(run.history.loss) == run.iteration
@@ -297,8 +301,8 @@ def test_a_run_ends_when_its_time_is_over() -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_time_counts_on_in_a_run_that_goes_on() -> None:
-    whole = begin(control=Control(time_limit=9.0), epochs=9).run()
-    again = resumed(lambda: begin(control=Control(time_limit=9.0), epochs=9), 2)
+    whole = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run()
+    again = resumed(lambda: begin(control=ValidationConfig(time_limit=9.0), epochs=9), 2)
     assert again.ended
     assert again.iteration - 2 < whole.iteration
 
@@ -311,18 +315,18 @@ def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal now
         now += 1.0
 
-    run = begin(control=Control(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
+    run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
     assert (run.epoch, run.seconds) == (3, 0.0)
 
 
 def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
-    run = begin(control=Control(time_limit=1e-9)).run()
+    run = begin(control=ValidationConfig(time_limit=1e-9)).run()
     assert 0 < run.iteration <= 64
     assert run.ended == "the time limit of 1e-09 s is reached"
 
 
 def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
-    run = begin(control=Control()).run()
+    run = begin(control=ValidationConfig()).run()
     assert (run.epoch, run.ended) == (4, "")
 
 
@@ -334,7 +338,7 @@ def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
     [
         ({"patience": 2}, "patience=2: needs validation rows"),
         ({"validate_every": 5}, "validate_every=5: needs validation rows"),
-        ({"keep_best": True}, "keep_best=True: needs validation rows"),
+        ({"restore_best": True}, "restore_best=True: needs validation rows"),
         ({"validation": HELD, "patience": -1}, "patience=-1"),
         ({"validation": HELD, "patience": 1.5}, "patience=1.5: give an integer"),
         ({"validation": HELD, "patience": True}, "patience=True: give an integer"),
@@ -346,18 +350,18 @@ def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
 )
 def test_bad_control_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Control(**settings)
+        ValidationConfig(**settings)
 
 
 def test_rows_held_out_are_checked_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"validation data: rows are 5 values"):
-        begin(control=Control(validation=Split(HELD.X[:, :5], HELD.labels)))
+        begin(control=ValidationConfig(validation=Split(HELD.X[:, :5], HELD.labels)))
     with pytest.raises(InputError, match=r"validation data: label \d in row 0"):
-        begin(control=Control(validation=Split(HELD.X, HELD.labels + 3)))
+        begin(control=ValidationConfig(validation=Split(HELD.X, HELD.labels + 3)))
 
 
 def test_a_checkpoint_without_its_best_is_refused() -> None:
-    control = Control(validation=HELD, keep_best=True)
+    control = ValidationConfig(validation=HELD, restore_best=True)
     snapshot = begin().run([StopAt(20)]).snapshot()
     with pytest.raises(InputError, match="not whole, or of another run"):
         begin(control=control).restore(snapshot)
@@ -370,20 +374,20 @@ def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
     return begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3] * len(rates),
-        descent=Descent(learning_rate=rates),
-        control=Control(validation=HELD, lets_members_diverge=True, **control),
+        descent=OptimizerConfig(learning_rate=rates),
+        control=ValidationConfig(validation=HELD, allow_divergence=True, **control),
         epochs=epochs,
     )
 
 
 def test_a_member_may_diverge_alone(backend: Backend) -> None:
     model = MLP((6, 5, 3), activation="relu")
-    alone = begin(model, seed=3, descent=Descent(learning_rate=0.1), backend=backend).run()
+    alone = begin(model, seed=3, descent=OptimizerConfig(learning_rate=0.1), backend=backend).run()
     run = begin(
         model,
         seed=[3, 3],
-        descent=Descent(learning_rate=[1e300, 0.1]),
-        control=Control(validation=HELD, lets_members_diverge=True, keep_best=True),
+        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
+        control=ValidationConfig(validation=HELD, allow_divergence=True, restore_best=True),
         backend=backend,
     ).run()
     assert not np.isfinite(run.history.loss[-1, 0])
@@ -406,8 +410,8 @@ def test_a_plateau_is_seen_in_those_that_are_left() -> None:
         return begin(
             MLP((6, 5, 3), activation="relu"),
             seed=seed,
-            descent=Descent(learning_rate=rate, plateau=plateau),
-            control=Control(validation=HELD, lets_members_diverge=True),
+            descent=OptimizerConfig(learning_rate=rate, plateau=plateau),
+            control=ValidationConfig(validation=HELD, allow_divergence=True),
             epochs=20,
         ).run()
 
@@ -444,7 +448,9 @@ def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) 
 
 def test_diverging_member_ends_the_run_by_default() -> None:
     run = begin(
-        MLP((6, 5, 3), activation="relu"), seed=[3, 3], descent=Descent(learning_rate=[1e300, 0.1])
+        MLP((6, 5, 3), activation="relu"),
+        seed=[3, 3],
+        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
     )
     with pytest.raises(Diverged, match="member 1"):
         run.run()
@@ -515,11 +521,11 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
         "seed": [3, 4],
         "epochs": 6,
         "objective": Objective(dropout=0.2, input_dropout=0.1, mixup=0.4, label_smoothing=0.1),
-        "descent": Descent(
+        "descent": OptimizerConfig(
             OPTIMIZERS["adam"](), [0.02, 0.05], one_cycle(), warm_up=1.5, weight_decay=0.1,
             average="ema", average_decay=0.9, max_norm=2.0, clip_norm=1.0,
         ),
-        "control": Control(validation=HELD, patience=2, keep_best=True, monitor="accuracy"),
+        "control": ValidationConfig(validation=HELD, patience=2, restore_best=True, monitor="accuracy"),
         "backend": backend,
     }  # fmt: skip
     return begin(**{**chosen, **changes})
@@ -527,11 +533,11 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
 
 def plateaued(backend: Backend, **changes: Any) -> Trainer:
     """The same with a plateau, evaluations within epochs, and a mean of ends of epochs."""
-    descent = Descent(
+    descent = OptimizerConfig(
         OPTIMIZERS["lion"](), [0.05, 0.1], plateau=Plateau(0, 0.5), average="swa",
         average_start=0.3, bias_rate=2.0,
     )  # fmt: skip
-    control = Control(validation=HELD, validate_every=5, patience=9, keep_best=True)
+    control = ValidationConfig(validation=HELD, validate_every=5, patience=9, restore_best=True)
     return nasty(backend, **{"descent": descent, "control": control, **changes})
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.callbacks import Recorder, StopAt, resumed
 from tests.training.small_runs import STAND, WALK, begin, compiled_if_possible, separable
-from xpmlp import MLP, Control, Descent, Objective, Plateau, Split, Trainer
+from xpmlp import MLP, Objective, OptimizerConfig, Plateau, Split, Trainer, ValidationConfig
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
@@ -60,7 +60,7 @@ def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
 def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
     split, rate = separable(), RATES[name]
     wd = WEIGHT_DECAY.get(name, 0.0)
-    descent = Descent(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
+    descent = OptimizerConfig(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
     run = fit(split=split, descent=descent)
 
     optimizer = OPTIMIZERS[name]()
@@ -147,7 +147,7 @@ def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
     """108 steps: network, autograd, optimizer and schedule all PyTorch's."""
     torch, split, epochs = quiet_torch, separable(), 9
     decay = 0.3 if name == "adamw" else 0.0
-    descent = Descent(OPTIMIZERS[name](), RATES[name], SHORT[schedule], weight_decay=decay)
+    descent = OptimizerConfig(OPTIMIZERS[name](), RATES[name], SHORT[schedule], weight_decay=decay)
     run = fit(split=split, descent=descent, epochs=epochs)
 
     optimizer = of_torch(torch, name, parameters := parameters_of_torch(torch))
@@ -166,7 +166,7 @@ def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
 @pytest.mark.oracle
 def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
     torch, split = quiet_torch, separable()
-    run = fit(split=split, descent=Descent(learning_rate=0.5, clip_norm=0.05))
+    run = fit(split=split, descent=OptimizerConfig(learning_rate=0.5, clip_norm=0.05))
     optimizer = torch.optim.SGD(parameters := parameters_of_torch(torch), lr=0.5)
     for _ in losses_of_torch(torch, parameters, split, epochs=3):
         assert torch.nn.utils.clip_grad_norm_(parameters, 0.05) > 0.05  # it has something to do
@@ -180,11 +180,11 @@ def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
 def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
     start = MODEL.initialize(0, dtype="float64")
     recorder = Recorder()
-    fit(descent=Descent(learning_rate=0.5, clip_norm=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_norm=limit), callbacks=[recorder])
     lengths = np.linalg.norm(rates_of(recorder.way, start), axis=-1)
     np.testing.assert_allclose(lengths, 0.5 * limit, rtol=1e-9)  # gradients are longer throughout
     recorder = Recorder()
-    fit(descent=Descent(learning_rate=0.5, clip_value=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_value=limit), callbacks=[recorder])
     entries = abs(rates_of(recorder.way, start))
     np.testing.assert_allclose(entries.max(), 0.5 * limit, rtol=1e-9)
     assert (entries < 0.4 * limit).any()
@@ -193,9 +193,9 @@ def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
 def test_max_norm_holds_the_weights_into_hidden_units() -> None:
     model = MLP((6, 5, 4, 3))
     recorder = Recorder()
-    fit(model, descent=Descent(learning_rate=0.5, max_norm=1.2), observers=[recorder])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5, max_norm=1.2), callbacks=[recorder])
     free = Recorder()
-    fit(model, descent=Descent(learning_rate=0.5), observers=[free])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5), callbacks=[free])
     for number, is_held in ((1, True), (2, True), (3, False)):
         norms, free_norms = (
             np.array([np.linalg.norm(model.unflatten(p)[f"W{number}"], axis=0) for p in way])
@@ -255,7 +255,7 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
         MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
         shuffle=chosen.get("shuffle", True),
         objective=Objective(**chosen.get("objective", {})),
-        descent=Descent(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
+        descent=OptimizerConfig(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
         **changes,
     )
 
@@ -284,7 +284,7 @@ def test_compiled_steps_on_numpy_have_the_bits_of_eager_ones(
 def test_every_part_does_something(name: str) -> None:
     if name in ("sgd", "plateau"):
         return  # what the others are compared with, and a rate that has no reason to fall
-    plain = fit(MLP((6, 5, 5, 4, 3)), descent=Descent(learning_rate=0.3))
+    plain = fit(MLP((6, 5, 5, 4, 3)), descent=OptimizerConfig(learning_rate=0.3))
     found = fit_combination(name).parameters
     assert found.shape != plain.parameters.shape or (found != plain.parameters).any()
 
@@ -312,7 +312,7 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
         run = fit(
             model,
             parameters=np.zeros(model.parameter_count),
-            descent=Descent(WALK, 0.25, bias_rate=rate),
+            descent=OptimizerConfig(WALK, 0.25, bias_rate=rate),
             epochs=1,
         )
         for name, part in model.unflatten(np.asarray(run.state.parameters)).items():
@@ -323,7 +323,7 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
 @pytest.mark.parametrize("bias_decay", [False, True])
 def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
     model = MLP((6, 5, 3), normalization="layer")
-    descent = Descent(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
+    descent = OptimizerConfig(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
     run = fit(model, parameters=np.ones(model.parameter_count), descent=descent, epochs=1)
     for name, part in model.unflatten(run.parameters).items():
         if name.startswith("W") or bias_decay:
@@ -334,7 +334,7 @@ def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
 
 def test_decay_follows_the_rate_of_its_time() -> None:
     """Decoupled, but by rate * weight_decay, as PyTorch does it: a schedule acts on both."""
-    descent = Descent(STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True)
+    descent = OptimizerConfig(STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True)
     run = fit(parameters=np.ones(MODEL.parameter_count), descent=descent, epochs=2)
     factors = 0.5 * (1.0 + np.cos(np.pi * np.arange(24) / 24))
     np.testing.assert_allclose(run.parameters, np.prod(1.0 - 0.05 * factors), rtol=1e-12)
@@ -355,7 +355,7 @@ def walked(model: MLP, split: Split, stop: int, **settings: Any) -> np.ndarray:
 
 def walk(split: Split, *, stop: int = 0, **changes: Any) -> np.ndarray:
     """The learning rate of every step, as the steps themselves had it; perhaps with a break."""
-    descent, start = Descent(WALK, 0.5, **changes), np.zeros(MODEL.parameter_count)
+    descent, start = OptimizerConfig(WALK, 0.5, **changes), np.zeros(MODEL.parameter_count)
     return walked(MODEL, split, stop, parameters=start, batch_size=1, descent=descent)
 
 
@@ -370,7 +370,7 @@ def test_a_schedule_sees_the_number_of_the_step_in_the_run(stop: int) -> None:
 def test_a_schedule_sees_it_in_long_ticks_too() -> None:
     run = fit(
         parameters=np.zeros(MODEL.parameter_count),
-        descent=Descent(WALK, 0.5, SHORT["inverse_scaling"]),
+        descent=OptimizerConfig(WALK, 0.5, SHORT["inverse_scaling"]),
         batch_size=1,
     )
     np.testing.assert_allclose(run.parameters, -0.5 * np.sum(np.arange(1, 289) ** -0.5))
@@ -401,8 +401,8 @@ so its loss stays what it is."""
 def test_rate_falls_after_an_epoch_that_brought_nothing_better(validation: bool, stop: int) -> None:
     """Of losses that stay, the first is the best; the second in a row that is no better is more
     than `patience=1`; then counting starts anew."""
-    descent = Descent(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
-    control = Control(validation=separable(20, seed=1) if validation else None)
+    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
+    control = ValidationConfig(validation=separable(20, seed=1) if validation else None)
     settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent, "epochs": 7}
     found = walked(FLAT, separable(), stop, control=control, **settings).reshape(7, STEPS)
     expected = 0.5 * np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
@@ -411,7 +411,7 @@ def test_rate_falls_after_an_epoch_that_brought_nothing_better(validation: bool,
 
 def test_a_run_that_gets_better_keeps_its_rate() -> None:
     steady, falling = (
-        fit(descent=Descent(learning_rate=0.1, plateau=plateau), epochs=4)
+        fit(descent=OptimizerConfig(learning_rate=0.1, plateau=plateau), epochs=4)
         for plateau in (None, Plateau(patience=0, factor=0.1))
     )
     means = steady.history.loss.reshape(4, -1).mean(axis=1)
@@ -423,8 +423,8 @@ def test_a_run_that_gets_better_keeps_its_rate() -> None:
 def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> None:
     """The rate of an epoch follows from what was known before it, also where a run goes on in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
-    descent = Descent(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
-    control = Control(validation=separable(20, seed=1), validate_every=5)
+    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
+    control = ValidationConfig(validation=separable(20, seed=1), validate_every=5)
     settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent}
     found = walked(FLAT, separable(), stop, control=control, **settings).reshape(3, STEPS)
     # Before epoch 2 there were those after 5 and 10; before epoch 3 also 15 and 20.
@@ -437,31 +437,31 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
 
 def test_an_exponential_mean_is_that_of_the_steps(backend: Backend) -> None:
     recorder = Recorder()
-    descent = Descent(learning_rate=0.3, average="ema", average_decay=0.9)
-    run = fit(descent=descent, backend=backend, observers=[recorder])
+    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
+    run = fit(descent=descent, backend=backend, callbacks=[recorder])
     mean = np.mean(recorder.way[:10], axis=0)  # the plain mean of the first 1/(1-0.9) steps
     for parameters in recorder.way[10:]:
         mean = 0.9 * mean + 0.1 * parameters
     np.testing.assert_allclose(backend.to_numpy(run.parameters), mean, rtol=0.0, atol=1e-12)
     assert len(recorder.way) == 36
-    plain = fit(descent=Descent(learning_rate=0.3), backend=backend)
+    plain = fit(descent=OptimizerConfig(learning_rate=0.3), backend=backend)
     np.testing.assert_allclose(recorder.way[-1], backend.to_numpy(plain.parameters), atol=1e-12)
 
 
 @pytest.mark.parametrize(("start", "first"), [(0.0, 1), (0.5, 2), (0.75, 3), (0.99, 4)])
 def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) -> None:
     recorder = Recorder()
-    descent = Descent(learning_rate=0.3, average="swa", average_start=start)
-    run = fit(descent=descent, epochs=4, observers=[recorder])
+    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=start)
+    run = fit(descent=descent, epochs=4, callbacks=[recorder])
     ends = recorder.way[STEPS - 1 :: STEPS]
     expected = np.mean(ends[first - 1 :], axis=0)
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
 
 
 def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
-    descent = Descent(learning_rate=0.3, average="swa", average_start=0.75)
-    run = fit(descent=descent, epochs=4, observers=[StopAt(20)])
-    plain = fit(descent=Descent(learning_rate=0.3), epochs=4, observers=[StopAt(20)])
+    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
+    run = fit(descent=descent, epochs=4, callbacks=[StopAt(20)])
+    plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)])
     np.testing.assert_allclose(run.parameters, plain.parameters, rtol=0.0, atol=1e-14)
 
 
@@ -469,8 +469,10 @@ def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
 def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
     model = MLP((6, 5, 3), normalization="batch")
     recorder = Recorder(lambda trainer: trainer.state.statistics)
-    descent = Descent(learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3)
-    run = fit(model, descent=descent, observers=[recorder])
+    descent = OptimizerConfig(
+        learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3
+    )
+    run = fit(model, descent=descent, callbacks=[recorder])
     kept = recorder.way
     if average == "swa":
         expected = np.mean(kept[STEPS - 1 :: STEPS], axis=0)
@@ -489,8 +491,8 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
     """But for the order of rows, which is the first seed's for all."""
     model = MLP((6, 5, 4, 3), activation="relu", normalization="batch")
 
-    def descent(rate: Any, weight_decay: Any) -> Descent:
-        return Descent(
+    def descent(rate: Any, weight_decay: Any) -> OptimizerConfig:
+        return OptimizerConfig(
             OPTIMIZERS["adam"](), rate, SHORT["one_cycle"], warm_up=0.5, weight_decay=weight_decay,
             bias_rate=2.0, clip_norm=0.3, max_norm=1.5, average="ema", average_decay=0.8,
         )  # fmt: skip
@@ -535,7 +537,7 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
     folds = np.stack([np.delete(np.arange(ROWS), range(k, ROWS, 3)) for k in range(3)])
     weights = np.random.default_rng(0).uniform(size=ROWS) if has_weights else None
     start = model.initialize([5, 6, 7], dtype="float64")
-    chosen = {"objective": Objective(mixup=mixup), "descent": Descent(learning_rate=0.2)}
+    chosen = {"objective": Objective(mixup=mixup), "descent": OptimizerConfig(learning_rate=0.2)}
     together = fit(
         model, split, parameters=start, rows=folds, sample_weights=weights, backend=backend,
         **chosen,
@@ -565,21 +567,21 @@ def test_learning_rates_are_those_that_the_run_had(
     held_out = Split(random.normal(size=(20, 4)), random.integers(0, 3, 20))
     model = MLP((4, 5, 3))
     is_validated = kind.endswith("validated")
-    descent = Descent(
+    descent = OptimizerConfig(
         learning_rate=members or 30.0,
         schedule=cosine() if kind == "cosine" else constant(),
         plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
     )
-    asked, factors = [], Descent.factors
+    asked, factors = [], OptimizerConfig.lr_factors
 
-    def recorded(self: Descent, first: int, count: int, **options: object) -> np.ndarray:
+    def recorded(self: OptimizerConfig, first: int, count: int, **options: object) -> np.ndarray:
         found = factors(self, first, count, **options)
         asked.append(found)
         return found
 
-    monkeypatch.setattr(Descent, "factors", recorded)
+    monkeypatch.setattr(OptimizerConfig, "lr_factors", recorded)
     parameters = model.initialize([0, 1] if members else 0)
-    control = Control(held_out, validate_every=7) if is_validated else None
+    control = ValidationConfig(held_out, validate_every=7) if is_validated else None
     settings = {"epochs": 12, "batch_size": 8, "descent": descent, "control": control}
     run = train(model, rows, parameters=parameters, **settings)
     had = np.concatenate(asked) if asked else np.ones(60)

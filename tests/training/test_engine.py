@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, InputError, Split, Trainer, select_backend
+from xpmlp import MLP, InputError, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner
 from xpmlp.backends.numpy import NumPyBackend
@@ -86,11 +86,11 @@ def test_a_library_without_a_compiler_says_so_only_when_one_is_required(caplog) 
 
 
 def wrong_loss(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
-    return state, StepMetrics(metrics.loss * 1.01, metrics.correct)
+    return state, StepMetrics(metrics.loss * 1.01, metrics.metric_sum)
 
 
 def wrong_counts(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
-    return state, StepMetrics(metrics.loss, metrics.correct + 5)
+    return state, StepMetrics(metrics.loss, metrics.metric_sum + 5)
 
 
 def wrong_state(change: Callable[[TrainingState], object]) -> Change:
@@ -149,7 +149,7 @@ def test_step_that_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixtur
 
     backend = NumPyBackend()
     settings: dict[str, Any] = {
-        "parameters": MODEL.initialize(0), "descent": Descent(sgd()._replace(update=update)),
+        "parameters": MODEL.initialize(0), "descent": OptimizerConfig(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
     run = Trainer.begin(MODEL, rows(), **settings).run()
@@ -200,7 +200,7 @@ def test_a_layer_that_does_not_learn_is_noticed_at_any_rate(
         """What compiled steps do to the first layer's weights is lost."""
         state.parameters[:first] = initial
 
-    descent = Descent(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
+    descent = OptimizerConfig(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
     run = fit(Faulty(wrong_state(forget)), descent=descent, learning_rate=1.0, epochs=1)
     assert "parameters differ" in run.engine.how
     assert len(caplog.records) == 1
@@ -210,7 +210,7 @@ def test_a_rounding_that_turns_a_sign_is_no_disagreement() -> None:
     """Lion steps by the sign of what may be rounding: one weight's step may be another."""
 
     turned = wrong_state(lambda state: np.add.at(state.parameters, 7, 2e-2))
-    descent = Descent(OPTIMIZERS["lion"](), learning_rate=0.01)
+    descent = OptimizerConfig(OPTIMIZERS["lion"](), learning_rate=0.01)
     run = fit(Faulty(turned), descent=descent, epochs=1)
     assert run.engine.how == "compiled for numpy"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training import small_runs
-from xpmlp import MLP, Descent, Objective, Split, Trainer
+from xpmlp import MLP, Objective, OptimizerConfig, Split, Trainer
 from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
@@ -35,7 +35,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
-    settings = {"parameters": model.initialize(0), "descent": Descent(learning_rate=0.5)}
+    settings = {"parameters": model.initialize(0), "descent": OptimizerConfig(learning_rate=0.5)}
     settings |= {"backend": backend or NumPyBackend(), "epochs": 2, "seed": 3, **changes}
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
     return small_runs.begin(model, split, **settings)
@@ -43,7 +43,7 @@ def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer
 
 def traced(model: MLP, members: int = 0) -> Program:
     parameters = model.initialize(range(members) if members else 0)
-    chosen = {"objective": Objective(), "descent": Descent(learning_rate=0.5)}
+    chosen = {"objective": Objective(), "descent": OptimizerConfig(learning_rate=0.5)}
     state = first_state(model, parameters, **chosen, backend=NumPyBackend())
     X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)
     classes = np.arange(model.layer_sizes[-1])

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpmlp.compiler.partial import ProgramPart, cut
 from xpmlp.compiler.program import Program, leaves, rebuild
-from xpmlp.compiler.replay import Part, cut
 from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import DTYPES, Array, Namespace
 
@@ -32,7 +32,7 @@ class StepMetrics(NamedTuple):
     """What a training step reports: arrays on the device, scalars or one value per member."""
 
     loss: Array
-    correct: Array
+    metric_sum: Array
 
 
 class DeviceInfo(NamedTuple):
@@ -204,12 +204,12 @@ class Backend:
         step = make_step(xp=xp)
 
         def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
-            losses, correct = [], []
+            losses, metric_sum = [], []
             for _ in range(count):
                 state, metrics = step(state, data)
                 losses.append(metrics.loss)
-                correct.append(metrics.correct)
-            return state, StepMetrics(xp.stack(losses), xp.stack(correct))
+                metric_sum.append(metrics.metric_sum)
+            return state, StepMetrics(xp.stack(losses), xp.stack(metric_sum))
 
         return run
 
@@ -228,7 +228,7 @@ class Backend:
         one after another, each waited for, and says to `lap` which part begins."""
 
         def make_step(*, xp: Namespace) -> Step:
-            def compute(part: Part) -> Function:
+            def compute(part: ProgramPart) -> Function:
                 return self.function(lambda **_: lambda given, _: part.run(given, xp=xp))
 
             parts = [(part, compute(part)) for part in cut(program, starts)]

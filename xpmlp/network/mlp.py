@@ -30,7 +30,7 @@ from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
-from xpmlp.display import Table, as_html, short_repr
+from xpmlp.display import TextTable, as_html, short_repr
 from xpmlp.errors import InputError, no_attribute
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
@@ -48,7 +48,7 @@ MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 
 
-class Forward(NamedTuple):
+class ForwardPass(NamedTuple):
     """What the forward pass gives: L of the last layer (N, K), and what each layer saved."""
 
     L: Array
@@ -266,7 +266,7 @@ class MLP:
         mode: Mode = Mode(),  # noqa: B008 (a value that nothing changes)
         *,
         xp: Namespace | None = None,
-    ) -> Forward:
+    ) -> ForwardPass:
         """The forward pass: X (N, l0) to the last layer's L (N, K), and what each layer saved.
 
         `mode` says whether it is for training, and what dropout draws from.
@@ -274,10 +274,10 @@ class MLP:
         Source: lecture 11, "forward propagation".
         """
         xp = xp or array_api_compat.array_namespace(parameters)
-        return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
+        return ForwardPass(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
     @property
-    def predicts_numbers(self) -> bool:
+    def is_regression(self) -> bool:
         """Whether it is a regression: predictions are not probabilities."""
         return OUTPUTS[self.output].is_regression
 
@@ -463,7 +463,7 @@ class MLP:
 
     def summary(self) -> str:
         """Return a table of the layers: widths and how many parameters each learns."""
-        return Table("\n".join(_summary(self)))
+        return TextTable("\n".join(_summary(self)))
 
     def _repr_html_(self) -> str:
         facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
@@ -475,7 +475,7 @@ class MLP:
     if not TYPE_CHECKING:  # a type checker knows all there are
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name, HABITS)
+            raise no_attribute(self, name, MLP_HABITS)
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
@@ -491,7 +491,7 @@ def _summary(model: MLP) -> Iterator[str]:
     yield f"{model.output} of the last layer; {model.parameter_count:,} parameters"
 
 
-HABITS = {
+MLP_HABITS = {
     "fit train": "run = xpmlp.train(model, X, y)",
     "compile": "settings go to xpmlp.train: optimizer='adam', learning_rate=0.001",
     "predict predict_proba evaluate score": "run = xpmlp.train(model, X, y); run.predict(X)",

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xpmlp.checks import check_fraction
 from xpmlp.errors import InputError
-from xpmlp.optimizers.options import share
 from xpmlp.typing import Array, Namespace
 
 
@@ -23,7 +23,7 @@ def ema_weights(steps: int, decay: float) -> np.ndarray:
 
     So the first 1/(1-decay) steps have a plain mean, and nothing is left of the initial weights.
     """
-    [decay] = share(decay=decay)
+    [decay] = check_fraction(decay=decay)
     return np.maximum(1.0 - decay, 1.0 / np.arange(1, steps + 1))
 
 

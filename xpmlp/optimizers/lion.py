@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from xpmlp.checks import check_fraction
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import share
 from xpmlp.typing import Array, Namespace
 
 
@@ -27,7 +27,7 @@ def lion(*, beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
     Source: Chen et al. 2023, Symbolic discovery of optimization algorithms, algorithm 2; its weight
     decay is `decay`.
     """
-    [beta1, beta2] = share(beta1=beta1, beta2=beta2)
+    [beta1, beta2] = check_fraction(beta1=beta1, beta2=beta2)
     ratio = beta1 * (1.0 - beta2) / (1.0 - beta1)
 
     def init(parameters: Array, /, *, xp: Namespace) -> LionState:

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from xpmlp.checks import check_fraction, check_unit
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import at_most_one, share
 from xpmlp.typing import Array, Namespace
 
 
@@ -36,7 +36,7 @@ def sgd() -> Optimizer:
 
 
 def momentum(*, momentum: float = 0.9) -> Optimizer:
-    """Descent with momentum:
+    """Gradient descent with momentum:
 
     v <- momentum v + g
     p <- p - rate v
@@ -46,7 +46,7 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
     Source: Polyak 1964; Sutskever et al. 2013, equations 1-2, whose v is -rate v here; in this form
     PyTorch's SGD.
     """
-    [mu] = share(momentum=momentum)
+    [mu] = check_fraction(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
@@ -61,7 +61,7 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
 
 
 def nesterov(*, momentum: float = 0.9) -> Optimizer:
-    """Descent with Nesterov's momentum, whose gradient is taken where the velocity leads:
+    """Gradient descent with Nesterov's momentum, whose gradient is taken where the velocity leads:
 
     v <- momentum v + g
     p <- p - rate (g + momentum v)
@@ -71,7 +71,7 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
     Source: Nesterov 1983; Sutskever et al. 2013, equations 3-4, in the form of Bengio et al. 2013
     and of PyTorch's SGD with `nesterov=True`.
     """
-    [mu] = share(momentum=momentum)
+    [mu] = check_fraction(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
@@ -86,7 +86,7 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
 
 
 def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
-    """Descent with a velocity that has the rate in it:
+    """Gradient descent with a velocity that has the rate in it:
 
     v <- momentum v - rate g
     p <- p + v, or with Nesterov's momentum p <- p + momentum v - rate g
@@ -98,7 +98,7 @@ def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimi
     Source: Polyak 1964; Sutskever et al. 2013, equations 1-2, and 3-4 in the form of Bengio et al.
     2013; the rule of Keras and scikit-learn.
     """
-    [mu] = at_most_one(momentum=momentum)
+    [mu] = check_unit(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace

@@ -13,7 +13,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
-from xpmlp.training.descent import Descent
+from xpmlp.training.descent import OptimizerConfig
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -23,7 +23,7 @@ from xpmlp.typing import Array, dtype_name
 class Snapshot:
     """A run at one moment, on the host: all that resuming needs.
 
-    `epoch` counts the finished epochs, `step` the steps done in the present one, `correct` the
+    `epoch` counts the finished epochs, `step` the steps done in the present one, `metric_sum` the
     right answers in those steps; `state` has the arrays that steps change, by name: `parameters`,
     `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
     """
@@ -31,7 +31,7 @@ class Snapshot:
     state: dict[str, np.ndarray]
     epoch: int
     step: int
-    correct: np.ndarray
+    metric_sum: np.ndarray
     history: History
     seconds: float = 0.0
     best: Best | None = None
@@ -48,11 +48,11 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", *, keeps_best: bool, allows_nonfinite: bool) -> None:
+    def check_fits(self, now: "Snapshot", *, restores_best: bool, allows_nonfinite: bool) -> None:
         """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
-            ("counts", self.correct, now.correct),
+            ("counts", self.metric_sum, now.metric_sum),
         ):
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
                 raise InputError(
@@ -68,10 +68,10 @@ class Snapshot:
             self.state.keys() != now.state.keys()
             or not (self.finite or allows_nonfinite)
             or len(history.accuracies) != self.epoch
-            or any(values.shape != now.correct.shape for values in series)
+            or any(values.shape != now.metric_sum.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (keeps_best and evaluations))
+            or (self.best is None) != (not (restores_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 
@@ -144,7 +144,7 @@ def first_state(
     vector: Array,
     *,
     objective: Objective,
-    descent: Descent,
+    descent: OptimizerConfig,
     backend: Backend,
 ) -> TrainingState:
     """The state before the first step, from a flat vector with or without running statistics."""

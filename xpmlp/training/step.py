@@ -24,7 +24,7 @@ from xpmlp.optimizers import (
     of_decayed_parameters,
     then,
 )
-from xpmlp.training.descent import Descent
+from xpmlp.training.descent import OptimizerConfig
 from xpmlp.typing import Array, Namespace
 
 
@@ -54,11 +54,11 @@ class TrainingData(NamedTuple):
 
     X (n, l0) as stored; labels (n,), or targets (n, K); order (n,) the rows in this epoch's order,
     or (E, n) one for each member; positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
-    Of the rows, in the epoch's order: weights (n,) or (E, n), and shares (n,) for mixup. Of the
+    Of the rows, in the epoch's order: weights (n,) or (E, n), and mixup_lambda (n,) for mixup. Of the
     steps from number `first` (1,) on: penalties (steps,) or (E, steps), which the penalties are
-    multiplied by, factors (steps,) of the learning rate, and averaging (steps,), the weight of each
+    multiplied by, lr_factors (steps,) of the learning rate, and averaging (steps,), the weight of each
     step's parameters in their mean. For dropout `key`, `columns` and, where members
-    differ, the rates (E, 1, 1). `spread` (K,), or (E, 1, K), is 1 / variance of each target, for
+    differ, the rates (E, 1, 1). `inverse_variance` (K,), or (E, 1, K), is 1 / variance of each target, for
     R².
     """
 
@@ -67,12 +67,12 @@ class TrainingData(NamedTuple):
     order: Array
     positions: Array
     classes: Array
-    spread: Array | None = None
+    inverse_variance: Array | None = None
     weights: Array | None = None
-    shares: Array | None = None
+    mixup_lambda: Array | None = None
     first: Array | None = None
     penalties: Array | None = None
-    factors: Array | None = None
+    lr_factors: Array | None = None
     averaging: Array | None = None
     key: Array | None = None
     columns: Array | None = None
@@ -83,7 +83,7 @@ class TrainingData(NamedTuple):
 def make_step(
     model: MLP,
     objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
-    descent: Descent = Descent(),  # noqa: B008
+    descent: OptimizerConfig = OptimizerConfig(),  # noqa: B008
     *,
     parts: int = 1,
     xp: Namespace,
@@ -115,7 +115,9 @@ def make_step(
             xp=xp,
         )
         mark("count right answers")
-        right = score(model, L, batch.labels, batch.Y, data.spread, batch.weights, xp=xp)
+        right = batch_metric(
+            model, L, batch.labels, batch.Y, data.inverse_variance, batch.weights, xp=xp
+        )
         mark("update")
         state = update(model, descent, state, data, gradients, statistics, xp=xp)
         return state, StepMetrics(J, right)
@@ -145,8 +147,8 @@ def take_batch(model: MLP, state: TrainingState, data: TrainingData, *, xp: Name
     scale = None
     if data.penalties is not None:
         scale = xp.take(data.penalties, _number(state, data), axis=-1)[..., None]
-    if data.shares is not None:
-        share = xp.take(data.shares, places)[:, None]
+    if data.mixup_lambda is not None:
+        share = xp.take(data.mixup_lambda, places)[:, None]
         X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
     return Batch(X, labels, Y, weights, scale)
 
@@ -172,7 +174,7 @@ def dropout_keys(
     )
 
 
-def composed_update(model: MLP, descent: Descent, weight_decay: Array | None) -> Update:
+def composed_update(model: MLP, descent: OptimizerConfig, weight_decay: Array | None) -> Update:
     """Return one update of all its parts: clip -> decay -> rule -> max norm."""
     move = descent.optimizer.update
     if descent.max_norm:
@@ -187,7 +189,7 @@ def composed_update(model: MLP, descent: Descent, weight_decay: Array | None) ->
 
 def update(
     model: MLP,
-    descent: Descent,
+    descent: OptimizerConfig,
     state: TrainingState,
     data: TrainingData,
     gradients: Array,
@@ -197,8 +199,8 @@ def update(
 ) -> TrainingState:
     """Return the state after a step with these gradients and running statistics."""
     rate, number = state.learning_rate, _number(state, data)
-    if data.factors is not None:
-        rate = rate * xp.take(data.factors, number)
+    if data.lr_factors is not None:
+        rate = rate * xp.take(data.lr_factors, number)
     move = composed_update(model, descent, state.weight_decay)
     parameters, optimizer = move(state.parameters, gradients, state.optimizer, rate, xp=xp)
     mean, mean_statistics = state.mean, state.mean_statistics
@@ -289,12 +291,12 @@ def rolled(rows: Array, *, xp: Namespace) -> Array:
     return xp.concat([rows[..., 1:, :], rows[..., :1, :]], axis=-2)
 
 
-def score(
+def batch_metric(
     model: MLP,
     L: Array,
     labels: Array,
     Y: Array,
-    spread: Array | None,
+    inverse_variance: Array | None,
     weights: Array | None = None,
     *,
     xp: Namespace,
@@ -305,9 +307,9 @@ def score(
     all K answers are right. Numbers: the sum over rows of 1 - (Ŷ - Y)² / variance, averaged over
     outputs, whose mean over all rows is R².
     """
-    if model.predicts_numbers:
+    if model.is_regression:
         D = model.predictions_of(L, xp=xp) - Y
-        right = 1.0 - xp.mean(D * D * spread, axis=-1)
+        right = 1.0 - xp.mean(D * D * inverse_variance, axis=-1)
     elif model.output == "softmax":
         wanted = labels if labels.ndim < Y.ndim else xp.argmax(Y, axis=-1)
         right = xp.astype(xp.argmax(L, axis=-1) == wanted, xp.int64)

@@ -61,7 +61,7 @@ class Errors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Classes:
+class MulticlassReport:
     """Rows of K classes: `confusion[t, s]` rows of class t were said to be s."""
 
     confusion: np.ndarray
@@ -91,7 +91,7 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Answers:
+class MultilabelReport:
     """K answers of yes or no a row: a score for each question, yes being what is looked for."""
 
     scores: list[Score]
@@ -99,7 +99,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RegressionReport:
     """K numbers a row: errors of each, and the pairs of target and prediction."""
 
     errors: list[Errors]
@@ -107,23 +107,23 @@ class Numbers:
     predictions: np.ndarray
 
 
-def findings(
+def prediction_report(
     model: MLP, labels: np.ndarray, predictions: np.ndarray
-) -> Classes | Answers | Numbers:
+) -> MulticlassReport | MultilabelReport | RegressionReport:
     """What a network's predictions (n, K) of rows with these labels, (n,) or (n, K), come to."""
-    if model.predicts_numbers:
-        return of_numbers(labels.reshape(predictions.shape), predictions)
+    if model.is_regression:
+        return regression_report(labels.reshape(predictions.shape), predictions)
     if model.output == "sigmoid" and predictions.shape[1] == 1:
         predictions = np.concatenate([1.0 - predictions, predictions], axis=1)
-        return of_classes(np.rint(labels).astype(int).ravel(), predictions)
+        return multiclass_report(np.rint(labels).astype(int).ravel(), predictions)
     if labels.ndim == 1:
-        return of_classes(labels, predictions)
+        return multiclass_report(labels, predictions)
     if model.output == "softmax":
-        return of_classes(labels.argmax(axis=1), predictions)
-    return of_answers(labels > 0.5, predictions)
+        return multiclass_report(labels.argmax(axis=1), predictions)
+    return multilabel_report(labels > 0.5, predictions)
 
 
-def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
+def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
     """Of rows that have one class each: labels (n,), probabilities (n, K)."""
     K = probabilities.shape[1]
     said = probabilities.argmax(axis=1)
@@ -131,7 +131,7 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
     confusion = np.bincount(labels * K + said, minlength=K * K).reshape(K, K)
     wrong = np.flatnonzero(said != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
-    return Classes(
+    return MulticlassReport(
         confusion,
         calibration(confidence, said == labels),
         [
@@ -141,7 +141,7 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
     )
 
 
-def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
+def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
     """Of answers that are yes or no, both (n, K)."""
     said = probabilities > 0.5
     scores = [
@@ -149,16 +149,16 @@ def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
         for yes, one in zip(is_so.T, said.T, strict=True)
     ]
     confidence = np.where(said, probabilities, 1.0 - probabilities)
-    return Answers(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
+    return MultilabelReport(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
 
 
-def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
+def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
     """Of numbers, both (n, K)."""
     targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
     wrong = predictions - targets
     squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
     r2 = 1.0 - np.divide(squares, variance, where=variance > 0.0, out=np.full_like(squares, np.nan))
-    return Numbers(
+    return RegressionReport(
         [
             Errors(float(rmse), float(mae), float(share))
             for rmse, mae, share in zip(
