@@ -13,7 +13,7 @@ from xpmlp import algebra
 PAGE = Path(__file__).parent.parent / "docs" / "architecture.md"
 
 
-def test_the_way_of_a_batch_is_a_real_call_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_way_of_a_batch_is_a_real_call_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     stacks: list[list[str]] = []
     original = algebra.dense_backward
 

@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "scikit-learn.md").read_text("utf-8")
 
 @pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
         exec(compile(block, "docs/scikit-learn.md", "exec"), names)  # noqa: S102
@@ -25,9 +25,7 @@ def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.0 < float(loss) < 0.5
 
 
-def test_callback_recipes_do_what_they_say(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_callback_recipes_do_what_they_say(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     text = (ROOT / "docs" / "callbacks.md").read_text("utf-8")
@@ -54,7 +52,7 @@ def test_callbacks_page_names_every_event_and_logger() -> None:
     assert [name for name in cells if name in LOGGERS] == list(LOGGERS)
 
 
-def test_the_tables_name_every_parameter_and_no_other() -> None:
+def test_tables_name_every_parameter_and_no_other() -> None:
     first_columns = re.findall(r"^\| (`.*?) \|", PAGE, flags=re.MULTILINE)
     named = {name for column in first_columns for name in re.findall(r"`(\w+)`", column)}
     parameters = {

@@ -171,9 +171,7 @@ def test_a_graph_says_what_it_is_and_is_the_same_every_time(tmp_path: Path) -> N
     [("sigmoid", "tanh"), ("gelu", "gelu_tanh"), ("gelu_tanh", "gelu"), ("silu", "mish")]
     + [(name, "identity") for name in ACTIVATIONS if name != "identity"],
 )
-def test_a_wrong_graph_is_not_written(
-    right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_graph_is_not_written(right: str, wrong: str, tmp_path, monkeypatch) -> None:
     """Though gelu and gelu_tanh are at most 0.0005 apart."""
     other = ACTIVATIONS[right]._replace(onnx=ACTIVATIONS[wrong].onnx)
     monkeypatch.setitem(ACTIVATIONS, right, other)
@@ -201,9 +199,7 @@ def test_a_right_graph_is_not_taken_for_a_wrong_one(
             assert export_onnx(model, parameters, tmp_path / "m.onnx").bytes
 
 
-def test_what_cannot_be_exported_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_network_that_cannot_be_exported_is_refused(tmp_path, monkeypatch) -> None:
     model = MLP((6, 4, 3))
     parameters = parameters_of(model)
     path = tmp_path / "m.onnx"
@@ -235,9 +231,7 @@ def test_what_cannot_be_exported_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_package_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_without_onnx_says_what_to_install(tmp_path, monkeypatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *arguments: object, **options: object):

@@ -72,7 +72,7 @@ def test_permissions_are_those_of_an_ordinary_new_file(tmp_path: Path, umask: in
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
-def test_the_temporary_file_has_the_same_suffix(tmp_path: Path) -> None:
+def test_temporary_file_has_the_same_suffix(tmp_path: Path) -> None:
     """numpy.savez would add its own to a name without it, and write beside the file."""
     seen = []
     write_atomically(tmp_path / "a.npz", lambda file: (seen.append(file), file.write_text("")))

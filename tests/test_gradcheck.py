@@ -206,7 +206,7 @@ MUTANTS = [
 ]
 
 
-def test_there_are_mutants_of_every_jacobian() -> None:
+def test_mutants_exist_of_every_jacobian() -> None:
     assert len(MUTANTS) >= 200
     # Those that only call another have nothing to be mistaken in but that call.
     plain = {activations.identity_backward, losses.softmax_cross_entropy_backward}
@@ -243,9 +243,7 @@ def test_a_planted_mistake_is_caught(
         assert not all(row.agrees for row in rows)
 
 
-def test_a_mistake_on_one_backend_alone_is_caught(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_on_one_backend_alone_is_caught(backend, monkeypatch) -> None:
     """As a library's own bug would be: the algebra is right, one product is not."""
     honest = backend.xp
 

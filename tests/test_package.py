@@ -12,28 +12,22 @@ import xpmlp
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "xpmlp").rglob("*.py"))
-OPTIONAL = (
-    "cupy",
-    "jax",
-    "torch",
-    "sklearn",
-    "matplotlib",
-    "mpi4py",
-    "onnx",
-    "pydantic",
-    "typer",
-    "pyarrow",
-    "pooch",
-    "requests",
-    "PIL",
-    "jinja2",
-    "tensorboard",
-    "mlflow",
-    "wandb",
-)
+OPTIONAL = {
+    "cupy", "jax", "torch", "sklearn", "matplotlib", "mpi4py", "onnx", "pydantic", "typer",
+    "pyarrow", "pooch", "requests", "PIL", "jinja2", "tensorboard", "mlflow", "wandb",
+}  # fmt: skip
 
 
-def test_the_public_names_are_these() -> None:
+def modules_after(code: str) -> set[str]:
+    """The modules that a process has loaded after it imported xpmlp and ran this code."""
+    program = f"import sys, xpmlp\n{code}\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_public_names_are_these() -> None:
     for name in xpmlp.__all__:
         assert getattr(xpmlp, name) is not None
     assert set(dir(xpmlp)) == set(xpmlp.__all__)
@@ -49,22 +43,14 @@ def test_every_public_name_is_documented() -> None:
 
 
 def test_importing_loads_no_optional_library() -> None:
-    code = "import sys, xpmlp; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not set(OPTIONAL) & set(loaded.stdout.split())
+    assert not OPTIONAL & modules_after("")
 
 
 @pytest.mark.parametrize(
     "use", ["xpmlp.MLP((4, 3)).initialize()", "xpmlp.train", "xpmlp.load_mnist"]
 )
 def test_using_numpy_loads_no_other_array_library(use: str) -> None:
-    code = f"import sys, xpmlp; {use}; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not set(OPTIONAL) & set(loaded.stdout.split())
+    assert not OPTIONAL & modules_after(use)
 
 
 def test_importing_is_quick() -> None:
@@ -90,7 +76,7 @@ def test_nothing_prints_but_the_command_line() -> None:
             assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_version_stands_in_one_place() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["hatch"]["version"]["path"] == "xpmlp/__init__.py"
@@ -126,11 +112,7 @@ def test_nothing_is_unpickled_evaluated_or_started(path: Path) -> None:
 def test_training_reads_no_recipe() -> None:
     """Neither `train` nor what it loads needs what reads files and command lines."""
     code = (
-        "import sys, xpmlp; X = [[0.0, 1.0], [1.0, 0.0]] * 8; "
-        "xpmlp.train(xpmlp.MLP((2, 2)), X, [0, 1] * 8, epochs=1, verbose=0, backend='numpy'); "
-        "print(*sys.modules)"
+        "X = [[0.0, 1.0], [1.0, 0.0]] * 8; "
+        "xpmlp.train(xpmlp.MLP((2, 2)), X, [0, 1] * 8, epochs=1, verbose=0, backend='numpy')"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert not {"pydantic", "tomli_w", "typer", "xpmlp.recipes"} & set(loaded.stdout.split())
+    assert not {"pydantic", "tomli_w", "typer", "xpmlp.recipes"} & modules_after(code)

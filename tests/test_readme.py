@@ -17,9 +17,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.extended
-def test_the_python_examples_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_examples_run(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     train, estimator, algebra = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, Any] = {}
@@ -44,7 +42,7 @@ def test_readme_is_short() -> None:
     assert len(README.split()) <= 800
 
 
-def test_the_links_lead_somewhere() -> None:
+def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert "docs/explained.png" in links
     for link in links:
@@ -52,7 +50,7 @@ def test_the_links_lead_somewhere() -> None:
             assert (ROOT / link).exists(), link
 
 
-def test_the_two_commands_stand_alone() -> None:
+def test_two_commands_stand_alone() -> None:
     """`.ci/run` executes them; here, that they are there, one line each."""
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv")]
     assert len(lines) == 2
@@ -60,7 +58,7 @@ def test_the_two_commands_stand_alone() -> None:
     assert lines[1].endswith("pytest")
 
 
-def test_the_page_of_formulas_is_the_algebras() -> None:
+def test_page_of_formulas_is_the_algebras() -> None:
     """Written by `.ci/formulas`: run it after a change."""
     made = runpy.run_path(str(ROOT / ".ci" / "formulas"))
     assert made["PAGE"].read_text("utf-8") == made["page"]()
@@ -72,7 +70,7 @@ def test_every_command_is_shown() -> None:
         assert f"xpmlp {command.name}" in page
 
 
-def test_the_page_of_settings_is_made_from_their_declarations() -> None:
+def test_page_of_settings_is_made_from_their_declarations() -> None:
     """Written by `.ci/settings`: run it after a change."""
     made = runpy.run_path(str(ROOT / ".ci" / "settings"))
     assert (ROOT / "docs" / "recipe.md").read_text("utf-8") == made["page"]()

@@ -1,13 +1,13 @@
 """Recipes: what is written is read, and nothing unknown is believed."""
 
 import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.memory import at_most
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, select_backend
 from xpmlp.errors import InputError
@@ -159,7 +159,7 @@ recipes = st.builds(
 )
 
 
-def test_the_recipes_made_up_here_have_every_choice() -> None:
+def test_recipes_made_up_here_have_every_choice() -> None:
     assert CHOICES["optimizer"] == sorted(OPTIMIZERS)
     assert CHOICES["schedule"] == sorted(SCHEDULES)
     assert CHOICES["average"] == sorted(AVERAGES)
@@ -169,7 +169,7 @@ def test_the_recipes_made_up_here_have_every_choice() -> None:
 @pytest.mark.extended
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(recipe=recipes)
-def test_what_is_written_is_read(tmp_path: Path, recipe: Recipe) -> None:
+def test_written_recipe_is_read_back(tmp_path: Path, recipe: Recipe) -> None:
     path = tmp_path / "config.toml"
     path.write_text(recipe.to_toml(), "utf-8")
     assert load_recipe(str(path)) == recipe
@@ -212,7 +212,7 @@ def test_any_hidden_widths_are_taken_or_refused_by_name(hidden: str) -> None:
         assert found.startswith("layer_sizes=784,")
 
 
-def test_the_lecture_is_as_the_lecture_has_it() -> None:
+def test_lecture_is_as_the_lecture_has_it() -> None:
     recipe = load_recipe("lecture")
     assert "lecture" in recipe_names()
     assert recipe.model.layer_sizes == (784, 64, 32, 10)
@@ -337,7 +337,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
         ("schedule=step decay_every=0", "decay_every=0: give an integer of 1 or more"),
     ],
 )
-def test_what_contradicts_is_refused_with_the_reason(settings: str, said: str) -> None:
+def test_contradicting_settings_are_refused_with_the_reason(settings: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_recipe("lecture", settings.split())
 
@@ -414,14 +414,9 @@ def test_a_file_that_is_made_to_take_time_or_memory(tmp_path: Path, text: str, s
     """Parsed as it stands, 100 kB of a dotted key take minutes and gigabytes."""
     path = tmp_path / "a.toml"
     path.write_text(text)
-    tracemalloc.start()
     began = time.perf_counter()
-    try:
-        with pytest.raises(InputError, match=said) as caught:
-            load_recipe(str(path))
-        assert tracemalloc.get_traced_memory()[1] < 64 << 20
-    finally:
-        tracemalloc.stop()
+    with at_most(64 << 20), pytest.raises(InputError, match=said) as caught:
+        load_recipe(str(path))
     assert time.perf_counter() - began < 10
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).splitlines()) == 1
@@ -430,13 +425,8 @@ def test_a_file_that_is_made_to_take_time_or_memory(tmp_path: Path, text: str, s
 def test_a_file_without_an_end_takes_no_memory(tmp_path: Path) -> None:
     with (tmp_path / "a.toml").open("wb") as file:
         file.truncate(1 << 34)
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError, match="more than 1,048,576 bytes"):
-            load_recipe(str(tmp_path / "a.toml"))
-        assert tracemalloc.get_traced_memory()[1] < 8 << 20
-    finally:
-        tracemalloc.stop()
+    with at_most(8 << 20), pytest.raises(InputError, match="more than 1,048,576 bytes"):
+        load_recipe(str(tmp_path / "a.toml"))
 
 
 def test_a_value_for_each_of_all_members_has_room(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import xpmlp
-from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, StopTraining
+from tests.callbacks import StopAt, hearing
+from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run
 from xpmlp.cli.app import run as command
 from xpmlp.errors import for_commands
 from xpmlp.optimizers import adam, sgd
-from xpmlp.recipes import load_recipe
+from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.runs import RunDirectory
 from xpmlp.schedules import cosine
 from xpmlp.training import Plateau, TrainConfig, Trainer
@@ -30,6 +31,7 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(120, 4)).astype(np.float32)
 SIDES = np.where(X[:, 0] + 0.3 * X[:, 1] > 0.0, "right", "left")
 NUMBERS = (SIDES == "right").astype(np.int64)
+EVEN = np.arange(120) % 2
 MODEL = MLP((4, 8, 2))
 
 
@@ -185,41 +187,29 @@ def test_resumed_run_equals_one_that_was_never_stopped() -> None:
 
 
 def test_callbacks_hear_events_and_may_stop() -> None:
-    class Two(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            if trainer.epoch == 2:
-                raise StopTraining
-
-    assert len(fit(callbacks=[Two()]).history["accuracy"]) == 2
+    assert len(fit(callbacks=[StopAt(21)]).history["accuracy"]) == 2
 
 
 def test_interrupted_run_keeps_whole_epochs() -> None:
-    class CtrlC(Callback):
-        every = 1
-
-        def on_tick(self, trainer: Trainer, /) -> None:
-            if trainer.iteration == 25:  # in the third epoch of ten steps
-                raise KeyboardInterrupt
+    def interrupt(trainer: Trainer) -> None:
+        if trainer.iteration == 25:  # in the third epoch of ten steps
+            raise KeyboardInterrupt
 
     with pytest.warns(RuntimeWarning, match="has what it learned in 2 epochs"):
-        run = fit(callbacks=[CtrlC()])
+        run = fit(callbacks=[hearing(1, on_tick=interrupt)])
     assert np.array_equal(run.parameters, fit(epochs=2).parameters)
     assert len(run.history["loss"]) == 20
 
 
-class Fails(Callback):
-    """In the second step of its third epoch, or later."""
-
-    every = 1
-
-    def on_tick(self, trainer: Trainer, /) -> None:
-        if trainer.iteration > 21:
-            raise ValueError("no idea")
+def fail(trainer: Trainer) -> None:
+    """In the second step of the third epoch, or later."""
+    if trainer.iteration > 21:
+        raise ValueError("no idea")
 
 
 def test_failed_callback_leaves_the_run_in_the_error() -> None:
-    with pytest.raises(CallbackError, match="callback Fails failed in on_tick") as caught:
-        fit(callbacks=[Fails()], epochs=4, shuffle=True)
+    with pytest.raises(CallbackError, match="callback Hearing failed in on_tick") as caught:
+        fit(callbacks=[hearing(1, on_tick=fail)], epochs=4, shuffle=True)
     run = caught.value.run
     assert isinstance(run, Run)
     assert len(run.history["loss"]) == 22
@@ -231,7 +221,7 @@ def test_failed_callback_leaves_the_run_in_the_error() -> None:
 def test_failed_callback_of_a_resumed_run_leaves_what_was_learned() -> None:
     run = fit(epochs=2)
     with pytest.raises(CallbackError) as caught:
-        run.resume(epochs=2, callbacks=[Fails()], verbose=0)
+        run.resume(epochs=2, callbacks=[hearing(1, on_tick=fail)], verbose=0)
     assert caught.value.run is run
     assert len(run.history["loss"]) == 22
 
@@ -271,7 +261,7 @@ def test_plot_draws_on_given_axes() -> None:
     assert np.array_equal(validation.get_ydata(), run.history["validation_loss"])
 
 
-def test_what_is_shown_of_a_run_is_short() -> None:
+def test_repr_of_a_run_is_short() -> None:
     run = fit(validation=0.2)
     assert re.fullmatch(
         r"<Run of the network 4-8-2: 30 epochs, loss [\d.]+, accuracy [\d.]+, "
@@ -324,10 +314,7 @@ def test_what_is_shown_of_a_run_is_short() -> None:
         (lambda: fit(backend=3), "backend=3"),
         (lambda: fit(config={"epochs": 3}), "config={'epochs': 3}: give an xpmlp.TrainConfig"),
         (lambda: fit(objective={}), "objective={}: give an xpmlp.Objective"),
-        (
-            lambda: fit(optimizer=xpmlp.optimizers.adam),
-            "or what xpmlp.optimizers make",
-        ),
+        (lambda: fit(optimizer=xpmlp.optimizers.adam), "or what xpmlp.optimizers make"),
         (lambda: fit(shuffle="yes"), "shuffle='yes': give True or False"),
         (lambda: fit(validation=True), "validation of type bool: give a fraction (0.1)"),
         (lambda: fit(validation=1.5), "validation=1.5"),
@@ -486,6 +473,12 @@ def test_run_at_chance_level_says_so(capsys: pytest.CaptureFixture[str]) -> None
         assert "no better than" not in capsys.readouterr().err
 
 
+def recipe_of(run: Run, directory: Path) -> Recipe:
+    """The recipe with which a run is saved."""
+    run.save(directory / "run")
+    return RunDirectory.existing(directory / "run").recipe
+
+
 def test_saved_run_is_a_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, validation=0.25, patience=50)
     run.save(tmp_path / "mine")
@@ -527,8 +520,7 @@ def test_run_on_a_named_data_set_is_saved_with_its_name(tmp_path: Path) -> None:
 def test_settings_that_no_recipe_holds_are_left_out(tmp_path: Path) -> None:
     rule = xpmlp.optimizers.velocity_descent()
     with pytest.warns(UserWarning, match="own optimizer"):
-        fit(optimizer=rule, epochs=1).save(tmp_path / "mine")
-    recipe = RunDirectory.existing(tmp_path / "mine").recipe
+        recipe = recipe_of(fit(optimizer=rule, epochs=1), tmp_path)
     assert (recipe.optimizer, recipe.layer_sizes) == ("sgd", [4, 8, 2])
 
 
@@ -582,15 +574,13 @@ def test_habit_of_another_library_says_what_to_type(typed: str, instead: str) ->
             {"schedule": "plateau", "plateau_factor": 0.5, "plateau_patience": 5},
         ),
         ({"dropout": 0.25, "batch_size": 7}, {"dropout": 0.25, "batch_size": 7}),
-        ({"class_weights": "balanced"}, {"class_weights": [1.0, 1.0]}),
+        ({"class_weights": "balanced", "y": EVEN}, {"class_weights": [1.0, 1.0]}),
     ],
 )
 def test_saved_settings_are_those_of_the_run(
     given: dict[str, Any], kept: dict[str, Any], tmp_path: Path
 ) -> None:
-    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
-    xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, **given).save(tmp_path / "run")
-    recipe = load_recipe(str(tmp_path / "run" / "config.toml"))
+    recipe = recipe_of(fit(**{"epochs": 1, "learning_rate": None, **given}), tmp_path)
     assert {name: getattr(recipe, name) for name in kept} == kept
 
 
@@ -604,11 +594,8 @@ def test_saved_settings_are_those_of_the_network(tmp_path: Path) -> None:
 def test_optimizer_of_your_own_is_no_setting(tmp_path: Path) -> None:
     rule = sgd()
     own = rule._replace(update=lambda *given, xp: rule.update(*given, xp=xp))
-    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
-    run = xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, optimizer=own, learning_rate=0.5)
     with pytest.warns(UserWarning, match=r"cannot hold this run's own optimizer"):
-        run.save(tmp_path / "run")
-    assert load_recipe(str(tmp_path / "run" / "config.toml")).learning_rate == 0.5
+        assert recipe_of(fit(epochs=1, optimizer=own), tmp_path).learning_rate == 0.5
 
 
 @pytest.mark.parametrize(
@@ -636,11 +623,8 @@ def test_setting_of_the_optimizer_of_a_configuration() -> None:
 
 
 def test_numbers_of_numpy_are_settings(tmp_path: Path) -> None:
-    X, y = np.ones((8, 4), np.float32), np.arange(8) % 2
     given = {"learning_rate": np.float64(0.25), "l2": np.float32(0.5), "batch_size": np.int64(4)}
-    run = xpmlp.train(MLP((4, 3, 2)), X, y, epochs=1, verbose=0, compile="require", **given)
-    run.save(tmp_path / "run")
-    recipe = load_recipe(str(tmp_path / "run" / "config.toml"))
+    recipe = recipe_of(fit(epochs=1, compile="require", **given), tmp_path)
     assert (recipe.learning_rate, recipe.l2, recipe.batch_size) == (0.25, 0.5, 4)
 
 

@@ -175,7 +175,7 @@ def test_no_steps_of_warm_up_are_refused() -> None:
     factor=st.sampled_from([0.1, 0.5, 0.9]),
     threshold=st.sampled_from([0.0, 1e-4, 0.1]),
 )
-def test_the_plateau_is_pytorchs(
+def test_plateau_is_pytorchs(
     series: list[float], patience: int, factor: float, threshold: float
 ) -> None:
     torch = pytest.importorskip("torch")

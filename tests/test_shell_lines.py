@@ -58,7 +58,7 @@ def typed_here(page: Path) -> list[str]:
     return lines
 
 
-def test_what_is_typed_elsewhere_is_typed_there() -> None:
+def test_lines_left_to_other_jobs_are_in_those_jobs() -> None:
     ci = (ROOT / ".ci" / "run").read_text("utf-8")
     readme = lines_of(README)
     for page in PAGES:
@@ -74,7 +74,7 @@ def test_what_is_typed_elsewhere_is_typed_there() -> None:
 
 
 @pytest.mark.documentation
-def test_the_lines_do_what_they_say(tmp_path: Path) -> None:
+def test_lines_do_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "digit.png", tmp_path / "docs")
     programs = tmp_path / ".venv" / "bin"

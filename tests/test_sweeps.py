@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.callbacks import StopAt
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, Split
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe, load_recipe
+from xpmlp.recipes import Recipe
 from xpmlp.reports import plot_sweep
 from xpmlp.runs import trainer_from_recipe
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
-from xpmlp.training import Callback, StopTraining, Trainer, evaluate
+from xpmlp.training import Callback, evaluate
 
 pytestmark = pytest.mark.extended(keep=10)
 
@@ -70,22 +71,11 @@ def by_itself(dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
 # The grid
 
 
-def test_the_grid_has_every_combination_the_last_name_fastest() -> None:
+def test_grid_has_every_combination_the_last_name_fastest() -> None:
+    with pytest.raises(InputError, match="--over a: no values"):
+        grid([("a", [])])
     found = grid([("a", [1, 2]), ("b", ["x", "y"])])
     assert found == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
-
-
-@pytest.mark.parametrize(
-    ("over", "said"),
-    [
-        ([("a", [1]), ("a", [2])], "--over a: there twice"),
-        ([("a", [1, 2, 1.0])], "--over a: 1.0 is there twice"),
-        ([("a", [])], "--over a: no values"),
-    ],
-)
-def test_what_is_no_grid(over, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        grid(over)
 
 
 # The plan
@@ -113,18 +103,19 @@ def test_other_settings_have_a_run_each() -> None:
     assert [run.recipe.learning_rate for run in runs] == [[0.1, 0.2]] * 2
 
 
+def test_plan_needs_validation_rows() -> None:
+    """What else is refused, and how the command says it, is in tests/cli/test_refusals.py."""
+    with pytest.raises(InputError, match=r"validation=0: .*validation rows"):
+        plan(RECIPE.replace({"validation": 0.0}), [{"dropout": 0.1}])
+
+
 def test_a_run_of_one_network_has_no_members() -> None:
     (run,) = plan(RECIPE, [{"learning_rate": 0.1}])
     assert run.recipe == RECIPE.replace({"learning_rate": 0.1})
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"patience": 2},
-        {"time_limit": 60.0},
-        {"schedule": "plateau"},
-    ],
+    "changes", [{"patience": 2}, {"time_limit": 60.0}, {"schedule": "plateau"}]
 )
 def test_networks_that_would_touch_one_another_are_kept_apart(changes) -> None:
     recipe = RECIPE.replace(changes)
@@ -143,48 +134,6 @@ def test_members_of_the_recipe_are_seeds_of_every_setting() -> None:
         assert run.recipe.learning_rate == [0.1] * 3 + [0.2] * 3
     recipe = recipe.replace({"seed": [9, 8, 7]})
     assert plan(recipe, [{"dropout": 0.1}])[0].seeds == [9, 8, 7]
-
-
-@pytest.mark.parametrize(
-    ("changes", "over", "said"),
-    [
-        ({"validation": 0.0}, {"dropout": 0.1}, "validation=0: .*validation rows"),
-        ({}, {"validation": 0.1}, "--over validation: .*cannot be compared"),
-        ({}, {"data": "x"}, "--over data: .*--data"),
-        ({}, {"backend": "jax"}, "--over backend: .*--backend"),
-        ({}, {"device": "cpu"}, "--over device: .*--device"),
-        ({}, {"members": 2}, "--over members: .*--members"),
-        ({"members": 2}, {"seed": 2}, "--over seed: .*2 members.*--members 1"),
-        (
-            {},
-            {"learning_rat": 0.1},
-            "'learning_rat' is unknown: did you mean optimizer.learning_rate?",
-        ),
-        ({}, {"learning_rate": -1.0}, "learning_rate=-1.0: .*above 0"),
-        ({}, {"learning_rate": [0.1, 0.2]}, "learning_rate=0.1,0.2: 2 values for 1 members"),
-        ({}, {"momentum": 0.9}, "momentum=0.9: optimizer=sgd has no such setting"),
-        (
-            {"members": 2, "dropout": [0.1, 0.2]},
-            {"learning_rate": 0.1},
-            "dropout=0.1,0.2: members that differ; try them by --over dropout",
-        ),
-    ],
-)
-def test_what_cannot_be_planned(changes, over, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        plan(RECIPE.replace(changes), [over])
-
-
-def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -> None:
-    for over, said in (
-        ({"layer_sizes": [[12, 4], [11, 4]]}, "12 values, the network takes 11"),
-        ({"layer_sizes": [[12, 4], [12, 3]]}, "label 3 in row"),
-        ({"batch_size": [8, 151]}, "batch_size=151: give 1 to 150"),
-        ({"dtype": ["float32", "float16"]}, "dtype=float16"),
-        ({"initial_weights": ["", "nowhere.npz"]}, "nowhere.npz"),
-    ):
-        with pytest.raises(InputError, match=said):
-            check(plan(RECIPE, grid(over.items())), dataset, BACKEND)
 
 
 # What comes of it. The data set's test part raises where it is looked at.
@@ -260,15 +209,6 @@ def test_a_time_limit_before_the_first_evaluation(dataset: Dataset) -> None:
     assert np.isfinite(outcome.loss)
 
 
-class StopAt(Callback):
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration >= self.iteration:
-            raise StopTraining
-
-
 def test_a_sweep_that_is_stopped_has_the_runs_that_were_finished(dataset: Dataset) -> None:
     told = []
 
@@ -290,7 +230,7 @@ def row(label: str, *losses: float) -> tuple[str, np.ndarray, np.ndarray]:
     return label, values, np.where(np.isnan(values), np.nan, 1.0 - values / 10.0)
 
 
-def test_the_figure_has_a_point_for_each_network_and_the_best_stands_out(drawn, tmp_path) -> None:
+def test_figure_has_a_point_for_each_network_and_the_best_stands_out(drawn, tmp_path) -> None:
     rows = [row("a=1", 0.5, 0.7), row("a=2", 0.2, 0.3), row("a=3", 0.1, np.nan)]
     plot_sweep(rows, tmp_path / "a.png")
     for axes, column in zip(drawn[0].axes, (2, 1), strict=True):
@@ -321,12 +261,3 @@ def test_losses_far_apart_are_told_apart(drawn, tmp_path) -> None:
 def test_any_outcome_can_be_drawn(tmp_path, values: list[float]) -> None:
     plot_sweep([row("a=1", *values)], tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "values"), [("huber_delta", [0.1, 1.0]), ("loss", ["huber", "squared_error"])]
-)
-def test_losses_of_another_scale_are_not_compared(name: str, values: list[object]) -> None:
-    recipe = load_recipe("lecture", ["output=identity", "loss=huber", "validation=0.1"])
-    with pytest.raises(InputError, match=f"--over {name}: another loss has another scale"):
-        plan(recipe, grid([(name, values)]))

@@ -18,10 +18,7 @@ def test_forward_and_jacobians_are_the_lectures_products(backend: Backend) -> No
     A, W, b, dZ = arrays((5, 3), (3, 2), (2,), (5, 2))
     on_device = [backend.asarray(array) for array in (A, W, b, dZ)]
     A_, W_, b_, dZ_ = on_device
-    found = [
-        dense(A_, W_, b_, xp=backend.xp),
-        *dense_backward(dZ_, A_, W_, xp=backend.xp),
-    ]
+    found = [dense(A_, W_, b_, xp=backend.xp), *dense_backward(dZ_, A_, W_, xp=backend.xp)]
     expected = [A @ W + b, A.T @ dZ, np.sum(dZ, axis=0), dZ @ W.T]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(backend.to_numpy(ours), theirs, rtol=1e-13)
@@ -75,7 +72,7 @@ def test_members_are_the_single_networks() -> None:
             np.testing.assert_allclose(ours[e], theirs, rtol=1e-13)
 
 
-def test_the_first_layer_gets_the_same_parameters_gradients() -> None:
+def test_first_layer_gets_the_same_parameters_gradients() -> None:
     A, W, dZ = arrays((4, 3), (3, 2), (4, 2))
     whole = dense_backward(dZ, A, W, xp=np)
     for ours, theirs in zip(dense_backward_parameters(dZ, A, xp=np), whole[:2], strict=True):

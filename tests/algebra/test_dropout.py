@@ -1,6 +1,5 @@
 """Dropout: the hash, its independence, the same bits everywhere, and what it does to A."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ def masks(
     return dropout(A, np.arange(N), np.arange(units), key, rate, xp=xp).mask
 
 
-def test_the_hash_is_the_published_one() -> None:
+def test_hash_is_the_published_one() -> None:
     random = np.random.default_rng(0)
     limits = [0, 1, -1, 2**31 - 1, -(2**31)]
     counter = np.array([*limits, *random.integers(-(2**31), 2**31, 1000)], np.int32)
@@ -63,7 +62,7 @@ def test_different_counters_have_different_results() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.77, 0.99])
-def test_the_share_of_zeros_is_the_rate(rate: float) -> None:
+def test_share_of_zeros_is_the_rate(rate: float) -> None:
     dropped = np.stack([masks(key_of(step=step), rate) == 0 for step in range(64)])
     deviation = np.sqrt(rate * (1 - rate))
     for axes in ((0, 1, 2), (0, 1), (0, 2), (1, 2)):  # of all; units; rows; steps
@@ -166,10 +165,7 @@ def inputs(dtype: str, members: int) -> list[np.ndarray]:
 def test_every_backend_draws_the_same_bits(backend: Backend, dtype: str, members: int) -> None:
     given = inputs(dtype, members)
     given[4] = np.array([70_123])  # JAX has no integers of 64 bits unless asked for
-    found = step_of(
-        backend.xp,
-        *(backend.asarray(array) for array in given),
-    )
+    found = step_of(backend.xp, *(backend.asarray(array) for array in given))
     for ours, theirs in zip(found, step_of(np, *given), strict=True):
         host = backend.to_numpy(ours)
         assert host.dtype == theirs.dtype
@@ -180,9 +176,7 @@ def test_every_backend_draws_the_same_bits(backend: Backend, dtype: str, members
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("machine", ["interpreter", "c", "cuda"])
-def test_a_program_draws_the_same_bits(
-    dtype: str, members: int, machine: str, tmp_path: Path
-) -> None:
+def test_a_program_draws_the_same_bits(dtype: str, members: int, machine: str, tmp_path) -> None:
     given = tuple(inputs(dtype, members))
 
     def make(*, xp: Any) -> Any:
@@ -201,7 +195,7 @@ def test_a_program_draws_the_same_bits(
             np.testing.assert_allclose(ours[0], theirs, rtol=2 * np.finfo(dtype).eps)
 
 
-def test_what_is_kept_is_scaled_up_and_the_gradient_goes_the_same_way() -> None:
+def test_kept_units_and_their_gradients_are_scaled_up() -> None:
     random = np.random.default_rng(0)
     A, dA = random.normal(size=(50, 60)), random.normal(size=(50, 60))
     A_after, mask = dropout(A, np.arange(50), np.arange(60), key_of(), 0.2, xp=np)
@@ -215,7 +209,7 @@ def test_what_is_kept_is_scaled_up_and_the_gradient_goes_the_same_way() -> None:
     )
 
 
-def test_the_mean_over_steps_is_the_array() -> None:
+def test_mean_over_steps_is_the_array() -> None:
     A = np.linspace(1, 2, 12).reshape(3, 4)
     found = [
         dropout(A, np.arange(3), np.arange(4), key_of(step=step), 0.4, xp=np).A

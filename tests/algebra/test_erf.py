@@ -23,7 +23,7 @@ def at_all_scales(dtype: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_distribution_is_right_to_one_unit_of_its_last_place(dtype: str) -> None:
+def test_distribution_is_right_to_one_unit_of_its_last_place(dtype: str) -> None:
     Z = at_all_scales(dtype)
     Z = np.concatenate([-Z[::-1], Z])
     wanted = np.array([tail(-float(z)) for z in Z])
@@ -33,7 +33,7 @@ def test_the_distribution_is_right_to_one_unit_of_its_last_place(dtype: str) -> 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_tail_keeps_its_digits(dtype: str) -> None:
+def test_tail_keeps_its_digits(dtype: str) -> None:
     Z = at_all_scales(dtype)
     wanted = np.array([tail(float(z)) for z in Z])
     error = np.abs(normal(Z, xp=np).tail / wanted - 1.0)
@@ -44,7 +44,7 @@ def test_the_tail_keeps_its_digits(dtype: str) -> None:
     assert (error < bound)[has_digits].all()
 
 
-def test_the_density_is_the_derivative() -> None:
+def test_density_is_the_derivative() -> None:
     Z = np.linspace(-8, 8, 1001)
     distance, density, _ = normal(Z, xp=np)
     np.testing.assert_array_equal(distance, np.abs(Z))

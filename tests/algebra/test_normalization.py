@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.algebra.comparing import assert_agrees
 from xpmlp.algebra.normalization import (
     batch_norm,
     batch_norm_backward,
@@ -47,7 +48,7 @@ def forward_and_backward(
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_what_is_normalised_has_mean_0_and_deviation_1(name: str) -> None:
+def test_normalised_values_have_mean_0_and_deviation_1(name: str) -> None:
     _, gamma, beta, _ = arrays(50, 60)
     Z = np.random.default_rng(0).normal(1000, 7, (50, 60))
     forward, _, axis = NORMS[name]
@@ -57,7 +58,7 @@ def test_what_is_normalised_has_mean_0_and_deviation_1(name: str) -> None:
     np.testing.assert_allclose(Y, X_hat * gamma + beta, rtol=1e-15)
 
 
-def test_the_statistics_of_the_batch() -> None:
+def test_statistics_of_the_batch() -> None:
     Z, gamma, beta, _ = arrays(9, 4)
     found = batch_norm(Z, gamma, beta, xp=np)
     np.testing.assert_allclose(found.mean, Z.mean(axis=0), rtol=1e-14)
@@ -149,11 +150,7 @@ def test_every_backend_agrees_with_numpy(
         name, *(backend.asarray(array, dtype) for array in given_), xp=backend.xp
     )
     wanted = forward_and_backward(name, *(array.astype(dtype) for array in given_), xp=np)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for ours, theirs in zip(found, wanted, strict=True):
-        host = backend.to_numpy(ours)
-        assert host.dtype == dtype
-        np.testing.assert_allclose(host, theirs, rtol=tolerance, atol=tolerance)
+    assert_agrees(backend, found, wanted, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -218,7 +215,7 @@ def test_a_large_mean_does_not_cancel_the_deviation(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NORMS)
-def test_neither_direction_writes_to_what_it_is_given(name: str) -> None:
+def test_normalisation_writes_to_none_of_its_inputs(name: str) -> None:
     given_ = arrays(6, 5)
     for array in given_:
         array.flags.writeable = False
@@ -261,13 +258,8 @@ def test_rms_norm_on_every_backend_and_with_members(backend: Backend, dtype: str
 
     given = [backend.asarray(one) for one in (Z, gamma, dY)]
     together = both(*given, xp=backend.xp)
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    for member in range(3):
-        alone = both(Z[member], gamma[member], dY[member], xp=np)
-        for ours, theirs in zip(together, alone, strict=True):
-            host = backend.to_numpy(ours)
-            assert host.dtype == dtype
-            np.testing.assert_allclose(host[member], theirs, rtol=tolerance, atol=tolerance)
+    alone = [both(Z[member], gamma[member], dY[member], xp=np) for member in range(3)]
+    assert_agrees(backend, together, map(np.stack, zip(*alone, strict=True)), dtype)
 
 
 @pytest.mark.oracle

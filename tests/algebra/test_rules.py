@@ -36,7 +36,7 @@ def code_lines(path: Path) -> int:
     )
 
 
-def test_the_folder_stays_under_800_lines_of_code() -> None:
+def test_folder_stays_under_800_lines_of_code() -> None:
     """With the formulas and the ONNX operations of each function beside it."""
     assert sum(map(code_lines, FILES)) < 800
 

@@ -10,7 +10,9 @@ from xpmlp.backends import Backend, StepMetrics
 
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(), (3,), (0, 4), (2, 3, 4)])
-def test_there_and_back(backend: Backend, dtype: str, shape: tuple[int, ...]) -> None:
+def test_array_sent_to_a_device_comes_back(
+    backend: Backend, dtype: str, shape: tuple[int, ...]
+) -> None:
     host = (np.arange(np.prod(shape, dtype=int)) % 251).reshape(shape).astype(dtype)
     found = backend.to_numpy(backend.asarray(host))
     assert found.dtype == dtype

@@ -8,23 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pretended_cupy import (
-    BATCHED_GEMM,
-    GEMM,
-    Pretended,
-    PretendedCublas,
-    PretendedCuPy,
-    pretend,
-)
+from pretended_cupy import BATCHED_GEMM, GEMM, Pretended, PretendedCublas, PretendedCuPy
 
 from xpmlp.backends.cupy import cublas
-from xpmlp.backends.cupy.cublas import (
-    Cublas,
-    CublasError,
-    EagerNamespace,
-    arithmetic,
-    gemm_of,
-)
+from xpmlp.backends.cupy.cublas import Cublas, CublasError, EagerNamespace, arithmetic, gemm_of
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.record import Untraceable
 
@@ -102,7 +89,7 @@ def test_layers_in_one_flat_vector_are_multiplied_where_they_lie() -> None:
     assert (backward.m, backward.n, backward.k) == (l_in, N, l_out)
 
 
-def test_what_blas_cannot_take_is_refused() -> None:
+def test_layout_that_blas_cannot_take_is_refused() -> None:
     good = Place(0, 0, (4, 4), (4, 1))
     for strides in [(8, 2), (0, 1), (4, -1), (2, 1)]:
         with pytest.raises(Untraceable, match="BLAS has none"):
@@ -137,9 +124,7 @@ def test_a_failure_is_told_by_name() -> None:
         )
 
 
-def test_eager_products_of_one_stream_share_a_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_eager_products_of_one_stream_share_a_workspace(cupy: PretendedCuPy) -> None:
     library, stream = cupy.machine.library, cupy.cuda.Stream()
     one, other = (EagerNamespace(cupy, cupy, precision="float32") for _ in range(2))
     assert library.streams == []  # none is made before it is needed
@@ -162,10 +147,8 @@ def test_eager_products_of_one_stream_share_a_workspace(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("precision", ["float32", "float64", "tf32", "float16"])
 @pytest.mark.parametrize("shapes", [((0, 3), (3, 2)), ((2, 0), (0, 3)), ((4, 2, 3), (3, 0))])
 def test_products_of_arrays_without_elements(
-    monkeypatch: pytest.MonkeyPatch, precision: str, shapes: tuple[tuple[int, ...], ...]
+    cupy: PretendedCuPy, precision: str, shapes: tuple[tuple[int, ...], ...]
 ) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
     xp = EagerNamespace(cupy, cupy, precision=precision)
     dtype = "float64" if precision == "float64" else "float32"
     A, B = (cupy.asarray(np.zeros(shape, dtype)) for shape in shapes)
@@ -202,10 +185,8 @@ def test_every_function_that_is_called_has_its_parameters_declared() -> None:
     ],
 )
 def test_eager_products_have_the_precision_asked_for(
-    monkeypatch: pytest.MonkeyPatch, precision: str, dtype: str, compute: int, tolerance: float
+    cupy: PretendedCuPy, precision: str, dtype: str, compute: int, tolerance: float
 ) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
     xp = EagerNamespace(cupy, cupy, precision=precision)
     random = np.random.default_rng(1)
     W = cupy.asarray(random.normal(size=(3, 4, 5)), dtype)

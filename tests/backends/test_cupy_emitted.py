@@ -75,7 +75,7 @@ class CompilingCuPy(PretendedCuPy):
 @pytest.mark.parametrize(
     ("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-12), ("float16", 1e-2)]
 )
-def test_it_trains_as_numpy_does(
+def test_emitted_kernels_train_as_numpy_does(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     precision: str,

@@ -12,13 +12,7 @@ from tests.conftest import gpu_backend
 from xpmlp import MLP, OptimizerConfig, Split, TrainConfig
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
-from xpmlp.backends.cupy.cublas import (
-    Cublas,
-    EagerNamespace,
-    arithmetic,
-    gemm_of,
-    place_of,
-)
+from xpmlp.backends.cupy.cublas import Cublas, EagerNamespace, arithmetic, gemm_of, place_of
 from xpmlp.backends.cupy.graph import CapturedProgram
 from xpmlp.compiler import record
 from xpmlp.training import train
@@ -160,9 +154,7 @@ def test_a_run_follows_the_stream_of_its_caller(gpu: Backend) -> None:
                 np.testing.assert_array_equal(one, other)
 
 
-def test_data_read_where_it_lies_can_be_other_data(
-    gpu: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_read_where_it_lies_can_be_other_data(gpu, monkeypatch) -> None:
     monkeypatch.setattr(graph, "BOUND", 2**20)
     problem = Problem(gpu)
     other = problem.data._replace(X=gpu.asarray(255 - problem.split.X))
@@ -241,9 +233,7 @@ def test_eager_products_on_any_stream_and_without_elements(gpu: Backend, precisi
         assert not empty.get().any()
 
 
-def test_kernels_are_unloaded_with_their_program(
-    gpu: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_are_unloaded_with_their_program(gpu, monkeypatch) -> None:
     """CuPy's `RawModule` keeps each for good, which a long sweep fills the GPU with."""
     from cupy.cuda import function
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_plan, pretend
+from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_plan
 
 from xpmlp import MLP, OptimizerConfig, TrainConfig, select_backend
 from xpmlp.backends.cupy import CuPyBackend, graph
@@ -65,9 +65,7 @@ class Problem:
 
 
 @pytest.fixture(params=[False, True], ids=["lazy", "eager"])
-def problem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Problem:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def problem(request: pytest.FixtureRequest, cupy: PretendedCuPy) -> Problem:
     cupy.machine.is_eager = request.param
     return Problem(cupy)
 
@@ -187,9 +185,7 @@ def test_leaves_of_its_own_state_can_change_places(problem: Problem) -> None:
     assert (first.get().tolist(), second.get().tolist()) == ([22.0] * 3, [12.0] * 3)
 
 
-def test_members_train_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_members_train_at_once(cupy: PretendedCuPy) -> None:
     problem = Problem(cupy, members=3)
     program = problem.captured()
     state, metrics = program.run(problem.state, problem.data, 5)
@@ -313,9 +309,7 @@ def test_kernels_are_unloaded_with_their_program(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("small", [0, graph.SMALL])
-def test_rows_that_stay_are_not_copied(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch, small: int
-) -> None:
+def test_rows_that_stay_are_not_copied(problem, monkeypatch, small: int) -> None:
     monkeypatch.setattr(graph, "SMALL", small)
     number = problem.kernel_plan.layout.places[problem.program.data[0]].buffer
     program = problem.captured()
@@ -357,9 +351,7 @@ def test_nodes_are_counted_only_where_the_driver_does(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("compile", ["require", "off"])
-def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_a_run_holds_one_workspace(cupy, monkeypatch, compile: str) -> None:
     library, problem = cupy.machine.library, Problem(cupy)
     handles = list[int]()
     create = library.cublasCreate_v2
@@ -379,9 +371,7 @@ def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str
     assert handles == ([0, 0] if compile == "require" else [0])
 
 
-def test_the_backend_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_backend_says_what_it_can(cupy: PretendedCuPy) -> None:
     backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
     assert backend.precisions == ("float32", "float64", "tf32", "float16")
     assert backend.free_memory() == 1500

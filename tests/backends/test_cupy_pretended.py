@@ -21,15 +21,13 @@ MODEL = MLP((6, 5, 3))
 FIXED = TrainingData(*[None] * 3, positions=np.arange(8), classes=np.arange(3))
 
 
-def test_auto_takes_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, PretendedCuPy())
+def test_auto_takes_cupy_and_says_so(cupy: PretendedCuPy) -> None:
     backend = select_backend()
     assert (backend.name, backend.device_name) == ("cupy", "cuda:0")
     assert backend.reason == "cupy on cuda:0: a GPU works here"
 
 
-def test_the_second_device_is_current_while_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, PretendedCuPy())
+def test_second_device_is_current_while_it_computes(cupy: PretendedCuPy) -> None:
     backend = select_backend("cupy", "cuda:1")
     with backend.activate():
         backend.asarray(np.zeros(2))
@@ -46,8 +44,7 @@ def test_a_gpu_that_multiplies_wrongly_is_not_taken(monkeypatch: pytest.MonkeyPa
         select_backend("cupy")
 
 
-def test_devices_are_listed_with_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, PretendedCuPy())
+def test_devices_are_listed_with_their_memory(cupy: PretendedCuPy) -> None:
     found = cupy_module.devices()
     assert [device.name for device in found] == ["cuda:0", "cuda:1"]
     assert found[0].memory == 2**30
@@ -61,11 +58,7 @@ def split() -> Split:
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_training_goes_through_it(
-    monkeypatch: pytest.MonkeyPatch, compile: str, shuffle: bool
-) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_training_on_cupy_is_that_on_numpy(cupy, monkeypatch, compile: str, shuffle: bool) -> None:
     emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     options = {"epochs": 2, "batch_size": 8, "shuffle": shuffle}
@@ -81,11 +74,7 @@ def test_training_goes_through_it(
     np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
 
 
-def test_what_cannot_be_captured_runs_step_by_step(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_steps_that_cannot_be_captured_run_one_by_one(cupy, monkeypatch, caplog) -> None:
     emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     monkeypatch.setattr(
@@ -102,11 +91,7 @@ def test_what_cannot_be_captured_runs_step_by_step(
 
 
 @pytest.mark.parametrize("is_eager", [False, True])
-def test_streamed_blocks_are_those_of_the_order(
-    monkeypatch: pytest.MonkeyPatch, is_eager: bool
-) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_streamed_blocks_are_those_of_the_order(cupy: PretendedCuPy, is_eager: bool) -> None:
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
     feed = loaders.make_loader(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)
@@ -127,9 +112,7 @@ def test_streamed_blocks_are_those_of_the_order(
         )
 
 
-def test_a_block_is_there_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_a_block_is_there_when_it_is_read(cupy: PretendedCuPy) -> None:
     whole = split()
     feed = loaders.make_loader(
         whole, batch_size=8, fixed=FIXED, backend=select_backend("cupy"), limit=700
@@ -139,11 +122,7 @@ def test_a_block_is_there_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("is_eager", [False, True])
-def test_a_stream_that_is_left_can_be_taken_up_again(
-    monkeypatch: pytest.MonkeyPatch, is_eager: bool
-) -> None:
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
+def test_a_stream_that_is_left_can_be_taken_up_again(cupy: PretendedCuPy, is_eager: bool) -> None:
     cupy.machine.is_eager = is_eager
     backend, whole = select_backend("cupy"), split()
     feed = loaders.make_loader(whole, batch_size=8, fixed=FIXED, backend=backend, limit=700)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import PretendedCuPy, naive_plan, pretend
+from pretended_cupy import naive_plan
 
 from xpmlp import MLP, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.training.profile import profile
@@ -14,13 +14,9 @@ from xpmlp.training.profile import profile
 @pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("compile", ["off", "require"])
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float16"])
-def test_a_captured_run_is_profiled(
-    monkeypatch: pytest.MonkeyPatch, precision: str, compile: str
-) -> None:
+def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: str) -> None:
     monkeypatch.setattr("xpmlp.training.profile.SIDE_ON_GPU", 16)
     monkeypatch.setattr("xpmlp.training.profile.SECONDS", 0.0)
-    cupy = PretendedCuPy()
-    pretend(monkeypatch, cupy)
     emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     model = MLP((6, 5, 4))

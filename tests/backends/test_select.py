@@ -93,7 +93,7 @@ def test_a_library_that_cannot_be_imported(name: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.extended
-def test_the_survey_has_a_row_for_each_and_a_remedy_where_needed() -> None:
+def test_survey_has_a_row_for_each_and_a_remedy_where_needed() -> None:
     reports = {report.name: report for report in survey()}
     assert tuple(reports) == BACKENDS
     for report in reports.values():

@@ -21,7 +21,7 @@ def counts() -> list[int]:
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
-def test_the_process_s_setting_is_as_before_after_all() -> None:
+def test_process_s_setting_is_as_before_after_all() -> None:
     before, numpy = counts(), select_backend("numpy")
     chosen = numpy.choose_threads(PRODUCTS, "float32")
     assert counts() == before
@@ -44,9 +44,7 @@ def test_the_process_s_setting_is_as_before_after_all() -> None:
         ({1: 1.0}, 1),
     ],
 )
-def test_the_fewest_threads_within_a_tenth_of_the_best(
-    times: dict[int, float], chosen: int
-) -> None:
+def test_fewest_threads_within_a_tenth_of_the_best(times: dict[int, float], chosen: int) -> None:
     assert fastest(list(times), lambda count: times[count]) == chosen
 
 
@@ -67,9 +65,7 @@ def test_one_stall_counts_however_quick_the_rest_is() -> None:
     assert fastest([1, 2], lambda count: 1.0 if count == 1 else next(stalls)) == 1
 
 
-def test_the_candidates_are_powers_of_two_up_to_what_is_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_candidates_are_powers_of_two_up_to_what_is_allowed(monkeypatch) -> None:
     class Pools:
         def info(self) -> list[dict[str, int]]:
             return [{"num_threads": 6}]
@@ -95,16 +91,12 @@ def test_threads_may_change_only_if_no_bit_does(monkeypatch: pytest.MonkeyPatch)
     assert not calibrate([(4, 4, 4)], "float64").may_change
 
 
-def test_a_product_that_is_cut_down_says_nothing_about_bits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_product_that_is_cut_down_says_nothing_about_bits(monkeypatch) -> None:
     monkeypatch.setattr(threads, "thread_counts", lambda: [1, 2])
     assert not calibrate([(2, 2000, 2)], "float64").may_change
 
 
-def test_no_more_threads_are_tried_than_there_are_idle_cores(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_no_more_threads_are_tried_than_there_are_idle_cores(monkeypatch) -> None:
     tried: list[list[int]] = []
 
     def record(candidates: list[int], _: object) -> int:
@@ -179,7 +171,7 @@ def test_limits_side_by_side_leave_what_they_found() -> None:
     assert [library["num_threads"] for library in threads.blas().info()] == before
 
 
-def test_the_factors_whose_bits_are_compared_use_all_their_digits() -> None:
+def test_factors_whose_bits_are_compared_use_all_their_digits() -> None:
     for dtype in ("float32", "float64"):
         for factor in threads._operands((96, 54, 176), dtype):
             assert factor.dtype == dtype
@@ -190,7 +182,7 @@ def test_the_factors_whose_bits_are_compared_use_all_their_digits() -> None:
     assert (B.astype(np.float32) != B).mean() > 0.9
 
 
-def test_what_may_change_trains_to_the_same_bits() -> None:
+def test_thread_counts_that_may_change_train_to_the_same_bits() -> None:
     """Shapes that differed by the number of threads on some BLAS."""
     random = np.random.default_rng(0)
     for sizes, batch_size in (((54, 176, 10), 96), ((784, 100, 32, 10), 96)):

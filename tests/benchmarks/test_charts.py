@@ -85,7 +85,7 @@ def test_words_say_what_was_measured() -> None:
     assert [duration(value) for value in (100.0, 1e4, 2e6)] == ["100 µs", "10 ms", "2 s"]
 
 
-def test_what_has_no_chart_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_record_without_a_chart_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(ValueError, match="there are charts of training and of scaling"):
         draw([{"rows": []}], tmp_path)
     path = tmp_path / "record.json"
@@ -105,7 +105,7 @@ def test_numbers_below_one_are_refused(option: str, capsys: pytest.CaptureFixtur
     assert option in capsys.readouterr().err
 
 
-def test_the_command_draws_what_it_is_given(tmp_path: Path) -> None:
+def test_command_draws_what_it_is_given(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(json.dumps(scaling_record()))
     assert main(["charts", str(path), "--out", str(tmp_path)]) == 0
@@ -134,7 +134,7 @@ def test_all_is_every_part_and_the_quick_form_is_less() -> None:
         argument_parser().parse_args(part)
 
 
-def test_the_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_command_measures_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In this process: `threads` is the part that pins nothing."""
     arguments = ["threads", "--quick", "--rounds", "1", "--steps", "64", "--out", str(tmp_path)]
     assert main(arguments) == 0

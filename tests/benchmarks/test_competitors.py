@@ -96,7 +96,7 @@ def test_torchs_and_jaxs_inference_as_well(problem: Problem, torch, jax) -> None
 
 @pytest.mark.oracle
 @pytest.mark.skipif(ask_driver()[1] not in (0, None), reason="there is a GPU here")
-def test_without_a_gpu_its_competitors_say_so(problem: Problem) -> None:
+def test_gpu_competitors_say_that_there_is_no_gpu(problem: Problem) -> None:
     record = measure_training(
         problem, for_training(("cuda",), ceiling=True), steps=2, rounds=1, threads=1
     )
@@ -106,7 +106,7 @@ def test_without_a_gpu_its_competitors_say_so(problem: Problem) -> None:
         assert row["median"] is None
 
 
-def test_the_clock_runs_from_the_first_tick_after_the_warm_up(problem: Problem) -> None:
+def test_clock_runs_from_the_first_tick_after_the_warm_up(problem: Problem) -> None:
     take_turn = xpmlp.training("numpy", "cpu").start(problem)
     assert take_turn(2).answer.shape == (4,)
     once = make_problem((784, 4, 10), 16, batches=8, warm=4)

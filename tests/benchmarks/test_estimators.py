@@ -73,19 +73,19 @@ def test_speeds_are_of_the_same_precision() -> None:
     assert [row["speed"] for row in rows] == [1.0, 1.0, 3.0, None]
 
 
-def test_what_has_no_time_says_why() -> None:
+def test_row_without_a_time_says_why() -> None:
     row = {
         "name": "xpmlp cupy", "precision": "float32", "status": "unavailable", "cause": "no GPU\n",
     }  # fmt: skip
     assert lines({"work": {"name": "fit"}, "rows": [row]}).endswith("unavailable: no GPU")
 
 
-def test_on_a_device_ours_stands_beside_theirs_on_the_cpu() -> None:
+def test_estimators_on_a_device_stand_beside_scikit_learn_on_the_cpu() -> None:
     found = [(who.name, who.device) for who in contestants("cuda", ("float32",))]
     assert found == [("xpmlp cupy", "cuda"), ("xpmlp jax", "cuda"), (THEIRS, "cpu")]
 
 
-def test_the_quick_form_asks_the_same_of_fewer_rows() -> None:
+def test_quick_form_asks_the_same_of_fewer_rows() -> None:
     for work in WORKS:
         quick = shortened(work)
         assert (quick.name, quick.call, quick.hidden) == (work.name, work.call, work.hidden)

@@ -84,7 +84,7 @@ SOUND = """report('{"passed": true, "figure": 1, "summary": "all well"}')"""
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU here")
-def test_without_a_gpu_the_script_says_so_and_writes_nothing(tmp_path: Path) -> None:
+def test_script_without_a_gpu_says_so_and_writes_nothing(tmp_path: Path) -> None:
     done = run_script(tmp_path / "out")
     assert done.returncode == 3
     assert done.stderr.startswith("no GPU here")
@@ -120,7 +120,7 @@ def test_missing_packages_are_fetched_by_one_command() -> None:
     )
 
 
-def test_the_import_check_knows_all_that_the_package_needs() -> None:
+def test_import_check_knows_all_that_the_package_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {line.partition(">=")[0] for line in project["dependencies"]}
     assert needed <= set(gpu.DISTRIBUTIONS.values())
@@ -169,12 +169,8 @@ def test_a_part_that_crashes_hangs_or_finds_nan_loses_nothing_else(tmp_path: Pat
     assert not late.exists()  # what the hanging part had started has ended with it
 
 
-def test_the_budget_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = [
-        planted("sound", SOUND),
-        planted("hangs", "time.sleep(60)"),
-        planted("late", SOUND),
-    ]
+def test_budget_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [planted("sound", SOUND), planted("hangs", "time.sleep(60)"), planted("late", SOUND)]
     path = claim_record(tmp_path, "gpu")
     started = time.monotonic()
     record = run_parts(parts, path, budget=RESERVE + 3.0)
@@ -188,9 +184,7 @@ def test_the_budget_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ]  # fmt: skip
 
 
-def test_a_second_call_on_the_same_day_has_a_file_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_call_on_the_same_day_has_a_file_of_its_own(tmp_path, monkeypatch, capsys) -> None:
     """The whole way, in a process that is told of a GPU that is not there."""
     monkeypatch.setattr(gpu, "no_gpu", lambda: "")
     monkeypatch.setattr(gpu, "missing_distributions", list)
@@ -208,9 +202,7 @@ def test_a_second_call_on_the_same_day_has_a_file_of_its_own(
     assert "failed: machine" in capsys.readouterr().out
 
 
-def test_the_machine_is_measured_whatever_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_machine_is_measured_whatever_is_asked_for(tmp_path, monkeypatch) -> None:
     asked: list[list[str]] = []
 
     def note(parts: list[Part], path: Path, **_: object) -> Mapping[str, Any]:
@@ -267,9 +259,7 @@ def run_planted_tests(
 @pytest.mark.parametrize(
     ("end", "ended"), [("time.sleep(60)", "stopped after"), ("os.abort()", "ended by SIGABRT")]
 )
-def test_tests_that_finished_outlive_one_that_does_not(
-    tmp_path: Path, end: str, ended: str
-) -> None:
+def test_tests_that_finished_outlive_one_that_does_not(tmp_path, end: str, ended: str) -> None:
     text = f"def test_one(): pass\ndef test_two(): assert 0\ndef test_three(): {end}\n"
     found = run_planted_tests(tmp_path, text, limit=12.0)
     assert found["short"] == {"test_one": "passed", "test_two": "failed"}
@@ -334,7 +324,7 @@ class Reported(dict[str, Any]):
         return Session(TINY, rates, self.update)
 
 
-def test_the_model_adds_launches_products_and_bytes() -> None:
+def test_model_adds_launches_products_and_bytes() -> None:
     found = model(RATES, "tf32", multiply_adds=4e6, moved=3e6, sent=1e4, nodes=20)
     assert found is not None
     assert found["products_us"] == pytest.approx(2.0)
@@ -348,7 +338,7 @@ def test_the_model_adds_launches_products_and_bytes() -> None:
 
 
 @pytest.mark.parametrize("lost", ["copy", "host", "tf32"])
-def test_the_model_is_none_without_a_rate_that_it_needs(lost: str) -> None:
+def test_model_is_none_without_a_rate_that_it_needs(lost: str) -> None:
     rates = {**RATES, "products": {**RATES["products"]}}
     (rates["products"] if lost == "tf32" else rates)[lost] = None
     assert model(rates, "tf32", multiply_adds=1, moved=1) is None
@@ -356,9 +346,7 @@ def test_the_model_is_none_without_a_rate_that_it_needs(lost: str) -> None:
     assert (other is None) == (lost != "tf32")
 
 
-def test_a_rate_that_fails_or_is_not_finite_loses_only_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_rate_that_fails_or_is_not_finite_loses_only_itself(monkeypatch) -> None:
     def square_seconds(device: str, precision: str, n: int, *, own: bool) -> Callable[[], float]:
         if precision == "tf32":
             raise RuntimeError("no such product")
@@ -455,7 +443,7 @@ def test_a_peer_that_is_absent_is_no_failure() -> None:
     assert not is_sound(rows(("JAX", "timed")), "xpmlp cupy")
 
 
-def test_what_is_compiled_is_watched_for_its_stages() -> None:
+def test_stages_of_a_compilation_are_watched() -> None:
     """The names that are replaced must be there: a missing one raises."""
     from xpmlp import compiler
 
@@ -557,7 +545,7 @@ def test_tools_that_are_absent_are_no_failure(
 
 
 @pytest.mark.gpu
-def test_the_whole_script_passes_with_tiny_sizes(tmp_path: Path) -> None:
+def test_whole_script_passes_with_tiny_sizes(tmp_path: Path) -> None:
     gpu_backend()
     done = run_script(tmp_path, "--tiny")
     assert done.returncode == 0, done.stdout + done.stderr

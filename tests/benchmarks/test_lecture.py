@@ -34,7 +34,7 @@ def test_its_first_losses_equal_xpmlps(problem: Problem) -> None:
         np.testing.assert_allclose(part, lecture.weights[name.upper()], rtol=1e-9, atol=1e-15)
 
 
-def test_it_goes_on_after_an_epoch_and_in_float32(problem: Problem) -> None:
+def test_lecture_program_continues_after_an_epoch_and_in_float32(problem: Problem) -> None:
     images, labels = problem.images[:1000].reshape(-1, 28, 28), problem.labels[:1000]
     double = train_lecture(problem.weights, images, labels, steps=40)
     single = train_lecture(problem.weights, images, labels, steps=40, dtype="float32")
@@ -43,13 +43,13 @@ def test_it_goes_on_after_an_epoch_and_in_float32(problem: Problem) -> None:
     np.testing.assert_allclose(single.losses, double.losses, rtol=1e-4)
 
 
-def test_the_reference_is_the_lectures_program(problem: Problem) -> None:
+def test_reference_is_the_lectures_program(problem: Problem) -> None:
     short = dataclasses.replace(problem, images=problem.images[:640], labels=problem.labels[:640])
     lecture = train_lecture(short.weights, short.images, short.labels, steps=25)
     np.testing.assert_allclose(reference_losses(short, 25), lecture.losses, rtol=1e-12, atol=0)
 
 
-def test_the_reference_trains_members_as_each_alone() -> None:
+def test_reference_trains_members_as_each_alone() -> None:
     layer_sizes = (784, 6, 5, 4, 10)
     together = make_problem(layer_sizes, 8, batches=3, warm=3, members=2)
     found = reference_losses(together, 7)
@@ -59,7 +59,7 @@ def test_the_reference_trains_members_as_each_alone() -> None:
         np.testing.assert_allclose(found[:, member], reference_losses(alone, 7), rtol=1e-12)
 
 
-def test_the_references_first_loss_is_that_of_its_probabilities() -> None:
+def test_references_first_loss_is_that_of_its_probabilities() -> None:
     problem = make_problem((784, 7, 10), 16, batches=1, warm=1)
     Y_hat = reference_probabilities(problem, problem.images / 255.0)
     np.testing.assert_allclose(Y_hat.sum(axis=1), 1.0, rtol=1e-12)

@@ -12,13 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import processes
-from benchmarks.processes import (
-    LAUNCHER,
-    Program,
-    measure_processes,
-    process_table,
-    take_turns,
-)
+from benchmarks.processes import LAUNCHER, Program, measure_processes, process_table, take_turns
 from benchmarks.record import failures
 
 pytestmark = pytest.mark.extended
@@ -34,7 +28,7 @@ def launch(report: Path, *command: str, before: tuple[str, ...] = (), **settings
     return json.loads(report.read_text())
 
 
-def test_the_peak_is_the_commands_and_not_its_parents(tmp_path: Path) -> None:
+def test_peak_is_the_commands_and_not_its_parents(tmp_path: Path) -> None:
     ballast = np.ones(30_000_000)  # this process holds 240 MB
     small = launch(tmp_path / "small.json", PYTHON, "-S", "-c", "pass")
     large = launch(tmp_path / "large.json", PYTHON, "-S", "-c", "x = b'1' * 100_000_000")
@@ -51,7 +45,7 @@ def test_time_and_status_are_the_commands(tmp_path: Path) -> None:
     assert 0.2 <= found["seconds"] < 10.0
 
 
-def test_the_gpus_memory_is_what_it_rose_by(tmp_path: Path) -> None:
+def test_gpus_memory_is_what_it_rose_by(tmp_path: Path) -> None:
     """With a stand-in for nvidia-smi that shows 500, then 900 MiB."""
     fake = tmp_path / "nvidia-smi"
     fake.write_text("#!/bin/sh\necho 500\nsleep 0.1\necho 900\nexec sleep 60\n")
@@ -134,7 +128,7 @@ def test_programs_that_fail_or_err_get_no_time(tmp_path: Path) -> None:
     assert wrong.median_seconds is None
 
 
-def test_the_command_and_the_lectures_program_learn_alike() -> None:
+def test_command_and_the_lectures_program_learn_alike() -> None:
     names = ("xpmlp train, 1 epoch", "xpmlp.train()", "lecture")
     record = measure_processes(rounds=1, only=names)
     assert [row["name"] for row in record["rows"]] == list(names)

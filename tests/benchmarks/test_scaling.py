@@ -26,7 +26,7 @@ def test_thread_counts_double_up_to_the_cores() -> None:
     assert [fixed(count) for count in (1, 6)] == ["1 thread", "6 threads"]
 
 
-def test_the_default_is_compared_with_the_best_median() -> None:
+def test_default_is_compared_with_the_best_median() -> None:
     def row(name: str, median: float | None) -> dict:
         return {"name": name, "median": median}
 
@@ -37,7 +37,7 @@ def test_the_default_is_compared_with_the_best_median() -> None:
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_the_default_runs_beside_every_fixed_count(busy: bool) -> None:
+def test_default_runs_beside_every_fixed_count(busy: bool) -> None:
     problem = make_problem((784, 4, 10), 8, batches=2, warm=2)
     record = measure_thread_choice(problem, steps=4, rounds=2, busy=busy)
     cores = record["threads"]["schedulable_cores"]
@@ -51,7 +51,7 @@ def test_the_default_runs_beside_every_fixed_count(busy: bool) -> None:
 
 @pytest.mark.extended
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.quantity)
-def test_the_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
+def test_ends_of_a_sweep_fit_the_data(sweep: Sweep) -> None:
     for value in (sweep.values[0], sweep.values[-1]):
         problem = sweep.problem(value, "cpu")
         assert problem.batches == problem.warm > 0  # so every number of blocks fits
@@ -78,7 +78,7 @@ def test_a_sweep_is_a_contest_at_every_value(monkeypatch: pytest.MonkeyPatch) ->
         assert [row["status"] for row in point["rows"]] == ["timed", "timed"]
 
 
-def test_the_lines_of_a_sweep_are_one_a_name() -> None:
+def test_lines_of_a_sweep_are_one_a_name() -> None:
     for device in ("cpu", "cuda"):
         names = [who.name for who in contestants(device)]
         assert len(set(names)) == len(names) == 5

@@ -24,12 +24,7 @@ from benchmarks.problems import Problem, make_problem
 from benchmarks.record import failures, read_record, write_record
 from benchmarks.reference import reference_losses
 from benchmarks.tables import table
-from benchmarks.training import (
-    TrainingTask,
-    largest_difference,
-    measure_training,
-    whole_blocks,
-)
+from benchmarks.training import TrainingTask, largest_difference, measure_training, whole_blocks
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +59,7 @@ def one_loss_off(losses: np.ndarray) -> np.ndarray:
     return losses
 
 
-def test_what_is_wrong_or_absent_gets_no_time(problem: Problem, tmp_path: Path) -> None:
+def test_wrong_or_absent_competitor_gets_no_time(problem: Problem, tmp_path: Path) -> None:
     record = measure_training(
         problem,
         [
@@ -133,7 +128,7 @@ def test_patience_ends_with_one_turn(problem: Problem) -> None:
     assert "over 5 times" in slow["notes"][0]
 
 
-def test_what_xpmlp_logs_and_a_turn_notes_is_recorded(problem: Problem) -> None:
+def test_log_lines_and_notes_of_turns_are_recorded(problem: Problem) -> None:
     def start(problem: Problem) -> TakeTurn:
         logging.getLogger("xpmlp.backends").info("falls back: %s", "a reason")
         return lambda count: Turn(1e-6, reference_losses(problem, 4 + count), note="threads 1")
@@ -204,7 +199,7 @@ def test_a_busy_machine_is_idle_again_afterwards(monkeypatch: pytest.MonkeyPatch
     assert all(process.poll() is not None for process in started)
 
 
-def test_the_machine_says_what_it_is() -> None:
+def test_machine_says_what_it_is() -> None:
     machine = describe_machine()
     assert machine["versions"]["numpy"] == np.__version__
     assert machine["cpu"]
@@ -218,7 +213,7 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
             read_record(path)
 
 
-def test_the_lectures_program_needs_nothing_but_numpy() -> None:
+def test_lectures_program_needs_nothing_but_numpy() -> None:
     code = (
         "import sys, benchmarks.lecture as lecture; "
         "print({'xpmlp', 'jax', 'torch', 'sklearn'} & set(sys.modules))"

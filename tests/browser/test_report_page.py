@@ -62,7 +62,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_quiet_whole_and_readable(browser, page: Path, width: int, scheme: str) -> None:
+def test_report_page_is_quiet_whole_and_readable(
+    browser, page: Path, width: int, scheme: str
+) -> None:
     said: list[str] = []
     context = browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True
@@ -105,7 +107,7 @@ def test_text_in_charts_is_large_enough_on_a_phone(browser, page: Path) -> None:
     context.close()
 
 
-def test_it_prints(browser, page: Path) -> None:
+def test_report_page_prints(browser, page: Path) -> None:
     context = browser.new_context(color_scheme="dark")
     tab = context.new_page()
     tab.goto(page.as_uri())

@@ -1,5 +1,6 @@
 """A tiny data set, one run trained on it, and the commands called in this process."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,12 @@ def trained_members(tmp_path_factory: pytest.TempPathFactory, tiny: list[str]) -
     path = tmp_path_factory.mktemp("runs") / "three"
     assert run([*tiny, "--quiet", "--members", "3", "--out", str(path)]) == 0
     return path
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """A run for a test to change."""
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
 @pytest.fixture

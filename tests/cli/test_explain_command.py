@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.extended(keep=3)
 
 
-def test_the_lectures_network_in_80_columns(command) -> None:
+def test_lectures_network_in_80_columns(command) -> None:
     said = command("explain")
     assert said.status == 0
     assert said.err == ""
@@ -59,29 +59,6 @@ def test_files_are_written_and_named(command, trained: Path) -> None:
     )
     assert Path("a b.svg").read_text("utf-8").startswith("<?xml")
     assert Path("slides.tex").read_text("utf-8").startswith(r"\documentclass")
-
-
-@pytest.mark.extended(keep=2)
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("nothing-like-it",), "nothing-like-it"),
-        (("lecture", "--out", "a.pdf"), "a.pdf: give a name that ends in .svg or .png"),
-        (("lecture", "--latex", "a.txt"), "a.txt: give a name that ends in .tex"),
-        (("lecture", "--out", "no/a.svg"), "no/a.svg"),
-        (("lecture", "--latex", "no/a.tex"), "no/a.tex"),
-        (("lecture", "--data", "mnist"), "--data mnist: a recipe has no activations"),
-        (("lecture", "--hidden", "0"), "layer_sizes=784,0,10"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(refused, arguments, said: str) -> None:
-    assert said in refused("explain", *arguments)
-
-
-def test_a_run_is_what_it_is(refused, trained: Path, tmp_path: Path) -> None:
-    assert "a run is what it is" in refused("explain", trained, "--hidden", "8")
-    (tmp_path / "empty").mkdir()
-    assert "no run is here" in refused("explain", "empty")
 
 
 def test_a_recipes_name_is_the_recipe_whatever_directories_there_are(command, trained) -> None:

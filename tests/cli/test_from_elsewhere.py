@@ -2,7 +2,6 @@
 through."""
 
 import os
-import shutil
 import subprocess
 import sys
 import zlib
@@ -10,22 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.watched import RUN_FILES
+from tests.data.refusing import png
 from xpmlp.cli.console import LONGEST_MESSAGE
 
-RUN_FILES = (
-    "config.toml", "checkpoint.safetensors", "model.safetensors", "history.npz", "metrics.csv",
-    "summary.json", "training.png",
-)  # fmt: skip
 
-
-@pytest.fixture
-def copy(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "copy"))
-
-
-def test_a_run_whose_files_are_links_writes_through_none(
-    command, copy: Path, tmp_path: Path
-) -> None:
+def test_a_run_whose_files_are_links_writes_through_none(command, copy: Path, tmp_path) -> None:
     """What they point to stays as it is; the links are replaced by files."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -63,33 +52,19 @@ def test_a_file_that_a_recipe_names_is_not_told(refused, tmp_path: Path) -> None
         assert "password" not in line
 
 
-def test_what_a_file_gave_is_not_quoted_at_length(refused, tmp_path: Path) -> None:
+def test_long_value_of_a_file_is_not_quoted_whole(refused, tmp_path: Path) -> None:
     (tmp_path / "theirs.toml").write_text("layer_sizes = [" + "9," * 100_000 + "]")
     assert len(refused("train", "theirs.toml")) < LONGEST_MESSAGE + 100
-
-
-def picture(side: int) -> bytes:
-    """A PNG of side x side grey pixels, all 0."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(kind + content).to_bytes(4, "big")
-        return len(content).to_bytes(4, "big") + kind + content + crc
-
-    packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
-    shape = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
-    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", shape)
-    return head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is kept by Linux alone")
 @pytest.mark.parametrize(("side", "status"), [(9000, 0), (14_000, 2)])
-def test_a_picture_takes_bounded_memory(
-    trained: Path, tmp_path: Path, side: int, status: int
-) -> None:
+def test_a_picture_takes_bounded_memory(trained, tmp_path, side: int, status: int) -> None:
     """81 million pixels in 80 kB are still read, with 1 GiB; from 89.5 million on none is."""
-    (tmp_path / "a.png").write_bytes(picture(side))
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    (tmp_path / "a.png").write_bytes(png(side, side, rows))
     assert (tmp_path / "a.png").stat().st_size < 200_000
 
     limited = (

@@ -83,16 +83,14 @@ def test_backends_shows_each_and_how_to_mend_what_cannot_run(command, monkeypatc
     assert said.out.splitlines()[-2].startswith("auto takes ")
 
 
+def test_no_command_shows_what_there_is(command) -> None:
+    said = command()
+    assert (said.status, said.err) == (0, "")
+    assert "gradcheck" in said.out
+
+
 def test_version(command) -> None:
     assert command("--version") == (0, f"xpmlp {xpmlp.__version__}\n", "")
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_has_an_example(command, name: str) -> None:
-    for option in ("--help", "-h"):
-        said = command(name, option)
-        assert (said.status, said.err) == (0, "")
-        assert f"Example: xpmlp {name}" in said.out
 
 
 def test_help_lists_the_commands(command) -> None:
@@ -135,7 +133,7 @@ def test_a_stream_falls_silent_when_its_terminal_is_gone() -> None:
     assert stream.lost == "Input/output error"
 
 
-def test_what_a_device_calls_itself_is_no_markup(command, monkeypatch) -> None:
+def test_name_of_a_device_is_no_markup(command, monkeypatch) -> None:
     """rich would take [red] for a colour."""
     report = BackendReport("numpy", "2.0", (DeviceInfo("cpu", "[red]", None),), None, None)
     monkeypatch.setattr("xpmlp.cli.backends.survey", lambda: [report])

@@ -14,7 +14,7 @@ from xpmlp.runs import RunDirectory
 NAMES = ["keras-mnist-mlp", "lecture", "modern", "srivastava2014"]
 
 
-def test_the_shipped_recipes_are_these() -> None:
+def test_shipped_recipes_are_these() -> None:
     assert recipe_names() == NAMES
 
 

@@ -31,24 +31,6 @@ def test_a_report_elsewhere_and_on_other_data(command, trained, make_data, tmp_p
     assert "on other" in two
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--out", "report.pdf"), "report.pdf: give a name that ends in .html"),
-        (("--out", "no/report.html"), "no/report.html"),
-        (("--data", "no-such-data"), "no-such-data"),
-        (("--backend", "none"), "none"),
-    ],
-)
-def test_a_report_refuses_in_one_line(refused, trained, arguments, said: str) -> None:
-    assert said in refused("report", trained, *arguments)
-
-
-def test_no_report_without_a_run(refused, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert "no run is here" in refused("report", "empty")
-
-
 def test_runs_are_compared_in_tables_and_a_figure(command, trained, trained_members) -> None:
     said = command("compare", trained, trained_members)
     assert said.err == ""
@@ -70,7 +52,7 @@ def _test_accuracy(run: Path) -> float:
     return json.loads((run / "summary.json").read_text())["test_accuracy"]
 
 
-def test_the_same_settings_have_no_second_table(command, trained) -> None:
+def test_same_settings_have_no_second_table(command, trained) -> None:
     assert "Settings that differ" not in command("compare", trained, trained).out
 
 
@@ -90,18 +72,6 @@ def test_a_run_that_was_stopped_in_its_first_epoch_can_be_compared(
     command(*tiny, "--quiet", "--time-limit", "0.000001", "--out", "short")
     said = command("compare", "short", trained)
     assert said.status == 0, said.err
-
-
-@pytest.mark.parametrize("count", [0, 1, 11])
-def test_compare_takes_two_to_ten(command, refused, trained, count: int) -> None:
-    said = refused("compare", *[trained] * count)
-    assert "2 to 10" in said or "Missing argument" in said
-
-
-def test_compare_refuses_in_one_line(refused, trained) -> None:
-    assert "give a name that ends in .png" in refused("compare", trained, trained, "--out", "a.svg")
-    assert "no/a.png" in refused("compare", trained, trained, "--out", "no/a.png")
-    assert "nowhere" in refused("compare", trained, "nowhere")
 
 
 @pytest.mark.extended
@@ -140,16 +110,6 @@ def test_a_summary_may_hold_anything(command, trained, tmp_path: Path, value: ob
     for name in ("report", "compare"):
         said = command(name, run, *([trained] if name == "compare" else []))
         assert (said.status, said.err) == (0, "")
-
-
-def test_validation_series_that_do_not_fit_together_are_refused(refused, trained, tmp_path) -> None:
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    with np.load(run / "history.npz") as arrays:
-        series = dict(arrays)
-    series |= {"validation_iteration": np.arange(3), "validation_loss": np.zeros(3)}
-    np.savez(run / "history.npz", **series)
-    for arguments in (("report", run), ("compare", run, trained)):
-        assert "validation series of 3, 3, 0 evaluations" in refused(*arguments)
 
 
 def test_another_test_set_has_a_page_of_its_own(command, tiny, make_data, tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer.main
 
+from tests.cli.watched import XPMLP, on_a_terminal
 from xpmlp.cli.app import app
 
 pytestmark = pytest.mark.extended(keep=1)
 
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
-XPMLP = [sys.executable, "-m", "xpmlp"]
 
 
 def called(*arguments: str, **environment: str) -> str:
@@ -44,6 +43,7 @@ def test_help_has_an_example_that_the_command_takes(name: str) -> None:
     parser.make_context(name, arguments)  # raises for an option that it does not have
     shown = " ".join(called(name, "--help").replace("│", " ").split())
     assert f"Example: {examples[0]}" in shown
+    assert called(name, "-h") == called(name, "--help")
 
 
 @pytest.mark.extended
@@ -91,28 +91,10 @@ def test_colour_is_for_terminals_alone(trained: Path) -> None:
         assert ESCAPE not in called(*arguments)
 
 
-@pytest.mark.parametrize("no_color", [True, False])
-def test_no_color_is_respected(no_color: bool) -> None:
-    """On a pseudo-terminal, where there would be colour."""
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")
-    } | {"TERM": "xterm-256color"}
-    if no_color:
-        environment["NO_COLOR"] = "1"
-    process = subprocess.Popen([*XPMLP, "explain"], stdout=theirs, env=environment)
-    os.close(theirs)
-    said = b""
-    try:
-        while block := os.read(ours, 65536):
-            said += block
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait() == 0
-    colours = re.findall(rb"\x1b\[[\d;]*3[0-7][\d;]*m", said)
-    assert bool(colours) is not no_color
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {}])
+def test_no_color_is_respected(environment: dict[str, str]) -> None:
+    colours = re.findall(r"\x1b\[[\d;]*3[0-7][\d;]*m", on_a_terminal("explain", **environment))
+    assert bool(colours) is not bool(environment)
 
 
 @pytest.mark.extended
@@ -121,26 +103,26 @@ def test_every_command_says_the_next(command, tiny, trained, data, tmp_path: Pat
     import numpy as np
 
     np.save("rows.npy", np.zeros((1, 16), np.uint8))
-    settings = ["--set", "model.layer_sizes=16,8,10", "--data", str(data)]
+    settings = f"--set model.layer_sizes=16,8,10 --data {data}"
     uses = {
-        "train": [*tiny[1:], "--out", "one"],
-        "evaluate": [str(trained)],
-        "predict": [str(trained), "rows.npy"],
-        "plot": [str(trained), "--out", "a.png"],
-        "report": [str(trained), "--out", "a.html"],
-        "compare": [str(trained), str(trained)],
-        "explain": ["--hidden", "8"],
-        "export": [str(trained), "m.onnx"],
-        "recipes": [],
-        "find-rate": ["lecture", *settings, "--set", "batch_size=4"],
-        "sweep": ["lecture", "--over", "seed=1,2", *settings, "--set", "epochs=1"],
-        "gradcheck": ["--hidden", "3"],
-        "backends": [],
+        "train": f"{' '.join(tiny[1:])} --out one",
+        "evaluate": f"{trained}",
+        "predict": f"{trained} rows.npy",
+        "plot": f"{trained} --out a.png",
+        "report": f"{trained} --out a.html",
+        "compare": f"{trained} {trained}",
+        "explain": "--hidden 8",
+        "export": f"{trained} m.onnx",
+        "recipes": "",
+        "find-rate": f"lecture {settings} --set batch_size=4",
+        "sweep": f"lecture --over seed=1,2 {settings} --set epochs=1",
+        "gradcheck": "--hidden 3",
+        "backends": "",
     }
     assert uses.keys() == COMMANDS.keys()
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for name, arguments in uses.items():
-        said = command(name, *arguments)
+        said = command(name, *arguments.split())
         assert said.status == 0, (name, said.err)
         following = re.search(r"(?:\(next: |; or )(xpmlp .+)\)$", said.out.splitlines()[-1])
         assert following is not None, (name, said.out)

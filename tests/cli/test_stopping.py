@@ -6,19 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
+from tests.cli.watched import XPMLP, assert_same_run, at_event
 from xpmlp import cli
 from xpmlp.cli.watching import Interruption
-from xpmlp.data import write_idx
 from xpmlp.runs import RunDirectory, load_checkpoint
-from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import StopTraining, Trainer
 
 pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
@@ -30,38 +27,30 @@ class PowerFailure(BaseException):
     """Nothing is saved after it, as after an ordinary error of a callback."""
 
 
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in ("model.safetensors", "metrics.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    with np.load(one / "history.npz") as a, np.load(other / "history.npz") as b:
-        for name in ("loss", "accuracy"):
-            assert a[name].tobytes() == b[name].tobytes(), name
-    # But for the seconds, the checkpoints are the same too.
-    tensors = [load_file(run / "checkpoint.safetensors") for run in (one, other)]
-    assert tensors[0].keys() == tensors[1].keys()
-    for name, tensor in tensors[0].items():
-        assert tensor.tobytes() == tensors[1][name].tobytes(), name
-
-
 @pytest.fixture
 def slow(tiny: list[str]) -> list[str]:
     """100 steps an epoch: the loop looks up after 64 and after 100 of them."""
     return [*tiny, "--batch-size", "1", "--epochs", "3", "--shuffle"]
 
 
-@contextlib.contextmanager
-def interrupted(iteration: int) -> Iterator[None]:
+def interrupted(iteration: int) -> contextlib.AbstractContextManager[None]:
     """Runs stop, as after Ctrl-C, at the first look up after this many steps."""
 
-    class Stop(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            if training.iteration >= iteration:
-                signal.raise_signal(signal.SIGINT)
-            super().on_tick(training)
+    def interrupt(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            signal.raise_signal(signal.SIGINT)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Stop)
-        yield
+    return at_event("on_tick", interrupt)
+
+
+def switched_off(iteration: int) -> contextlib.AbstractContextManager[None]:
+    """The machine loses its power at the first look up after so many steps."""
+
+    def switch_off(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            raise PowerFailure
+
+    return at_event("on_tick", switch_off)
 
 
 @pytest.fixture
@@ -90,20 +79,12 @@ def test_a_resumed_run_equals_the_unbroken_one(command, slow, iteration: int, op
     assert_same_run(Path("unbroken"), Path("broken run"))
 
 
-def test_a_run_stopped_before_its_first_tick_can_go_on(
-    command, slow, unbroken: Path, tmp_path: Path
-) -> None:
+def test_a_run_stopped_before_its_first_tick_can_go_on(command, slow, unbroken, tmp_path) -> None:
     """As when the machine is switched off in the first epoch."""
     first = RunDirectory(tmp_path / "first")
 
-    class Off(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            raise PowerFailure
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(PowerFailure):
-            command(*slow, "--out", first.path)
+    with switched_off(0), pytest.raises(PowerFailure):
+        command(*slow, "--out", first.path)
     assert load_checkpoint(first)[0].epoch == 0
     assert command("train", "--resume", first.path).status == 0
     assert_same_run(unbroken, first.path)
@@ -122,67 +103,6 @@ def test_resume_counts_the_seconds_of_both_parts(command, trained: Path) -> None
     before = load_checkpoint(RunDirectory(Path("r")))[0].seconds
     command("train", "--resume", "r", "--epochs", "3", "--quiet")
     assert load_checkpoint(RunDirectory(Path("r")))[0].seconds > before > 0
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ("", ["2 epochs are done", "--epochs"]),
-        ("--epochs 2", ["2 epochs are done", "--epochs"]),
-        ("--epochs 1", ["2 epochs are done", "--epochs"]),
-        ("--epochs 0", ["epochs=0"]),
-        ("--seed 3", ["only --epochs and --time-limit may differ"]),
-        ("--epochs 5 --set seed=3", ["only --epochs and --time-limit may differ"]),
-        ("--epochs 5 --out elsewhere", ["only --epochs and --time-limit may differ"]),
-        ("other.toml --epochs 5", ["only --epochs and --time-limit may differ"]),
-    ],
-)
-def test_resume_refuses(refused, trained: Path, options: str, said: list[str]) -> None:
-    line = refused("train", *options.split(), "--resume", trained)
-    for part in said:
-        assert part in line
-
-
-def test_resume_refuses_a_place_without_a_run(refused, tmp_path: Path) -> None:
-    assert "no run is here" in refused("train", "--resume", tmp_path)
-    assert "no run is here" in refused("train", "--resume", "nowhere")
-    assert "too long" in refused("train", "--resume", "x" * 300)
-
-
-@pytest.mark.parametrize("damage", ["cut", "foreign", "missing", "text", "other network"])
-def test_resume_refuses_a_damaged_checkpoint(refused, trained: Path, damage: str) -> None:
-    shutil.copytree(trained, "r")
-    checkpoint = Path("r/checkpoint.safetensors")
-    if damage == "cut":
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-4])
-    elif damage == "foreign":
-        save_file({"parameters": np.zeros(3, np.float32)}, checkpoint)
-    elif damage == "text":
-        checkpoint.write_text("what is this?")
-    elif damage == "other network":
-        save_file(
-            {**load_file(checkpoint), "state.parameters": np.zeros(3, np.float32)},
-            checkpoint,
-            metadata={"xpmlp": '{"epoch": 1, "step": 0, "seconds": 1.0}'},
-        )
-    else:
-        checkpoint.unlink()
-    line = refused("train", "--resume", "r", "--epochs", "5")
-    assert "checkpoint.safetensors" in line or "saved parameters" in line
-
-
-def test_resume_refuses_data_with_another_number_of_rows(
-    command, refused, tiny, make_data, tmp_path: Path
-) -> None:
-    data = make_data(tmp_path / "changing")
-    command(*tiny, "--data", data, "--out", "r")
-    write_idx(data / "train-images-idx3-ubyte", np.zeros((50, 4, 4), np.uint8))
-    write_idx(data / "train-labels-idx1-ubyte", np.zeros(50, np.uint8))
-    line = refused("train", "--resume", "r", "--epochs", "5")
-    assert f"other content of {data}" in line
-    line = refused("train", "--resume", "r", "--epochs", "5", "--force")
-    assert str(data) in line
-    assert "other rows" in line
 
 
 def test_resume_tells_what_was_changed_and_can_be_forced(
@@ -206,25 +126,11 @@ def test_resume_tells_what_was_changed_and_can_be_forced(
     assert RunDirectory(Path("r")).recipe.learning_rate == 0.02
 
 
-@pytest.mark.parametrize(
-    ("every", "said"), [("0", "give 1 or more steps"), ("often", "--checkpoint-every often")]
-)
-def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: str) -> None:
-    assert said in refused(*tiny, "--checkpoint-every", every)
-
-
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("xpmlp.runs.checkpoints.CHECKPOINT_SHARE", math.inf)
 
-    class Off(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            if training.iteration == 60:
-                raise PowerFailure
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Off)
-        with pytest.raises(PowerFailure):
-            command(*slow, "--checkpoint-every", "30", "--out", "r")
+    with switched_off(60), pytest.raises(PowerFailure):
+        command(*slow, "--checkpoint-every", "30", "--out", "r")
     stopped = load_checkpoint(RunDirectory(tmp_path / "r"))[0]
     assert (stopped.epoch, stopped.step) == (0, 60)
     assert command("train", "--resume", "r").status == 0
@@ -236,7 +142,7 @@ def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, mo
 
 def start(*arguments: object, **streams: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "xpmlp", *map(str, arguments)],
+        [*XPMLP, *map(str, arguments)],
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
@@ -277,7 +183,7 @@ def heard_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("heard_ctrl_c")
-def test_the_second_signal_ends_at_once() -> None:
+def test_second_signal_ends_at_once() -> None:
     before = signal.getsignal(signal.SIGTERM)
     interruption = Interruption()
     with interruption:
@@ -290,22 +196,16 @@ def test_the_second_signal_ends_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_outside_a_run_signals_are_as_they_were() -> None:
+def test_signals_after_a_run_are_as_before() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Interruption():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_a_signal_that_comes_too_late_leaves_a_finished_run(
-    command, slow, unbroken, monkeypatch
-) -> None:
-    class Late(Interruption):
-        def on_end(self, training: Trainer, /) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Late)
-    said = command(*slow, "--out", "late")
+def test_a_signal_that_comes_too_late_leaves_a_finished_run(command, slow, unbroken) -> None:
+    with at_event("on_end", lambda _: signal.raise_signal(signal.SIGINT)):
+        said = command(*slow, "--out", "late")
     assert said.status == 130
     assert "stopped" not in said.err
     assert "Run saved in late" in said.out
@@ -330,16 +230,13 @@ def test_a_run_that_diverges_says_where_and_keeps_the_last_good_state(
     assert command("evaluate", "r").status == 0
 
 
-def test_a_run_that_diverges_late_keeps_the_epochs_before(
-    command, tiny, trained: Path, monkeypatch
-) -> None:
-    class Spoil(Interruption):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                training.state.parameters[...] = np.nan
+def test_a_run_that_diverges_late_keeps_the_epochs_before(command, tiny, trained: Path) -> None:
+    def spoil(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.state.parameters[...] = np.nan
 
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Spoil)
-    said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
+    with at_event("on_epoch", spoil):
+        said = command(*tiny, "--epochs", "4", "--out", "r", "--quiet")
     assert said.status == 1
     assert "nan at iteration 51 (epoch 3, step 1)" in said.err
     assert "the state after 2 epochs is kept in r" in said.err
@@ -355,13 +252,11 @@ def test_a_gpu_that_is_lost_leaves_a_run_to_go_on_with(
     def unplugged(*_: object) -> None:
         raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
-    class Unplug(Interruption):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                monkeypatch.setattr(training.engine, "run", unplugged)
+    def unplug(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            monkeypatch.setattr(trainer.engine, "run", unplugged)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xpmlp.cli.train.Interruption", Unplug)
+    with at_event("on_epoch", unplug):
         said = command(*slow, "--out", "r")
     assert said.status == 4
     *_, last = said.err.splitlines()
@@ -422,13 +317,9 @@ def test_a_name_that_the_output_cannot_encode_is_escaped(tiny) -> None:
     assert "Run saved in \\xfc" in out
 
 
-def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow, monkeypatch) -> None:
-    class Delete(Interruption):
-        def on_tick(self, training: Trainer, /) -> None:
-            shutil.rmtree("r", ignore_errors=True)
-
-    monkeypatch.setattr("xpmlp.cli.train.Interruption", Delete)
-    said = command(*slow, "--out", "r", "--quiet")
+def test_a_run_directory_deleted_in_mid_run_is_one_line(command, slow) -> None:
+    with at_event("on_tick", lambda _: shutil.rmtree("r", ignore_errors=True)):
+        said = command(*slow, "--out", "r", "--quiet")
     assert said.status == 2
     assert said.err.startswith("xpmlp: r/checkpoint.safetensors: cannot be written")
     assert len(said.err.splitlines()) == 1
@@ -459,58 +350,3 @@ def test_a_run_that_lost_its_results_is_finished_by_resuming(command, tiny) -> N
         assert Path("r/model.safetensors").read_bytes() == wanted
         assert Path("r", name).is_file()
     assert command("train", "--resume", "r").status == 2
-
-
-def test_pipes_and_devices_are_refused(command, tiny) -> None:
-    os.mkfifo("pipe.npz")
-    os.mkfifo("pipe.toml")
-    for path in ("pipe.npz", "/dev/zero"):
-        said = command(*tiny, "--initial-weights", path, "--out", "r")
-        assert said.status == 2
-        assert "not a regular file" in said.err
-    assert "not a regular file" in command("train", "pipe.toml").err
-    assert not Path("r").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("correct", lambda array: np.zeros_like(array, shape=3)),
-        ("loss", lambda array: np.zeros((len(array), 2))),
-        ("accuracy", lambda array: array[:0]),
-        ("state.parameters", lambda array: array * np.nan),
-        ("state.optimizer.momentum", None),
-    ],
-)
-def test_a_checkpoint_that_is_not_whole_is_refused(command, tiny, name: str, change) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path("r/checkpoint.safetensors")
-    tensors, metadata = load_tensors(path)
-    tensors[name] = np.zeros(1) if change is None else change(tensors[name])
-    save_tensors(path, tensors, metadata)  # with a digest that is right
-    said = command("train", "--resume", "r", "--epochs", "9")
-    assert said.status == 2
-    assert len(said.err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("change", [lambda A: A.astype(np.int64), lambda A: A[None, None, None]])
-def test_a_model_of_no_parameters_is_refused(command, tiny, change) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path("r/model.safetensors")
-    tensors, metadata = load_tensors(path)
-    save_tensors(path, {name: change(A) for name, A in tensors.items()}, metadata)
-    said = command("evaluate", "r")
-    assert said.status == 2
-    assert "model.safetensors" in said.err
-
-
-@pytest.mark.parametrize("name", ["model", "checkpoint"])
-def test_a_flipped_bit_is_noticed(command, tiny, name: str) -> None:
-    assert command(*tiny, "--out", "r", "--quiet").status == 0
-    path = Path(f"r/{name}.safetensors")
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    said = command("evaluate", "r") if name == "model" else command("train", "--resume", "r")
-    assert said.status == 2
-    assert "its content is not what was written" in said.err

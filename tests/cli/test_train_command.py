@@ -2,11 +2,7 @@
 
 import csv
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -17,35 +13,17 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import xpmlp
+from tests.cli.watched import RUN_FILES, assert_same_run, on_a_terminal
 from xpmlp.recipes import SETTINGS, by_name
 from xpmlp.runs import RunDirectory
 
 pytestmark = [pytest.mark.extended(keep=11), pytest.mark.usefixtures("undrawn")]
 
-FILES = {
-    "checkpoint.safetensors",
-    "config.toml",
-    "history.npz",
-    "metrics.csv",
-    "model.safetensors",
-    "summary.json",
-    "training.png",
-}
-SUMMARY = {
-    "backend": str,
-    "device": str,
-    "dtype": str,
-    "epochs": int,
-    "steps": int,
-    "seconds": float,
-    "seconds_per_step": float,
-    "train_accuracy": float,
-    "test_accuracy": float,
-    "test_loss": float,
-    "seed": int,
-    "version": str,
-    "python": str,
-    "platform": str,
+SUMMARY: dict[str, type] = {
+    **dict.fromkeys(("backend", "device", "dtype", "version", "python", "platform"), str),
+    **dict.fromkeys(("epochs", "steps", "seed"), int),
+    **dict.fromkeys(("seconds", "seconds_per_step", "train_accuracy"), float),
+    **dict.fromkeys(("test_accuracy", "test_loss"), float),
 }
 
 
@@ -66,22 +44,11 @@ def model_bytes(run: Path) -> bytes:
     return (run / "model.safetensors").read_bytes()
 
 
-def assert_same_run(one: Path, other: Path) -> None:
-    """What they learnt is the same, byte for byte."""
-    for name in ("model.safetensors", "metrics.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    with np.load(one / "history.npz") as a, np.load(other / "history.npz") as b:
-        assert set(a) == set(b)
-        for name in a:
-            assert a[name].dtype == b[name].dtype
-            assert a[name].tobytes() == b[name].tobytes()
-
-
 # The run directory
 
 
-def test_the_run_directory_is_complete(trained: Path) -> None:
-    assert {entry.name for entry in trained.iterdir()} == FILES
+def test_run_directory_is_complete(trained: Path) -> None:
+    assert {entry.name for entry in trained.iterdir()} == set(RUN_FILES)
 
 
 def test_summary_has_the_keys_that_other_programs_rely_on(trained: Path) -> None:
@@ -110,7 +77,7 @@ def test_metrics_has_a_row_per_epoch(trained: Path) -> None:
         assert float(rows[1]["accuracy"]) == history["accuracy"][1]
 
 
-def test_the_model_has_its_architecture_as_metadata(trained: Path) -> None:
+def test_model_has_its_architecture_as_metadata(trained: Path) -> None:
     tensors = load_file(trained / "model.safetensors")
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     assert shapes == {"W1": (16, 8), "b1": (8,), "W2": (8, 10), "b2": (10,)}
@@ -121,7 +88,7 @@ def test_the_model_has_its_architecture_as_metadata(trained: Path) -> None:
     assert metadata["image_shape"] == [4, 4]
 
 
-def test_the_picture_is_20_by_10_inches(trained: Path) -> None:
+def test_picture_is_20_by_10_inches(trained: Path) -> None:
     with Image.open(trained / "training.png") as picture:
         assert picture.size == (2000, 1000)
 
@@ -143,7 +110,7 @@ def test_config_can_be_trained_again(command, trained: Path, tmp_path: Path) -> 
 # What it prints
 
 
-def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) -> None:
+def test_train_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) -> None:
     said = command(*tiny, "--out", "here")
     assert said.status == 0
     assert said.out.splitlines()[2:5] == [
@@ -159,7 +126,7 @@ def test_prints_what_the_lecture_prints_and_where_the_run_lies(command, tiny) ->
     assert all("loss" in line and "accuracy" in line and "samples/s" in line for line in lines)
 
 
-def test_is_plain_where_nobody_has_a_terminal(command, tiny) -> None:
+def test_output_in_a_pipe_is_plain(command, tiny) -> None:
     said = command(*tiny)
     assert "\x1b" not in said.out + said.err
     assert "\r" not in said.out + said.err
@@ -169,7 +136,7 @@ def test_quiet_prints_nothing(command, tiny) -> None:
     assert command(*tiny, "--quiet") == (0, "", "")
 
 
-def test_says_why_auto_took_what_it_took(command, tiny) -> None:
+def test_train_says_why_auto_took_a_backend(command, tiny) -> None:
     said = command(*tiny, "--backend", "auto")
     assert said.status == 0
     reason = said.out.splitlines()[0]
@@ -177,30 +144,8 @@ def test_says_why_auto_took_what_it_took(command, tiny) -> None:
     assert config(Path("runs/lecture-1"))["backend"] in ("numpy", "cupy")  # not auto: it repeats
 
 
-def on_a_terminal(arguments: list[str], *, status: int = 0, **environment: str) -> str:
-    main, terminal = pty.openpty()
-    ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xpmlp", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={**ours, "TERM": "xterm-256color", "COLUMNS": "100", **environment},
-    )
-    os.close(terminal)
-    seen = b""
-    try:
-        while block := os.read(main, 4096):
-            seen += block
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(main)
-    assert process.wait() == status
-    return seen.decode()
-
-
 def test_a_terminal_gets_colour_and_a_bar_with_time_left(tiny) -> None:
-    seen = on_a_terminal(tiny)
+    seen = on_a_terminal(*tiny)
     assert "\x1b[32mW/B Shapes\x1b[0m" in seen
     bar = seen.split("\r")[-2:]
     assert "epoch  " not in seen  # not even the first frame is empty
@@ -210,24 +155,24 @@ def test_a_terminal_gets_colour_and_a_bar_with_time_left(tiny) -> None:
 
 
 def test_terminal_keeps_one_line_for_each_epoch(tiny) -> None:
-    seen = on_a_terminal([*tiny, "--epochs", "3"])
+    seen = on_a_terminal(*tiny, "--epochs", "3")
     kept = re.findall(r"epoch (\d)/3  loss [\d.]+  accuracy [\d.]+  [\d,]+ samples/s\r?\n", seen)
     assert kept == ["1", "2", "3"]
 
 
 def test_dumb_terminal_gets_lines(tiny) -> None:
-    lines = [line for line in on_a_terminal(tiny, TERM="dumb").splitlines() if "epoch " in line]
+    lines = [line for line in on_a_terminal(*tiny, TERM="dumb").splitlines() if "epoch " in line]
     assert [line.split()[1] for line in lines[:2]] == ["1/2", "2/2"]
     assert not any("━" in line for line in lines)
 
 
 def test_terminal_shows_the_final_numbers_in_bold(tiny) -> None:
-    assert "\x1b[1mTest accuracy" in on_a_terminal(tiny)
+    assert "\x1b[1mTest accuracy" in on_a_terminal(*tiny)
 
 
 def test_terminal_wraps_messages_between_words(tiny) -> None:
     message = "x" * 30
-    seen = on_a_terminal([*tiny, "--set", f"{message}=1"], status=2, COLUMNS="40")
+    seen = on_a_terminal(*tiny, "--set", f"{message}=1", status=2, COLUMNS="40")
     lines = seen.splitlines()
     assert len(lines) > 1
     assert all(len(line) <= 40 for line in lines)
@@ -235,13 +180,13 @@ def test_terminal_wraps_messages_between_words(tiny) -> None:
 
 
 def test_terminal_keeps_json_and_the_next_command_whole(tiny) -> None:
-    assert "lecture" in json.loads(on_a_terminal(["recipes", "--json"], COLUMNS="40"))
-    seen = on_a_terminal([*tiny, "--out", "a-rather-long-name"], COLUMNS="40")
+    assert "lecture" in json.loads(on_a_terminal("recipes", "--json", COLUMNS="40"))
+    seen = on_a_terminal(*tiny, "--out", "a-rather-long-name", COLUMNS="40")
     assert "(next: xpmlp report a-rather-long-name)\r\n" in seen
 
 
 def test_no_color_is_respected(tiny) -> None:
-    seen = on_a_terminal(tiny, NO_COLOR="1")
+    seen = on_a_terminal(*tiny, NO_COLOR="1")
     assert "W/B Shapes\r\n" in seen
     assert "\x1b[3" not in seen
 
@@ -327,7 +272,7 @@ def test_paths_are_as_seen_from_where_the_command_runs(
 # Repeatable
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_others(command, tiny, tmp_path) -> None:
+def test_same_seed_gives_the_same_bytes_and_another_others(command, tiny, tmp_path) -> None:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         command(*tiny, "--shuffle", "--seed", seed, "--out", name)
     assert_same_run(tmp_path / "a", tmp_path / "b")
@@ -395,54 +340,7 @@ def test_members_start_from_weights_of_their_own(command, tiny) -> None:
     np.testing.assert_array_equal(W1, stacked["W1"].astype(np.float32))
 
 
-def _without(name: str) -> dict[str, np.ndarray]:
-    weights = lectures_weights()
-    del weights[name]
-    return weights
-
-
-@pytest.mark.parametrize(
-    ("weights", "names"),
-    [
-        (_without("B2"), ["B2", "W1, B1, W2"]),
-        (lectures_weights(W1=np.zeros((8, 16))), ["W1", "(8, 16)", "(16, 8)"]),
-        (lectures_weights(W2=np.zeros((3, 8, 10))), ["W2", "(3, 8, 10)"]),
-        (lectures_weights(B1=np.full(8, np.nan)), ["B1", "NaN", "finite"]),
-        (lectures_weights(W1=np.full((16, 8), np.inf)), ["W1", "infinity"]),
-        (lectures_weights(W1=np.full((16, 8), 1j)), ["W1", "complex128", "real"]),
-        (lectures_weights(B1=np.array([{}] * 8)), ["B1", "object", "real"]),
-        (lectures_weights(B1=np.array(["x"] * 8)), ["B1", "real"]),
-    ],
-)
-def test_weights_that_do_not_fit_are_refused(refused, tiny, weights, names) -> None:
-    np.savez("weights.npz", **weights)
-    line = refused(*tiny, "--initial-weights", "weights.npz")
-    for name in ["weights.npz", *names]:
-        assert name in line
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty", "missing", "directory"])
-def test_a_damaged_file_of_weights_is_refused(refused, tiny, tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "weights.npz"
-    np.savez(path, **lectures_weights())
-    content = bytearray(path.read_bytes())
-    if damage == "cut":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        content[300] ^= 0xFF
-        path.write_bytes(content)
-    elif damage == "foreign":
-        path.write_bytes(b"not a zip file")
-    elif damage == "empty":
-        path.write_bytes(b"")
-    else:
-        path.unlink()
-        if damage == "directory":
-            path.mkdir()
-    assert "weights.npz" in refused(*tiny, "--initial-weights", path)
-
-
-def test_what_train_saves_evaluate_loads(trained: Path) -> None:
+def test_evaluate_loads_a_trained_model(trained: Path) -> None:
     model, parameters, image_shape, *_ = RunDirectory(trained).load_model()
     assert model.layer_sizes == (16, 8, 10)
     assert parameters.shape == (model.parameter_count,)

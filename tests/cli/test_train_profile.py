@@ -21,7 +21,7 @@ def table_of(out: str) -> list[str]:
     return lines[start : next(n for n, line in enumerate(lines) if line.startswith("Ceiling"))]
 
 
-def test_the_table_has_a_line_for_each_phase_and_fits_a_pipe(command, tiny) -> None:
+def test_table_has_a_line_for_each_phase_and_fits_a_pipe(command, tiny) -> None:
     said = command(*tiny, "--profile", "--threads", 1, "--out", "run")
     assert said.status == 0
     header, *lines = table_of(said.out)
@@ -50,13 +50,13 @@ def test_the_table_has_a_line_for_each_phase_and_fits_a_pipe(command, tiny) -> N
     assert text.index(header) < next(n for n, line in enumerate(text) if "Test accuracy" in line)
 
 
-def test_the_run_is_the_same_as_without(command, tiny, trained: Path) -> None:
+def test_profiled_run_is_the_same_as_without(command, tiny, trained: Path) -> None:
     assert command(*tiny, "--profile", "--quiet", "--out", "run").status == 0
     for name in ("model.safetensors", "metrics.csv"):
         assert Path("run", name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_quietly_there_is_the_table_alone(command, tiny) -> None:
+def test_quiet_profile_prints_its_table_alone(command, tiny) -> None:
     said = command(*tiny, "--profile", "--quiet", "--out", "run")
     assert said.err == ""
     assert said.out.startswith("layer")
@@ -73,9 +73,7 @@ def test_quietly_there_is_the_table_alone(command, tiny) -> None:
         pytest.param(["--backend", "jax"], marks=pytest.mark.oracle),
     ],
 )  # fmt: skip
-def test_whatever_is_trained_can_be_profiled(
-    command, tiny, options: list[str], request: pytest.FixtureRequest
-) -> None:
+def test_profile_of_every_kind_of_run(command, tiny, options: list[str], request) -> None:
     if options[0] == "--backend":
         request.getfixturevalue(options[1])  # or skips
     widths = ["--set", "model.layer_sizes=16,8,8,10"] if "--hidden" not in options else []

@@ -24,35 +24,36 @@ pytestmark = pytest.mark.extended(keep=3)
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
+def check(step: Any, folder: Path, count: int, tolerance: float) -> tuple[Any, Any]:
+    """Some steps as kernels and as the interpreter takes them, which agree."""
+    program = step.program()
+    found = Scheduled(program, folder).run(step.state, step.data, count)
+    wanted = Interpreter(program).run(step.state, step.data, count)
+    assert_same(found, wanted, tolerance)
+    return found, wanted
+
+
 @pytest.mark.extended(keep=3)
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_lecture_s_step(dtype: str, hidden: str, members: int, tmp_path: Path) -> None:
+def test_lecture_s_step(dtype: str, hidden: str, members: int, tmp_path: Path) -> None:
     step = lecture_step(dtype=dtype, hidden=hidden, members=members)
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 5)
-    wanted = Interpreter(program).run(step.state, step.data, 5)
-    assert_same(found, wanted, TOLERANCE[dtype])
+    found, wanted = check(step, tmp_path, 5, TOLERANCE[dtype])
     np.testing.assert_array_equal(found[1][1], wanted[1][1])  # counts of hits are integers
 
 
-def test_the_lecture_s_network_at_its_size(tmp_path: Path) -> None:
-    step = lecture_step(LECTURE, batch=64)
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 3)
-    assert_same(found, Interpreter(program).run(step.state, step.data, 3), TOLERANCE["float32"])
+def test_lecture_s_network_at_its_size(tmp_path: Path) -> None:
+    check(lecture_step(LECTURE, batch=64), tmp_path, 3, TOLERANCE["float32"])
 
 
 def test_every_member_has_its_own_rate(tmp_path: Path) -> None:
     step = lecture_step(members=3, dtype="float64", rates=[0.1, 0.2, 0.3])
-    program = step.program()
-    found = Scheduled(program, tmp_path).run(step.state, step.data, 3)
-    assert_same(found, Interpreter(program).run(step.state, step.data, 3), 1e-12)
+    check(step, tmp_path, 3, 1e-12)
 
 
 @pytest.mark.parametrize("members", [0, 2])
-def test_as_a_gpu_runs_it(members: int, tmp_path: Path) -> None:
+def test_cuda_source_runs_in_any_order_of_threads(members: int, tmp_path: Path) -> None:
     """And to the same bits whether threads and blocks run from the first to the last or back."""
     step = lecture_step(members=members)
     program = step.program()
@@ -99,9 +100,7 @@ def test_reductions_of_all_sizes(language: str, tmp_path: Path) -> None:
 
 @pytest.mark.extended
 @pytest.mark.parametrize("language", ["c", "cuda"])
-def test_fewer_blocks_than_work(
-    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_blocks_than_work(language: str, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("xpmlp.compiler.geometry.MOST_BLOCKS", 2)
     r = np.random.default_rng(0)
     data = tuple(r.standard_normal(shape) for shape in [(50, 30), (6, 300), (900, 3)])
@@ -125,7 +124,7 @@ def extremes(*, xp: Any) -> Any:
 
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("columns", [9, 600])
-def test_the_first_maximum_and_nan_above_all(language: str, columns: int, tmp_path: Path) -> None:
+def test_first_maximum_and_nan_above_all(language: str, columns: int, tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 4, (9, columns)).astype(np.float64)
     x[1, 5], x[2, [3, 7]], x[3] = np.nan, np.nan, -np.inf
     x[4, 2], x[5, 8], x[6], x[7, columns - 1] = np.inf, -np.inf, np.nan, 9.0
@@ -202,12 +201,12 @@ def test_a_schedule_is_what_a_gpu_needs() -> None:
     ]
 
 
-def test_the_same_program_has_the_same_source() -> None:
+def test_same_program_has_the_same_source() -> None:
     texts = {kernel_plan(lecture_step(LECTURE).program()).source for _ in range(2)}
     assert len(texts) == 1
 
 
-def test_what_no_kernel_computes_is_refused() -> None:
+def test_operation_without_a_kernel_is_refused() -> None:
     def make(*, xp: Any) -> Any:
         return lambda s, d: (s, (xp.negative(xp.abs(d[0])),))
 

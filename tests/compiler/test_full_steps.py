@@ -121,7 +121,7 @@ def test_interpreted_they_are_the_same_bits(name: str, members: int, dtype: str)
 @pytest.mark.parametrize("name", EVERYTHING)
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [0, 2])
-def test_as_kernels_they_are_the_same_numbers(
+def test_full_steps_as_kernels_have_the_same_numbers(
     name: str, language: str, members: int, tmp_path: Path
 ) -> None:
     make, state, data = begin(name, members=members)
@@ -139,6 +139,6 @@ def test_cuda_s_compilers_take_them(name: str, tmp_path: Path) -> None:
         compile_source(source, tmp_path)
 
 
-def test_they_stay_few_kernels() -> None:
+def test_full_steps_stay_few_kernels() -> None:
     counts = {name: len(kernel_plan(program_of(name)).nodes) for name in EVERYTHING}
     assert max(counts.values()) <= 22, counts

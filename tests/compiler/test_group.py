@@ -36,7 +36,7 @@ def functions(part: LoopNest) -> list[str]:
 
 @pytest.mark.parametrize("members", [0, 3])
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
-def test_the_lecture_takes_15_nodes_a_step(members: int, hidden: str) -> None:
+def test_lecture_takes_15_nodes_a_step(members: int, hidden: str) -> None:
     """8 products, and between them: batch, A1, A2, loss and dL, dZ2, dZ1, the update."""
     step = lecture_step(LECTURE, batch=64, members=members, hidden=hidden)
     grouped = group(step.program())
@@ -44,7 +44,7 @@ def test_the_lecture_takes_15_nodes_a_step(members: int, hidden: str) -> None:
     assert len(grouped.nodes) == 15
 
 
-def test_the_lecture_s_sums_ride_with_what_they_sum() -> None:
+def test_lecture_s_sums_ride_with_what_they_sum() -> None:
     batch, A1, A2, loss, dZ2, dZ1, update = kernels(
         group(lecture_step(LECTURE, batch=64).program())
     )

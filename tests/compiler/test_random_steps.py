@@ -23,18 +23,18 @@ def check(
 
 @pytest.mark.extended(keep=5)
 @pytest.mark.parametrize("seed", range(25))
-def test_as_serial_kernels(seed: int, tmp_path: Path) -> None:
+def test_random_steps_as_serial_kernels(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=20), tmp_path)
 
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_as_a_gpu_runs_them(seed: int, tmp_path: Path) -> None:
+def test_random_steps_as_a_gpu_runs_them(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=20), tmp_path, "cuda", backwards=seed % 2 == 1)
 
 
 @pytest.mark.parametrize("seed", [200, 201])
-def test_in_single_precision(seed: int, tmp_path: Path) -> None:
+def test_random_steps_in_single_precision(seed: int, tmp_path: Path) -> None:
     check(RandomStep(seed, length=8, dtype="float32"), tmp_path, tolerance=2e-4)
 
 

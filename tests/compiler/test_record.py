@@ -9,7 +9,6 @@ import pytest
 from lecture_step import lecture_step
 from steps import replay, trace
 
-from xpmlp.backends import Backend
 from xpmlp.compiler import Untraceable, leaves, record
 from xpmlp.compiler.partial import apply
 
@@ -19,9 +18,7 @@ X = np.ones((4, 3))
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "relu"])
 @pytest.mark.parametrize("members", [0, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_program_replayed_is_the_step(
-    backend: Backend, dtype: str, members: int, hidden: str
-) -> None:
+def test_a_program_replayed_is_the_step(backend, dtype: str, members: int, hidden: str) -> None:
     make, host_state, host_data = lecture_step(dtype=dtype, members=members, hidden=hidden)
     program = record(make, host_state, host_data)
     flat = [backend.asarray(np.array(leaf)) for leaf in leaves(host_state)]
@@ -35,7 +32,7 @@ def test_a_program_replayed_is_the_step(
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
-def test_the_shapes_and_dtypes_are_numpy_s() -> None:
+def test_shapes_and_dtypes_are_numpy_s() -> None:
     make, state, data = lecture_step(members=2)
     program = record(make, state, data)
     arrays = dict(zip(program.inputs, (*leaves(state), *leaves(data)), strict=True))
@@ -44,7 +41,7 @@ def test_the_shapes_and_dtypes_are_numpy_s() -> None:
         assert (found.shape, found.dtype.name) == (operation.result.shape, operation.result.dtype)
 
 
-def test_the_same_operation_is_written_once_and_what_nobody_needs_not_at_all() -> None:
+def test_same_operation_is_written_once_and_what_nobody_needs_not_at_all() -> None:
     def step(xp: Any, A: Any) -> Any:
         xp.exp(A)  # nobody needs it
         return (xp.tanh(A) + xp.tanh(A),), ()
@@ -92,7 +89,7 @@ def test_python_scalars_do_not_widen() -> None:
         (lambda xp, A: ((A + 0.0,), (A[0],)), "a metric is the state before the step"),
     ],
 )
-def test_what_no_program_can_hold_is_refused_with_the_reason(step: Any, said: str) -> None:
+def test_step_that_no_program_can_hold_is_refused_with_the_reason(step: Any, said: str) -> None:
     with pytest.raises((Untraceable, TypeError), match=said):
         trace(step, X)
 
@@ -105,14 +102,14 @@ def test_a_program_can_be_read() -> None:
     ]
 
 
-def test_the_step_is_a_small_program() -> None:
+def test_step_is_a_small_program() -> None:
     make, state, data = lecture_step()
     program = record(make, state, data)
     assert sum(operation.function == "matmul" for operation in program.operations) == 8
     assert len(program.operations) < 100
 
 
-def test_what_the_callers_have_is_let_go() -> None:
+def test_recorded_program_keeps_no_array_of_the_caller() -> None:
     """A frame holds all its function's arrays, and those of the functions that called it."""
 
     class Kept:

@@ -42,7 +42,7 @@ def check(program: Program, state: list[Any], data: list[Any], steps: int = 2) -
 
 
 @pytest.mark.parametrize("members", [0, 2])
-def test_in_parts_it_is_the_same_to_the_bit(members: int) -> None:
+def test_program_in_parts_has_the_same_bits(members: int) -> None:
     make, state, data = lecture_step((6, 5, 4, 3), members=members)
     program = record(make, state, data)
     begun = SplitProgram(program, xp=np).take_apart(leaves(state))
@@ -82,7 +82,7 @@ def untouched(xp: Any, p: Any, v: Any, t: Any) -> Any:
 
 
 @pytest.mark.parametrize("step", [momentum, clipped, crooked, untouched])
-def test_whatever_the_step_does_with_its_vectors(step: Any) -> None:
+def test_split_of_random_steps_has_the_same_bits(step: Any) -> None:
     state = [np.arange(1.0, 6.0), np.linspace(-1.0, 1.0, 5), np.array(2.0)]
     xp = check(trace(step, *state), state, [])
     assert (xp.joined == 0) == (step in (momentum, untouched))

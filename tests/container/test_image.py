@@ -90,7 +90,7 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_with(podman, run, out: Path, numb
     assert load_checkpoint(trained)[0].epoch == epoch + 1
 
 
-def test_the_documented_lines(podman, tmp_path: Path) -> None:
+def test_documented_lines(podman, tmp_path: Path) -> None:
     """As they stand, with podman in Docker's place; those for a GPU build 2 GB, and are left."""
     page = (engine.ROOT / "docs" / "container.md").read_text("utf-8")
     build, run, *_ = re.findall(r"^docker .*$", page, flags=re.MULTILINE)
@@ -107,7 +107,7 @@ def test_the_documented_lines(podman, tmp_path: Path) -> None:
     assert summary["test_accuracy"] > 0.86
 
 
-def test_the_health_check_answers(podman, out: Path) -> None:
+def test_health_check_answers(podman, out: Path) -> None:
     options = [one for one in engine.LOCKED_DOWN if one != "--no-healthcheck"]
     container = podman.must(
         "run", "--detach", *options, "--health-interval=disable", f"--volume={out}:/out", IMAGE,

@@ -1,5 +1,6 @@
 """Data sets of named arrays: `.npz` files and directories of `.npy` files."""
 
+import functools
 import io
 import zipfile
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data import refusing
+from tests.data.refusing import cut_or_flipped, examples, outcome
 from xpmlp.data import Dataset, MappedRows, load_data, mapped
 from xpmlp.data.arrays import NAMES
 from xpmlp.data.npy import read_npz
@@ -31,20 +34,11 @@ def save_directory(path: Path, names: tuple[str, ...] = NAMES[0]) -> Path:
     return path
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load_data(str(path))
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.startswith(str(path))
-    return message
+def load(path: Path) -> Dataset:
+    return load_data(str(path))
 
 
-def dataset_or_message(path: Path) -> Dataset | str:
-    try:
-        return load_data(str(path))
-    except InputError as error:
-        return str(error)
+refusal = functools.partial(refusing.refusal, load)
 
 
 @pytest.mark.parametrize("names", NAMES[:4])
@@ -102,7 +96,7 @@ def test_other_arrays_are_not_looked_at(tmp_path: Path) -> None:
     assert len(load_data(str(path)).train.labels) == 24
 
 
-def test_what_is_missing_pickled_or_twice(tmp_path: Path) -> None:
+def test_array_that_is_missing_pickled_or_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, X_train=X, y_train=y)
     assert "has 'X_train', 'y_train'; give arrays X_train, y_train, X_test" in refusal(path)
@@ -161,12 +155,7 @@ def test_npy_files_that_are_none(tmp_path: Path) -> None:
 
 @pytest.mark.extended(keep=1)
 @pytest.mark.parametrize("kind", ["npz", "compressed", "directory"])
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(150)
 @given(data=st.data())
 def test_any_cut_or_flip(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     names = ("X", "y")
@@ -177,17 +166,9 @@ def test_any_cut_or_flip(tmp_path: Path, kind: str, data: st.DataObject) -> None
         path = file = tmp_path / "a.npz"
         save = np.savez if kind == "npz" else np.savez_compressed
         save(path, X=X, y=y)
-    content = bytearray(file.read_bytes())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
-    file.write_bytes(content)
-    found = dataset_or_message(path)
-    if isinstance(found, str):
-        assert len(found.splitlines()) == 1
-    else:
+    file.write_bytes(cut_or_flipped(data, file.read_bytes()))
+    found = outcome(load, path)
+    if not isinstance(found, str):
         assert len(found.train.X) == len(found.train.labels)
 
 

@@ -1,13 +1,12 @@
 """Data sets: checks of rows and labels, directories in MNIST's format, the order of an epoch."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.data.refusing import refusal_of as refusal
 from xpmlp.data import (
     check_rows,
     check_split,
@@ -18,19 +17,9 @@ from xpmlp.data import (
     order,
     write_idx,
 )
-from xpmlp.errors import InputError
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 LABELS = np.array([0, 1, 2, 1, 0], np.uint8)
-
-
-def refusal(call: Callable[..., Any], *args: Any, **keywords: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*args, **keywords)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert ";" in message or " or " in message or "--set" in message  # The remedy.
-    return message
 
 
 def test_a_split_is_flat_and_its_labels_int64() -> None:

@@ -1,15 +1,15 @@
 """Images in folders of classes: numbered, and of one size."""
 
-import struct
-import zlib
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data import refusing
+from tests.data.refusing import png
 from xpmlp.data import Dataset, load_data, load_mnist, read_image
-from xpmlp.errors import InputError
 
 DIGITS = load_mnist().test
 PICTURES = DIGITS.X[:40].reshape(40, 28, 28)
@@ -19,14 +19,7 @@ def load(path: Path) -> Dataset:
     return load_data(str(path))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load(path)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.startswith(str(path))
-    assert ";" in message
-    return message
+refusal = functools.partial(refusing.refusal, load)
 
 
 def save(path: Path, picture: np.ndarray) -> Path:
@@ -70,7 +63,7 @@ def test_a_tenth_of_each_class_is_held_out(root: Path) -> None:
     assert load(root).digest == found.digest
 
 
-def test_what_is_trained_on_is_what_predict_sees(root: Path) -> None:
+def test_image_trained_on_is_the_image_predict_sees(root: Path) -> None:
     file = root / "cat" / "00.png"
     seen = read_image(file).tobytes()
     found = load(root)
@@ -135,15 +128,7 @@ def test_links_are_followed(root: Path, tmp_path: Path) -> None:
 
 
 def test_decompression_bombs(root: Path) -> None:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + check
-
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0))
-    content = (
-        b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    )
-    (root / "cat" / "bomb.png").write_bytes(content)
+    (root / "cat" / "bomb.png").write_bytes(png(10_000, 10_000))
     message = refusal(root)
     assert "bomb.png" in message
     assert "decompression bomb" in message

@@ -3,26 +3,17 @@
 import io
 import struct
 import warnings
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.data.refusing import cut_or_flipped, examples, outcome, png, refusal
 from xpmlp.data import load_mnist, read_image, read_rows
-from xpmlp.errors import InputError
-
-examples = settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +26,6 @@ def digit(digits: np.ndarray) -> np.ndarray:
     return digits[0]
 
 
-def refusal(call: Callable[..., Any], path: Path, *args: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        call(path, *args)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.startswith(str(path))
-    assert ";" in message
-    return message
-
-
-def array_or_message(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray | str:
-    try:
-        return read(path)
-    except InputError as error:
-        return str(error)
-
-
 def saved(path: Path, image: Image.Image | np.ndarray, **options: Any) -> Path:
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
     return path
@@ -61,7 +35,7 @@ def error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
 
 
-def test_the_right_shape_is_kept_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
+def test_right_shape_is_kept_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
     for digit in digits:
         light = read_image(saved(tmp_path / "light.png", digit))
         dark = read_image(saved(tmp_path / "dark.png", 255 - digit))
@@ -89,7 +63,7 @@ def test_any_size(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int])
     assert image.dtype == np.uint8
 
 
-def test_the_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
+def test_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
     bar = np.full((100, 50), 200, np.uint8)
     bar[20:80, 10:40] = 10
     image = read_image(saved(tmp_path / "a.png", bar))
@@ -150,16 +124,6 @@ def test_orientation(tmp_path: Path, digit: np.ndarray) -> None:
     np.testing.assert_array_equal(read_image(path), digit)
 
 
-def png(width: int, height: int, kind: int = 0) -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize("side", [10_000, 100_000])
 def test_decompression_bombs(tmp_path: Path, side: int) -> None:
     """The first is a warning of Pillow's, the second an error; warnings being errors or not."""
@@ -170,7 +134,7 @@ def test_decompression_bombs(tmp_path: Path, side: int) -> None:
         assert "decompression bomb" in refusal(read_image, tmp_path / "a.png")
 
 
-def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
+def test_file_that_is_no_image_is_refused(tmp_path: Path, digit: np.ndarray) -> None:
     path = tmp_path / "a.png"
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n"  # a program
     for content in (b"", b"hello\n", png(0, 0), png(28, 28), eps):
@@ -182,26 +146,15 @@ def test_what_is_no_picture(tmp_path: Path, digit: np.ndarray) -> None:
     assert "(32, 32, 3)" in refusal(read_image, path, (32, 32, 3))
 
 
-@examples
+@examples(100)
 @given(data=st.data(), kind=st.sampled_from(["png", "gif", "jpeg", "bmp", "tiff", "webp"]))
-def test_any_cut_or_flip_of_a_picture(
-    tmp_path: Path, digit: np.ndarray, data: st.DataObject, kind: str
-) -> None:
+def test_any_cut_or_flip_of_a_picture(tmp_path, digit, data, kind: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(digit).save(buffer, kind)
-    content = bytearray(buffer.getvalue())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
     path = tmp_path / "a"
-    path.write_bytes(content)
-    image = array_or_message(read_image, path)
-    if isinstance(image, str):
-        assert len(image.splitlines()) == 1
-    else:
-        assert image.shape == (28, 28)
+    path.write_bytes(cut_or_flipped(data, buffer.getvalue()))
+    image = outcome(read_image, path)
+    assert isinstance(image, str) or image.shape == (28, 28)
 
 
 @pytest.mark.parametrize("shape", [(3, 784), (784,), (3, 28, 28)])
@@ -235,7 +188,7 @@ def npy(header: str) -> bytes:
         (npy("(" * 500), "whole"),
     ],
 )
-def test_what_is_no_npy(tmp_path: Path, content: bytes, says: str) -> None:
+def test_file_that_is_no_npy_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.npy").write_bytes(content)
     assert says in refusal(read_rows, tmp_path / "a.npy")
 
@@ -251,21 +204,12 @@ def test_rows_that_no_network_takes(tmp_path: Path) -> None:
     assert "No such file" in refusal(read_rows, tmp_path / "none.npy")
 
 
-@examples
+@examples(100)
 @given(data=st.data())
 def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.arange(12, dtype=np.int32).reshape(3, 4))
-    content = bytearray(buffer.getvalue())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
     path = tmp_path / "a.npy"
-    path.write_bytes(content)
-    rows = array_or_message(read_rows, path)
-    if isinstance(rows, str):
-        assert len(rows.splitlines()) == 1
-    else:
-        assert rows.ndim == 2
+    path.write_bytes(cut_or_flipped(data, buffer.getvalue()))
+    rows = outcome(read_rows, path)
+    assert isinstance(rows, str) or rows.ndim == 2

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpmlp import MLP, Callback, Split, StopTraining, Trainer, evaluate
+from tests.callbacks import StopAt
+from xpmlp import MLP, Split, Trainer, evaluate
 from xpmlp.data import MappedRows, check_split, dataset_of, hold_out, mapped, order
 from xpmlp.data.mapped import order_by_blocks
 from xpmlp.errors import InputError
@@ -46,9 +47,7 @@ def file(tmp_path: Path, content: np.ndarray) -> np.memmap:
     return np.load(tmp_path / "X.npy", mmap_mode="r")
 
 
-def test_what_is_large_stays_in_its_file(
-    file: np.memmap, content: np.ndarray, labels: np.ndarray
-) -> None:
+def test_large_rows_stay_in_their_file(file, content, labels) -> None:
     X, _ = check_split(file, labels, where="here")
     assert isinstance(X, MappedRows)
     assert (X.shape, X.dtype, len(X)) == ((COUNT, VALUES), np.uint8, COUNT)
@@ -110,17 +109,6 @@ MODEL = MLP((VALUES, 5, 3))
 SETTINGS = {"epochs": 3, "batch_size": 8, "shuffle": True, "learning_rate": 0.1}
 
 
-class StopAt(Callback):
-    every = 1
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration == self.iteration:
-            raise StopTraining
-
-
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_training_is_that_of_the_same_rows_in_memory(
     file: np.memmap, content: np.ndarray, labels: np.ndarray, drop_last: bool
@@ -128,21 +116,13 @@ def test_training_is_that_of_the_same_rows_in_memory(
     run = train(MODEL, Split(file, labels), drop_last=drop_last, **SETTINGS)
     assert isinstance(run.split.X, MappedRows)
     assert isinstance(run.loader(), loaders.StreamingLoader)
-    held = Trainer.begin(
-        MODEL,
-        Split(content, labels),
-        parameters=MODEL.initialize(0, dtype="float32"),
-        descent=run.descent,
-        backend=run.backend,
-        epochs=3,
-        batch_size=8,
-        seed=0,
-        shuffle=True,
-        drop_last=drop_last,
-        orders=lambda epoch: order(
+    held = Trainer(
+        MODEL, Split(content, labels), parameters=MODEL.initialize(0, dtype="float32"),
+        descent=run.descent, backend=run.backend, epochs=3, batch_size=8, seed=0, shuffle=True,
+        drop_last=drop_last, orders=lambda epoch: order(
             COUNT, seed=0, epoch=epoch, shuffle=True, blocks=MappedRows(file).blocks
         ),
-    ).run()
+    ).run()  # fmt: skip
     np.testing.assert_array_equal(run.history.loss, held.history.loss)
     np.testing.assert_array_equal(run.parameters, held.parameters)
     one = evaluate(MODEL, run.parameters, Split(file, labels))
@@ -176,9 +156,7 @@ def test_rows_may_lie_on_a_device_with_room_for_them(file: np.memmap, labels: np
     )
 
 
-def test_rows_are_held_out_as_they_are_in_memory(
-    file: np.memmap, content: np.ndarray, labels: np.ndarray
-) -> None:
+def test_rows_are_held_out_as_they_are_in_memory(file, content, labels) -> None:
     parts = hold_out(Split(file, labels), 0.1, seed=0)
     wanted = hold_out(Split(content, labels), 0.1, seed=0)
     assert isinstance(parts[0].X, MappedRows)
@@ -198,9 +176,7 @@ def test_an_infinite_value_is_found_by_its_row(tmp_path: Path, labels: np.ndarra
 
 
 @pytest.mark.parametrize("kind", ["big-endian", "Fortran"])
-def test_what_would_have_to_be_copied_is_refused(
-    tmp_path: Path, content: np.ndarray, labels: np.ndarray, kind: str
-) -> None:
+def test_mapped_rows_that_would_be_copied_are_refused(tmp_path, content, labels, kind: str) -> None:
     wide = content.astype(">i4") if kind == "big-endian" else np.asfortranarray(content)
     np.save(tmp_path / "X.npy", wide)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -210,9 +186,7 @@ def test_what_would_have_to_be_copied_is_refused(
         dataset_of("any", train=(X, labels), test=(X, labels))
 
 
-def test_members_with_rows_of_their_own_need_them_in_memory(
-    file: np.memmap, labels: np.ndarray
-) -> None:
+def test_members_with_rows_of_their_own_need_them_in_memory(file, labels) -> None:
     rows = np.stack([np.arange(500), np.arange(500, 1000)])
     with pytest.raises(InputError, match="need all of them there"):
         train(MLP((VALUES, 3)), Split(file, labels), rows=rows, seed=[0, 1], **SETTINGS)

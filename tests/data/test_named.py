@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.data.refusing import refusal_of
 from xpmlp.data import load_data, load_idx_directory, named, write_idx
 from xpmlp.data.named import NAMED, File, Named, fetch, load_named
 from xpmlp.errors import InputError
@@ -45,6 +46,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.end = self.end  # for answers that wait until the test is over
         self.base = f"http://127.0.0.1:{self.http.server_port}/"
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
         self.thread.start()
@@ -85,10 +87,7 @@ def sends_on(target: str) -> Answer:
 
 
 def refusal(server: Server, directory: Path, base: str | None = None) -> str:
-    with pytest.raises(InputError) as caught:
-        fetch(base or server.base, FILE, directory)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
+    message = refusal_of(fetch, base or server.base, FILE, directory)
     assert FILE.name in message
     assert f"put the files into {directory}" in message
     assert not list(directory.rglob("*")), "something was left"
@@ -105,12 +104,7 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert list((tmp_path / "new").iterdir()) == [path]
 
 
-def test_fetching_is_announced_once(
-    server: Server,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_fetching_is_announced_once(server, tmp_path, caplog, capfd) -> None:
     server.answers["/some.gz"] = sends(CONTENT)
     for _ in range(2):
         fetch(server.base, FILE, tmp_path)
@@ -127,42 +121,31 @@ def test_a_file_that_was_changed_is_fetched_again(server: Server, tmp_path: Path
     assert fetch(server.base, FILE, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_that_stalls(server: Server, tmp_path: Path) -> None:
-    def stall(handler: BaseHTTPRequestHandler) -> None:
-        sends(CONTENT[:1000], promised=len(CONTENT))(handler)
-        handler.wfile.flush()
-        server.end.wait()
-
-    server.answers["/some.gz"] = stall
-    assert "timed out" in refusal(server, tmp_path)
+def stalls(handler: BaseHTTPRequestHandler) -> None:
+    sends(CONTENT[:1000], promised=len(CONTENT))(handler)
+    handler.wfile.flush()
+    handler.server.end.wait()
 
 
-def test_a_server_that_says_nothing(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = lambda _: bool(server.end.wait())
-    assert "timed out" in refusal(server, tmp_path)
+ELSEWHERE = ("file:///etc/passwd", "ftp://127.0.0.1/some.gz")
 
 
-def test_a_server_that_truncates(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT[:1000], promised=len(CONTENT))
-    assert "cannot be fetched" in refusal(server, tmp_path)
-    server.answers["/some.gz"] = sends(CONTENT[:1000])
-    assert "does not match the known hash" in refusal(server, tmp_path)
-
-
-def test_a_server_that_lies(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT[:-1] + b"!")
-    assert "does not match the known hash" in refusal(server, tmp_path)
-
-
-def test_a_server_that_does_not_end(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = sends(CONTENT + bytes(10**6))
-    assert f"more than the {len(CONTENT):,} bytes" in refusal(server, tmp_path)
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/some.gz"])
-def test_a_server_that_sends_elsewhere(server: Server, tmp_path: Path, target: str) -> None:
-    server.answers["/some.gz"] = sends_on(target)
-    assert "No connection adapters" in refusal(server, tmp_path)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (stalls, "timed out"),
+        (lambda handler: handler.server.end.wait(), "timed out"),
+        (sends(CONTENT[:1000], promised=len(CONTENT)), "cannot be fetched"),
+        (sends(CONTENT[:1000]), "does not match the known hash"),
+        (sends(CONTENT[:-1] + b"!"), "does not match the known hash"),
+        (sends(CONTENT + bytes(10**6)), f"more than the {len(CONTENT):,} bytes"),
+        (lambda handler: handler.send_error(404), "404"),
+        *((sends_on(one), "No connection adapters") for one in ELSEWHERE),
+    ],
+)
+def test_server_that_cannot_be_trusted(server: Server, tmp_path, answer: Answer, said: str) -> None:
+    server.answers["/some.gz"] = answer
+    assert said in refusal(server, tmp_path)
 
 
 def test_a_server_that_sends_on(server: Server, tmp_path: Path) -> None:
@@ -173,10 +156,7 @@ def test_a_server_that_sends_on(server: Server, tmp_path: Path) -> None:
     assert "redirects" in refusal(server, tmp_path / "other")
 
 
-def test_a_server_that_has_not_got_it(server: Server, tmp_path: Path) -> None:
-    server.answers["/some.gz"] = lambda handler: handler.send_error(404)
-    assert "404" in refusal(server, tmp_path)
-    server.http.socket.close()
+def test_server_that_is_gone(server: Server, tmp_path: Path) -> None:
     assert "cannot be fetched" in refusal(server, tmp_path, "http://127.0.0.1:1/")
 
 
@@ -216,9 +196,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path / "data"))
 
 
-def test_a_set_is_fetched_and_then_found(
-    server: Server, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_is_fetched_and_then_found(server, files, tmp_path, monkeypatch) -> None:
     server.answers = {f"/{name}": sends(content) for name, content in files.items()}
     letters = Named(server.base, tuple(described(*item) for item in files.items()))
     monkeypatch.setitem(NAMED, "letters", letters)
@@ -257,9 +235,7 @@ def test_an_archive_is_unpacked_and_its_pictures_set_upright(
 
 
 @pytest.mark.parametrize("place", ["data", "system"])
-def test_files_on_this_machine_are_not_fetched(
-    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+def test_files_on_this_machine_are_not_fetched(files, tmp_path, monkeypatch, place: str) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     (tmp_path / place).mkdir()
     (tmp_path / "made").rename(tmp_path / place / "kmnist")
@@ -267,7 +243,9 @@ def test_files_on_this_machine_are_not_fetched(
     np.testing.assert_array_equal(found.train.X, IMAGES.reshape(20, 6))
 
 
-def test_without_pooch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_set_without_pooch_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
     monkeypatch.setenv("XPMLP_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"pip install 'xpmlp\[data\]', or put the files into"):

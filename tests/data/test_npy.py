@@ -2,15 +2,15 @@
 
 import io
 import struct
-import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.data.refusing import refusal_of
+from tests.memory import at_most
 from xpmlp.data.npy import read_npz
-from xpmlp.errors import InputError
 
 MAGIC = b"\x93NUMPY"
 
@@ -35,16 +35,9 @@ def archive(path: Path, head: bytes, *, zeros: int = 0, method: int = zipfile.ZI
 
 
 def refusal(path: Path, **options: bool) -> str:
-    tracemalloc.start()
-    try:
-        with pytest.raises(InputError) as caught:
-            read_npz(path, **options)
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
-    message = str(caught.value)
+    with at_most(4 << 20):
+        message = refusal_of(read_npz, path, **options)
     assert message.startswith(str(path))
-    assert len(message.splitlines()) == 1
     return message
 
 

@@ -1,5 +1,6 @@
 """What a name or a path means is decided in one place, by what is there."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.refusing import refusal_of
 from xpmlp.data import DATA_NAMES, load_data, write_idx
-from xpmlp.errors import InputError
 
 X = np.arange(120, dtype=np.uint8).reshape(20, 2, 3)
 y = (np.arange(20) % 2).astype(np.uint8)
 
 
-def refusal(source: str) -> str:
-    with pytest.raises(InputError) as caught:
-        load_data(source)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    return message
+refusal = functools.partial(refusal_of, load_data)
 
 
 def idx(path: Path) -> None:
@@ -74,7 +70,7 @@ def test_a_directory_that_has_two_is_refused(tmp_path: Path, first: int, second:
         assert "put each data set into a directory of its own" in refusal(str(tmp_path))
 
 
-def test_what_is_none_is_refused(tmp_path: Path) -> None:
+def test_source_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     assert "no file train-images-idx3-ubyte" in refusal(str(tmp_path))
     np.save(tmp_path / "X_train.npy", X)
     assert "has 'X_train'; give files X_train" in refusal(str(tmp_path))

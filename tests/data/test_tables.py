@@ -1,15 +1,17 @@
 """Data sets in tables: the labels' column, classes, missing values, and files that are broken."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data import refusing
+from tests.data.refusing import cut_or_flipped, examples, outcome
 from xpmlp.data import Dataset, load_data
-from xpmlp.errors import InputError
 
 pytestmark = pytest.mark.extended(keep=14)
 
@@ -35,14 +37,7 @@ def load(path: Path) -> Dataset:
     return load_data(str(path))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load(path)
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert str(path) in message
-    assert ";" in message
-    return message
+refusal = functools.partial(refusing.refusal, load)
 
 
 @pytest.fixture(params=[".csv", ".parquet"])
@@ -51,7 +46,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("label", ["label", "class", "target", "y"])
-def test_the_column_of_labels_is_found_by_its_name(file: Path, label: str) -> None:
+def test_column_of_labels_is_found_by_its_name(file: Path, label: str) -> None:
     columns = {("x" if name == "rings" else name): COLUMNS[name] for name in COLUMNS}
     columns[label] = columns.pop("species")
     columns["last"] = np.arange(COUNT)
@@ -68,7 +63,7 @@ def test_the_column_of_labels_is_found_by_its_name(file: Path, label: str) -> No
         assert X[1] == 3 * X[2]
 
 
-def test_else_it_is_the_last_column(file: Path) -> None:
+def test_label_column_is_the_last_by_default(file: Path) -> None:
     columns = {"a": COLUMNS["size"], "Label": COLUMNS["rings"], "b": [0, 1] * 15}
     found = load(save(file, columns))
     assert found.where.endswith("(labels: column 'b')")
@@ -216,37 +211,19 @@ def test_a_table_larger_than_half_the_memory(file: Path, monkeypatch: pytest.Mon
     assert "more than 50 bytes of rows, half of this machine's memory" in refusal(save(file))
 
 
-def test_without_pyarrow(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_without_pyarrow_says_what_to_install(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(file)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     assert "pip install 'xpmlp[tables]'" in refusal(file)
 
 
-def outcome(path: Path) -> Dataset | str:
-    try:
-        return load(path)
-    except InputError as error:
-        return str(error)
-
-
 @pytest.mark.extended(keep=1)
-@settings(
-    max_examples=200,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@examples(200)
 @given(data=st.data())
 def test_any_cut_or_flip(file: Path, data: st.DataObject) -> None:
-    content = bytearray(save(file).read_bytes())
-    at = data.draw(st.integers(0, len(content) - 1))
-    if data.draw(st.booleans()):
-        content[at] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        del content[at:]
-    file.write_bytes(content)
-    found = outcome(file)
-    if isinstance(found, str):
-        assert len(found.splitlines()) == 1
-    else:
+    file.write_bytes(cut_or_flipped(data, save(file).read_bytes()))
+    found = outcome(load, file)
+    if not isinstance(found, str):
         assert len(found.train.X) == len(found.train.labels)

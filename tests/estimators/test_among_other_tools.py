@@ -21,6 +21,7 @@ from xpmlp import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+BOTH = sklearn.neural_network, xpmlp
 X, Y = load_iris(return_X_y=True)
 SETTINGS = {"hidden_layer_sizes": (6,), "max_iter": 20, "learning_rate_init": 0.02}
 
@@ -37,7 +38,7 @@ AROUND = {
 @pytest.mark.parametrize("around", AROUND)
 def test_ensembles_of_ours_are_those_of_scikit_learns(around):
     found = []
-    for module in (sklearn.neural_network, xpmlp):
+    for module in BOTH:
         ensemble = AROUND[around](
             lambda module=module, **rest: module.MLPClassifier(**SETTINGS, **rest)
         )
@@ -49,8 +50,7 @@ def test_ensembles_of_ours_are_those_of_scikit_learns(around):
 @pytest.mark.parametrize("around", [MultiOutputRegressor, TransformedTargetRegressor])
 def test_regressors_within_others(around):
     theirs, ours = (
-        around(module.MLPRegressor(**SETTINGS, random_state=0)).fit(X[:, :2], X[:, 2:])
-        for module in (sklearn.neural_network, xpmlp)
+        around(one.MLPRegressor(**SETTINGS, random_state=0)).fit(X[:, :2], X[:, 2:]) for one in BOTH
     )
     np.testing.assert_allclose(ours.predict(X[:, :2]), theirs.predict(X[:, :2]), rtol=1e-6)
 
@@ -59,7 +59,7 @@ def test_a_learning_curve_by_partial_fits_and_a_partial_dependence():
     options = {"exploit_incremental_learning": True, "train_sizes": [0.3, 0.6, 1.0]}
     cv = KFold(3, shuffle=True, random_state=0)
     curves, dependences = [], []
-    for module in (sklearn.neural_network, xpmlp):
+    for module in BOTH:
         estimator = module.MLPClassifier(**SETTINGS, random_state=0)
         curves.append(learning_curve(estimator, X, Y, cv=cv, **options))
         dependences.append(partial_dependence(estimator.fit(X, Y), X, [2])["average"])
@@ -102,8 +102,7 @@ TARGETS = {
 @pytest.mark.parametrize("form", TARGETS)
 def test_targets_of_every_form(form):
     theirs, ours = (
-        module.MLPClassifier(**SETTINGS, random_state=0).fit(X, TARGETS[form])
-        for module in (sklearn.neural_network, xpmlp)
+        one.MLPClassifier(**SETTINGS, random_state=0).fit(X, TARGETS[form]) for one in BOTH
     )
     np.testing.assert_array_equal(ours.classes_, theirs.classes_)
     assert ours.classes_.dtype == theirs.classes_.dtype

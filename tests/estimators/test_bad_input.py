@@ -25,6 +25,12 @@ def refusal(module, action, kind="MLPClassifier", **settings):
     return caught.value
 
 
+def refusals(action, kind="MLPClassifier", **settings):
+    """What scikit-learn's estimator raises, and ours."""
+    modules = sklearn.neural_network, xpmlp
+    return tuple(refusal(module, action, kind, **settings) for module in modules)
+
+
 def fitted(estimator):
     return estimator.fit(X, Y)
 
@@ -59,8 +65,8 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_what_scikit_learn_refuses_is_refused_in_its_words(action):
-    theirs, ours = (refusal(module, ACTIONS[action]) for module in (sklearn.neural_network, xpmlp))
+def test_refusals_of_scikit_learn_have_its_words(action):
+    theirs, ours = refusals(ACTIONS[action])
     assert isinstance(ours, type(theirs))
     assert str(ours) == str(theirs) or set(words(theirs)) <= set(words(ours)), str(ours)
 
@@ -80,10 +86,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
 def test_parameters_out_of_range(name, kind):
-    theirs, ours = (
-        refusal(module, fitted, kind, **{name: PARAMETERS[name]})
-        for module in (sklearn.neural_network, xpmlp)
-    )
+    theirs, ours = refusals(fitted, kind, **{name: PARAMETERS[name]})
     assert type(ours) is type(theirs)
     if name not in ("activation", "solver"):  # more are allowed here
         assert sorted(words(ours)) == sorted(words(theirs))  # sets of options have no order
@@ -96,11 +99,7 @@ def test_a_run_that_explodes():
         with np.errstate(all="ignore"):
             one.fit(X * 1e200, X[:, :2] * 1e200)
 
-    settings = {"solver": "sgd", "learning_rate_init": 1e10}
-    theirs, ours = (
-        refusal(module, explode, "MLPRegressor", **settings)
-        for module in (sklearn.neural_network, xpmlp)
-    )
+    theirs, ours = refusals(explode, "MLPRegressor", solver="sgd", learning_rate_init=1e10)
     assert type(theirs) is type(ours) is ValueError
     assert str(ours).startswith(str(theirs).removesuffix("."))
     assert "learning rate" in str(ours)
@@ -148,7 +147,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "value"), [("warm_up", 3.0), ("average", "ema")])
-def test_what_begins_anew_cannot_go_on(name, value):
+def test_setting_that_begins_anew_cannot_be_resumed(name, value):
     message = f"{name}={value}: begins anew in every call"
     estimator = xpmlp.MLPClassifier(max_iter=300, tol=1.0, warm_start=True, **{name: value})
     with pytest.raises(ValueError, match=message):
@@ -231,7 +230,7 @@ def test_a_schedule_needs_an_end():
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_only_ours_have_is_refused_in_one_line(case):
+def test_settings_of_ours_alone_are_refused_in_one_line(case):
     settings, message = REFUSED[case]
     estimator = xpmlp.MLPClassifier(max_iter=2, **settings)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:

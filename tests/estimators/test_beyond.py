@@ -11,7 +11,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.utils import compute_sample_weight
 
-from xpmlp import Callback, InputError, MLPClassifier, MLPRegressor, StopTraining
+from tests.callbacks import hearing
+from xpmlp import InputError, MLPClassifier, MLPRegressor, StopTraining
 from xpmlp.backends.base import Threads
 from xpmlp.model_selection import cross_validate_members
 from xpmlp.optimizers import OPTIMIZERS
@@ -53,16 +54,11 @@ def test_callbacks_hear_of_every_epoch_and_may_end_the_fit():
         if estimator.n_iter_ == 3:
             raise StopTraining
 
-    class Counter(Callback):
-        epochs = 0
-
-        def on_epoch(self, training, /):
-            self.epochs += 1
-
-    counter = Counter()
-    found = MLPClassifier(**SETTINGS, callbacks=[callback, counter]).fit(X, Y)
+    epochs = []
+    both = [callback, hearing(on_epoch=epochs.append)]
+    found = MLPClassifier(**SETTINGS, callbacks=both).fit(X, Y)
     assert [number for number, *_ in heard] == [1, 2, 3] == [length for *_, length in heard]
-    assert found.n_iter_ == counter.epochs == 3
+    assert found.n_iter_ == len(epochs) == 3
     assert MLPClassifier(**SETTINGS, callbacks=callback).fit(X, Y).n_iter_ == 3
 
 
@@ -222,7 +218,7 @@ def test_weights_in_folds_are_those_of_each_folds_rows():
 @pytest.mark.parametrize(
     "settings", [{"early_stopping": True}, {"solver": "lbfgs"}, {"n_members": 2}]
 )
-def test_what_folds_cannot_share_is_refused(settings):
+def test_setting_that_folds_cannot_share_is_refused(settings):
     with pytest.raises(InputError, match=next(iter(settings))):
         cross_validate_members(MLPClassifier(**settings), X, Y)
 
@@ -353,15 +349,9 @@ def test_targets_below_0_are_no_counts():
 
 
 def test_an_observer_alone_is_a_callback():
-    class Count(Callback):
-        epochs = 0
-
-        def on_epoch(self, training, /):
-            self.epochs += 1
-
-    count = Count()
-    MLPClassifier(**SETTINGS, callbacks=count).fit(X, Y)
-    assert count.epochs == 6
+    epochs = []
+    MLPClassifier(**SETTINGS, callbacks=hearing(on_epoch=epochs.append)).fit(X, Y)
+    assert len(epochs) == 6
 
 
 def test_rows_in_blocks_for_l_bfgs(monkeypatch):

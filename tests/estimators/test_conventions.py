@@ -20,6 +20,7 @@ from sklearn.neural_network._base import (
 from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
 import xpmlp.algebra
+from tests.algebra.comparing import assert_agrees
 from tests.compiler.scheduled import Scheduled
 from xpmlp import MLP, Objective
 from xpmlp.algebra import OUTPUTS as KNOWN
@@ -98,7 +99,7 @@ def test_clipped_probabilities_are_scikit_learns(
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_the_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
+def test_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
     Y, L = problem(output, 3)
     weights = np.random.default_rng(1).uniform(0, 2, 30) if weighted else None
     ours, plain = conventions.SKLEARN_LOSSES[output], xpmlp.algebra.LOSSES[KNOWN[output].usual_loss]
@@ -135,11 +136,8 @@ def test_every_backend_agrees_with_numpy(backend: Backend, output: str, dtype: s
 
     found = both(lambda array: backend.asarray(array, dtype), backend.xp)
     wanted = both(lambda array: array.astype(dtype), np)
-    for ours, expected in zip(found, wanted, strict=True):
-        host = backend.to_numpy(ours)
-        assert host.dtype == dtype
-        tolerance = 1e-5 if dtype == "float32" else 1e-12
-        np.testing.assert_allclose(host, expected, rtol=tolerance, atol=tolerance / 10)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    assert_agrees(backend, found, wanted, dtype, rtol=tolerance, atol=tolerance / 10)
 
 
 def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
@@ -158,7 +156,7 @@ def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
 @pytest.mark.parametrize("language", ["c", "cuda"])
 @pytest.mark.parametrize("members", [(), (2,)])
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_as_programs_and_kernels_they_are_the_same(
+def test_losses_as_programs_and_kernels_are_the_same(
     output: str, members: tuple[int, ...], language: str, tmp_path: Path
 ) -> None:
     model = MLP((5, 4, 3), output=output)
@@ -251,7 +249,7 @@ def test_partial_fits_go_on_where_the_rate_was() -> None:
         np.testing.assert_allclose(0.001 * factor, rate, rtol=1e-15)
 
 
-def test_the_names_of_activations() -> None:
+def test_names_of_activations() -> None:
     names = {name for name in ACTIVATIONS if name not in ("softmax", "exp")}
     assert set(conventions.ACTIVATION_NAMES) == names
     Z = np.linspace(-3, 3, 13)

@@ -36,7 +36,7 @@ def test_scikit_learns_own_checks_on_the_gpu(estimator, check):
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
-def test_the_gpu_learns_what_the_cpu_learns(kind, solver):
+def test_gpu_learns_what_the_cpu_learns(kind, solver):
     X, y = load_digits(return_X_y=True)
     X = X / 16.0
     on_cpu, on_gpu = (
@@ -81,7 +81,7 @@ def test_eval_set_of_cupy(cupy, kind, dtype, early_stopping):
     np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, atol=0.01)
 
 
-def test_what_the_gpu_learned_is_kept_as_arrays_of_numpy():
+def test_parameters_learned_on_the_gpu_are_numpy_arrays():
     X, y = load_digits(return_X_y=True)
     fitted = MLPClassifier(**SETTINGS, backend="cupy").fit(X, y)
     assert b"cupy." not in pickle.dumps(fitted)

@@ -48,7 +48,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_what_comes_back_is_the_same_and_goes_on_the_same(way, kind, solver, tmp_path):
+def test_copied_estimator_is_the_same_and_continues_the_same(way, kind, solver, tmp_path):
     original = fitted(kind, solver=solver)
     returned = WAYS[way](original, tmp_path)
     np.testing.assert_array_equal(returned.predict(X), original.predict(X))
@@ -195,6 +195,6 @@ def test_a_network_predicts_where_its_backend_is_missing(monkeypatch):
         one.fit(X, Y)
 
 
-def test_what_was_not_fitted_is_not_saved(tmp_path):
+def test_estimator_that_is_not_fitted_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="not fitted yet"):
         MLPClassifier().save(tmp_path / "model.safetensors")

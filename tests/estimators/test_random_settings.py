@@ -14,6 +14,7 @@ from tests.estimators.test_same_numbers import (
     assert_same,
     binary,
     counts,
+    fit_both,
     multiclass,
     multilabel,
     pair,
@@ -86,10 +87,7 @@ def test_rows_of_every_form(form):
         "bool": X > 0,
     }[form]
     X.flags.writeable = form != "read-only"
-    both = pair(multiclass, max_iter=4)
-    for estimator in both:
-        quietly(estimator.fit, X, y)
-    assert_same(*both, X)
+    assert_same(*fit_both(multiclass, (X, y), max_iter=4), X)
 
 
 LABELS = {
@@ -105,11 +103,8 @@ LABELS = {
 def test_labels_of_every_type(labels):
     X, numbers = binary()
     y = LABELS[labels][numbers]
-    both = pair(binary, max_iter=4, early_stopping=True)
-    for estimator in both:
-        quietly(estimator.fit, X, y)
-    assert_same(*both, X)
-    theirs, ours = both
+    theirs, ours = fit_both(binary, (X, y), max_iter=4, early_stopping=True)
+    assert_same(theirs, ours, X)
     assert ours.classes_.dtype == theirs.classes_.dtype
     assert ours.predict(X).dtype == theirs.predict(X).dtype
     assert ours.score(X, y) == theirs.score(X, y)
@@ -173,9 +168,7 @@ def test_an_adaptive_rate_falls_until_the_run_ends_by_tol(data):
         "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.005, "tol": 0.05,
         "n_iter_no_change": 1, "max_iter": 300,
     }  # fmt: skip
-    theirs, ours = pair(data, **settings)
-    for estimator in (theirs, ours):
-        quietly(estimator.fit, *data())
+    theirs, ours = fit_both(data, **settings)
     assert_same(theirs, ours, data()[0])
     assert ours.n_iter_ < 300
     falls = np.log(0.005 / theirs._optimizer.learning_rate) / np.log(5.0)
@@ -191,9 +184,7 @@ def test_a_score_counts_as_better_by_tol(data, tol, rate):
         "early_stopping": True, "tol": tol, "n_iter_no_change": 2, "max_iter": 60,
         "learning_rate_init": rate, "validation_fraction": 0.4,
     }  # fmt: skip
-    theirs, ours = pair(data, **settings)
-    for estimator in (theirs, ours):
-        quietly(estimator.fit, *data())
+    theirs, ours = fit_both(data, **settings)
     assert_same(theirs, ours, data()[0])
     assert tol < 0.1 or ours.n_iter_ < 60
 
@@ -210,7 +201,7 @@ VERBOSE = {
 
 
 @pytest.mark.parametrize("way", VERBOSE)
-def test_the_lines_of_a_fit_are_scikit_learns(way, capsys):
+def test_lines_of_a_fit_are_scikit_learns(way, capsys):
     said = []
     for estimator in pair(multiclass, verbose=True, **VERBOSE[way]):
         quietly(estimator.fit, *multiclass())
@@ -236,9 +227,7 @@ def test_lbfgs_ends_where_scikit_learns_does(limits, recwarn):
 def test_scores_with_weights(data):
     X, y = data()
     weights = np.random.default_rng(0).random(len(X))
-    theirs, ours = pair(data, max_iter=5)
-    for estimator in (theirs, ours):
-        quietly(estimator.fit, X, y)
+    theirs, ours = fit_both(data, max_iter=5)
     assert ours.score(X, y, weights) == pytest.approx(theirs.score(X, y, weights), rel=1e-12)
     np.testing.assert_allclose(
         ours.predict_log_proba(X), theirs.predict_log_proba(X), rtol=1e-6, atol=1e-6

@@ -77,10 +77,11 @@ def quietly(function, *arguments, **options):
         return function(*arguments, **options)
 
 
-def fit_both(data, fit_options=None, **settings):
+def fit_both(data, given=None, sample_weight=None, **settings):
+    """Both, fitted to what is given or to these data."""
     both = pair(data, **settings)
     for estimator in both:
-        quietly(estimator.fit, *data(), **(fit_options or {}))
+        quietly(estimator.fit, *(given or data()), sample_weight=sample_weight)
     return both
 
 
@@ -132,7 +133,7 @@ def test_every_strength_of_the_penalty(data, solver, alpha):
 def test_weights_of_rows(data, solver):
     X, _ = data()
     weights = np.random.default_rng(0).choice([0.0, 0.5, 3.0], len(X))
-    theirs, ours = fit_both(data, {"sample_weight": weights}, batch_size=48, **SOLVERS[solver])
+    theirs, ours = fit_both(data, sample_weight=weights, batch_size=48, **SOLVERS[solver])
     assert_same(theirs, ours, X)
 
 
@@ -152,12 +153,12 @@ def test_early_stopping(data, weighted):
     X, _ = data()
     weights = np.random.default_rng(1).random(len(X)) + 0.1 if weighted else None
     settings = {"early_stopping": True, "tol": 1e-3, "n_iter_no_change": 3, "max_iter": 60}
-    theirs, ours = fit_both(data, {"sample_weight": weights}, learning_rate_init=0.02, **settings)
+    theirs, ours = fit_both(data, sample_weight=weights, learning_rate_init=0.02, **settings)
     assert_same(theirs, ours, X)
     assert len(ours.validation_loss_curve_) == ours.n_iter_
 
 
-def test_the_adaptive_rate_falls_and_ends_the_run():
+def test_adaptive_rate_falls_and_ends_the_run():
     settings = {**SOLVERS["adaptive"], "max_iter": 400, "n_iter_no_change": 1, "tol": 0.1}
     theirs, ours = fit_both(multiclass, **settings)
     assert ours.n_iter_ < 400
@@ -206,11 +207,9 @@ def test_architectures(sizes):
 
 @pytest.mark.parametrize("solver", ["nesterov", "adam", "lbfgs"])
 def test_float32(solver):
-    both = pair(multiclass, **{**SOLVERS[solver], "max_iter": 10})
     X, y = multiclass()
     X = X.astype(np.float32)
-    for estimator in both:
-        quietly(estimator.fit, X, y)
+    both = fit_both(multiclass, (X, y), **{**SOLVERS[solver], "max_iter": 10})
     assert both[1].coefs_[0].dtype == both[1].intercepts_[0].dtype == np.float32
     assert_same(*both, X, rtol=2e-3, atol=2e-4)
 

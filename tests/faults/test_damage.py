@@ -7,18 +7,8 @@ import pytest
 
 from xpmlp.errors import InputError
 
-NAMES = (
-    "idx",
-    "idx.gz",
-    "npz",
-    "dataset.npz",
-    "csv",
-    "parquet",
-    "checkpoint",
-    "model",
-    "config",
-    "image",
-)
+NAMES = ("idx", "idx.gz", "npz", "dataset.npz", "csv", "parquet")
+NAMES += ("checkpoint", "model", "config", "image")
 INPUTS = 600
 
 

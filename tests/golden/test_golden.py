@@ -202,10 +202,7 @@ BACKEND = ("--backend", "numpy")
 PREDICTIONS = {"rtol": 1e-5, "atol": 1e-6}
 """Of one network, forward alone: float32 has 1.2e-7, and no row sums more than 784 products."""
 
-TRAINED = {
-    "float64": {"rtol": 1e-12, "atol": 1e-12},
-    "float32": {"rtol": 1e-4, "atol": 1e-4},
-}
+TRAINED = {"float64": {"rtol": 1e-12, "atol": 1e-12}, "float32": {"rtol": 1e-4, "atol": 1e-4}}
 """Of a network that was trained again: rounding differs from one processor to another, and training
 amplifies it. Measured: up to 6.4e-6 in float32 and 1.1e-15 in float64; see README.md."""
 
@@ -231,9 +228,7 @@ def assert_same_parameters(
 
 
 @cases("evaluate")
-def test_evaluate_gives_what_the_summary_says(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_evaluate_gives_what_the_summary_says(artefact, outcome, kept, command) -> None:
     said = command("evaluate", kept / "runs" / artefact, "--json", *BACKEND)
     if assert_outcome(said, outcome):
         found = json.loads(said.out)
@@ -244,9 +239,7 @@ def test_evaluate_gives_what_the_summary_says(
 
 
 @cases("evaluate --data")
-def test_evaluate_finds_moved_data(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_evaluate_finds_moved_data(artefact, outcome, kept, command) -> None:
     said = command(
         "evaluate", kept / "runs" / artefact, "--data", "data/digits", "--json", *BACKEND
     )
@@ -255,9 +248,7 @@ def test_evaluate_finds_moved_data(
 
 
 @cases("predict")
-def test_predict_gives_the_same_predictions(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_predict_gives_the_same_predictions(artefact, outcome, kept, command) -> None:
     of = EXPECTED["runs"].get(artefact, EXPECTED["runs"]["early-stopping"])
     said = command("predict", kept / "runs" / artefact, *of["rows"].split(), "--json", *BACKEND)
     if assert_outcome(said, outcome):
@@ -266,9 +257,7 @@ def test_predict_gives_the_same_predictions(
 
 
 @cases("export")
-def test_export_gives_the_same_predictions(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_export_gives_the_same_predictions(artefact, outcome, kept, command) -> None:
     if not assert_outcome(command("export", kept / "runs" / artefact, "out.onnx"), outcome):
         assert not Path("out.onnx").exists()
         return
@@ -290,16 +279,14 @@ def test_export_gives_the_same_predictions(
 
 @undrawn
 @cases("plot")
-def test_plot(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_plot(artefact, outcome, kept, command) -> None:
     said = command("plot", kept / "runs" / artefact, "--out", "out.png")
     assert assert_outcome(said, outcome) == Path("out.png").exists()
 
 
 @undrawn
 @cases("compare")
-def test_compare_gives_what_the_summaries_say(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_compare_gives_what_the_summaries_say(artefact, outcome, kept, command) -> None:
     """Each beside the run of early stopping."""
     runs = [kept / "runs" / name for name in ("early-stopping", artefact)]
     said = command("compare", *runs, "--json", "--out", "out.png")
@@ -312,9 +299,7 @@ def test_compare_gives_what_the_summaries_say(
 
 @pytest.mark.extended(keep=1)
 @cases("report")
-def test_report_shows_the_accuracy(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_report_shows_the_accuracy(artefact, outcome, kept, command) -> None:
     said = command("report", kept / "runs" / artefact, "--out", "out.html", *BACKEND)
     if assert_outcome(said, outcome):
         page = Path("out.html").read_text("utf-8")
@@ -324,7 +309,7 @@ def test_report_shows_the_accuracy(
 
 
 @cases("explain RUN")
-def test_explain_a_run(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_explain_a_run(artefact, outcome, kept, command) -> None:
     said = command("explain", kept / "runs" / artefact)
     if assert_outcome(said, outcome):
         sizes = read_recipe(kept / "runs" / artefact / "config.toml")["layer_sizes"]
@@ -338,9 +323,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 @pytest.mark.extended(keep=4)
 @undrawn
 @cases("train RUN/config.toml")
-def test_train_again_repeats_the_run(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_train_again_repeats_the_run(artefact, outcome, kept, command) -> None:
     before = kept / "runs" / artefact
     said = command("train", before / "config.toml", "--quiet", "--out", "again")
     if assert_outcome(said, outcome):
@@ -349,7 +332,7 @@ def test_train_again_repeats_the_run(
 
 @undrawn
 @cases("train --resume")
-def test_resume(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_resume(artefact, outcome, kept, command) -> None:
     said = command("train", "--resume", copied(kept, artefact), "--quiet")
     if assert_outcome(said, outcome):
         assert_is_the_whole_run(Path(artefact), kept)
@@ -357,7 +340,7 @@ def test_resume(artefact: str, outcome: str, kept: Path, command: Command) -> No
 
 @undrawn
 @cases("train --resume --force")
-def test_resume_with_force(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_resume_with_force(artefact, outcome, kept, command) -> None:
     said = command("train", "--resume", copied(kept, artefact), "--force", "--quiet")
     if assert_outcome(said, outcome):
         assert_is_the_whole_run(Path(artefact), kept)
@@ -375,9 +358,7 @@ def assert_is_the_whole_run(found: Path, kept: Path) -> None:
 
 @undrawn
 @cases("train --resume --force --epochs")
-def test_resume_for_more_epochs(
-    artefact: str, outcome: str, kept: Path, command: Command, stored: Stored
-) -> None:
+def test_resume_for_more_epochs(artefact, outcome, kept, command, stored) -> None:
     path = copied(kept, artefact)
     said = command("train", "--resume", path, "--force", "--epochs", 10, "--quiet")
     assert assert_outcome(said, outcome)
@@ -386,9 +367,7 @@ def test_resume_for_more_epochs(
 
 @undrawn
 @cases("train RECIPE")
-def test_train_an_old_recipe(
-    artefact: str, outcome: str, kept: Path, command: Command, stored: Stored
-) -> None:
+def test_train_an_old_recipe(artefact, outcome, kept, command, stored) -> None:
     recipe = kept / "recipes" / f"{artefact}.toml"
     said = command("train", recipe, "--threads", 1, *BACKEND, "--quiet", "--out", "run")
     if assert_outcome(said, outcome):
@@ -399,9 +378,7 @@ def test_train_an_old_recipe(
 
 @undrawn
 @cases("train SWEEP/recipe.toml")
-def test_train_the_recipe_of_a_sweep(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_train_the_recipe_of_a_sweep(artefact, outcome, kept, command) -> None:
     """As the sweep proposes, with the best of its settings; the network is the sweep's."""
     best = pd.read_csv(kept / artefact / "sweep.csv").iloc[:2]
     assert len(set(best.learning_rate)) == 1
@@ -415,7 +392,7 @@ def test_train_the_recipe_of_a_sweep(
 
 
 @cases("explain RECIPE")
-def test_explain_an_old_recipe(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_explain_an_old_recipe(artefact, outcome, kept, command) -> None:
     path = kept / "recipes" / f"{artefact}.toml"
     said = command("explain", path)
     if assert_outcome(said, outcome):
@@ -425,9 +402,7 @@ def test_explain_an_old_recipe(artefact: str, outcome: str, kept: Path, command:
 
 @undrawn
 @cases("find-rate RECIPE")
-def test_find_a_rate_for_an_old_recipe(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_find_a_rate_for_an_old_recipe(artefact, outcome, kept, command) -> None:
     recipe = kept / "recipes" / f"{artefact}.toml"
     said = command("find-rate", recipe, "--steps", 60, "--from", 1e-4, *BACKEND)
     assert assert_outcome(said, outcome) == Path("find-rate.png").exists()
@@ -435,7 +410,7 @@ def test_find_a_rate_for_an_old_recipe(
 
 @undrawn
 @cases("sweep RECIPE")
-def test_sweep_an_old_recipe(artefact: str, outcome: str, kept: Path, command: Command) -> None:
+def test_sweep_an_old_recipe(artefact, outcome, kept, command) -> None:
     recipe = kept / "recipes" / f"{artefact}.toml"
     rates = "learning_rate=0.03,0.1"
     said = command(
@@ -450,9 +425,7 @@ def test_sweep_an_old_recipe(artefact: str, outcome: str, kept: Path, command: C
 
 
 @cases("sweep --out SWEEP")
-def test_sweep_is_not_overwritten(
-    artefact: str, outcome: str, kept: Path, command: Command
-) -> None:
+def test_sweep_is_not_overwritten(artefact, outcome, kept, command) -> None:
     path = copied(kept, artefact)
     before = {file: file.read_bytes() for file in path.iterdir()}
     options = ("--over", "learning_rate=0.1,0.2", "--out", path)
@@ -462,9 +435,7 @@ def test_sweep_is_not_overwritten(
 
 
 @cases("gradcheck RECIPE")
-def test_gradients_of_an_old_recipe(
-    artefact: str, outcome: str, kept: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradients_of_an_old_recipe(artefact, outcome, kept, command, monkeypatch) -> None:
     """Without JAX and PyTorch, which take long to compile and know no recipe."""
     for name in ("jax", "torch"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -513,9 +484,7 @@ def read_estimator(path: Path, kind: type) -> tuple[Any, list[str]]:
 
 
 @pytest.mark.parametrize(("name", "outcome"), ESTIMATORS.items(), ids=list(ESTIMATORS))
-def test_estimator_gives_the_same_predictions(
-    name: str, outcome: str, kept: Path, stored: Stored
-) -> None:
+def test_estimator_gives_the_same_predictions(name: str, outcome: str, kept, stored) -> None:
     is_classifier = name.startswith("classifier")
     kind = xpmlp.MLPClassifier if is_classifier else xpmlp.MLPRegressor
     estimator, warned = read_estimator(kept / "estimators" / name, kind)
@@ -669,18 +638,18 @@ KEYS = {
 """Every key of a recipe of 0.1.0, as its documentation listed them."""
 
 
-def test_the_recipes_have_every_key_of_0_1_0() -> None:
+def test_recipes_have_every_key_of_0_1_0() -> None:
     recipes = [read_recipe(path) for path in (GOLDEN / "recipes").glob("*.toml")]
     assert {key for recipe in recipes for key in recipe} == KEYS
     assert sorted(path.stem for path in (GOLDEN / "recipes").glob("*.toml")) == RECIPES
 
 
-def test_the_files_are_those_that_the_tables_name() -> None:
+def test_files_are_those_that_the_tables_name() -> None:
     assert sorted(path.name for path in (GOLDEN / "runs").iterdir()) == RUNS
     assert sorted(path.name for path in (GOLDEN / "estimators").iterdir()) == sorted(ESTIMATORS)
 
 
-def test_the_files_are_small_and_of_no_machine() -> None:
+def test_files_are_small_and_of_no_machine() -> None:
     files = [path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files) < 1 << 20
     for path in files:

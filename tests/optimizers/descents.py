@@ -72,3 +72,16 @@ def descend(
         parameters, state = optimizer.update(parameters, gradients, state, send(rate), xp=xp)
         way.append(fetch(parameters))
     return np.array(way)
+
+
+def follow_torch(
+    torch: Any, name: str, options: Any, start: np.ndarray, gradient: Any, rate: float, dtype: str
+) -> np.ndarray:
+    """The parameters after each of 100 steps of PyTorch's optimizer."""
+    p = torch.nn.Parameter(torch.asarray(start.astype(dtype)))
+    optimizer, way = getattr(torch.optim, name)([p], lr=rate, **options), []
+    for t in range(100):
+        p.grad = torch.asarray(gradient(p.detach().numpy(), t))
+        optimizer.step()
+        way.append(p.detach().numpy().copy())
+    return np.array(way)

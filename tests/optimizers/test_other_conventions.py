@@ -70,7 +70,7 @@ def test_adam_outer_epsilon_is_scikit_learns(options: dict[str, float]) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * abs(expected).max())
 
 
-def test_the_two_epsilons_of_adam_differ_at_first_and_agree_in_the_end() -> None:
+def test_two_epsilons_of_adam_differ_at_first_and_agree_in_the_end() -> None:
     start, gradient = valley()
     inner, outer = (
         descend(make(epsilon=0.01, beta2=0.5), start, gradient, 0.01, steps=1)
@@ -88,9 +88,7 @@ def test_the_two_epsilons_of_adam_differ_at_first_and_agree_in_the_end() -> None
 
 
 @pytest.mark.parametrize(("is_nesterov", "usual"), [(False, momentum), (True, nesterov)])
-def test_while_the_rate_stays_velocity_descent_is_the_usual_rule(
-    is_nesterov: bool, usual: Any
-) -> None:
+def test_velocity_descent_at_a_steady_rate_is_the_usual_rule(is_nesterov: bool, usual: Any) -> None:
     found = descend_at(velocity_descent(nesterov=is_nesterov), STEADY)
     np.testing.assert_allclose(found, descend_at(usual(), STEADY), rtol=0.0, atol=1e-12)
     changed = descend_at(velocity_descent(nesterov=is_nesterov), CHANGING)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.optimizers.descents import RATES, RULES, descend, valley
+from tests.optimizers.descents import RATES, RULES, descend, follow_torch, valley
 from xpmlp import InputError
 from xpmlp.backends import Backend
 from xpmlp.optimizers import (
@@ -47,19 +47,6 @@ REFERENCES: dict[str, list[tuple[dict[str, float], str, dict[str, Any]]]] = {
     ],
 }  # fmt: skip
 """For each rule: hyperparameters, and PyTorch's name and hyperparameters for the same."""
-
-
-def follow_torch(
-    torch: Any, name: str, options: Any, start: np.ndarray, gradient: Any, rate: float, dtype: str
-) -> np.ndarray:
-    """The parameters after each of 100 steps of PyTorch's optimizer."""
-    p = torch.nn.Parameter(torch.asarray(start.astype(dtype)))
-    optimizer, way = getattr(torch.optim, name)([p], lr=rate, **options), []
-    for t in range(100):
-        p.grad = torch.asarray(gradient(p.detach().numpy(), t))
-        optimizer.step()
-        way.append(p.detach().numpy().copy())
-    return np.array(way)
 
 
 @pytest.mark.oracle

@@ -95,9 +95,7 @@ def followed(found: Explanation, values: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(("model", "objective"), COMBINATIONS, ids=IDS)
-def test_the_shown_formulas_compute_what_the_network_computes(
-    model: MLP, objective: Objective
-) -> None:
+def test_shown_formulas_compute_what_the_network_computes(model: MLP, objective: Objective) -> None:
     parameters = RANDOM.normal(size=model.size)
     values = given(model, objective, parameters)
     X, Y = np.asarray(values["X"]), np.asarray(values["Y"])
@@ -126,7 +124,7 @@ def test_a_mistake_in_a_formula_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", ACTIVATIONS["sigmoid"]._replace(formulas=wrong))
     assert model.activation == "sigmoid"
     with pytest.raises(AssertionError, match=r"W1|W2"):
-        test_the_shown_formulas_compute_what_the_network_computes(model, objective)
+        test_shown_formulas_compute_what_the_network_computes(model, objective)
 
 
 @pytest.mark.extended(keep=2)
@@ -177,7 +175,7 @@ def test_symbols_of_mixup_and_weights() -> None:
     assert weighted.symbols["weights"].startswith("each row counts by the weight of its class")
 
 
-def test_the_lectures_network_has_the_lectures_shapes_and_costs() -> None:
+def test_lectures_network_has_the_lectures_shapes_and_costs() -> None:
     found = explain(MLP((784, 64, 32, 10)), rows=64)
     shapes = {
         one.text.partition(" ")[0]: (one.shapes, one.flops)

@@ -20,7 +20,7 @@ def rms(Q: np.ndarray) -> float:
     return float(np.sqrt(np.mean(Q**2)))
 
 
-def test_they_are_root_mean_squares_of_the_lectures_quantities() -> None:
+def test_sizes_are_root_mean_squares_of_the_lectures_quantities() -> None:
     model = MLP((5, 4, 3))
     rows, parameters = batch(model), model.initialize(1, dtype="float64")
     (W1, b1), (W2, b2) = model.layers(parameters)
@@ -35,7 +35,7 @@ def test_they_are_root_mean_squares_of_the_lectures_quantities() -> None:
     ]
 
 
-def test_of_members_they_are_the_means() -> None:
+def test_sizes_of_members_are_means() -> None:
     model = MLP((5, 4, 3))
     rows, seeds = batch(model), (1, 2, 3)
     together = gradient_flow(model, model.initialize(seeds), rows)
@@ -43,7 +43,7 @@ def test_of_members_they_are_the_means() -> None:
     np.testing.assert_allclose(together, np.mean(alone, axis=0))
 
 
-def test_nothing_is_left_out_at_random_and_penalties_count() -> None:
+def test_sizes_have_no_dropout_but_penalties() -> None:
     model = MLP((5, 4, 3), normalization="batch")
     rows, parameters = batch(model), model.initialize(1)
     plain = gradient_flow(model, parameters, rows)
@@ -89,7 +89,7 @@ def test_deep_networks_show_it(hidden: str, depth: int, normalization: str, said
 
 
 @pytest.mark.parametrize("validation", [0.0, 0.2])
-def test_the_batch_is_the_first_one_of_the_run(validation: float) -> None:
+def test_batch_is_the_first_one_of_the_run(validation: float) -> None:
     recipe = load_recipe("lecture", [f"validation={validation}", "batch_size=7", "seed=5"], {})
     X = np.arange(100.0)[:, None]
     rows = first_batch(recipe, Split(X, np.arange(100)))

@@ -147,7 +147,7 @@ def test_a_page_has_all_that_a_reader_asks_for(images: Path, tmp_path: Path) -> 
     assert len([one for one in page.all("img") if "Weights into unit" in str(one["alt"])]) == 6
 
 
-def test_the_numbers_are_those_of_the_network(images: Path, tmp_path: Path) -> None:
+def test_numbers_are_those_of_the_network(images: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3")
     text = report(run)
     trained = run.load_model()
@@ -170,7 +170,7 @@ def test_the_numbers_are_those_of_the_network(images: Path, tmp_path: Path) -> N
         assert (labels[int(row)], said[int(row)]) == (int(label), int(answer))
 
 
-def test_the_same_run_has_the_same_page(images: Path, tmp_path: Path) -> None:
+def test_same_run_has_the_same_page(images: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3")
     assert report(run) == report(run)
 
@@ -264,9 +264,7 @@ def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
     np.testing.assert_array_equal(few[3], losses[:5, 0])
 
 
-def test_curves_are_those_of_the_history(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_curves_are_those_of_the_history(images, tmp_path, monkeypatch) -> None:
     run = trained_run(
         tmp_path / "run", images, "layer_sizes=16,6,3", "validation=0.5", "validate_every=2"
     )

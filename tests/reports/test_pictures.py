@@ -53,5 +53,5 @@ def test_weights_are_red_above_0_blue_below_and_clear_at_0() -> None:
         ((1, 784), 784, False),
     ],
 )
-def test_what_is_a_picture(shape: tuple[int, ...], width: int, expected: bool) -> None:
+def test_images_are_told_from_rows(shape: tuple[int, ...], width: int, expected: bool) -> None:
     assert is_picture(shape, width) is expected

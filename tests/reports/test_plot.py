@@ -19,7 +19,7 @@ def history(iterations: int = 30, epochs: int = 3, members: int | None = None) -
     return History(list(losses), list(random.uniform(0.5, 0.9, (epochs, *shape))))
 
 
-def test_the_picture_has_20_by_10_inches_and_nothing_lies_beside_it(tmp_path: Path) -> None:
+def test_picture_has_20_by_10_inches_and_nothing_lies_beside_it(tmp_path: Path) -> None:
     plot_training(history(), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (2000, 1000)
@@ -27,7 +27,7 @@ def test_the_picture_has_20_by_10_inches_and_nothing_lies_beside_it(tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_the_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_history_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         plot_training(history(), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -53,7 +53,7 @@ def test_titles_labels_colours_and_sizes_are_the_lectures(drawn, tmp_path: Path)
     assert loss.get_facecolor() == pytest.approx((0.918, 0.918, 0.949, 1.0), abs=1e-3)  # seaborn's
 
 
-def test_the_lines_are_the_history(drawn, tmp_path: Path) -> None:
+def test_lines_are_the_history(drawn, tmp_path: Path) -> None:
     found = history()
     plot_training(found, tmp_path / "a.png")
     for axes, series in zip(drawn[0].axes, (found.loss, found.accuracy), strict=True):

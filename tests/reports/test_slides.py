@@ -50,7 +50,7 @@ def rectangles(axes: Axes) -> list[Rectangle]:
     return [one for one in axes.patches if isinstance(one, Rectangle)]
 
 
-def test_the_stack_is_the_lectures_the_loss_above_and_the_input_below() -> None:
+def test_stack_is_the_lectures_the_loss_above_and_the_input_below() -> None:
     for shown, above in ((LECTURE, []), (EVERYTHING, ["Input"])):
         _, axes, texts = drawn(shown)
         titles = [one for one in texts if one.get_weight() == "bold"]

@@ -2,15 +2,17 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xpmlp.backends import Backend, select_backend
-from xpmlp.data import Dataset, dataset_of
+from tests.callbacks import hearing
+from tests.runs.made import made, recipe
+from xpmlp.backends import select_backend
+from xpmlp.data import dataset_of
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe
 from xpmlp.runs import (
     Checkpoints,
     RunDirectory,
@@ -18,35 +20,25 @@ from xpmlp.runs import (
     load_checkpoint,
     trainer_from_recipe,
 )
+from xpmlp.runs.checkpoints import save_checkpoint
 from xpmlp.tensors import load_tensors
-from xpmlp.training import Callback, StopTraining, Trainer
+from xpmlp.training import StopTraining, Trainer
 
 pytestmark = pytest.mark.extended(keep=12)
 
 
-def made(seed: int = 0) -> Dataset:
-    random = np.random.default_rng(seed)
-    X, labels = random.integers(0, 256, (60, 3, 2), dtype=np.uint8), random.integers(0, 4, 60)
-    return dataset_of("made", train=(X[:40], labels[:40]), test=(X[40:], labels[40:]))
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return made()
-
-
-def recipe(**changes: object) -> Recipe:
-    return Recipe(layer_sizes=[6, 5, 4], batch_size=8, epochs=2, backend="numpy").replace(changes)
+DATASET = made()
+ORIGIN = RunFingerprint.of(recipe(), DATASET, select_backend("numpy"))
 
 
 @pytest.fixture
-def training(dataset: Dataset) -> Trainer:
-    return trainer_from_recipe(recipe(epochs=4), dataset, select_backend("numpy"))
+def training() -> Trainer:
+    return trainer_from_recipe(recipe(epochs=4), DATASET, select_backend("numpy"))
 
 
 @pytest.fixture
-def origin(dataset: Dataset) -> RunFingerprint:
-    return RunFingerprint.of(recipe(), dataset, select_backend("numpy"))
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "r", recipe())
 
 
 class Recording(Checkpoints):
@@ -61,27 +53,12 @@ class Recording(Checkpoints):
         super().save(snapshot)
 
 
-class Passing(Callback):
-    """A second goes by after every step."""
-
-    every = 1
-
-    def __init__(self, checkpoints: Recording) -> None:
-        self.checkpoints = checkpoints
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.checkpoints.now += 1.0
-
-
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_checkpoint_comes_back_as_it_was(
-    tmp_path: Path, dataset: Dataset, backend: Backend, members: int, dtype: str
-) -> None:
+def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: str) -> None:
     settings = recipe(members=members, dtype=dtype)
-    training = trainer_from_recipe(settings, dataset, backend)
-    run = RunDirectory.create(tmp_path / "r", settings)
-    origin = RunFingerprint.of(settings, dataset, backend)
+    training = trainer_from_recipe(settings, DATASET, backend)
+    origin = RunFingerprint.of(settings, DATASET, backend)
     training.run([Checkpoints(run, origin)])
     saved = training.snapshot()
     loaded, found = load_checkpoint(run)
@@ -99,11 +76,8 @@ def test_a_checkpoint_comes_back_as_it_was(
     training.restore(loaded)  # which compares shapes and dtypes
 
 
-def test_a_run_can_be_gone_on_with_from_its_first_moment(
-    tmp_path: Path, training: Trainer, origin: RunFingerprint
-) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-    Checkpoints(run, origin).on_start(training)
+def test_run_can_be_resumed_from_its_first_moment(run: RunDirectory, training: Trainer) -> None:
+    Checkpoints(run, ORIGIN).on_start(training)
     loaded, _ = load_checkpoint(run)
     assert (loaded.epoch, loaded.step, loaded.history.losses) == (0, 0, [])
     training.restore(loaded)
@@ -119,43 +93,29 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(
         ({"every": 1}, 0.12, [0, 19, 20]),  # three of them are 2 % of 18 s
     ],
 )
-def test_when_checkpoints_are_written(
-    tmp_path: Path,
-    training: Trainer,
-    origin: RunFingerprint,
-    monkeypatch: pytest.MonkeyPatch,
-    settings: dict[str, float],
-    cost: float,
-    iterations: list[int],
+def test_checkpoints_are_written_when_they_are_due(
+    run, training, monkeypatch, settings: dict[str, float], cost: float, iterations: list[int]
 ) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-    checkpoints = Recording(run, origin, **settings)
+    checkpoints = Recording(run, ORIGIN, **settings)
 
-    def save(*_: object) -> None:
-        checkpoints.now += cost
+    def pass_time(seconds: float) -> None:
+        checkpoints.now += seconds
 
-    monkeypatch.setattr("xpmlp.runs.checkpoints.save_checkpoint", save)
-    training.run([checkpoints, Passing(checkpoints)])
+    monkeypatch.setattr("xpmlp.runs.checkpoints.save_checkpoint", lambda *_: pass_time(cost))
+    training.run([checkpoints, hearing(1, on_tick=lambda _: pass_time(1.0))])
     assert checkpoints.written == iterations
 
 
-def test_what_is_no_number_does_not_take_the_place_of_what_is(
-    tmp_path: Path, training: Trainer, origin: RunFingerprint
-) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-    checkpoints = Checkpoints(run, origin)
+def test_nan_parameters_do_not_replace_finite_ones(run: RunDirectory, training: Trainer) -> None:
+    checkpoints = Checkpoints(run, ORIGIN)
     checkpoints.on_start(training)
     training.state.parameters[...] = np.nan
     checkpoints.on_end(training)
     assert load_checkpoint(run)[0].finite
 
 
-def test_a_disk_that_refuses_for_a_while_costs_a_warning(
-    tmp_path: Path, training: Trainer, origin: RunFingerprint, monkeypatch, caplog
-) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-    checkpoints = Recording(run, origin)
-    from xpmlp.runs.checkpoints import save_checkpoint
+def test_disk_that_refuses_for_a_while_costs_a_warning(run, training, monkeypatch, caplog) -> None:
+    checkpoints = Recording(run, ORIGIN)
 
     def save(*args: object) -> None:
         if 5 <= training.iteration < 15:
@@ -172,30 +132,23 @@ def test_a_disk_that_refuses_for_a_while_costs_a_warning(
     assert load_checkpoint(run)[0].epoch == 4
 
 
-def test_a_disk_that_refuses_to_the_end_is_an_error(
-    tmp_path: Path, training: Trainer, origin: RunFingerprint
-) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-
-    class Vanish(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                for file in run.path.iterdir():
-                    file.unlink()
-                run.path.rmdir()
-            if training.epoch == 3:
-                raise StopTraining
+def test_disk_that_refuses_to_the_end_is_an_error(run: RunDirectory, training: Trainer) -> None:
+    def vanish(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            shutil.rmtree(run.path)
+        if trainer.epoch == 3:
+            raise StopTraining
 
     with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\)"):
-        training.run([Checkpoints(run, origin), Vanish()])
+        training.run([Checkpoints(run, ORIGIN), hearing(on_epoch=vanish)])
     assert training.epoch == 3
 
 
 # Whose run it is
 
 
-def test_what_a_run_began_with_is_told_apart(dataset: Dataset, origin: RunFingerprint) -> None:
-    backend = select_backend("numpy")
+def test_origins_of_runs_are_told_apart() -> None:
+    backend, dataset, origin = select_backend("numpy"), DATASET, ORIGIN
     assert (
         origin.differences(RunFingerprint.of(recipe(epochs=9, time_limit=3.0), dataset, backend))
         == []
@@ -228,13 +181,10 @@ def test_data_are_told_apart_by_type_shape_and_content() -> None:
     assert digest(X) == digest(X.copy())
 
 
-def test_a_checkpoint_names_settings_data_and_versions(
-    tmp_path: Path, training: Trainer, origin: RunFingerprint
-) -> None:
-    run = RunDirectory.create(tmp_path / "r", recipe())
-    Checkpoints(run, origin).on_start(training)
+def test_a_checkpoint_names_settings_data_and_versions(run: RunDirectory, training) -> None:
+    Checkpoints(run, ORIGIN).on_start(training)
     _, metadata = load_tensors(run.checkpoint)
     assert metadata["settings"]["learning_rate"] == recipe().learning_rate
-    assert metadata["data"] == origin.data
+    assert metadata["data"] == ORIGIN.data
     assert metadata["versions"]["numpy"] == np.__version__
     json.dumps(metadata)

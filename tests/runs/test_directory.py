@@ -6,27 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpmlp import MLP
+from tests.runs.made import made, recipe
 from xpmlp.backends import Backend
-from xpmlp.data import Dataset, dataset_of
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe
 from xpmlp.runs import RunDirectory, trainer_from_recipe
 from xpmlp.training import evaluate
-
-MODEL = MLP((3, 2))
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    random = np.random.default_rng(0)
-    X, labels = random.integers(0, 256, (60, 3, 2), dtype=np.uint8), random.integers(0, 4, 60)
-    return dataset_of("made", train=(X[:40], labels[:40]), test=(X[40:], labels[40:]))
-
-
-def recipe(**changes: object) -> Recipe:
-    return Recipe(layer_sizes=[6, 5, 4], batch_size=8, epochs=2, backend="numpy").replace(changes)
-
 
 # Directories
 
@@ -66,9 +50,8 @@ def test_a_run_that_cannot_be_begun_leaves_only_what_was_there(tmp_path: Path, m
 # Round trips
 
 
-def test_model_and_history_come_back_as_they_were(
-    tmp_path: Path, dataset: Dataset, backend: Backend
-) -> None:
+def test_model_and_history_come_back_as_they_were(tmp_path: Path, backend: Backend) -> None:
+    dataset = made()
     training = trainer_from_recipe(recipe(), dataset, backend).run()
     run = RunDirectory.create(tmp_path / "r", recipe())
     test = evaluate(training.model, training.parameters, dataset.test, backend=backend)

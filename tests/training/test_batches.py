@@ -4,9 +4,10 @@ by, compared with gradients of exactly the rows that are meant."""
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Callback, Objective, OptimizerConfig, Split, StopTraining, Trainer
+from tests.callbacks import resumed
+from tests.training.small_runs import begin
+from xpmlp import MLP, Objective, OptimizerConfig, Split
 from xpmlp.backends import Backend
-from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import SparseRows, order
 from xpmlp.optimizers import adam
 from xpmlp.training import train
@@ -15,7 +16,6 @@ from xpmlp.training.loaders import StreamingLoader, make_loader
 pytestmark = pytest.mark.extended(keep=14)
 
 MODEL = MLP((5, 4, 3))
-BACKEND = NumPyBackend()
 
 
 def rows(count: int) -> Split:
@@ -87,44 +87,24 @@ def test_a_smaller_last_batch_for_members():
 
 
 @pytest.mark.parametrize("place", range(1, 6))
-def test_it_goes_on_from_any_step(place):
+def test_run_resumes_from_any_step(place):
     """Bit for bit, with weights, penalties and a schedule that look their steps up."""
-
-    def begin() -> Trainer:
-        return Trainer.begin(
-            MODEL, rows(40), parameters=MODEL.initialize(0), batch_size=16, epochs=2, seed=3,
-            backend=BACKEND, shuffle=True, drop_last=False, threads=1,
-            sample_weights=np.linspace(0.0, 2.0, 40),
-            objective=Objective(l2=0.5, divides_by_weight=True),
-            descent=OptimizerConfig(optimizer=adam()),
-        )  # fmt: skip
-
-    class Stop(Callback):
-        every = 1
-
-        def on_tick(self, training, /):
-            if training.iteration == place:
-                raise StopTraining
-
-    whole, first, second = begin().run(), begin().run([Stop()]), begin()
-    second.restore(first.snapshot())
-    second.run()
+    settings = {
+        "parameters": MODEL.initialize(0), "batch_size": 16, "epochs": 2, "seed": 3,
+        "drop_last": False, "sample_weights": np.linspace(0.0, 2.0, 40),
+        "objective": Objective(l2=0.5, divides_by_weight=True), "descent": OptimizerConfig(adam()),
+    }  # fmt: skip
+    whole = begin(MODEL, rows(40), **settings).run()
+    second = resumed(lambda: begin(MODEL, rows(40), **settings), place)
     np.testing.assert_array_equal(second.parameters, whole.parameters)
     np.testing.assert_array_equal(second.history.loss, whole.history.loss)
 
 
 def test_streamed_blocks_have_the_same_smaller_batch(backend: Backend):
-    run = Trainer.begin(
-        MODEL, rows(75), parameters=MODEL.initialize(0, dtype="float64", backend=backend),
-        batch_size=16, epochs=2, seed=0, backend=backend, shuffle=True, drop_last=False,
-        objective=Objective(l2=0.5, divides_by_weight=True),
-    )  # fmt: skip
-    resident = run.run().history.loss
-    again = Trainer.begin(
-        MODEL, rows(75), parameters=MODEL.initialize(0, dtype="float64", backend=backend),
-        batch_size=16, epochs=2, seed=0, backend=backend, shuffle=True, drop_last=False,
-        objective=Objective(l2=0.5, divides_by_weight=True),
-    )  # fmt: skip
+    settings = {"objective": Objective(l2=0.5, divides_by_weight=True), "drop_last": False}
+    settings |= {"batch_size": 16, "epochs": 2, "backend": backend}
+    resident = begin(MODEL, rows(75), **settings).run().history.loss
+    again = begin(MODEL, rows(75), **settings)
     blocks = make_loader(
         again.split, batch_size=16, fixed=again.fixed, backend=backend, limit=2 * 2 * 16 * 48
     )

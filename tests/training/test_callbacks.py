@@ -9,29 +9,22 @@ import numpy as np
 import pytest
 
 import xpmlp
+from tests.callbacks import hearing, listener
+from tests.training import small_runs
 from xpmlp import MLP, Callback, CallbackError, Split, StopTraining, Trainer, ValidationConfig
 from xpmlp.training import callbacks
-from xpmlp.training.callbacks import (
-    BestWeights,
-    EarlyStopping,
-    TimeLimit,
-    Validation,
-    callbacks_of,
-)
+from xpmlp.training.callbacks import BestWeights, EarlyStopping, TimeLimit, Validation, callbacks_of
 
 ROWS = Split(np.eye(6), np.arange(6) % 3)
 MODEL = MLP((6, 5, 3))
 
 
 def begin(**settings: object) -> Trainer:
-    parameters = MODEL.initialize(0, dtype="float64")
-    backend = xpmlp.select_backend("numpy")
-    settings = {"epochs": 3, "batch_size": 2, "threads": 1, **settings}
-    return Trainer.begin(MODEL, ROWS, parameters=parameters, backend=backend, **settings)
+    return small_runs.begin(MODEL, ROWS, **{"batch_size": 2, "shuffle": False, **settings})
 
 
 @pytest.mark.parametrize("module", [xpmlp, xpmlp.training])
-def test_the_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) -> None:
+def test_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) -> None:
     with pytest.warns(DeprecationWarning, match=r"Observer is xpmlp.Callback now"):
         assert module.Observer is Callback
     with pytest.warns(DeprecationWarning, match=r"Training is xpmlp.Trainer now"):
@@ -69,13 +62,12 @@ def test_a_validation_given_by_hand_does_what_the_setting_does() -> None:
 
 
 def test_a_callback_stops_a_run_with_a_reason() -> None:
-    class Enough(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            if trainer.epoch == 2:
-                trainer.stop("it is enough")
-                trainer.stop("more than that")
+    def stop(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.stop("it is enough")
+            trainer.stop("more than that")
 
-    run = begin().run([Enough()])
+    run = begin().run([hearing(on_epoch=stop)])
     assert (run.epoch, run.ended, run.was_stopped) == (2, "it is enough", False)
 
 
@@ -118,27 +110,6 @@ def test_events_are_all_methods_of_a_callback() -> None:
     assert {name for name in vars(Callback) if name.startswith("on_")} == set(EVENTS)
 
 
-class Recorder(Callback):
-    every = 1
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-
-for event in EVENTS:
-    setattr(Recorder, event, lambda self, _, event=event: self.heard.append(event))
-
-
-def misbehaving(event: str, act: Callable[[Trainer], object], *, iteration: int = 0) -> Callback:
-    """A callback that does something at an event, not before this iteration."""
-
-    def method(self: Callback, trainer: Trainer, /) -> None:
-        if trainer.iteration >= iteration:
-            act(trainer)
-
-    return type("Mine", (Callback,), {event: method, "every": 1})()
-
-
 def fail(_: Trainer) -> None:
     raise KeyError("no such\nthing")
 
@@ -156,22 +127,28 @@ def fail(_: Trainer) -> None:
 def test_failing_callback_is_named_and_the_run_continues_from_there(
     event: str, iteration: int, stands: str
 ) -> None:
-    other, later = Recorder(), Recorder()
+    (other, first), (later, last) = listener(1), listener(1)
     run = begin(shuffle=True, control=ValidationConfig(ROWS))
+
+    def fail_late(trainer: Trainer) -> None:
+        if trainer.iteration >= iteration:
+            fail(trainer)
+
     with pytest.raises(CallbackError) as caught:
-        run.run([other, misbehaving(event, fail, iteration=iteration), later])
+        run.run([first, hearing(1, **{event: fail_late}), last])
     error = caught.value
     assert str(error) == (
-        f"callback Mine failed in {event} (KeyError: 'no such\\nthing'); "
+        f"callback Hearing failed in {event} (KeyError: 'no such\\nthing'); "
         f"the run is as it was {stands}"
     )
-    assert (error.callback, error.event) == ("Mine", event)
+    assert (error.callback, error.event) == ("Hearing", event)
     assert isinstance(error.__cause__, KeyError)
     # The others have heard that event, too, and the end.
-    assert other.heard == later.heard
-    assert later.heard[-1] == "on_end"
-    assert later.heard.count("on_end") == 1
-    assert later.heard[-2 if event != "on_end" else -1] == event
+    assert other == later
+    names = [f"on_{name}" for name, *_ in later]
+    assert names[-1] == "on_end"
+    assert names.count("on_end") == 1
+    assert names[-2 if event != "on_end" else -1] == event
     expected = begin(shuffle=True, control=ValidationConfig(ROWS)).run()
     np.testing.assert_array_equal(run.run().parameters, expected.parameters)
     for name, series in expected.history.series.items():
@@ -179,7 +156,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
 
 
 def test_first_of_two_failures_is_raised() -> None:
-    first, second = misbehaving("on_epoch", fail), misbehaving("on_end", fail)
+    first, second = hearing(on_epoch=fail), hearing(on_end=fail)
     with pytest.raises(CallbackError, match="failed in on_epoch"):
         begin().run([first, second])
 
@@ -190,8 +167,8 @@ def test_errors_that_mean_something_to_the_run_stay_what_they_are(error: Excepti
         raise error
 
     with pytest.raises(type(error)) as caught:
-        begin().run([misbehaving("on_tick", act)])
-    assert caught.value.__notes__ == ["in on_tick of the callback Mine"]
+        begin().run([hearing(1, on_tick=act)])
+    assert caught.value.__notes__ == ["in on_tick of the callback Hearing"]
 
 
 def stop_with_reason(trainer: Trainer) -> None:
@@ -209,15 +186,15 @@ def raise_stop(_: Trainer) -> None:
 def test_run_says_who_stopped_it(
     event: str, iterations: int, act: Callable[[Trainer], None]
 ) -> None:
-    run = begin().run([misbehaving(event, act), Recorder()])
+    run = begin().run([hearing(1, **{event: act}), listener(1)[1]])
     assert run.iteration == iterations
-    assert run.stopped_by == "Mine: it is enough"
+    assert run.stopped_by == "Hearing: it is enough"
     run.extend(3)
     assert run.run().stopped_by == ""
 
 
 def test_stop_at_the_end_comes_too_late() -> None:
-    run = begin().run([misbehaving("on_end", raise_stop)])
+    run = begin().run([hearing(on_end=raise_stop)])
     assert (run.epoch, run.was_stopped, run.stopped_by) == (3, False, "")
 
 
@@ -247,9 +224,9 @@ def test_slow_callback_changes_nothing_and_is_named(
     """Where it is called again and again; what is done once may take its time."""
     clock = Clock()
     monkeypatch.setattr(callbacks, "time", clock)
-    run = begin().run([misbehaving(event, clock.take), Recorder()])
+    run = begin().run([hearing(1, **{event: clock.take}), listener(1)[1]])
     assert clock.now >= 4.0
     np.testing.assert_array_equal(run.parameters, begin().run().parameters)
     said = [record.getMessage() for record in caplog.records]
-    expected = f"callback Mine took {seconds} s, training itself 0 s"
+    expected = f"callback Hearing took {seconds} s, training itself 0 s"
     assert said == ([expected] if seconds else [])

@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.callbacks import Recorder, StopAt, hearing, resumed
+from tests.training import small_runs
+from tests.training.small_runs import STAND, WALK, compiled_if_possible, separable
 from xpmlp import (
     MLP,
-    Callback,
     Diverged,
     InputError,
     Objective,
     OptimizerConfig,
     Plateau,
     Split,
-    StopTraining,
     Trainer,
     ValidationConfig,
     evaluate,
@@ -28,7 +29,7 @@ from xpmlp import (
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
-from xpmlp.optimizers import OPTIMIZERS, Optimizer
+from xpmlp.optimizers import OPTIMIZERS, sgd
 from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
@@ -39,70 +40,31 @@ pytestmark = pytest.mark.extended(keep=17)
 
 MODEL = MLP((6, 5, 3))
 STEPS = 12
-ORIGIN = RunFingerprint({}, data="", versions={})
 
 
-def rows(count: int = 96, seed: int = 0) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    X = random.normal(size=(count, 6))
-    X[np.arange(count), labels] += 1.0  # something to learn
-    return Split(X, labels)
-
-
-HELD = rows(40, seed=1)
+HELD = separable(40, seed=1)
 
 
 def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
-    backend = changes.get("backend") or NumPyBackend()
-    seed = changes.get("seed", 0)
-    chosen: dict[str, Any] = {
-        "parameters": model.initialize(seed, backend=backend, dtype="float64"),
-        "descent": OptimizerConfig(learning_rate=0.3),
-        "control": ValidationConfig(validation=HELD),
-        "epochs": 4, "batch_size": 8, "seed": 0, "shuffle": True, "threads": 1,
-        "backend": backend, "compile": "require" if backend.compiles else "off",
-        "split": rows(),
+    defaults = {
+        "split": separable(), "descent": OptimizerConfig(learning_rate=0.3),
+        "control": ValidationConfig(validation=HELD), "epochs": 4,
     }  # fmt: skip
-    return Trainer.begin(model, **{**chosen, **changes})
+    return small_runs.begin(model, **{**defaults, **compiled_if_possible(changes)})
 
 
-class Recorder(Callback):
-    """Keeps the parameters to predict with after every step."""
-
-    every = 1
-
-    def __init__(self) -> None:
-        self.way: list[np.ndarray] = []
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.way.append(np.array(training.backend.to_numpy(training.parameters)))
+def recorder() -> Recorder:
+    """Keep the parameters to predict with."""
+    return Recorder(lambda trainer: trainer.parameters)
 
 
-class StopAt(Callback):
-    every = 1
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration == self.iteration:
-            raise StopTraining
-
-
-def init(parameters: Any, /, *, xp: Any) -> Any:
-    return OPTIMIZERS["sgd"]().init(parameters, xp=xp)
-
-
-def walking(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-    parameters -= rate * (0.0 * gradients + 1.0)
-    return parameters, state
-
-
-WALK = Optimizer(init, walking)
-"""Every parameter moves down by the learning rate, whatever the gradients are."""
-
-HILL = MLP((1, 1), output="identity")
+def from_disk(stopped: Trainer, again: Trainer, directory: Path) -> Trainer:
+    """The second run, at the place where the first one stands, by way of a checkpoint's file."""
+    save_checkpoint(
+        RunDirectory(directory), stopped.snapshot(), RunFingerprint({}, data="", versions={})
+    )
+    again.restore(load_checkpoint(RunDirectory(directory))[0])
+    return again
 
 
 def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Trainer:
@@ -114,18 +76,14 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
     validation = Split(np.zeros((2, 1)), np.zeros((2, 1)))
     start = np.zeros((members, 2))
     start[:, 1] = -np.asarray(bottoms)  # the walk is down to the validation's 0
-    return Trainer.begin(
-        HILL,
-        Split(np.zeros((2, 1)), np.zeros((2, 1))),
+    return small_runs.begin(
+        MLP((1, 1), output="identity"),
+        validation,
         parameters=start if members > 1 else start[0],
         descent=OptimizerConfig(WALK, 1.0),
         control=ValidationConfig(validation=validation, **control),
         epochs=epochs,
         batch_size=2,
-        seed=0,
-        shuffle=False,
-        threads=1,
-        backend=NumPyBackend(),
     )
 
 
@@ -133,11 +91,11 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
 
 
 def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
-    recorder = Recorder()
-    run = begin(backend=backend).run([recorder])
+    watcher = recorder()
+    run = begin(backend=backend).run([watcher])
     history = run.history
     assert history.validation_iterations == [12, 24, 36, 48]
-    expected = [evaluate(MODEL, parameters, HELD) for parameters in recorder.way[11::12]]
+    expected = [evaluate(MODEL, parameters, HELD) for parameters in watcher.way[11::12]]
     np.testing.assert_allclose(
         history.validation_losses, [found.loss for found in expected], rtol=1e-10
     )
@@ -148,14 +106,13 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
-def test_or_after_every_so_many_steps(every: int) -> None:
+def test_validate_every_n_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
-    recorder = Recorder()
-    control = ValidationConfig(validation=HELD, validate_every=every)
+    watcher, control = recorder(), ValidationConfig(validation=HELD, validate_every=every)
     run = begin(control=control, batch_size=1, epochs=2).run()
-    begin(batch_size=1, epochs=2).run([recorder])
+    begin(batch_size=1, epochs=2).run([watcher])
     assert run.history.validation_iterations == list(range(every, 193, every))
-    expected = [evaluate(MODEL, p, HELD).loss for p in recorder.way[every - 1 :: every]]
+    expected = [evaluate(MODEL, p, HELD).loss for p in watcher.way[every - 1 :: every]]
     np.testing.assert_allclose(run.history.validation_losses, expected, rtol=1e-12)
     assert set(run.history.validation) == {
         "validation_iteration", "validation_loss", "validation_accuracy"
@@ -172,7 +129,7 @@ def test_validation_changes_nothing_that_is_learned() -> None:
     assert not alone.history.validation
 
 
-def test_it_is_the_mean_that_is_validated_where_there_is_one() -> None:
+def test_averaged_parameters_are_validated() -> None:
     descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
     run = begin(descent=descent).run()
     now = evaluate(MODEL, run.parameters, HELD)
@@ -195,7 +152,7 @@ def test_a_run_ends_when_nothing_got_better_for_a_while(patience: int, ends: int
     assert run.ended == expected
 
 
-def test_it_goes_on_while_one_member_gets_better() -> None:
+def test_early_stopping_waits_for_every_member() -> None:
     run = over_a_hill([-3.0, -5.0], patience=2).run()
     assert run.epoch == 7
 
@@ -212,54 +169,39 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
 
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
-    standing = Optimizer(init, lambda p, g, state, rate, /, *, xp: (p, state))
     control = ValidationConfig(validation=HELD, patience=3, monitor="accuracy")
-    assert begin(control=control, descent=OptimizerConfig(standing), epochs=20).run().epoch == 4
+    assert begin(control=control, descent=OptimizerConfig(STAND), epochs=20).run().epoch == 4
 
 
 def test_patience_counts_evaluations_within_epochs_too() -> None:
     """An evaluation after every step, the first the best: the run ends within the epoch."""
     control = ValidationConfig(validation=HELD, validate_every=1, patience=2)
-    up = begin(control=control, descent=OptimizerConfig(_climbing(), 0.1)).run()
+    up = begin(control=control, descent=OptimizerConfig(CLIMB, 0.1)).run()
     assert (up.epoch, up.step) == (0, 3)
     assert len(up.history.loss) == 3
     assert up.ended
 
 
-def _climbing() -> Optimizer:
-    """Up the gradient, where every loss is worse than the one before."""
-
-    def update(p: Any, g: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-        p += rate * g
-        return p, state
-
-    return Optimizer(init, update)
+CLIMB = sgd()._replace(update=lambda p, g, state, rate, /, *, xp: (p + rate * g, state))
+"""Up the gradient, where every loss is worse than the one before."""
 
 
 @pytest.mark.parametrize("length", [12, 24])
 def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
     """Its accuracy is in the history, and callbacks hear of it."""
     epochs: list[int] = []
-
-    class Hears(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            epochs.append(training.epoch)
-
     changes: dict[str, Any] = {
         "control": ValidationConfig(validation=HELD, validate_every=length // 3, patience=2),
-        "descent": OptimizerConfig(_climbing(), 0.1),
+        "descent": OptimizerConfig(CLIMB, 0.1),
     }
-    run = begin(**changes).run([Hears()])
+    run = begin(**changes).run([hearing(on_epoch=lambda trainer: epochs.append(trainer.epoch))])
     assert run.iteration == length
     assert (run.epoch, run.step) == (length // STEPS, 0)
     assert len(run.history.accuracies) == length // STEPS
     assert epochs == list(range(1, length // STEPS + 1))
     assert run.ended
-    stopped = begin(**changes).run([StopAt(length)])
-    assert stopped.step == STEPS
-    again = begin(**changes)
-    again.restore(stopped.snapshot())
-    assert_same(again.run(), run)
+    assert begin(**changes).run([StopAt(length)]).step == STEPS
+    assert_same(resumed(lambda: begin(**changes), length), run)
 
 
 def test_a_run_that_has_ended_does_not_go_on() -> None:
@@ -292,7 +234,7 @@ def test_each_member_ends_with_its_own_best() -> None:
     np.testing.assert_allclose(run.best.cost, [0.0, 0.125, 392.0])
 
 
-def test_the_last_epoch_is_validated_as_it_is() -> None:
+def test_last_epoch_is_validated_as_it_is() -> None:
     """And not the best one again: no evaluation is of anything but the step it comes after."""
     run = over_a_hill([-3.0], restore_best=True, epochs=6).run()
     np.testing.assert_allclose(
@@ -300,20 +242,14 @@ def test_the_last_epoch_is_validated_as_it_is() -> None:
     )
 
 
-def test_the_best_may_be_the_last() -> None:
+def test_best_may_be_the_last() -> None:
     run = over_a_hill([-40.0], restore_best=True, epochs=6).run()
     np.testing.assert_array_equal(run.parameters, run.state.parameters)
 
 
-def test_the_best_is_not_given_before_the_end() -> None:
+def test_best_is_not_given_before_the_end() -> None:
     run = over_a_hill([-3.0], restore_best=True)
-
-    class Last(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 6:
-                raise StopTraining
-
-    run.run([Last()])
+    run.run([StopAt(6)])  # at the end of its epoch of one step
     np.testing.assert_allclose(run.parameters[1], 3.0 - 6.0)
     run.run()
     np.testing.assert_allclose(run.parameters[1], 0.0)
@@ -321,24 +257,23 @@ def test_the_best_is_not_given_before_the_end() -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
-def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
-    recorder = Recorder()
-    model = MLP((6, 5, 3), normalization="batch")
+def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
+    watcher, model = recorder(), MLP((6, 5, 3), normalization="batch")
     control = ValidationConfig(
         validation=HELD, validate_every=7, monitor=monitor, restore_best=True
     )
-    run = begin(model, control=control, backend=backend).run([recorder])
+    run = begin(model, control=control, backend=backend).run([watcher])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
     place = int(np.argmin(series) if monitor == "loss" else np.argmax(series))
     iteration = run.history.validation_iterations[place]
     found = backend.to_numpy(run.parameters)
-    np.testing.assert_array_equal(found, recorder.way[iteration - 1])
+    np.testing.assert_array_equal(found, watcher.way[iteration - 1])
     assert found.shape == (model.size,)
     now = evaluate(model, run.parameters, HELD, backend=backend)
     np.testing.assert_allclose(getattr(now, monitor), series[place], rtol=1e-12)
 
 
-def test_the_better_of_two_is_each_member_s_own() -> None:
+def test_better_of_two_is_each_member_s_own() -> None:
     best = Best(np.array([1.0, 2.0, 3.0]), np.zeros((3, 2)))
     found = best.or_better(np.array([0.5, 2.0, np.nan]), np.ones((3, 2)))
     np.testing.assert_array_equal(found.cost, [0.5, 2.0, 3.0])  # as good is not better
@@ -367,24 +302,20 @@ def test_a_run_ends_when_its_time_is_over() -> None:
 @pytest.mark.usefixtures("slow_clock")
 def test_time_counts_on_in_a_run_that_goes_on() -> None:
     whole = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run()
-    stopped = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run([StopAt(2)])
-    again = begin(control=ValidationConfig(time_limit=9.0), epochs=9)
-    again.restore(stopped.snapshot())
-    again.run()
+    again = resumed(lambda: begin(control=ValidationConfig(time_limit=9.0), epochs=9), 2)
     assert again.ended
-    assert again.iteration - stopped.iteration < whole.iteration
+    assert again.iteration - 2 < whole.iteration
 
 
 def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: now)
 
-    class Slow(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            nonlocal now
-            now += 1.0
+    def pause(_: Trainer) -> None:
+        nonlocal now
+        now += 1.0
 
-    run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([Slow()])
+    run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
     assert (run.epoch, run.seconds) == (3, 0.0)
 
 
@@ -394,7 +325,7 @@ def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
     assert run.ended == "the time limit of 1e-09 s is reached"
 
 
-def test_no_limit_is_none() -> None:
+def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
     run = begin(control=ValidationConfig()).run()
     assert (run.epoch, run.ended) == (4, "")
 
@@ -417,7 +348,7 @@ def test_no_limit_is_none() -> None:
         ({"time_limit": float("nan")}, "time_limit=nan"),
     ],
 )
-def test_refusals(settings: dict[str, Any], message: str) -> None:
+def test_bad_control_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ValidationConfig(**settings)
 
@@ -495,32 +426,27 @@ def test_a_run_ends_when_all_diverge() -> None:
         diverging([1e300, 1e299]).run()
 
 
-def test_also_when_they_do_so_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_ends_when_members_diverge_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last good state then has numbers of one member only."""
     run = diverging([1e300, 0.1])
 
-    class Spoil(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                training.state.parameters[1] = np.nan
+    def spoil(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            trainer.state.parameters[1] = np.nan
 
     with pytest.raises(Diverged, match="the loss became"):
-        run.run([Spoil()])
+        run.run([hearing(on_epoch=spoil)])
     assert run.epoch == 2
 
 
 def test_a_run_with_one_member_less_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     whole, stopped = diverging([1e300, 0.1]).run(), diverging([1e300, 0.1]).run([StopAt(20)])
-    directory = RunDirectory(tmp_path)
-    save_checkpoint(directory, stopped.snapshot(), ORIGIN)
-    again = diverging([1e300, 0.1])
-    again.restore(load_checkpoint(directory)[0])
-    again.run()
+    again = from_disk(stopped, diverging([1e300, 0.1]), tmp_path).run()
     np.testing.assert_array_equal(again.parameters, whole.parameters)
     np.testing.assert_array_equal(again.history.loss, whole.history.loss)
 
 
-def test_without_leave_one_member_ends_it_for_all() -> None:
+def test_diverging_member_ends_the_run_by_default() -> None:
     run = begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3, 3],
@@ -539,7 +465,7 @@ def test_without_leave_one_member_ends_it_for_all() -> None:
     share=st.floats(0.02, 0.98),
     seed=st.integers(0, 2**31),
 )
-def test_what_is_held_out_is_a_fair_part(labels: list[int], share: float, seed: int) -> None:
+def test_validation_rows_are_a_fair_part(labels: list[int], share: float, seed: int) -> None:
     count = len(labels)
     split = Split(np.arange(count)[:, None], np.array(labels))
     wanted = round(share * count)
@@ -562,7 +488,7 @@ def test_what_is_held_out_is_a_fair_part(labels: list[int], share: float, seed: 
 
 
 def test_another_seed_holds_out_other_rows() -> None:
-    one, other = (hold_out(rows(), 0.25, seed=seed)[1] for seed in (0, 1))
+    one, other = (hold_out(separable(), 0.25, seed=seed)[1] for seed in (0, 1))
     assert (one.X != other.X).any()
 
 
@@ -633,18 +559,15 @@ def assert_same(one: Trainer, other: Trainer) -> None:
     assert (one.epoch, one.step, one.ended) == (other.epoch, other.step, other.ended)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("numpy", nasty),
-        ("numpy", plateaued),
-        pytest.param("torch", nasty, marks=pytest.mark.oracle),
-        pytest.param("jax", nasty, marks=pytest.mark.oracle),
-    ],
-)
-def test_a_run_goes_on_to_the_same_bits(
-    name: str, make: Any, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def on_backends(oracles: Any) -> pytest.MarkDecorator:
+    """Both kinds of runs on NumPy, one of them on the oracles' libraries."""
+    others = [pytest.param(name, oracles, marks=pytest.mark.oracle) for name in ("torch", "jax")]
+    both = [("numpy", nasty), ("numpy", plateaued), *others]
+    return pytest.mark.parametrize(("name", "make"), both)
+
+
+@on_backends(nasty)
+def test_a_run_goes_on_to_the_same_bits(name: str, make: Any, tmp_path, request) -> None:
     """Stopped anywhere, saved, loaded and restored: within and at the ends of epochs and ticks."""
     if name != "numpy":
         request.getfixturevalue(name)
@@ -656,38 +579,20 @@ def test_a_run_goes_on_to_the_same_bits(
     for iteration in places:
         stopped = make(backend).run([StopAt(iteration)])
         assert stopped.iteration == iteration
-        directory = RunDirectory(tmp_path)
-        save_checkpoint(directory, stopped.snapshot(), ORIGIN)
-        again = make(backend)
-        again.restore(load_checkpoint(directory)[0])
-        again.run()
-        assert_same(again, whole)
+        again = from_disk(stopped, make(backend), tmp_path)
+        assert_same(again.run(), whole)
 
 
 def test_a_run_goes_on_twice(tmp_path: Path) -> None:
     backend = NumPyBackend()
     whole, run = plateaued(backend).run(), plateaued(backend)
-    directory = RunDirectory(tmp_path)
     for iteration in (3, 14, 15, 29):
-        run.run([StopAt(iteration)])
-        save_checkpoint(directory, run.snapshot(), ORIGIN)
-        run = plateaued(backend)
-        run.restore(load_checkpoint(directory)[0])
+        run = from_disk(run.run([StopAt(iteration)]), plateaued(backend), tmp_path)
     assert_same(run.run(), whole)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("numpy", nasty),
-        ("numpy", plateaued),
-        pytest.param("torch", plateaued, marks=pytest.mark.oracle),
-        pytest.param("jax", plateaued, marks=pytest.mark.oracle),
-    ],
-)
-def test_rows_in_blocks_train_the_same(
-    name: str, make: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+@on_backends(plateaued)
+def test_rows_in_blocks_train_the_same(name: str, make: Any, monkeypatch, request) -> None:
     """With all that steps look up by number or by place, and from the middle of an epoch."""
     if name != "numpy":
         request.getfixturevalue(name)
@@ -708,7 +613,4 @@ def test_rows_in_blocks_train_the_same(
     assert blocks == [5, 5, 2]
     if name != "numpy":
         return  # what is left is the host's alone
-    stopped = make(backend, **changes).run([StopAt(19)])
-    again = make(backend, **changes)
-    again.restore(stopped.snapshot())
-    assert_same(again.run(), resident)
+    assert_same(resumed(lambda: make(backend, **changes), 19), resident)

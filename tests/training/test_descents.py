@@ -6,21 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import (
-    MLP,
-    Callback,
-    Objective,
-    OptimizerConfig,
-    Plateau,
-    Split,
-    StopTraining,
-    Trainer,
-    ValidationConfig,
-)
+from tests.callbacks import Recorder, StopAt, resumed
+from tests.training.small_runs import STAND, WALK, begin, compiled_if_possible, separable
+from xpmlp import MLP, Objective, OptimizerConfig, Plateau, Split, Trainer, ValidationConfig
 from xpmlp.backends import Backend
-from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
-from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, Optimizer
+from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from xpmlp.schedules import SCHEDULES, Schedule, constant, cosine
 from xpmlp.training import History, TrainConfig, train
 
@@ -39,22 +30,11 @@ SHORT: dict[str, Schedule] = {
 """Every schedule, such that it does something within a few epochs."""
 
 
-def rows(count: int = ROWS, seed: int = 0) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    X = random.normal(size=(count, 6))
-    X[np.arange(count), labels] += 1.0  # something to learn
-    return Split(X, labels)
-
-
 def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
     """Three epochs, by default on NumPy; compiled wherever that is to be had."""
-    backend = changes.get("backend") or NumPyBackend()
-    settings: dict[str, Any] = {
-        "epochs": 3, "batch_size": BATCH, "seed": 0, "shuffle": True, "dtype": "float64",
-        "threads": 1, "backend": backend, "compile": "require" if backend.compiles else "off",
-    }  # fmt: skip
-    return train(model, rows() if split is None else split, **{**settings, **changes})
+    settings = {"epochs": 3, "batch_size": BATCH, "seed": 0, "shuffle": True, "dtype": "float64"}
+    settings |= {"threads": 1, **compiled_if_possible(changes)}
+    return train(model, split or separable(), **settings)
 
 
 def batches(split: Split, epochs: int) -> list[np.ndarray]:
@@ -64,49 +44,6 @@ def batches(split: Split, epochs: int) -> list[np.ndarray]:
         for epoch in range(epochs)
         for batch in order(len(split.labels), seed=0, epoch=epoch, shuffle=True).reshape(-1, BATCH)
     ]
-
-
-class Recorder(Callback):
-    """Keeps the parameters after every step."""
-
-    every = 1
-
-    def __init__(self) -> None:
-        self.way: list[np.ndarray] = []
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.way.append(training.backend.to_numpy(training.state.parameters))
-
-
-class StopAt(Callback):
-    every = 1
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration == self.iteration:
-            raise StopTraining
-
-
-def init(parameters: Any, /, *, xp: Any) -> Any:
-    return OPTIMIZERS["sgd"]().init(parameters, xp=xp)
-
-
-def walking(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-    parameters -= rate * (0.0 * gradients + 1.0)
-    return parameters, state
-
-
-def standing(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-    return parameters, state
-
-
-WALK = Optimizer(init, walking)
-"""Every parameter moves down by the learning rate, whatever the gradients are."""
-
-STAND = Optimizer(init, standing)
-"""Nothing moves."""
 
 
 def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
@@ -121,7 +58,7 @@ def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("schedule", SHORT)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
-    split, rate = rows(), RATES[name]
+    split, rate = separable(), RATES[name]
     wd = WEIGHT_DECAY.get(name, 0.0)
     descent = OptimizerConfig(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
     run = fit(split=split, descent=descent)
@@ -170,6 +107,30 @@ def schedule_of_torch(torch: Any, name: str, optimizer: Any, rate: float, epochs
     return of.ConstantLR(optimizer, factor=1.0), 1
 
 
+def parameters_of_torch(torch: Any) -> list[Any]:
+    parts = MODEL.unflatten(MODEL.initialize(0, dtype="float64"))
+    return [torch.nn.Parameter(torch.asarray(part.copy())) for part in parts.values()]
+
+
+def flat(parameters: list[Any]) -> np.ndarray:
+    return np.concatenate([part.detach().numpy().ravel() for part in parameters])
+
+
+def losses_of_torch(
+    torch: Any, parameters: list[Any], split: Split, epochs: int
+) -> Iterator[float]:
+    """The loss of each batch; its gradients are there when it is given."""
+    W1, b1, W2, b2 = parameters
+    X, labels = torch.asarray(split.X), torch.asarray(split.labels)
+    for batch in batches(split, epochs):
+        for part in parameters:
+            part.grad = None
+        L = torch.sigmoid(X[batch] @ W1 + b1) @ W2 + b2
+        J = torch.nn.functional.cross_entropy(L, labels[batch])
+        J.backward()
+        yield J.item()
+
+
 @pytest.fixture
 def quiet_torch(torch: Any) -> Iterator[Any]:
     """PyTorch on one thread: two of them crawl on a busy machine."""
@@ -184,54 +145,33 @@ def quiet_torch(torch: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "lion"])
 def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
     """108 steps: network, autograd, optimizer and schedule all PyTorch's."""
-    torch, split, epochs = quiet_torch, rows(), 9
-    descent = OptimizerConfig(
-        OPTIMIZERS[name](),
-        RATES[name],
-        SHORT[schedule],
-        weight_decay=0.3 if name == "adamw" else 0.0,
-    )
+    torch, split, epochs = quiet_torch, separable(), 9
+    decay = 0.3 if name == "adamw" else 0.0
+    descent = OptimizerConfig(OPTIMIZERS[name](), RATES[name], SHORT[schedule], weight_decay=decay)
     run = fit(split=split, descent=descent, epochs=epochs)
 
-    parts = MODEL.unflatten(MODEL.initialize(0, dtype="float64"))
-    W1, b1, W2, b2 = parameters = [
-        torch.nn.Parameter(torch.asarray(part.copy())) for part in parts.values()
-    ]
-    X, labels = torch.asarray(split.X), torch.asarray(split.labels)
-    optimizer = of_torch(torch, name, parameters)
+    optimizer = of_torch(torch, name, parameters := parameters_of_torch(torch))
     rates, every = schedule_of_torch(torch, schedule, optimizer, RATES[name], epochs)
     losses = []
-    for t, batch in enumerate(batches(split, epochs), start=1):
-        optimizer.zero_grad()
-        L = torch.sigmoid(X[batch] @ W1 + b1) @ W2 + b2
-        J = torch.nn.functional.cross_entropy(L, labels[batch])
-        J.backward()
+    for t, J in enumerate(losses_of_torch(torch, parameters, split, epochs), start=1):
         optimizer.step()
         if t % every == 0 and t < STEPS * epochs:
             rates.step()
-        losses.append(J.item())
-    expected = np.concatenate([part.detach().numpy().ravel() for part in parameters])
+        losses.append(J)
+    expected = flat(parameters)
     np.testing.assert_allclose(run.history.loss, losses, rtol=1e-6)
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-6 * abs(expected).max())
 
 
 @pytest.mark.oracle
 def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
-    torch, split = quiet_torch, rows()
+    torch, split = quiet_torch, separable()
     run = fit(split=split, descent=OptimizerConfig(learning_rate=0.5, clip_norm=0.05))
-    parts = MODEL.unflatten(MODEL.initialize(0, dtype="float64"))
-    W1, b1, W2, b2 = parameters = [
-        torch.nn.Parameter(torch.asarray(part.copy())) for part in parts.values()
-    ]
-    X, labels = torch.asarray(split.X), torch.asarray(split.labels)
-    optimizer = torch.optim.SGD(parameters, lr=0.5)
-    for batch in batches(split, 3):
-        optimizer.zero_grad()
-        L = torch.sigmoid(X[batch] @ W1 + b1) @ W2 + b2
-        torch.nn.functional.cross_entropy(L, labels[batch]).backward()
+    optimizer = torch.optim.SGD(parameters := parameters_of_torch(torch), lr=0.5)
+    for _ in losses_of_torch(torch, parameters, split, epochs=3):
         assert torch.nn.utils.clip_grad_norm_(parameters, 0.05) > 0.05  # it has something to do
         optimizer.step()
-    expected = np.concatenate([part.detach().numpy().ravel() for part in parameters])
+    expected = flat(parameters)
     # PyTorch's limit is 1e-6 / |g| lower.
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-4)
 
@@ -277,6 +217,8 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         f"after {name}": {"descent": {"schedule": schedule, "warm_up": 0.5}}
         for name, schedule in SHORT.items()
     },
+    **{name: {"model": {"activation": name}} for name in ("tanh", "relu")},
+    "rows in order": {"shuffle": False},
     "ema": {"descent": {"average": "ema", "average_decay": 0.9}},
     "swa": {"descent": {"average": "swa", "average_start": 0.3}},
     "clip_norm": {"descent": {"clip_norm": 0.02}},
@@ -311,6 +253,7 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
     chosen = COMBINATIONS[name]
     return fit(
         MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
+        shuffle=chosen.get("shuffle", True),
         objective=Objective(**chosen.get("objective", {})),
         descent=OptimizerConfig(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
         **changes,
@@ -321,7 +264,7 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
 @pytest.mark.parametrize("seed", [0, [3, 4]], ids=["one", "members"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", COMBINATIONS)
-def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
+def test_compiled_steps_on_numpy_have_the_bits_of_eager_ones(
     name: str, dtype: str, seed: int | list[int]
 ) -> None:
     compiled, eager = (
@@ -400,29 +343,27 @@ def test_decay_follows_the_rate_of_its_time() -> None:
 # Rates over time
 
 
-def walk(split: Split, *, batch_size: int = 1, stop: int = 0, **changes: Any) -> np.ndarray:
-    """The learning rate of every step, as the steps themselves had it; perhaps with a break."""
-    settings: dict[str, Any] = {
-        "parameters": np.zeros(MODEL.parameter_count), "batch_size": batch_size, "epochs": 3,
-        "seed": 0, "shuffle": True, "backend": NumPyBackend(), "threads": 1,
-    }  # fmt: skip
-    control = changes.pop("control", None)
-    settings |= {"descent": OptimizerConfig(WALK, 0.5, **changes), "control": control}
+def walked(model: MLP, split: Split, stop: int, **settings: Any) -> np.ndarray:
+    """The learning rate of every step of a run, which may be stopped and resumed on its way."""
     recorder = Recorder()
-    run = Trainer.begin(MODEL, split, **settings)
     if stop:
-        run.run([recorder, StopAt(stop)])
-        run, stopped = Trainer.begin(MODEL, split, **settings), run.snapshot()
-        run.restore(stopped)
-    run.run([recorder])
-    return rates_of(recorder.way, np.zeros(MODEL.parameter_count))[:, 0]
+        resumed(lambda: begin(model, split, **settings), stop, recorder)
+    else:
+        begin(model, split, **settings).run([recorder])
+    return rates_of(recorder.way, settings["parameters"])[:, 0]
+
+
+def walk(split: Split, *, stop: int = 0, **changes: Any) -> np.ndarray:
+    """The learning rate of every step, as the steps themselves had it; perhaps with a break."""
+    descent, start = OptimizerConfig(WALK, 0.5, **changes), np.zeros(MODEL.parameter_count)
+    return walked(MODEL, split, stop, parameters=start, batch_size=1, descent=descent)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 64, 70, 96, 97, 200])
 def test_a_schedule_sees_the_number_of_the_step_in_the_run(stop: int) -> None:
     """Across ticks (of one and of 64 steps), epochs, and a stop."""
     expected = 0.5 / np.sqrt(np.arange(288) + 1.0)
-    found = walk(rows(), schedule=SHORT["inverse_scaling"], stop=stop)
+    found = walk(separable(), schedule=SHORT["inverse_scaling"], stop=stop)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
@@ -437,14 +378,14 @@ def test_a_schedule_sees_it_in_long_ticks_too() -> None:
 
 @pytest.mark.parametrize("stop", [0, 5, 100])
 @pytest.mark.parametrize(("epochs", "steps"), [(0.5, 48), (1.5, 144), (0.001, 1)])
-def test_the_rate_warms_up_over_epochs(epochs: float, steps: int, stop: int) -> None:
-    found = walk(rows(), warm_up=epochs, stop=stop)
+def test_rate_warms_up_over_epochs(epochs: float, steps: int, stop: int) -> None:
+    found = walk(separable(), warm_up=epochs, stop=stop)
     expected = 0.5 * np.minimum(np.arange(1, 289) / steps, 1.0)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
 def test_a_warm_up_goes_before_a_schedule_s_own_time() -> None:
-    found = walk(rows(), warm_up=0.5, schedule=SHORT["exponential"])
+    found = walk(separable(), warm_up=0.5, schedule=SHORT["exponential"])
     t = np.arange(288)
     expected = 0.5 * np.minimum((t + 1) / 48, 1.0) * 0.95 ** (t // 96)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
@@ -457,25 +398,13 @@ so its loss stays what it is."""
 
 @pytest.mark.parametrize("stop", [0, 12, 30, 40])
 @pytest.mark.parametrize("validation", [False, True])
-def test_the_rate_falls_after_an_epoch_that_brought_nothing_better(
-    validation: bool, stop: int
-) -> None:
+def test_rate_falls_after_an_epoch_that_brought_nothing_better(validation: bool, stop: int) -> None:
     """Of losses that stay, the first is the best; the second in a row that is no better is more
     than `patience=1`; then counting starts anew."""
     descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
-    settings: dict[str, Any] = {
-        "parameters": FLAT.initialize(0, dtype="float64"), "batch_size": 8, "epochs": 7, "seed": 0,
-        "shuffle": True, "backend": NumPyBackend(), "threads": 1, "descent": descent,
-        "control": ValidationConfig(validation=rows(20, seed=1) if validation else None),
-    }  # fmt: skip
-    recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
-    run = Trainer.begin(FLAT, rows(), **settings)
-    if stop:
-        run.run([recorder, StopAt(stop)])
-        run, snapshot = Trainer.begin(FLAT, rows(), **settings), run.snapshot()
-        run.restore(snapshot)
-    run.run([recorder])
-    found = rates_of(recorder.way, start)[:, 0].reshape(7, STEPS)
+    control = ValidationConfig(validation=separable(20, seed=1) if validation else None)
+    settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent, "epochs": 7}
+    found = walked(FLAT, separable(), stop, control=control, **settings).reshape(7, STEPS)
     expected = 0.5 * np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=1e-9)
 
@@ -495,19 +424,9 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
     """The rate of an epoch follows from what was known before it, also where a run resumes in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
     descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
-    settings: dict[str, Any] = {
-        "parameters": FLAT.initialize(0, dtype="float64"), "batch_size": 8, "epochs": 3, "seed": 0,
-        "shuffle": True, "backend": NumPyBackend(), "threads": 1, "descent": descent,
-        "control": ValidationConfig(validation=rows(20, seed=1), validate_every=5),
-    }  # fmt: skip
-    recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
-    run = Trainer.begin(FLAT, rows(), **settings)
-    if stop:
-        run.run([recorder, StopAt(stop)])
-        run, snapshot = Trainer.begin(FLAT, rows(), **settings), run.snapshot()
-        run.restore(snapshot)
-    run.run([recorder])
-    found = rates_of(recorder.way, start)[:, 0].reshape(3, STEPS)
+    control = ValidationConfig(validation=separable(20, seed=1), validate_every=5)
+    settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent}
+    found = walked(FLAT, separable(), stop, control=control, **settings).reshape(3, STEPS)
     # Before epoch 2 there were those after 5 and 10; before epoch 3 also 15 and 20.
     expected = 0.5 * np.array([1.0, 0.5, 0.125])
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=1e-9)
@@ -539,7 +458,7 @@ def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) ->
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
 
 
-def test_until_a_plain_mean_begins_it_is_the_parameters_themselves() -> None:
+def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
     descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
     run = fit(descent=descent, epochs=4, callbacks=[StopAt(20)])
     plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)])
@@ -549,18 +468,12 @@ def test_until_a_plain_mean_begins_it_is_the_parameters_themselves() -> None:
 @pytest.mark.parametrize("average", ["ema", "swa"])
 def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
     model = MLP((6, 5, 3), normalization="batch")
-    kept: list[np.ndarray] = []
-
-    class Statistics(Callback):
-        every = 1
-
-        def on_tick(self, training: Trainer, /) -> None:
-            kept.append(np.array(training.state.statistics))
-
+    recorder = Recorder(lambda trainer: trainer.state.statistics)
     descent = OptimizerConfig(
         learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3
     )
-    run = fit(model, descent=descent, callbacks=[Statistics()])
+    run = fit(model, descent=descent, callbacks=[recorder])
+    kept = recorder.way
     if average == "swa":
         expected = np.mean(kept[STEPS - 1 :: STEPS], axis=0)
     else:
@@ -577,8 +490,6 @@ def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
 def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend) -> None:
     """But for the order of rows, which is the first seed's for all."""
     model = MLP((6, 5, 4, 3), activation="relu", normalization="batch")
-    seeds, rates, decays = [3, 8], [0.02, 0.05], [0.0, 0.3]
-    dropouts, inputs = (0.1, 0.5), (0.3, 0.0)
 
     def descent(rate: Any, weight_decay: Any) -> OptimizerConfig:
         return OptimizerConfig(
@@ -586,23 +497,16 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
             bias_rate=2.0, clip_norm=0.3, max_norm=1.5, average="ema", average_decay=0.8,
         )  # fmt: skip
 
-    together = fit(
-        model,
-        seed=seeds,
-        shuffle=False,
-        backend=backend,
-        objective=Objective(dropout=dropouts, input_dropout=inputs, l2=1e-3),
-        descent=descent(rates, decays),
-    )
+    def of(backend: Any, seed: Any, rate: Any, decay: Any, dropout: Any, inputs: Any) -> Trainer:
+        objective = Objective(dropout=dropout, input_dropout=inputs, l2=1e-3)
+        chosen = {"seed": seed, "objective": objective, "descent": descent(rate, decay)}
+        return fit(model, shuffle=False, backend=backend, **chosen)
+
+    each = [3, 8], [0.02, 0.05], [0.0, 0.3], (0.1, 0.5), (0.3, 0.0)
+    together = of(backend, *each)
     found = backend.to_numpy(together.parameters)
-    for e, seed in enumerate(seeds):
-        alone = fit(
-            model,
-            seed=seed,
-            shuffle=False,
-            objective=Objective(dropout=dropouts[e], input_dropout=inputs[e], l2=1e-3),
-            descent=descent(rates[e], decays[e]),
-        )
+    for e, own in enumerate(zip(*each, strict=True)):
+        alone = of(None, *own)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-9)
         np.testing.assert_array_equal(together.history.accuracy[:, e], alone.history.accuracy)
         np.testing.assert_allclose(found[e], alone.parameters, rtol=0.0, atol=1e-9)
@@ -626,34 +530,23 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
     kind: str, mixup: float, has_weights: bool, backend: Backend
 ) -> None:
     """As the folds of a cross-validation are."""
-    split, model = rows(), MODEL
+    split, model = separable(), MODEL
     if kind == "numbers":
         model = MLP((6, 5, 2), output="identity")
         split = Split(split.X, split.X[:, :2] * split.X[:, 2:4])
     folds = np.stack([np.delete(np.arange(ROWS), range(k, ROWS, 3)) for k in range(3)])
     weights = np.random.default_rng(0).uniform(size=ROWS) if has_weights else None
     start = model.initialize([5, 6, 7], dtype="float64")
-    settings: dict[str, Any] = {
-        "objective": Objective(mixup=mixup), "descent": OptimizerConfig(learning_rate=0.2),
-    }  # fmt: skip
+    chosen = {"objective": Objective(mixup=mixup), "descent": OptimizerConfig(learning_rate=0.2)}
     together = fit(
-        model,
-        split=split,
-        parameters=start,
-        rows=folds,
-        sample_weights=weights,
-        backend=backend,
-        **settings,
-    )
+        model, split, parameters=start, rows=folds, sample_weights=weights, backend=backend,
+        **chosen,
+    )  # fmt: skip
     assert together.steps_per_epoch == 8
     for e, fold in enumerate(folds):
-        alone = fit(
-            model,
-            split=Split(split.X[fold], split.labels[fold]),
-            parameters=start[e],
-            sample_weights=None if weights is None else weights[fold],
-            **settings,
-        )
+        own = Split(split.X[fold], split.labels[fold])
+        weight = None if weights is None else weights[fold]
+        alone = fit(model, own, parameters=start[e], sample_weights=weight, **chosen)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-10)
         np.testing.assert_allclose(
             together.history.accuracy[:, e], alone.history.accuracy, rtol=1e-9
@@ -686,16 +579,11 @@ def test_learning_rates_are_those_that_the_run_had(
         asked.append(found)
         return found
 
-    monkeypatch.setattr(TrainConfig, "factors", recorded)
-    run = train(
-        model,
-        rows,
-        parameters=model.initialize([0, 1] if members else 0),
-        epochs=12,
-        batch_size=8,
-        descent=descent,
-        control=ValidationConfig(held_out, validate_every=7) if is_validated else None,
-    )
+    monkeypatch.setattr(TrainConfig, "lr_factors", recorded)
+    parameters = model.initialize([0, 1] if members else 0)
+    control = ValidationConfig(held_out, validate_every=7) if is_validated else None
+    settings = {"epochs": 12, "batch_size": 8, "descent": descent, "control": control}
+    run = train(model, rows, parameters=parameters, **settings)
     had = np.concatenate(asked) if asked else np.ones(60)
     monkeypatch.undo()
     found = run.config.learning_rates(run.history, 5)

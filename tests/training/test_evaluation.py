@@ -18,9 +18,7 @@ def rows(count: int = 25) -> Split:
 
 
 @pytest.mark.parametrize("block", [1, 7, 25, 1000])
-def test_loss_and_accuracy_do_not_depend_on_the_blocks(
-    backend: Backend, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loss_and_accuracy_do_not_depend_on_the_blocks(backend, block: int, monkeypatch) -> None:
     monkeypatch.setattr(type(backend), "rows_at_once", block)
     split = rows()
     parameters = MODEL.initialize(0, dtype="float64")
@@ -101,9 +99,7 @@ def test_rows_of_any_kind_and_order(dtype: str) -> None:
     parameters = MODEL.initialize(0, dtype="float64")
     scaled = X / 255.0 if dtype == "uint8" else X.astype(np.float64)
     np.testing.assert_allclose(
-        predict(MODEL, parameters, X[::-1]),
-        MODEL.predictions(parameters, scaled[::-1]),
-        atol=1e-12,
+        predict(MODEL, parameters, X[::-1]), MODEL.predictions(parameters, scaled[::-1]), atol=1e-12
     )
 
 

@@ -5,20 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.small_runs import bright
 from xpmlp import MLP, InputError, Objective, Split, cross_validate, evaluate, select_backend
 from xpmlp.training import train
 from xpmlp.training.folds import fold_rows
 
 MODEL = MLP((12, 8, 4))
 SETTINGS = {"epochs": 4, "batch_size": 8, "learning_rate": 0.5, "shuffle": True}
-
-
-def some_rows(count: int = 203) -> Split:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 4, count)
-    X = random.integers(0, 128, (count, 12), dtype=np.uint8)
-    X[np.arange(count), labels] += 127  # something to learn
-    return Split(X, labels)
 
 
 @given(
@@ -43,7 +36,7 @@ def test_every_row_is_held_once_and_every_class_in_every_fold(labels, folds, see
 
 
 def test_folds_are_a_function_of_the_seed() -> None:
-    labels = some_rows().labels
+    labels = bright(203).labels
     one, same, other = (fold_rows(labels, 4, seed=seed)[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
@@ -59,22 +52,22 @@ def test_targets_that_are_no_classes_are_dealt_at_random(targets: np.ndarray) ->
 @pytest.mark.parametrize("folds", [1, 0, -2, 204, 2.0, True])
 def test_a_number_of_folds_that_cannot_be(folds) -> None:
     with pytest.raises(InputError, match=r"folds=.*give 2 to 203"):
-        cross_validate(MODEL, some_rows(), folds=folds)
+        cross_validate(MODEL, bright(203), folds=folds)
 
 
 @pytest.mark.parametrize("name", ["rows", "parameters"])
-def test_what_each_fold_has_of_its_own_is_refused(name: str) -> None:
+def test_setting_that_each_fold_has_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}: each fold has its own"):
-        cross_validate(MODEL, some_rows(), **{name: np.zeros(3)})
+        cross_validate(MODEL, bright(203), **{name: np.zeros(3)})
 
 
 def test_several_seeds_are_refused() -> None:
     with pytest.raises(InputError, match="counted up"):
-        cross_validate(MODEL, some_rows(), seed=[1, 2])  # type: ignore[arg-type]
+        cross_validate(MODEL, bright(203), seed=[1, 2])  # type: ignore[arg-type]
 
 
 def test_each_fold_is_what_a_run_on_its_rows_comes_to() -> None:
-    split, backend = some_rows(), select_backend("numpy")
+    split, backend = bright(203), select_backend("numpy")
     found = cross_validate(MODEL, split, folds=4, seed=5, backend=backend, **SETTINGS)
     assert found.losses.shape == found.accuracies.shape == (4,)
     rows, held = fold_rows(split.labels, 4, seed=5)
@@ -91,15 +84,15 @@ def test_each_fold_is_what_a_run_on_its_rows_comes_to() -> None:
         assert found.accuracies[fold] == measured.accuracy
 
 
-def test_it_learns_what_there_is_to_learn() -> None:
-    found = cross_validate(MODEL, some_rows(), folds=3, **{**SETTINGS, "epochs": 30})
+def test_cross_validation_learns() -> None:
+    found = cross_validate(MODEL, bright(203), folds=3, **{**SETTINGS, "epochs": 30})
     assert found.accuracies.min() > 0.8
 
 
 def test_settings_reach_the_run() -> None:
     objective = Objective(dropout=(0.0, 0.5), label_smoothing=0.1)
     found = cross_validate(
-        MODEL, some_rows(), folds=2, objective=objective, dtype="float64", **SETTINGS
+        MODEL, bright(203), folds=2, objective=objective, dtype="float64", **SETTINGS
     )
     assert found.run.objective == objective
     assert found.run.parameters.dtype == np.float64
@@ -108,11 +101,11 @@ def test_settings_reach_the_run() -> None:
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
 def test_labels_beyond_the_outputs_are_refused(output: str) -> None:
     with pytest.raises(InputError, match="the largest that fits is 2"):
-        cross_validate(MLP((12, 8, 3), output=output), some_rows(), **SETTINGS)
+        cross_validate(MLP((12, 8, 3), output=output), bright(203), **SETTINGS)
 
 
 def test_one_answer_that_is_yes_or_no() -> None:
-    split = some_rows()
+    split = bright(203)
     settings = {**SETTINGS, "epochs": 20}
     yes_or_no = Split(split.X, (split.labels > 1).astype(np.int64))
     found = cross_validate(MLP((12, 8, 1), output="sigmoid"), yes_or_no, folds=3, **settings)
@@ -120,7 +113,7 @@ def test_one_answer_that_is_yes_or_no() -> None:
 
 
 def test_numbers_as_targets() -> None:
-    split = some_rows(60)
+    split = bright(60)
     targets = split.X[:, :1] / 255.0
     found = cross_validate(
         MLP((12, 6, 1), output="identity"),

@@ -79,7 +79,7 @@ def test_streamed_and_resident_rows_give_the_same_bits(
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_limit_decides() -> None:
+def test_limit_decides() -> None:
     backend = select_backend("numpy")
     size = split().X.nbytes + split().labels.nbytes
     assert isinstance(feed_for(backend, size), DeviceLoader)

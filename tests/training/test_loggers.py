@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp import MLP, Callback, InputError, Split, Trainer, ValidationConfig
+from tests.callbacks import StopAt, hearing
+from tests.training import small_runs
+from xpmlp import MLP, InputError, Split, Trainer, ValidationConfig
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.training.loggers import LOGGERS, CSVLogger, loggers_named, settings_of
 
@@ -147,15 +149,8 @@ EACH = [*LIGHT, *(pytest.param(name, marks=pytest.mark.trackers) for name in ("m
 
 
 def begin(model: MLP = MODEL, split: Split = ROWS, **settings: Any) -> Trainer:
-    settings = {"epochs": EPOCHS, "batch_size": 2, "threads": 1, "dtype": "float64", **settings}
-    members = settings.get("seed", 0)
-    return Trainer.begin(
-        model,
-        split,
-        parameters=model.initialize(members, dtype="float64"),
-        backend=xpmlp.select_backend("numpy"),
-        **settings,
-    )
+    defaults = {"epochs": EPOCHS, "batch_size": 2, "dtype": "float64", "shuffle": False}
+    return small_runs.begin(model, split, **{**defaults, **settings})
 
 
 def expected_of(run: Trainer) -> Series:
@@ -249,15 +244,14 @@ def test_resumed_log_has_every_epoch_once(
     name: str, stopped: int, resumed_from: int, tmp_path: Path
 ) -> None:
     """Also where a process was killed later than its last checkpoint."""
-
-    class Snapshots(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            kept[trainer.epoch] = trainer.last_good
-            if trainer.epoch == stopped:
-                trainer.stop("enough")
-
     kept: dict[int, Any] = {}
-    begin().run([Snapshots(), log_into(tmp_path, name)])
+
+    def keep(trainer: Trainer) -> None:
+        kept[trainer.epoch] = trainer.last_good
+        if trainer.epoch == stopped:
+            trainer.stop("enough")
+
+    begin().run([hearing(on_epoch=keep), log_into(tmp_path, name)])
     next_second()
     again = begin()
     again.restore(kept[resumed_from])
@@ -353,11 +347,7 @@ def test_settings_have_short_names(optimizer: str) -> None:
 
 @pytest.mark.trackers
 def test_mlflow_run_says_how_it_ended(tmp_path: Path) -> None:
-    class Stop(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            raise xpmlp.StopTraining
-
-    begin(epochs=2).run([Stop(), log_into(tmp_path, "mlflow")])
+    begin(epochs=2).run([StopAt(STEPS), log_into(tmp_path, "mlflow")])
     assert mlflow_run(tmp_path)[1].info.status == "KILLED"
     begin(epochs=2).run([log_into(tmp_path, "mlflow")])
     assert mlflow_run(tmp_path)[1].info.status == "FINISHED"
@@ -399,15 +389,14 @@ def test_disk_that_refuses_ends_no_run(tmp_path: Path, caplog: pytest.LogCapture
     """As a checkpoint that cannot be written; the epochs are written when it can again."""
     directory = tmp_path / "logs"
 
-    class Disk(Callback):
-        def on_epoch(self, trainer: Trainer, /) -> None:
-            if trainer.epoch == 2:
-                directory.rename(tmp_path / "gone")
-                directory.touch()
-            elif trainer.epoch == 4:
-                directory.unlink()
+    def fill_and_empty(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            directory.rename(tmp_path / "gone")
+            directory.touch()
+        elif trainer.epoch == 4:
+            directory.unlink()
 
-    run = begin().run([Disk(), CSVLogger(directory / "epochs.csv")])
+    run = begin().run([hearing(on_epoch=fill_and_empty), CSVLogger(directory / "epochs.csv")])
     assert_same(read_csv(directory), expected_of(run), "csv")
     [warning] = caplog.records
     assert "CSVLogger: epoch 2 cannot be written" in warning.getMessage()

@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import (
-    MLP,
-    Callback,
-    DeviceLost,
-    Objective,
-    OptimizerConfig,
-    Split,
-    Trainer,
-    select_backend,
-)
+from tests.callbacks import hearing
+from tests.training import small_runs
+from xpmlp import MLP, DeviceLost, Objective, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.network import TRAINING
 from xpmlp.optimizers import adam
@@ -40,13 +33,9 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Trainer:
     if model.is_regression:
         labels = labels.astype(np.float64)[:, None]
     split = Split(random.random((rows, 6)), labels)
-    settings = {"members": 1, "backend": select_backend("numpy"), **settings}
-    members = settings.pop("members")
+    members = settings.pop("members", 1)
     seeds = list(range(members)) if members > 1 else 0
-    return Trainer.begin(
-        model, split, parameters=model.initialize(seeds, dtype="float64"), epochs=3,
-        batch_size=BATCH, seed=seeds, shuffle=True, **settings,
-    )  # fmt: skip
+    return small_runs.begin(model, split, seed=seeds, batch_size=BATCH, **settings)
 
 
 @pytest.fixture
@@ -110,22 +99,17 @@ def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, co
 def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None:
     expected = begin(compile="off").run()
 
-    class Shrink(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                at_most(6)
-
-    training = begin(compile="off").run([Shrink()])
+    shrink = hearing(on_epoch=lambda trainer: at_most(6) if trainer.epoch == 2 else None)
+    training = begin(compile="off").run([shrink])
     assert "epoch 3 begins again with each batch in 2 parts" in caplog.text
     assert len(training.history.losses) == len(expected.history.losses)
     np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
 
 
 @pytest.mark.extended
-def test_what_cannot_be_parted_is_the_error_it_was(at_most) -> None:
+def test_batch_that_cannot_be_split_raises_the_first_error(at_most) -> None:
     at_most(5)
-    model = MLP((6, 5, 3), normalization="batch")
-    training = begin(model=model)
+    training = begin(model=MLP((6, 5, 3), normalization="batch"))
     with pytest.raises(MemoryError, match="no room for 12 rows"):
         training.run()
     at_most(0)
@@ -254,18 +238,15 @@ def test_a_gpu_that_is_gone_keeps_the_state_before(monkeypatch, compile: str) ->
     def fail(*_: Any) -> None:
         raise Lost
 
-    class Unplug(Callback):
-        def on_epoch(self, training: Trainer, /) -> None:
-            if training.epoch == 2:
-                kept.append(training.last_good.parameters)
-                monkeypatch.setattr(training.engine, "_compiled", fail)
-                monkeypatch.setattr(training.engine, "run_eagerly", fail)
-                if compile == "off":
-                    monkeypatch.setattr(training.engine, "_compiled", None)
+    def unplug(trainer: Trainer) -> None:
+        if trainer.epoch == 2:
+            kept.append(trainer.last_good.parameters)
+            monkeypatch.setattr(trainer.engine, "_compiled", None if compile == "off" else fail)
+            monkeypatch.setattr(trainer.engine, "run_eagerly", fail)
 
     message = "numpy on cpu was lost in epoch 3, step 1 (cudaErrorIllegalAddress"
     with pytest.raises(DeviceLost, match=re.escape(message)) as caught:
-        training.run([Unplug()])
+        training.run([hearing(on_epoch=unplug)])
     assert "the state after 2 epochs is kept" in str(caught.value)
     assert training.last_good.epoch == 2
     np.testing.assert_array_equal(training.last_good.parameters, kept[0])
@@ -290,6 +271,6 @@ class OutOfMemoryError(RuntimeError):
         (KeyboardInterrupt(), False, False),
     ],
 )
-def test_what_an_error_means(error: BaseException, memory: bool, lost: bool) -> None:
+def test_errors_are_told_apart(error: BaseException, memory: bool, lost: bool) -> None:
     assert is_out_of_memory(error) == memory
     assert is_lost(error) == lost

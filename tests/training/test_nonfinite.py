@@ -5,35 +5,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import (
-    MLP,
-    Callback,
-    Diverged,
-    Objective,
-    OptimizerConfig,
-    Split,
-    Trainer,
-    select_backend,
-)
+from tests.callbacks import Recorder
+from tests.training import small_runs
+from xpmlp import MLP, Diverged, Objective, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.backends import Backend
 from xpmlp.training.loaders import make_loader
 
 pytestmark = pytest.mark.extended(keep=16)
 
-ROWS, BATCH, STEPS = 96, 8, 12
 
-
-def begin(backend: Backend, *, widths=(6, 5, 4, 3), seed=0, **settings: Any) -> Trainer:
-    random = np.random.default_rng(seed)
-    split = Split(random.random((ROWS, 6)).astype(np.float32), random.integers(0, 3, ROWS))
+def begin(backend: Backend, **settings: Any) -> Trainer:
+    random = np.random.default_rng(0)
+    split = Split(random.random((96, 6)).astype(np.float32), random.integers(0, 3, 96))
     hidden, normalization = settings.pop("hidden", "relu"), settings.pop("normalization", "none")
-    model = MLP(widths, hidden, normalization=normalization)
+    model = MLP((6, 5, 4, 3), hidden, normalization=normalization)
     start = settings.pop("start", None)
     parameters = model.initialize(0) if start is None else start(model)
-    return Trainer.begin(
-        model, split, parameters=parameters, backend=backend, epochs=3, batch_size=BATCH,
-        seed=0, shuffle=True, **settings,
-    )  # fmt: skip
+    return small_runs.begin(model, split, parameters=parameters, backend=backend, **settings)
 
 
 def large(name: str, value: float = 1e38):
@@ -69,18 +57,11 @@ def test_an_overflow_is_found_in_its_layer(backend: Backend, name, quantity, com
 def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backend) -> None:
     settings = {"hidden": "identity", "descent": OptimizerConfig(learning_rate=100.0)}
     run = begin(backend, **settings)
-    losses: list[float] = []
-
-    class Keep(Callback):
-        every = 1
-
-        def on_tick(self, training: Trainer, /) -> None:
-            losses[:] = training.history.losses
-
+    recorder = Recorder()
     with pytest.raises(Diverged, match=r"first in .* of layer [123], with learning rate") as caught:
-        run.run([Keep()])
+        run.run([recorder])
     iteration = int(str(caught.value).split("at iteration ")[1].split()[0])
-    assert iteration == len(losses) + 1 > 1
+    assert iteration == len(recorder.way) + 1 > 1
     # The run stands at its last good state, and continues from there as it would have.
     assert run.iteration == 0
     again = begin(backend, **settings)

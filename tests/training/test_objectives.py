@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_poisson_deviance
 
+from tests.callbacks import Recorder
+from tests.training.small_runs import STAND, compiled_if_possible, separable
 from xpmlp import (
     MLP,
-    Callback,
     InputError,
     Objective,
     OptimizerConfig,
@@ -20,9 +21,8 @@ from xpmlp import (
     predict,
 )
 from xpmlp.backends import Backend
-from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import order
-from xpmlp.optimizers import OPTIMIZERS, Optimizer
+from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.randomness import MIXUP, generator
 from xpmlp.recipes import load_recipe
 from xpmlp.runs import RunDirectory
@@ -34,34 +34,18 @@ MODEL = MLP((6, 5, 3))
 
 
 def rows(count: int = 96, seed: int = 0) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    X = random.normal(size=(count, 6))
-    X[np.arange(count), labels] += 2.0  # something to learn
-    return Split(X, labels)
+    return separable(count, seed, by=2.0)
 
 
 def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
-    backend = changes.get("backend") or NumPyBackend()
-    settings: dict[str, Any] = {
-        "epochs": 3, "batch_size": 8, "seed": 0, "shuffle": True, "dtype": "float64",
-        "threads": 1, "backend": backend, "learning_rate": 0.3,
-        "compile": "require" if backend.compiles else "off",
-    }  # fmt: skip
-    if "descent" in changes:
-        del settings["learning_rate"]  # it would take the place of the descent's own
-    return train(model, rows() if split is None else split, **{**settings, **changes})
+    settings = {"epochs": 3, "batch_size": 8, "seed": 0, "shuffle": True, "dtype": "float64"}
+    settings |= {"threads": 1, **compiled_if_possible(changes)}
+    if "descent" not in changes:  # whose place it would take
+        settings.setdefault("learning_rate", 0.3)
+    return train(model, split or rows(), **settings)
 
 
-def init(parameters: Any, /, *, xp: Any) -> Any:
-    return OPTIMIZERS["sgd"]().init(parameters, xp=xp)
-
-
-def standing(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: Any) -> Any:
-    return parameters, state
-
-
-STAND = OptimizerConfig(Optimizer(init, standing))
+STILL = OptimizerConfig(STAND)
 """Nothing is learned: every loss is that of the initial parameters."""
 
 
@@ -134,7 +118,7 @@ def test_weights_and_mixup_are_refused_together() -> None:
 
 
 @pytest.mark.parametrize("columns", [0, 1])
-def test_the_two_classes_of_one_answer_have_weights(columns: int) -> None:
+def test_two_classes_of_one_answer_have_weights(columns: int) -> None:
     """Whether it is given as labels (n,) or as targets (n, 1)."""
     split, model = rows(), MLP((6, 5, 1), output="sigmoid")
     labels = (split.labels == 1).astype(int)
@@ -209,9 +193,7 @@ def r_squared(Y: np.ndarray, L: np.ndarray) -> float:
 
 @pytest.mark.extended(keep=3)
 @pytest.mark.parametrize(("loss", "columns"), [("squared_error", 2), ("huber", 1), ("quantile", 2)])
-def test_numbers_are_learned_and_scored_by_r_squared(
-    loss: str, columns: int, backend: Backend
-) -> None:
+def test_numbers_are_learned_and_scored_by_r_squared(loss: str, columns: int, backend) -> None:
     split = regression(columns)
     model = MLP((6, 8, columns), activation="tanh", output="identity")
     given = split if columns == 2 else Split(split.X, split.labels[:, 0])  # (n,) will do
@@ -257,7 +239,7 @@ def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("labels", [[0.0, -1.0], [np.nan, 1.0], [1.0, np.inf]])
-def test_what_is_no_count_is_refused(labels: list[float]) -> None:
+def test_target_that_is_no_count_is_refused(labels: list[float]) -> None:
     split = Split(np.ones((2, 6)), np.array(labels)[:, None])
     row = int(np.isinf(labels[1]) or labels[0] == 0.0)
     message = f"targets {labels[row]:g} in row {row}, expected finite numbers of 0 or more; fix"
@@ -266,7 +248,7 @@ def test_what_is_no_count_is_refused(labels: list[float]) -> None:
 
 
 @pytest.mark.parametrize("output", ["identity", "exp"])
-def test_the_training_score_of_numbers_is_r_squared_too(output: str) -> None:
+def test_training_score_of_numbers_is_r_squared_too(output: str) -> None:
     split, model = counts(), MLP((6, 5, 2), output=output)
     split = Split(split.X, split.labels.astype(float))
     run = fit(model, split, epochs=1, batch_size=200, shuffle=False)
@@ -373,15 +355,15 @@ def test_distributions_over_classes_are_targets(backend: Backend) -> None:
     ],
     ids=lambda objective: next(name for name, value in vars(objective).items() if value),
 )  # fmt: skip
-def test_what_is_measured_is_the_loss_alone(objective: Objective) -> None:
+def test_validation_measures_the_loss_alone(objective: Objective) -> None:
     validation = rows(30, seed=9)
     run = fit(
         objective=objective,
-        descent=STAND,
+        descent=STILL,
         epochs=1,
         control=ValidationConfig(validation=validation),
     )
-    plain = fit(descent=STAND, epochs=1)
+    plain = fit(descent=STILL, epochs=1)
     expected = evaluate(MODEL, MODEL.initialize(0, dtype="float64"), validation)
     np.testing.assert_allclose(run.history.validation_losses, [expected.loss], rtol=1e-12)
     assert (run.history.loss != plain.history.loss).any()  # while training has it all
@@ -390,7 +372,7 @@ def test_what_is_measured_is_the_loss_alone(objective: Objective) -> None:
 def test_dropout_differs_by_step_and_repeats_itself() -> None:
     """The same rows in every step, and nothing is learned: only dropout changes the loss."""
     settings: dict[str, Any] = {
-        "batch_size": 96, "epochs": 20, "shuffle": False, "descent": STAND,
+        "batch_size": 96, "epochs": 20, "shuffle": False, "descent": STILL,
     }  # fmt: skip
     dropping = Objective(dropout=0.4, input_dropout=0.1)
     run, again = (fit(objective=dropping, **settings) for _ in range(2))
@@ -409,7 +391,7 @@ def test_dropout_leaves_the_mean_of_a_linear_layer() -> None:
     parameters = model.initialize(0, dtype="float64")
     still, dropped = (
         fit(
-            model, split, parameters=parameters, batch_size=2000, epochs=1, descent=STAND,
+            model, split, parameters=parameters, batch_size=2000, epochs=1, descent=STILL,
             objective=Objective(dropout=rate, input_dropout=rate),
         )
         for rate in (0.0, 0.3)
@@ -434,7 +416,7 @@ BATCH_NORM = MLP((6, 5, 4, 3), activation="tanh", normalization="batch")
 def test_running_statistics_are_those_of_the_batches(backend: Backend) -> None:
     """Nothing is learned: a running mean of the batches' means and unbiased variances."""
     model, split = MLP((6, 5, 3), normalization="batch"), rows()
-    run = fit(model, split, descent=STAND, epochs=2, backend=backend)
+    run = fit(model, split, descent=STILL, epochs=2, backend=backend)
     W, b, gamma, beta = (
         model.unflatten(model.initialize(0, dtype="float64"))[name]
         for name in ("W1", "b1", "gamma1", "beta1")
@@ -465,7 +447,7 @@ def test_a_run_may_begin_with_statistics_or_without() -> None:
     without = with_them[: BATCH_NORM.parameter_count]
     run, same = (fit(BATCH_NORM, parameters=start) for start in (with_them, without))
     np.testing.assert_array_equal(run.parameters, same.parameters)
-    again = fit(BATCH_NORM, parameters=run.parameters, descent=STAND, epochs=0)
+    again = fit(BATCH_NORM, parameters=run.parameters, descent=STILL, epochs=0)
     np.testing.assert_array_equal(again.parameters, run.parameters)
     with pytest.raises(InputError, match="parameters, but"):
         fit(BATCH_NORM, parameters=with_them[:-1])
@@ -500,24 +482,12 @@ def test_evaluation_needs_the_statistics() -> None:
         evaluate(BATCH_NORM, np.zeros(BATCH_NORM.parameter_count), rows())
 
 
-class Watcher(Callback):
-    """Looks at the parameters to predict with, after every step."""
-
-    every = 1
-
-    def __init__(self) -> None:
-        self.seen: list[np.ndarray] = []
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.seen.append(np.array(training.parameters))
-
-
 def test_looking_at_a_normalised_network_changes_nothing() -> None:
-    watcher = Watcher()
+    watcher = Recorder(lambda trainer: trainer.parameters)
     watched, alone = fit(BATCH_NORM, callbacks=[watcher]), fit(BATCH_NORM)
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
-    np.testing.assert_array_equal(watcher.seen[-1], alone.parameters)
-    assert watcher.seen[0].shape == (BATCH_NORM.size,)
+    np.testing.assert_array_equal(watcher.way[-1], alone.parameters)
+    assert watcher.way[0].shape == (BATCH_NORM.size,)
 
 
 def test_a_constant_target_is_no_perfect_score() -> None:
@@ -533,7 +503,7 @@ def test_a_batch_of_one_row_is_no_batch_to_normalise() -> None:
     model = MLP((3, 4, 2), normalization="batch")
     split = Split(np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]))
     with pytest.raises(InputError, match="batch_size=1: a row is its own batch's mean"):
-        train(model, split, epochs=1, batch_size=1, backend=NumPyBackend())
+        train(model, split, epochs=1, batch_size=1, backend="numpy")
 
 
 def test_rates_may_be_given_as_a_list() -> None:

@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.lecture import train_lecture
 from xpmlp import MLP, Dataset, Split, load_mnist
-from xpmlp.backends import Backend
 from xpmlp.training import train
 
 MODEL = MLP((784, 64, 32, 10))
@@ -30,9 +29,7 @@ def lecture(mnist: Dataset):
 
 
 @pytest.mark.extended(keep=1)
-def test_every_loss_of_the_first_epoch_equals_the_lectures(
-    backend: Backend, mnist: Dataset, lecture
-) -> None:
+def test_every_loss_of_the_first_epoch_equals_the_lectures(backend, mnist, lecture) -> None:
     """PyTorch and array-api-strict take ten times as long: they train 150 of the 937 steps."""
     steps = 150 if backend.name in ("torch", "strict") else 937
     count = steps * 64 + 32  # the last 32 rows of MNIST are dropped
@@ -53,7 +50,7 @@ def test_float32_follows_to_its_own_precision(mnist: Dataset, lecture) -> None:
 
 
 @pytest.mark.extended
-def test_the_lectures_run_ends_in_the_lectures_band(mnist: Dataset) -> None:
+def test_lectures_run_ends_in_the_lectures_band(mnist: Dataset) -> None:
     """20 epochs of the default recipe; see benchmarks/records.md for the spread over seeds."""
     from xpmlp import evaluate
     from xpmlp.recipes import load_recipe

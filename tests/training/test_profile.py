@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training import small_runs
 from xpmlp import MLP, OptimizerConfig, Split, TrainConfig, Trainer
 from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import Backend
@@ -34,18 +35,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
-    settings: dict[str, Any] = {
-        "parameters": model.initialize(0),
-        "descent": OptimizerConfig(learning_rate=0.5),
-        "backend": backend or NumPyBackend(),
-        "epochs": 2,
-        "batch_size": BATCH,
-        "seed": 3,
-        "shuffle": True,
-        "threads": 1,
-    }
+    settings = {"parameters": model.initialize(0), "descent": OptimizerConfig(learning_rate=0.5)}
+    settings |= {"backend": backend or NumPyBackend(), "epochs": 2, "seed": 3, **changes}
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
-    return Trainer.begin(model, split, **{**settings, **changes})
+    return small_runs.begin(model, split, **settings)
 
 
 def traced(model: MLP, members: int = 0) -> Program:
@@ -114,7 +107,7 @@ def test_an_operation_is_in_the_phase_of_what_it_computes() -> None:
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("widths", [(6, 3), (6, 5, 3), (6, 5, 4, 3)])
-def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members: int) -> None:
+def test_products_of_each_phase_are_counted(widths: tuple[int, ...], members: int) -> None:
     model = MLP(widths)
     parameters = model.initialize(range(members) if members > 1 else 0)
     found = profile(begin(model, parameters=parameters))
@@ -122,16 +115,12 @@ def test_the_products_of_each_phase_are_counted(widths: tuple[int, ...], members
     assert found.flops == 2 * members * sum(map(math.prod, products))
     pairs = enumerate(itertools.pairwise(widths), start=1)
     one_product = {layer: 2 * members * BATCH * l_in * l_out for layer, (l_in, l_out) in pairs}
-    counts = {
-        "forward product + bias": 1,
-        "backward dW, db": 1,
-        "backward dW, db, dA": 2,
-    }
+    counts = {"forward product + bias": 1, "backward dW, db": 1, "backward dW, db, dA": 2}
     for (layer, name), _, flops in found.timings:
         assert flops == (one_product[layer] * counts.get(name, 0) if layer else 0)
 
 
-def test_the_run_after_it_is_the_run_without_it(backend: Backend) -> None:
+def test_run_after_it_is_the_run_without_it(backend: Backend) -> None:
     model = MLP((6, 5, 4))
     expected = begin(model, backend).run()
     training = begin(model, backend)
@@ -270,7 +259,7 @@ def test_seconds_of_a_phase_are_the_median_over_steps() -> None:
     assert {timing.seconds for timing in found.timings} == {TICK}
 
 
-def test_it_says_where_the_run_goes_another_way_than_the_phases() -> None:
+def test_profile_says_where_the_run_is_compiled_differently() -> None:
     assert not profile(begin(MLP((6, 5, 4)), compile="require")).is_apart
     eagerly = profile(begin(MLP((6, 5, 4)), compile="off"))
     assert eagerly.is_apart

@@ -8,7 +8,7 @@ def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> 
     assert [tick_length(each) for each in seconds] == [LONGEST_TICK, 64, 4, 1, 1, 1, LONGEST_TICK]
 
 
-def test_the_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
+def test_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
     pace = TickTimer()
     pace.measure(FIRST_TICK, 30.0)
     assert pace.tick == FIRST_TICK
@@ -29,7 +29,7 @@ def test_threads_are_looked_at_again_when_steps_become_slow() -> None:
     assert not pace.asks_for_threads
 
 
-def test_and_when_some_time_has_passed() -> None:
+def test_threads_are_looked_at_again_after_some_time() -> None:
     pace = TickTimer()
     steps = 0
     while not pace.asks_for_threads:

@@ -3,17 +3,10 @@
 import numpy as np
 import pytest
 
-from xpmlp import (
-    MLP,
-    Callback,
-    Diverged,
-    InputError,
-    OptimizerConfig,
-    Split,
-    StopTraining,
-    Trainer,
-    select_backend,
-)
+from tests.callbacks import StopAt, hearing, listener, resumed
+from tests.training import small_runs
+from tests.training.small_runs import bright
+from xpmlp import MLP, Diverged, InputError, OptimizerConfig, Split, StopTraining, Trainer
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.optimizers import sgd
@@ -24,58 +17,15 @@ pytestmark = pytest.mark.extended(keep=12)
 MODEL = MLP((12, 8, 4))
 
 
-def rows(count: int = 1000, seed: int = 0) -> Split:
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 4, count)
-    X = random.integers(0, 128, (count, 12), dtype=np.uint8)
-    X[np.arange(count), labels] += 127  # something to learn
-    return Split(X, labels)
+def begin(split: Split | None = None, *, model: MLP = MODEL, **changes) -> Trainer:
+    settings = {"descent": OptimizerConfig(learning_rate=0.5), **changes}
+    return small_runs.begin(model, split or bright(1000), **settings)
 
 
-def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **changes) -> Trainer:
-    backend = backend or select_backend("numpy")
-    settings = {
-        "parameters": MODEL.initialize(0, backend=backend, dtype="float64"),
-        "descent": OptimizerConfig(learning_rate=0.5),
-        "batch_size": 8,
-        "seed": 0,
-        "shuffle": True,
-        "model": MODEL,
-        **changes,
-    }
-    return Trainer.begin(split=split, backend=backend, epochs=epochs, **settings)
-
-
-class Recorder(Callback):
-    def __init__(self) -> None:
-        self.events: list[tuple[str, int, int]] = []
-
-    def on_start(self, training: Trainer, /) -> None:
-        self.events.append(("start", training.epoch, training.step))
-
-    def on_tick(self, training: Trainer, /) -> None:
-        self.events.append(("tick", training.epoch, training.step))
-
-    def on_epoch(self, training: Trainer, /) -> None:
-        self.events.append(("epoch", training.epoch, training.step))
-
-    def on_end(self, training: Trainer, /) -> None:
-        self.events.append(("end", training.epoch, training.step))
-
-
-class StopAt(Callback):
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.iteration >= self.iteration:
-            raise StopTraining
-
-
-def test_the_events_come_in_order() -> None:
-    recorder = Recorder()
-    begin(rows(), epochs=2).run([recorder])
-    assert recorder.events == [
+def test_events_come_in_order() -> None:
+    heard, callback = listener()
+    begin(epochs=2).run([callback])
+    assert heard == [
         ("start", 0, 0), ("tick", 0, 64), ("tick", 0, 125), ("epoch", 1, 0),
         ("tick", 1, 64), ("tick", 1, 125), ("epoch", 2, 0), ("end", 2, 0),
     ]  # fmt: skip
@@ -83,12 +33,12 @@ def test_the_events_come_in_order() -> None:
 
 @pytest.mark.extended
 def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = begin(rows(), epochs=3).run()
+    expected = begin(epochs=3).run()
     clock = iter(float(second) for second in range(10_000))  # every look at the clock: a second
     monkeypatch.setattr("xpmlp.training.trainer.time.perf_counter", lambda: next(clock))
-    recorder = Recorder()
-    run = begin(rows(), epochs=3).run([recorder])
-    steps = [step for event, epoch, step in recorder.events if event == "tick" and epoch == 1]
+    heard, callback = listener()
+    run = begin(epochs=3).run([callback])
+    steps = [step for event, epoch, step in heard if event == "tick" and epoch == 1]
     lengths = np.diff([0, *steps])
     assert lengths.max() <= 64
     assert lengths[-1] == 1  # a second for each tick, however short it is
@@ -97,20 +47,16 @@ def test_slow_steps_make_ticks_shorter_and_change_nothing(monkeypatch: pytest.Mo
 
 
 def test_every_observer_hears_an_event_after_which_one_stops() -> None:
-    class Stop(Callback):
-        def on_epoch(self, _: Trainer, /) -> None:
-            raise StopTraining
+    def stop(_: Trainer) -> None:
+        raise StopTraining
 
-        def on_end(self, _: Trainer, /) -> None:
-            raise StopTraining
-
-    recorder = Recorder()
-    begin(rows()).run([Stop(), recorder])
-    assert recorder.events[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
+    heard, callback = listener()
+    begin().run([hearing(on_epoch=stop, on_end=stop), callback])
+    assert heard[-2:] == [("epoch", 1, 0), ("end", 1, 0)]
 
 
-def test_it_learns_and_keeps_the_series(backend: Backend) -> None:
-    run = begin(rows(), epochs=3, backend=backend).run()
+def test_run_learns_and_keeps_its_series(backend: Backend) -> None:
+    run = begin(epochs=3, backend=backend).run()
     assert run.history.loss.shape == (375,)
     assert run.history.accuracy.shape == (3,)
     assert run.history.loss[-50:].mean() < 0.7 * run.history.loss[:50].mean()
@@ -119,21 +65,21 @@ def test_it_learns_and_keeps_the_series(backend: Backend) -> None:
 
 
 def test_every_backend_learns_the_same(backend: Backend) -> None:
-    expected = begin(rows(), epochs=2).run()
-    found = begin(rows(), epochs=2, backend=backend).run()
+    expected = begin(epochs=2).run()
+    found = begin(epochs=2, backend=backend).run()
     np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol=1e-10)
     np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
 
 
 def test_accuracy_counts_what_was_right_while_it_trained() -> None:
-    split = rows(16)
+    split = bright(16)
     run = begin(split, epochs=1, batch_size=16, shuffle=False).run()
     L = MODEL.forward(MODEL.initialize(0, dtype="float64"), split.X / 255.0).L
     assert run.history.accuracy[0] == np.mean(L.argmax(axis=1) == split.labels)
 
 
 def test_rows_left_over_wait_as_in_the_lecture() -> None:
-    run = begin(rows(1003), epochs=1).run()
+    run = begin(bright(1003), epochs=1).run()
     assert run.steps_per_epoch == 125
 
 
@@ -146,15 +92,9 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
 
 @pytest.mark.extended(keep=2)
 @pytest.mark.parametrize("iteration", [1, 65, 125, 126, 200, 375])
-def test_a_stopped_run_goes_on_to_the_same_bits(
-    iteration: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    whole = begin(rows()).run()
-    stopped = begin(rows()).run([StopAt(iteration)])
-    snapshot = stopped.snapshot()
-    again = begin(rows())
-    again.restore(snapshot)
-    again.run()
+def test_a_stopped_run_goes_on_to_the_same_bits(iteration: int, caplog) -> None:
+    whole = begin().run()
+    again = resumed(begin, iteration)
     assert not caplog.records  # not even where nothing is left to run
     np.testing.assert_array_equal(again.parameters, whole.parameters)
     np.testing.assert_array_equal(again.history.loss, whole.history.loss)
@@ -162,31 +102,31 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
 
 
 def test_a_snapshot_is_not_touched_by_going_on() -> None:
-    run = begin(rows()).run([StopAt(100)])
+    run = begin().run([StopAt(100)])
     snapshot = run.snapshot()
     before = snapshot.parameters.copy()
     run.run()
     np.testing.assert_array_equal(snapshot.parameters, before)
-    assert len(snapshot.history.losses) == 125
+    assert len(snapshot.history.losses) == 100
 
 
-def test_the_parameters_given_are_not_changed(backend: Backend) -> None:
+def test_parameters_given_are_not_changed(backend: Backend) -> None:
     initial = MODEL.initialize(0, backend=backend)
     before = backend.to_numpy(initial)
-    train(MODEL, rows(100), epochs=1, parameters=initial, backend=backend)
+    train(MODEL, bright(100), epochs=1, parameters=initial, backend=backend)
     np.testing.assert_array_equal(backend.to_numpy(initial), before)
 
 
 def test_parameters_may_come_from_the_host(backend: Backend) -> None:
     initial = MODEL.initialize(0)
     before = initial.copy()
-    run = train(MODEL, rows(100), epochs=1, parameters=initial, backend=backend)
+    run = train(MODEL, bright(100), epochs=1, parameters=initial, backend=backend)
     np.testing.assert_array_equal(initial, before)
     assert (backend.to_numpy(run.parameters) != before).any()
 
 
 def test_members_are_the_single_runs(backend: Backend) -> None:
-    split = rows()
+    split = bright(1000)
     settings = {"epochs": 2, "batch_size": 8, "dtype": "float64", "backend": backend}
     together = train(MODEL, split, seed=[3, 4, 5], **settings)
     assert together.history.loss.shape == (250, 3)
@@ -197,7 +137,7 @@ def test_members_are_the_single_runs(backend: Backend) -> None:
 
 
 def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
-    split = rows()
+    split = bright(1000)
     scaled = Split(split.X / 255.0, split.labels)
     one, other = begin(split).run(), begin(scaled).run()
     np.testing.assert_array_equal(one.history.loss, other.history.loss)
@@ -206,7 +146,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
 def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
     # relu: a sigmoid saturates before anything overflows, and its loss stays a number
     model = MLP((12, 8, 4), activation="relu")
-    run = begin(rows(), backend=backend, descent=OptimizerConfig(learning_rate=1e300), model=model)
+    run = begin(backend=backend, descent=OptimizerConfig(learning_rate=1e300), model=model)
     with pytest.raises(Diverged) as error:
         run.run()
     message = str(error.value)
@@ -221,7 +161,7 @@ def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> 
 
 def test_a_divergence_names_the_member() -> None:
     run = begin(
-        rows(),
+        bright(1000),
         parameters=MODEL.initialize([0, 1], dtype="float64"),
         descent=OptimizerConfig(learning_rate=[0.1, 1e300]),
         model=MLP((12, 8, 4), activation="relu"),
@@ -232,7 +172,7 @@ def test_a_divergence_names_the_member() -> None:
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
     overflowing = sgd()._replace(update=lambda p, _, state, rate, *, xp: (p * np.inf, state))
-    run = begin(rows(8), epochs=1, descent=OptimizerConfig(overflowing))
+    run = begin(bright(8), epochs=1, descent=OptimizerConfig(overflowing))
     with pytest.raises(Diverged, match="parameter is not finite"):
         run.run()
 
@@ -252,18 +192,18 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ),
     ],
 )
-def test_refusals(changes: dict[str, object], message: str) -> None:
+def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        begin(rows(), **changes)
+        begin(**changes)
 
 
 def test_data_of_another_width_is_refused() -> None:
-    split = rows()
+    split = bright(1000)
     with pytest.raises(InputError, match="11"):
         begin(Split(split.X[:, :11], split.labels))
 
 
 def test_a_snapshot_of_another_network_is_refused() -> None:
-    snapshot = begin(rows()).snapshot()
+    snapshot = begin().snapshot()
     with pytest.raises(InputError, match="saved parameters do not fit"):
-        begin(rows(), parameters=MODEL.initialize(0)).restore(snapshot)
+        begin(parameters=MODEL.initialize(0)).restore(snapshot)
