@@ -406,7 +406,7 @@ def test_patience_is_with_those_that_are_left() -> None:
 
 
 def test_a_plateau_is_seen_in_those_that_are_left() -> None:
-    def run(seed: Any, rate: Any, plateau: Plateau | None) -> Trainer:
+    def run(seed: Any, rate: Any, plateau: Any) -> Trainer:
         return begin(
             MLP((6, 5, 3), activation="relu"),
             seed=seed,

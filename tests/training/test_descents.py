@@ -572,7 +572,7 @@ def test_learning_rates_are_those_that_the_run_had(
         schedule=cosine() if kind == "cosine" else constant(),
         plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
     )
-    asked, factors = [], TrainConfig.factors
+    asked, factors = [], TrainConfig.lr_factors
 
     def recorded(self: TrainConfig, epoch: int, history: History, steps: int) -> np.ndarray:
         found = factors(self, epoch, history, steps)

@@ -66,5 +66,7 @@ def find_rate(
 def _check_place(out: Path) -> None:
     """Refuse, before anything is trained, a figure that could not be written."""
     check_ending(out, ".png")
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
+    if out.is_dir():
+        raise InputError(f"{out}: cannot be written (is a directory); give another --out")
+    if not os.access(out.parent, os.W_OK):
         raise InputError(f"{out}: cannot be written; give another --out")
