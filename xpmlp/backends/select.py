@@ -27,15 +27,33 @@ class BackendReport(NamedTuple):
 
 
 def select_backend(name: str = "auto", device: str | None = None) -> Backend:
-    """The backend to compute with.
+    """Return a backend: an array library on a device.
 
-    `name` is one of `auto numpy cupy jax torch`. `auto` takes CuPy if a GPU really runs a kernel
-    and a matrix product, else NumPy; the result's `reason` says why in one line. `device` is
-    `cpu`, `cuda`, or `cuda:1` for the second GPU; by default, the backend's first.
+    Parameters
+    ----------
+    name : str, default 'auto'
+        `auto`, `numpy`, `cupy`, `jax` or `torch`. `auto` takes CuPy if a GPU runs a kernel and a
+        matrix product, else NumPy; the backend's `reason` says why in one line.
+    device : str, optional
+        `cpu`, `cuda`, or `cuda:1` for the second GPU; by default the backend's first.
 
-    Raises `BackendUnavailable`, with the cause and the command that would fix it, if a backend
-    asked for by name cannot run (or `auto` with a GPU asked for); `InputError` for an unknown
-    name or device.
+    Returns
+    -------
+    Backend
+        The backend.
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend chosen by name cannot run, or `auto` with a GPU chosen; with the cause and the
+        command that fixes it.
+    InputError
+        For an unknown name or device.
+
+    Examples
+    --------
+    >>> xpmlp.select_backend("numpy")
+    <Backend numpy on cpu>
     """
     name, device = name.lower(), device.lower() if device else device
     if name == "auto":

@@ -37,11 +37,22 @@ HOST_ROWS = (np.ndarray, SparseRows, MappedRows)
 
 
 class Split(NamedTuple):
-    """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1.
+    """Rows with their labels.
 
-    Or targets (n, K): a distribution over the classes, K answers from 0 to 1, or K numbers.
-    Arrays of NumPy; X may also be `SparseRows` or `MappedRows`, and both may lie on a backend's
-    device.
+    Attributes
+    ----------
+    X : array of shape (n, l0)
+        Rows as stored, images flattened: an array of NumPy or of a backend's device, `SparseRows`
+        or `MappedRows`. uint8 is scaled from 0..255 to 0..1 in training.
+    labels : array of shape (n,) or (n, K)
+        int64 from 0 to K-1, or targets: a distribution over the classes, K labels from 0 to 1, or K
+        numbers.
+
+    Examples
+    --------
+    >>> split = xpmlp.Split(np.eye(3), np.array([0, 1, 2]))
+    >>> split.X.shape, split.labels.shape
+    ((3, 3), (3,))
     """
 
     X: Any
@@ -53,9 +64,27 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Examples to train and to test, from `where`: a directory, or what a message shall name.
+    """Rows to train on and rows to test on.
 
-    `image_shape` is the shape of one row before it was flattened.
+    Parameters
+    ----------
+    name : str
+        The name, such as `mnist`.
+    train : Split
+        The training rows.
+    test : Split
+        The test rows.
+    image_shape : tuple of int
+        The shape of a row before it was flattened.
+    where : str
+        The directory, or the name that error messages show.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(4), np.array([0, 1, 0, 1]))
+    >>> data = xpmlp.Dataset("tiny", rows, rows, image_shape=(2, 2), where="memory")
+    >>> data.train.X.shape
+    (4, 4)
     """
 
     name: str
@@ -74,11 +103,11 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of the content: type, shape and bytes of the four arrays.
+        """The SHA-256 of the four arrays' types, shapes and bytes, in hexadecimal.
 
-        The bytes are little-endian on every machine. Of an array mapped from a file that has more
-        than 1 GiB (`MappedRows`), only 1,024 evenly spaced blocks of 64 KiB are read: enough to
-        tell two files apart, not to notice a change of some rows. Computed when first asked for.
+        The bytes are little-endian on every machine. Of an array mapped from a file of more than 1
+        GiB (`MappedRows`), only 1,024 evenly spaced blocks of 64 KiB are read. That tells two files
+        apart, but does not detect a change of some rows. The digest is computed on first use.
         """
         found = hashlib.sha256()
         for array in (*self.train, *self.test):
@@ -89,7 +118,25 @@ class Dataset:
         return found.hexdigest()
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
-        """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
+        """Check the data set against a network and return it.
+
+        Parameters
+        ----------
+        layer_sizes : sequence of int
+            Widths l0, l1, ..., K of the network.
+        output : str, default 'softmax'
+            The output of the network.
+
+        Returns
+        -------
+        Dataset
+            The data set, its labels in the dtype that training takes.
+
+        Raises
+        ------
+        InputError
+            If the network cannot take its rows or labels.
+        """
         train, test = (
             check_split(
                 *split,
@@ -378,15 +425,42 @@ def _are_targets(labels: np.ndarray) -> bool:
 
 
 def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
-    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
+    """Load four IDX files, named as MNIST's, from a directory.
 
-    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
-    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
-    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
-    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
-    (EMNIST's are stored transposed, and stay that too).
+    The names are those of MNIST, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`.
+    They may have `test` for `t10k`, `.idx3` for `-idx3`, and a common prefix. If a file is there
+    both plain and gzipped, the plain one is read.
 
-    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
+    Parameters
+    ----------
+    path : path or str
+        The directory.
+    name : str, optional
+        The name of the data set; by default the prefix, else the directory's name.
+
+    Returns
+    -------
+    Dataset
+        Images (n, rows, columns, ...) of any IDX type, unchanged and flattened. EMNIST's images are
+        stored transposed and are not transposed back.
+
+    Raises
+    ------
+    InputError
+        If files are missing, ambiguous, damaged, or do not fit together.
+
+    References
+    ----------
+    LeCun, Cortes and Burges, The MNIST database of handwritten digits, which defines the format.
+
+    Examples
+    --------
+    >>> from xpmlp.data import write_idx
+    >>> for part in ("train", "t10k"):
+    ...     write_idx(f"{part}-images-idx3-ubyte", np.zeros((4, 2, 2), np.uint8))
+    ...     write_idx(f"{part}-labels-idx1-ubyte", np.arange(4, dtype=np.uint8))
+    >>> xpmlp.load_idx_directory(".", "tiny").train.X.shape
+    (4, 4)
     """
     directory, where = Path(path), shown(path)
     try:

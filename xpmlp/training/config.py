@@ -30,16 +30,18 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every setting of a training run. Anything you leave out takes the lecture's value.
+    """Every setting of a training run.
+
+    Anything you leave out takes the lecture's value.
 
     Parameters
     ----------
     epochs
         Passes over the training rows.
     batch_size
-        Rows of a step.
+        Rows in a mini-batch.
     seed
-        Where shuffling, dropout and initial weights come from; E seeds train E networks at once.
+        Seed of shuffling, dropout and initial weights; E seeds train E networks at once.
     shuffle
         Whether each epoch takes the rows in a new order.
     drop_last
@@ -67,6 +69,12 @@ class TrainConfig:
     ------
     InputError
         For a value out of range.
+
+    Examples
+    --------
+    >>> config = xpmlp.TrainConfig.of(epochs=5, optimizer="adam", beta1=0.95, dropout=0.2)
+    >>> config.epochs, config.objective.dropout
+    (5, 0.2)
     """
 
     epochs: int = 20
@@ -113,11 +121,21 @@ class TrainConfig:
 
     @classmethod
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":
-        """Return the configuration with these settings in it.
+        """Return a configuration with settings of all its parts given by keyword.
 
-        Settings are fields of `TrainConfig`, `Objective`, `Descent` and `Control`. `optimizer` and
-        `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
-        Names ignore case. What is None is left as it is.
+        Parameters
+        ----------
+        config : TrainConfig, optional
+            The configuration to start from; by default that with all defaults.
+        **settings
+            Fields of `TrainConfig`, `Objective`, `Descent` and `Control`. `optimizer` and
+            `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
+            Names ignore case. None leaves a setting unchanged.
+
+        Returns
+        -------
+        TrainConfig
+            The new configuration.
 
         Raises
         ------

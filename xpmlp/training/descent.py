@@ -20,8 +20,31 @@ AVERAGES = ("none", "ema", "swa")
 
 @dataclass(frozen=True)
 class Plateau:
-    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
-    nothing better."""
+    """Multiply the rate by `factor` after too many evaluations without improvement.
+
+    It falls when more than `patience` evaluations in a row did not improve the loss.
+
+    Parameters
+    ----------
+    patience : int, default 5
+        The number of evaluations without improvement that are tolerated, 0 or more.
+    factor : float, default 0.1
+        The factor on the learning rate, between 0 and 1.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    See Also
+    --------
+    xpmlp.schedules.plateau_factor : The rule.
+
+    Examples
+    --------
+    >>> xpmlp.Plateau(patience=2)
+    Plateau(patience=2, factor=0.1)
+    """
 
     patience: int = 5
     factor: float = 0.1
@@ -33,7 +56,9 @@ class Plateau:
 
 @dataclass(frozen=True, repr=False)
 class Descent:
-    """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.
+    """The optimizer with its learning rate, schedule and limits.
+
+    Features you don't use cost nothing.
 
     Parameters
     ----------
@@ -61,10 +86,10 @@ class Descent:
     max_norm
         Limit on the norm of the weights into a hidden unit; 0 for none.
     average
-        What is evaluated and saved. `ema`: an exponential mean of the parameters over steps; `swa`:
-        their plain mean over the ends of epochs.
+        The parameters that are evaluated and saved. `none`: the last ones; `ema`: an exponential
+        mean over steps; `swa`: a plain mean over the ends of epochs.
     average_decay
-        How long the exponential mean remembers.
+        Decay of the exponential mean; it spans about 1 / (1 - average_decay) steps.
     average_start
         The fraction of the run after which the plain mean starts.
 
@@ -72,6 +97,16 @@ class Descent:
     ------
     InputError
         For values out of range.
+
+    References
+    ----------
+    `xpmlp.optimizers` and `xpmlp.schedules` name the paper of each rule.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import adam
+    >>> xpmlp.Descent(optimizer=adam(), learning_rate=0.001).learning_rate
+    0.001
     """
 
     optimizer: Optimizer = field(default_factory=sgd)
@@ -108,7 +143,27 @@ class Descent:
         one_of(AVERAGES, average=self.average)
 
     def rates(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray:
-        """The learning rate as the state has it: (), (E, 1), (P,) or (E, P)."""
+        """Return the learning rate of each parameter, in the smallest shape.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        members : tuple of int
+            The leading axes of the parameters: () or (E,).
+        dtype : str
+            The dtype of the parameters.
+
+        Returns
+        -------
+        ndarray of shape (), (E, 1), (P,) or (E, P)
+            The rates.
+
+        Raises
+        ------
+        InputError
+            For another number of rates than members, and for a rate that the dtype cannot hold.
+        """
         groups = (
             np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
             if self.bias_rate != 1.0
@@ -117,7 +172,22 @@ class Descent:
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """Return the weight decay likewise, or None."""
+        """Return the weight decay of each parameter, in the smallest shape.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        members : tuple of int
+            The leading axes of the parameters: () or (E,).
+        dtype : str
+            The dtype of the parameters.
+
+        Returns
+        -------
+        ndarray of shape (), (E, 1), (P,) or (E, P), or None
+            The weight decay; None if there is none.
+        """
         if not np.any(self.weight_decay):
             return None
         groups = None if self.bias_decay else model.parts.mask("weight").astype(np.float64)
@@ -125,20 +195,36 @@ class Descent:
 
     @property
     def counts_steps(self) -> bool:
-        """Whether what a step does depends on its number."""
+        """Whether the update depends on the number of the step."""
         return not self.is_constant or self.average != "none"
 
     @property
     def is_constant(self) -> bool:
-        """Whether the learning rate stays what it is."""
+        """Whether the learning rate is constant."""
         return self.schedule.name == "constant" and not self.warm_up and self.plateau is None
 
     def factors(
         self, first: int, count: int, *, total: int, steps_per_epoch: int, losses: Sequence[float]
     ) -> np.ndarray:
-        """What the learning rate is multiplied by at `count` steps from number `first` on.
+        """Return the factors on the learning rate in consecutive steps.
 
-        `losses` are what the plateau looks at, all there were before.
+        Parameters
+        ----------
+        first : int
+            The first step, counted from 0.
+        count : int
+            The number of steps.
+        total : int
+            The number of steps in the run.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+        losses : sequence of float
+            All earlier losses of evaluations or epochs, for the plateau.
+
+        Returns
+        -------
+        ndarray of shape (count,), float64
+            The factors.
         """
         schedule = self.schedule
         if self.warm_up:
@@ -153,7 +239,24 @@ class Descent:
     def learning_rates(
         self, history: History, *, epochs: int, steps_per_epoch: int, is_validated: bool
     ) -> np.ndarray:
-        """The learning rate of each step that a run has done, (steps,) or (steps, E)."""
+        """Return the learning rate of each step that a run has done.
+
+        Parameters
+        ----------
+        history : History
+            The history of the run.
+        epochs : int
+            The epochs of the whole run.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+        is_validated : bool
+            Whether the run has a validation set.
+
+        Returns
+        -------
+        ndarray of shape (steps,) or (steps, E)
+            The learning rates.
+        """
         base = np.asarray(self.learning_rate, np.float64)
         count = len(history.losses)
         begun = -(-count // steps_per_epoch)
@@ -182,7 +285,24 @@ class Descent:
         return rates
 
     def averaging(self, first: int, count: int, *, total: int, steps_per_epoch: int) -> np.ndarray:
-        """The weight of the parameters after each of these steps in their mean."""
+        """Return the weights of the parameters' mean in consecutive steps.
+
+        Parameters
+        ----------
+        first : int
+            The first step, counted from 0.
+        count : int
+            The number of steps.
+        total : int
+            The number of steps in the run.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+
+        Returns
+        -------
+        ndarray of shape (count,), float64
+            The weights, for `xpmlp.optimizers.average`.
+        """
         if self.average == "ema":
             return ema_weights(first + count, self.average_decay)[first:]
         start = max(1, round(self.average_start * total / steps_per_epoch)) * steps_per_epoch - 1
