@@ -145,7 +145,7 @@ class BackendUnavailable(XpmlpError, RuntimeError):
 
 
 class NotCompiled(XpmlpError, RuntimeError):
-    """A run was to be compiled, whatever it takes, and cannot be."""
+    """Raised when steps cannot be compiled although `compile='require'`."""
 
     exit_status = 3
 

@@ -29,14 +29,44 @@ mantissa, with sums in float32; all else is float32.
 
 
 class StepMetrics(NamedTuple):
-    """What a training step reports: arrays on the device, scalars or one value per member."""
+    """What a training step reports, as arrays on the device.
+
+    Attributes
+    ----------
+    loss : array of shape () or (E,)
+        The loss of the batch.
+    correct : array of shape () or (E,)
+        The number of correct predictions, or the sum of R² terms of a regression.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import StepMetrics
+    >>> StepMetrics(np.array(0.5), np.array(3)).loss
+    array(0.5)
+    """
 
     loss: Array
     correct: Array
 
 
 class DeviceInfo(NamedTuple):
-    """A device that a backend can use: its name for `--device`, what it is, its memory in bytes."""
+    """A device that a backend can use.
+
+    Attributes
+    ----------
+    name : str
+        Its name for `device=`, such as `cuda:1`.
+    description : str
+        What it is, such as the name of the GPU.
+    memory : int or None
+        Its memory in bytes.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import DeviceInfo
+    >>> DeviceInfo("cpu", "8 cores", None).name
+    'cpu'
+    """
 
     name: str
     description: str

@@ -13,7 +13,27 @@ BACKENDS = ("numpy", "cupy", "jax", "torch")
 
 
 class BackendReport(NamedTuple):
-    """One row of `survey`: `cause` and `remedy` are None where the backend is usable."""
+    """What `survey` found about one backend.
+
+    Attributes
+    ----------
+    name : str
+        The name of the backend.
+    version : str or None
+        The installed version of its library.
+    devices : tuple of DeviceInfo
+        The devices it can use.
+    cause : str or None
+        Why it cannot run; None if it can.
+    remedy : str or None
+        What to do about it; None if it can run.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import BackendReport
+    >>> BackendReport("cupy", None, (), "no GPU", "use backend='numpy'").usable
+    False
+    """
 
     name: str
     version: str | None
@@ -23,6 +43,7 @@ class BackendReport(NamedTuple):
 
     @property
     def usable(self) -> bool:
+        """Whether the backend can run."""
         return self.cause is None
 
 
@@ -65,12 +86,36 @@ def select_backend(name: str = "auto", device: str | None = None) -> Backend:
 
 
 def survey() -> list[BackendReport]:
-    """What each backend finds on this machine, whether it can run, and if not, the remedy."""
+    """Report for each backend whether it can run on this machine, and why not.
+
+    Returns
+    -------
+    list of BackendReport
+        One for each backend.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import survey
+    >>> [report.name for report in survey()]
+    ['numpy', 'cupy', 'jax', 'torch']
+    """
     return [_report(name) for name in BACKENDS]
 
 
 def usable_backends() -> list[Backend]:
-    """Every backend that can run here, on its first device."""
+    """Return every backend that can run on this machine, on its first device.
+
+    Returns
+    -------
+    list of Backend
+        The backends, NumPy first.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import usable_backends
+    >>> usable_backends()[0]
+    <Backend numpy on cpu>
+    """
     return [select_backend(report.name) for report in survey() if report.usable]
 
 

@@ -173,11 +173,35 @@ def check_rows(
     layer_sizes: Sequence[int] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> Rows:
-    """Flatten X (n, ...) to (n, l0) and refuse, as `InputError`, what a network cannot take.
+    """Check rows and flatten them to (n, l0).
 
-    That is: elements that are not real numbers, no rows, NaN or infinity, and, given
-    `layer_sizes`, another number of values per row. `where` starts the message, and `image_shape`
-    describes a row in it (default: the shape that X has).
+    Parameters
+    ----------
+    X : ndarray, SparseRows or MappedRows of shape (n, ...)
+        The rows.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    image_shape : sequence of int, optional
+        The shape of a row in messages; by default that of X.
+
+    Returns
+    -------
+    ndarray, SparseRows or MappedRows of shape (n, l0)
+        The rows in native byte order.
+
+    Raises
+    ------
+    InputError
+        For elements that are not real numbers, no rows, NaN or infinite values, and another number
+        of values per row than the network takes.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_rows
+    >>> check_rows(np.zeros((5, 2, 2)), where="images").shape
+    (5, 4)
     """
     if X.dtype.kind not in "uif":
         raise InputError(
@@ -243,14 +267,39 @@ def check_split(
     image_shape: Sequence[int] | None = None,
     output: str = "softmax",
 ) -> Split:
-    """Check X (n, ...) as `check_rows` does, and its labels (n,), counted from 0, or targets.
+    """Check rows and labels, and return them as a split.
 
-    What the labels may be depends on the network's output. Softmax: classes, or a distribution
-    over them (n, K). Sigmoid: 0 and 1 for one answer, classes for several, or (n, K) from 0 to 1.
-    Identity: numbers, (n,) or (n, K); exp: such as are not below 0. Raises `InputError` for another
-    number of labels than of rows and for labels that are not one of these or, given `layer_sizes`,
-    that the network's last width has no place for; the message names the first of them and its
-    row, counted from 0. A large array in a file stays there, as `MappedRows`.
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+        The rows.
+    labels : ndarray of shape (n,) or (n, K)
+        Classes counted from 0, or targets.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    image_shape : sequence of int, optional
+        The shape of a row in messages; by default that of X.
+    output : str, default 'softmax'
+        The output of the network, which decides what labels may be.
+
+    Returns
+    -------
+    Split
+        Rows (n, l0) and labels. A large array in a file stays there, as `MappedRows`.
+
+    Raises
+    ------
+    InputError
+        For rows that `check_rows` does not accept, and for labels that `check_labels` does not
+        accept.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_split
+    >>> check_split(np.zeros((2, 3)), np.array([0, 1]), where="rows").labels.dtype
+    dtype('int64')
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
     rows = mapped(rows, where=where)
@@ -266,7 +315,44 @@ def check_labels(
     layer_sizes: Sequence[int] | None = None,
     output: str = "softmax",
 ) -> np.ndarray:
-    """Check the labels of `count` rows as `check_split` does; classes become int64."""
+    """Check the labels of a number of rows; classes become int64.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        Classes counted from 0, or targets.
+    count : int
+        The number of rows.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    output : str, default 'softmax'
+        The output of the network, which decides what labels may be.
+
+    Returns
+    -------
+    ndarray of shape (n,) or (n, K)
+        Classes as int64, or targets as float32 or float64.
+
+    Raises
+    ------
+    InputError
+        For another number of labels than of rows, and for a label that the output cannot have; the
+        message names the first one and its row, counted from 0.
+
+    Notes
+    -----
+    Softmax takes classes, or a distribution over them (n, K). Sigmoid takes 0 and 1 for width 1,
+    classes for a larger width, or (n, K) from 0 to 1. Identity takes numbers, (n,) or (n, K), and
+    exp those of 0 or more.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_labels
+    >>> check_labels(np.array([0, 2], np.uint8), 2, where="rows", layer_sizes=(4, 3))
+    array([0, 2])
+    """
     if len(labels) != count:
         raise InputError(
             f"{where}: {count:,} rows and {len(labels):,} labels; give one label per row"
@@ -333,17 +419,62 @@ def _check_targets(
 
 
 def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
-    """What is left to train on, and a share of the rows for validation: a function of the seed.
+    """Split rows into a training and a validation part.
 
-    Each class keeps its part in both, to a row. Rows stay in their order. Raises `InputError`
-    where a part would be empty.
+    Each class has its fraction in both parts, to a row. Rows keep their order.
+
+    Parameters
+    ----------
+    split : Split
+        Rows and labels.
+    share : float
+        The fraction of rows in the validation part, between 0 and 1.
+    seed : int
+        The seed of the choice.
+
+    Returns
+    -------
+    tuple of Split
+        The training part and the validation part.
+
+    Raises
+    ------
+    InputError
+        If a part would be empty.
+
+    Examples
+    --------
+    >>> from xpmlp.data import hold_out
+    >>> split = xpmlp.Split(np.eye(4), np.array([0, 0, 1, 1]))
+    >>> [len(part.labels) for part in hold_out(split, 0.5, seed=0)]
+    [2, 2]
     """
     rows, held = rows_to_hold_out(split.labels, share, seed=seed)
     return choose_rows(split, rows), choose_rows(split, held)
 
 
 def choose_rows(split: Split, rows: np.ndarray) -> Split:
-    """Return the rows of these numbers, with their labels."""
+    """Return some rows of a split, with their labels.
+
+    Parameters
+    ----------
+    split : Split
+        Rows and labels.
+    rows : ndarray of int
+        The numbers of the rows.
+
+    Returns
+    -------
+    Split
+        The chosen rows.
+
+    Examples
+    --------
+    >>> from xpmlp.data import choose_rows
+    >>> split = xpmlp.Split(np.eye(3), np.array([0, 1, 2]))
+    >>> choose_rows(split, np.array([2, 0])).labels
+    array([2, 0])
+    """
     X = mapped(split.X, where="rows to split")
     choose = X.select if isinstance(X, MappedRows) else X.__getitem__
     return Split(choose(rows), split.labels[rows])
@@ -352,7 +483,34 @@ def choose_rows(split: Split, rows: np.ndarray) -> Split:
 def rows_to_hold_out(
     labels: np.ndarray, share: float, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training rows and of the validation rows."""
+    """Return the indices of the training rows and of the validation rows.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        The labels.
+    share : float
+        The fraction of rows in the validation part, between 0 and 1.
+    seed : int
+        The seed of the choice.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        The indices of both parts, ascending.
+
+    Raises
+    ------
+    InputError
+        If a part would be empty.
+
+    Examples
+    --------
+    >>> from xpmlp.data import rows_to_hold_out
+    >>> train, held = rows_to_hold_out(np.array([0, 0, 1, 1]), 0.5, seed=0)
+    >>> sorted([*train, *held]) == [0, 1, 2, 3]
+    True
+    """
     count = len(labels)
     random = generator(seed, HOLD_OUT)
     chosen = random.permutation(count)
@@ -383,11 +541,36 @@ def dataset_of(
     test: tuple[np.ndarray, np.ndarray],
     where: str | None = None,
 ) -> Dataset:
-    """Make a data set of two pairs: images (n, ...) and labels (n,).
+    """Return a data set of arrays.
 
-    `where` starts the messages (default: the name). Labels may also be targets, numbers (n,) or
-    (n, K). Raises `InputError` as `check_split` does, and if the images of the two parts differ in
-    shape.
+    Parameters
+    ----------
+    name : str
+        The name of the data set.
+    train : (X, labels)
+        Training rows or images (n, ...), and labels (n,) or targets (n,) or (n, K).
+    test : (X, labels)
+        Test rows likewise.
+    where : str, optional
+        The name that starts error messages; by default `name`.
+
+    Returns
+    -------
+    Dataset
+        The data set.
+
+    Raises
+    ------
+    InputError
+        For arrays that `check_split` does not accept, and if the shapes of training and test images
+        differ.
+
+    Examples
+    --------
+    >>> from xpmlp.data import dataset_of
+    >>> pair = np.zeros((4, 2, 2)), np.array([0, 1, 0, 1])
+    >>> dataset_of("tiny", train=pair, test=pair).image_shape
+    (2, 2)
     """
     where = name if where is None else where
     output = "identity" if _are_targets(train[1]) else "softmax"
@@ -515,9 +698,33 @@ def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
 def order(
     n: int, *, seed: int, epoch: int, shuffle: bool, blocks: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The order (n,), int64, in which an epoch takes its n rows: a function of (seed, epoch).
+    """Return the order in which an epoch takes its rows.
 
-    With `blocks`, as `MappedRows` has them, rows are shuffled by blocks.
+    It depends on the seed and the epoch alone.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows.
+    seed : int
+        The seed.
+    epoch : int
+        The epoch, counted from 0.
+    shuffle : bool
+        Whether to shuffle; else the order is 0, 1, ...
+    blocks : (int, int), optional
+        Rows of a block and blocks of a group, as `MappedRows.blocks`: rows are shuffled by blocks.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        The numbers of the rows.
+
+    Examples
+    --------
+    >>> from xpmlp.data import order
+    >>> order(3, seed=0, epoch=0, shuffle=False)
+    array([0, 1, 2])
     """
     if not shuffle:
         return np.arange(n, dtype=np.int64)

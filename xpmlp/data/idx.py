@@ -28,13 +28,34 @@ CHUNK = 1 << 20
 
 
 def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:
-    """Read an IDX file, plain or gzipped (told by its first bytes, not by its name).
+    """Read an IDX file, plain or gzipped.
 
-    Returns an array of the shape and element type that the file states, in native byte order.
-    `sha256` is the digest that the decompressed content must have, in hexadecimal.
+    Whether it is gzipped is told by its first bytes, not by its name.
 
-    A header is a claim: it is compared with the file's size before any memory is taken, and memory
-    then grows only with what arrives. Raises `InputError` for everything that does not fit.
+    Parameters
+    ----------
+    path : path or str
+        The file.
+    sha256 : str, optional
+        The SHA-256 that the decompressed content must have, in hexadecimal.
+
+    Returns
+    -------
+    ndarray
+        An array of the shape and type in the header, in native byte order.
+
+    Raises
+    ------
+    InputError
+        For a file that is not IDX, is incomplete, or has another SHA-256. The sizes in the header
+        are compared with the file before memory is allocated.
+
+    Examples
+    --------
+    >>> from xpmlp.data import read_idx, write_idx
+    >>> write_idx("three.gz", np.arange(3, dtype=np.uint8))
+    >>> read_idx("three.gz")
+    array([0, 1, 2], dtype=uint8)
     """
     name = shown(path)
     with opened(path) as file:
@@ -118,10 +139,24 @@ def _parse(
 
 
 def write_idx(path: FilePath, array: np.ndarray) -> None:
-    """Write an array of any shape (rank 1 to 64) as an IDX file, gzipped if the name ends in `.gz`.
+    """Write an array as an IDX file, gzipped if the name ends in `.gz`.
 
-    Raises `InputError` for an element type or a shape that the format lacks, and if the file cannot
-    be written.
+    Parameters
+    ----------
+    path : path or str
+        The file.
+    array : ndarray
+        An array of rank 1 to 64 of uint8, int8, int16, int32, float32 or float64.
+
+    Raises
+    ------
+    InputError
+        For another type or rank, and if the file cannot be written.
+
+    Examples
+    --------
+    >>> from xpmlp.data import write_idx
+    >>> write_idx("three", np.arange(3, dtype=np.uint8))
     """
     name = shown(path)
     codes = {kind: code for code, kind in ELEMENT_TYPES.items()}

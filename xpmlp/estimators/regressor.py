@@ -105,7 +105,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         The number of networks trained at once, an ensemble whose predictions are averaged.
     time_limit : float, optional
         Seconds after which training ends.
-    callbacks : list, optional
+    callbacks : list, callable or Callback, optional
         Functions of the estimator, called after every epoch, or instances of `xpmlp.Callback`.
     recipe : str or dict, optional
         A recipe's name or file, for every parameter that you leave out; or a dictionary of

@@ -811,7 +811,29 @@ MLP.__init__ = _takes_hidden(MLP.__init__)  # type: ignore[method-assign]
 
 
 def member_seeds(seeds: Iterable[int]) -> list[int]:
-    """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
+    """Return a seed for each member as Python integers.
+
+    Parameters
+    ----------
+    seeds : iterable of int
+        The seeds.
+
+    Returns
+    -------
+    list of int
+        The seeds.
+
+    Raises
+    ------
+    InputError
+        For no seed, and for a seed that is negative or too large.
+
+    Examples
+    --------
+    >>> from xpmlp.network import member_seeds
+    >>> member_seeds(np.arange(3))
+    [0, 1, 2]
+    """
     found = [check_integer("seed", seed, least=0) for seed in seeds]
     # Seeds that members count up from the largest that may be given go beyond it.
     if not found or max(found) >= 2**63 + len(found) - 1:
@@ -821,7 +843,29 @@ def member_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
-    """Return the widths as Python's integers; raise `InputError` for invalid ones."""
+    """Return the widths of a network as Python integers.
+
+    Parameters
+    ----------
+    layer_sizes : iterable of int
+        The widths l0, l1, ..., K.
+
+    Returns
+    -------
+    tuple of int
+        The widths.
+
+    Raises
+    ------
+    InputError
+        For fewer than two widths, and for a width that is not an integer of at least 1.
+
+    Examples
+    --------
+    >>> from xpmlp.network import check_layer_sizes
+    >>> check_layer_sizes(np.array([4, 3]))
+    (4, 3)
+    """
     if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
         raise InputError(
             f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"

@@ -256,9 +256,25 @@ def _as_number(value: object) -> Any:
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Return class weights by which all classes count alike, 1 on average over rows.
+    """Return class weights that give all classes the same total weight.
 
-    `labels` are (n,) integers, or (n, K) one-hot.
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        Classes from 0 to K-1, or one-hot rows.
+    classes : int
+        The number of classes K.
+
+    Returns
+    -------
+    tuple of float
+        A weight for each class; the mean over rows is 1.
+
+    Examples
+    --------
+    >>> from xpmlp.network import balanced_weights
+    >>> print(*balanced_weights(np.array([0, 0, 0, 1]), 2))
+    0.6666666666666666 2.0
     """
     counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
     return tuple(len(labels) / (classes * np.maximum(counts, 1)))

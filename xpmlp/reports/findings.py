@@ -13,7 +13,7 @@ BINS = 10
 
 
 class Mistake(NamedTuple):
-    """A row, its class, and the class that was said with this probability."""
+    """A wrong prediction: the row, its class, the predicted class and its probability."""
 
     row: int
     label: int
@@ -22,8 +22,10 @@ class Mistake(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Of one class: how many rows that were said to be of it are, how many of its rows were found,
-    the harmonic mean of both, and how many rows it has. NaN where there is nothing to divide by.
+    """Precision, recall, F1 and support of one class.
+
+    They are the fraction of its predictions that are correct, the fraction of its rows that are
+    found, the harmonic mean of both, and its number of rows; NaN for a division by 0.
     """
 
     precision: float
@@ -33,7 +35,7 @@ class Score(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Answers of about one confidence: how many, their mean confidence, the share of right ones."""
+    """Predictions of similar confidence: their number, mean confidence and accuracy."""
 
     answers: int
     confidence: float
@@ -41,9 +43,9 @@ class Bin(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How far a network's confidence is from how often it is right.
+    """The difference between a network's confidence and its accuracy.
 
-    `error` is the expected calibration error: the mean distance of both over all answers.
+    `error` is the expected calibration error, the mean difference over all predictions.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks", equations 2 and 3.
     """
@@ -53,7 +55,7 @@ class Calibration(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Of one predicted number: root mean square and mean absolute error, and R²."""
+    """Root mean square error, mean absolute error and R² of one output."""
 
     rmse: float
     mae: float
@@ -62,7 +64,7 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class Classes:
-    """Rows of K classes: `confusion[t, s]` rows of class t were said to be s."""
+    """The metrics of a classifier: of class t, `confusion[t, s]` rows were predicted s."""
 
     confusion: np.ndarray
     calibration: Calibration
@@ -92,7 +94,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Answers:
-    """K answers of yes or no a row: a score for each question, yes being what is looked for."""
+    """The metrics of a multilabel network: a score for each label."""
 
     scores: list[Score]
     calibration: Calibration
@@ -100,7 +102,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Numbers:
-    """K numbers a row: errors of each, and the pairs of target and prediction."""
+    """The metrics of a regression: errors of each output, targets and predictions."""
 
     errors: list[Errors]
     targets: np.ndarray
@@ -110,7 +112,7 @@ class Numbers:
 def findings(
     model: MLP, labels: np.ndarray, predictions: np.ndarray
 ) -> Classes | Answers | Numbers:
-    """What a network's predictions (n, K) of rows with these labels, (n,) or (n, K), come to."""
+    """Return the metrics of predictions (n, K) for labels (n,) or (n, K)."""
     if model.predicts_numbers:
         return of_numbers(labels.reshape(predictions.shape), predictions)
     if model.output == "sigmoid" and predictions.shape[1] == 1:
@@ -124,7 +126,7 @@ def findings(
 
 
 def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
-    """Of rows that have one class each: labels (n,), probabilities (n, K)."""
+    """Return the metrics of a classifier from labels (n,) and probabilities (n, K)."""
     K = probabilities.shape[1]
     said = probabilities.argmax(axis=1)
     confidence = probabilities[np.arange(len(said)), said]
@@ -142,7 +144,7 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
 
 
 def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
-    """Of answers that are yes or no, both (n, K)."""
+    """Return the metrics of a multilabel network; both arrays are (n, K)."""
     said = probabilities > 0.5
     scores = [
         score(int((yes & one).sum()), int(one.sum()), int(yes.sum()))
@@ -153,7 +155,7 @@ def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
 
 
 def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
-    """Of numbers, both (n, K)."""
+    """Return the metrics of a regression; both arrays are (n, K)."""
     targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
     wrong = predictions - targets
     squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
@@ -171,7 +173,7 @@ def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
 
 
 def score(hits: int, said: int, support: int) -> Score:
-    """From rows found, rows said to be of the class, and its rows."""
+    """Return the score of a class from its hits, predictions and rows."""
     return Score(
         hits / said if said else float("nan"),
         hits / support if support else float("nan"),
@@ -181,7 +183,7 @@ def score(hits: int, said: int, support: int) -> Score:
 
 
 def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
-    """Of answers with these confidences, 0 to 1, of which some are right; both (n,)."""
+    """Return the calibration of predictions with confidences from 0 to 1; both (n,)."""
     places = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
     counts = np.bincount(places, minlength=BINS)
     sums = (np.bincount(places, values, minlength=BINS) for values in (confidence, is_right))
@@ -196,7 +198,7 @@ def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Over classes that have rows, each counting alike (macro average)."""
+    """Return the macro average over the classes that have rows."""
     found = np.array([one[:3] for one in scores if one.support], np.float64)
     if not found.size:
         return Score(float("nan"), float("nan"), float("nan"), 0)

@@ -127,7 +127,7 @@ def cross_validate(
     backend : Backend, optional
         By default that of `select_backend()`.
     **settings
-        Settings of the run, as for `xpmlp.train`.
+        Settings of `TrainConfig`.
 
     Returns
     -------
