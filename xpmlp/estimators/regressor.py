@@ -57,7 +57,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         Epochs, or iterations of L-BFGS.
     shuffle : bool, default True
         Whether each epoch takes the rows in a new order.
-    random_state : int or RandomState, optional
+    random_state : int or RandomState, default None
         The source of random numbers.
     tol : float, default 1e-4
         The improvement of the loss or score that counts, see `n_iter_no_change`.
@@ -65,25 +65,33 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         1 shows a progress bar on a terminal and in a notebook, else lines; 2 prints lines.
     warm_start : bool, default False
         Whether `fit` starts from the present weights.
-    momentum, nesterovs_momentum : float and bool, default 0.9 and True
-        The momentum of `sgd`, and whether it is Nesterov's.
+    momentum : float, default 0.9
+        The momentum of `sgd`.
+    nesterovs_momentum : bool, default True
+        Whether the momentum is Nesterov's.
     early_stopping : bool, default False
         Whether to hold out rows, and to stop when their score does not improve.
     validation_fraction : float, default 0.1
         The fraction of rows that are held out.
-    beta_1, beta_2, epsilon : float, default 0.9, 0.999 and 1e-8
-        The constants of `adam`.
+    beta_1 : float, default 0.9
+        Decay of `adam`'s mean of gradients.
+    beta_2 : float, default 0.999
+        Decay of `adam`'s mean of squared gradients.
+    epsilon : float, default 1e-8
+        Added to `adam`'s root, outside the bias correction as in scikit-learn.
     n_iter_no_change : int, default 10
         Epochs without an improvement of `tol` after which training ends.
     max_fun : int, default 15000
         The largest number of function calls of `lbfgs`.
-    backend, device : str, default 'auto' and None
-        The array library, and the device. `auto` takes a GPU if one works, else NumPy.
+    backend : str, default 'auto'
+        The array library, such as `numpy` or `cupy`. `auto` takes a GPU if one works, else NumPy.
+    device : str, default None
+        The device, such as `cuda:1`; None for the backend's first.
     dtype : str, default 'auto'
         float32 for float32 rows, else float64; or a name.
-    optimizer : str, optional
+    optimizer : str, default None
         One of `xpmlp.optimizers.OPTIMIZERS`, in place of the solver.
-    weight_decay : float, optional
+    weight_decay : float, default None
         Decoupled weight decay; by default the usual one of the optimizer.
     schedule : str, default 'constant'
         The schedule of the learning rate over `max_iter` epochs.
@@ -95,19 +103,21 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         `ema` or `swa`: the mean of the weights to predict with.
     mixup : float, default 0.0
         The alpha of mixup; 0 for none.
-    dropout, input_dropout : float, default 0.0
-        Fraction of hidden units, and of inputs, dropped in each step.
+    dropout : float, default 0.0
+        Fraction of hidden units dropped in each step.
+    input_dropout : float, default 0.0
+        Fraction of inputs dropped in each step.
     normalization : str, default 'none'
         `batch`, `layer` or `rms`.
     residual : bool, default False
         Whether a hidden layer as wide as the one before it adds its input to its output.
     n_members : int, default 1
         The number of networks trained at once, an ensemble whose predictions are averaged.
-    time_limit : float, optional
+    time_limit : float, default None
         Seconds after which training ends.
-    callbacks : list, callable or Callback, optional
+    callbacks : list, callable or Callback, default None
         Functions of the estimator, called after every epoch, or instances of `xpmlp.Callback`.
-    recipe : str or dict, optional
+    recipe : str or dict, default None
         A recipe's name or file, for every parameter that you leave out; or a dictionary of
         settings.
     threads : int, default 0
