@@ -273,7 +273,7 @@ def watched() -> Iterator[list[dict[str, Any]]]:
 
     stages = {
         "trace": (compiler, "record"),
-        "emit": (emit, "schedule"),
+        "emit": (emit, "kernel_plan"),
         "compile": (CapturedProgram, "_compile"),
         "capture": (CapturedProgram, "_capture"),
         "total": (CuPyBackend, "compile"),
@@ -294,7 +294,7 @@ def watched() -> Iterator[list[dict[str, Any]]]:
                     {
                         "precision": keywords["precision"],
                         "nodes_per_step": program.nodes_per_step,
-                        "launches_and_products": len(program.schedule.nodes),
+                        "launches_and_products": len(program.kernel_plan.nodes),
                         "seconds": dict(seconds),
                     }
                 )
@@ -415,12 +415,12 @@ def check_gradients(session: Session) -> None:
     sizes = session.sizes.networks["lecture"].layer_sizes
     backends = [select_backend(name) for name in ("numpy", "cupy")]
     rows = gradcheck(MLP(sizes), backends=backends, autodiff=())
-    disagreeing = [f"{row.parameter} {row.witness}" for row in rows if not row.agrees]
-    witnesses = sorted({row.witness for row in rows})
+    disagreeing = [f"{row.parameter} {row.method}" for row in rows if not row.agrees]
+    methods = sorted({row.method for row in rows})
     session.report(
-        passed=any(witness.startswith("cupy") for witness in witnesses) and not disagreeing,
+        passed=any(method.startswith("cupy") for method in methods) and not disagreeing,
         rows=[row._asdict() for row in rows],
-        summary=f"{', '.join(witnesses)}; disagreeing: {', '.join(disagreeing) or 'none'}",
+        summary=f"{', '.join(methods)}; disagreeing: {', '.join(disagreeing) or 'none'}",
     )
 
 

@@ -89,7 +89,7 @@ def one_run(path: Path, *, in_memory: bool, is_whole: bool) -> dict[str, float]:
         shuffle=True,
         threads=1,
         backend=select_backend("numpy"),
-        observers=[watch],
+        callbacks=[watch],
     )
     return {"step": watch.seconds / watch.steps * 1e6, "steps": watch.steps, "own": watch.own}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp.display import LONGEST, as_html, short_repr, shortened
+from xpmlp.display import LONGEST_REPR, as_html, short_repr, shortened
 from xpmlp.runs import TrainedModel
 from xpmlp.sweeps import Outcome
 
@@ -35,7 +35,7 @@ def shown() -> dict[str, Any]:
         "data set": xpmlp.Dataset("<i>" * 200, split, split, (4,), "here"),
         "config": run.trainer.config,
         "control": run.trainer.control,
-        "descent": xpmlp.Descent(plateau=xpmlp.Plateau(), average="swa"),
+        "descent": xpmlp.OptimizerConfig(plateau=xpmlp.Plateau(), average="swa"),
         "objective": xpmlp.Objective(),
         "backend": run.backend,
         "trained model": TrainedModel(DEEP, np.zeros(DEEP.size), (4,), False),
@@ -76,7 +76,7 @@ def test_curve_goes_through_the_means_of_a_series() -> None:
 def test_long_texts_keep_both_ends() -> None:
     assert shortened("short") == "short"
     found = shortened("a" * 500 + "b" * 500)
-    assert len(found) <= LONGEST
+    assert len(found) <= LONGEST_REPR
     assert found.startswith("aaa")
     assert found.endswith("bbb")
 
@@ -91,7 +91,7 @@ def test_settings_at_their_default_are_left_out() -> None:
     config = xpmlp.TrainConfig.of(optimizer="adam", dropout=0.2)
     assert repr(config) == (
         "TrainConfig(objective=Objective(dropout=0.2), "
-        "descent=Descent(optimizer=adam(beta1=0.9, beta2=0.999, epsilon=1e-08)))"
+        "descent=OptimizerConfig(optimizer=adam(beta1=0.9, beta2=0.999, epsilon=1e-08)))"
     )
 
 

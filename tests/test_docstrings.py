@@ -44,7 +44,7 @@ SECTIONS = (
 
 NOT_IMPERATIVE = {"The", "A", "An", "What", "Which", "Whether", "How", "It", "This", "Returns"}
 
-SETTINGS = {"TrainConfig", "Objective", "Descent", "Control", "MLP"}
+SETTINGS = {"TrainConfig", "Objective", "OptimizerConfig", "ValidationConfig", "MLP"}
 """Recipes take their parameters from here, and types and defaults from the signature."""
 
 NOT_CALLED = {"Run", "Init", "Update"}

@@ -229,7 +229,7 @@ def test_what_cannot_be_exported_is_refused(
             export_onnx(model, worse, path)
     with pytest.raises(InputError, match="the network overflows float32 on ordinary rows"):
         export_onnx(MLP((6, 4, 3), "relu"), np.full(43, 3e38, np.float32), path)
-    monkeypatch.setattr("xpmlp.export.LARGEST", 100)
+    monkeypatch.setattr("xpmlp.export.LARGEST_ONNX", 100)
     with pytest.raises(InputError, match=r"172 bytes of weights, an ONNX file holds at most 100"):
         export_onnx(model, parameters, path)
     assert not list(tmp_path.iterdir())

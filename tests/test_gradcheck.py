@@ -38,7 +38,7 @@ def test_all_witnesses_agree(backend: Backend, hidden: str) -> None:
     rows = check(hidden, [select_backend("numpy"), backend])
     assert all(row.agrees for row in rows), [row for row in rows if not row.agrees]
     assert {row.parameter for row in rows} == {"W1", "b1", "W2", "b2", "W3", "b3"}
-    assert {row.witness for row in rows} >= {
+    assert {row.method for row in rows} >= {
         f"{backend.name} float32", "numpy float32", "directional float64",
     }  # fmt: skip
 
@@ -53,14 +53,14 @@ def test_other_sizes_agree_too(layer_sizes: tuple[int, ...]) -> None:
 def test_autodiff_is_a_witness(torch: Any) -> None:
     assert torch is not None
     rows = gradcheck(MLP((9, 6, 4)), backends=[], autodiff=["torch"])
-    assert sum(row.witness == "torch autograd" for row in rows) == 4
+    assert sum(row.method == "torch autograd" for row in rows) == 4
 
 
 @pytest.mark.oracle
 def test_jax_is_a_witness_too(jax: Any) -> None:
     assert jax is not None
     rows = gradcheck(MLP((9, 6, 4)), backends=[], autodiff=["jax"])
-    assert sum(row.witness == "jax autodiff" for row in rows) == 4
+    assert sum(row.method == "jax autodiff" for row in rows) == 4
 
 
 def test_a_nan_does_not_agree() -> None:
@@ -258,5 +258,5 @@ def test_a_mistake_on_one_backend_alone_is_caught(
 
     monkeypatch.setattr(backend, "xp", Lying())
     rows = check("sigmoid", [backend])
-    assert any(not row.agrees for row in rows if row.witness.startswith(backend.name))
-    assert all(row.agrees for row in rows if not row.witness.startswith(backend.name))
+    assert any(not row.agrees for row in rows if row.method.startswith(backend.name))
+    assert all(row.agrees for row in rows if not row.method.startswith(backend.name))

@@ -87,7 +87,7 @@ def choices(draw: st.DrawFn) -> dict[str, object]:
             "validate_every": draw(st.integers(0, 2**62)),
             "monitor": draw(st.sampled_from(["loss", "accuracy"])),
             "patience": draw(st.integers(0, 2**62)),
-            "keep_best": draw(st.booleans()),
+            "restore_best": draw(st.booleans()),
         }
     return found
 
@@ -323,7 +323,7 @@ def test_a_setting_is_refused_by_every_choice_that_does_not_have_it(kind: str, n
         ("loss=huber", "loss=huber: is for output=identity; with output=softmax use"),
         ("output=identity loss=softmax_cross_entropy", "loss=softmax_cross_entropy: is for"),
         ("patience=3", "patience=3: needs validation rows; .*validation=0.1"),
-        ("keep_best=true", "keep_best=True: needs validation rows"),
+        ("restore_best=true", "restore_best=True: needs validation rows"),
         ("validate_every=100", "validate_every=100: needs validation rows"),
         ("validate_every=-1 validation=0.1", "validate_every=-1: give an integer of 0 or more"),
         ("validation=1", "validation=1.0: .*below 1"),

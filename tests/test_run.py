@@ -130,7 +130,7 @@ def test_one_answer_and_numbers_have_their_own_shapes() -> None:
 
 def test_settings_are_those_of_a_configuration() -> None:
     named = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, schedule="cosine", dropout=0.2)
-    descent = xpmlp.Descent(
+    descent = xpmlp.OptimizerConfig(
         xpmlp.optimizers.adam(beta1=0.8), learning_rate=0.01, schedule=xpmlp.schedules.cosine()
     )
     config = xpmlp.TrainConfig(descent=descent, objective=xpmlp.Objective(dropout=0.2))
@@ -146,7 +146,7 @@ def test_members_predict_together() -> None:
 
 
 def test_validation_is_a_share_or_a_pair() -> None:
-    share = fit(validation=0.25, patience=40, keep_best=True)
+    share = fit(validation=0.25, patience=40, restore_best=True)
     assert len(share.history["validation_loss"]) == 30
     assert share.trainer.row_count == 90
     pair = fit(validation=(X[:20], SIDES[:20]))

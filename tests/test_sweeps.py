@@ -8,7 +8,7 @@ from xpmlp.data import Dataset, Split
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_sweep
-from xpmlp.runs import begin_training
+from xpmlp.runs import trainer_from_recipe
 from xpmlp.sweeps import Outcome, check, grid, plan, sweep
 from xpmlp.training import Callback, StopTraining, Trainer, evaluate
 
@@ -61,7 +61,7 @@ def swept(dataset: Dataset, recipe: Recipe, **over: list) -> list[Outcome]:
 
 
 def by_itself(dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
-    training = begin_training(recipe, dataset, BACKEND).run()
+    training = trainer_from_recipe(recipe, dataset, BACKEND).run()
     assert training.control.validation is not None
     found = evaluate(training.model, training.parameters, training.control.validation)
     return float(found.loss), float(found.accuracy)
@@ -203,7 +203,7 @@ def test_what_a_later_run_is_refused_for_is_found_before_any(dataset: Dataset) -
             {"weight_decay": [0.0, 0.1], "dropout": [0.0, 0.2]},
         ),
         (
-            {"average": "ema", "average_decay": 0.9, "keep_best": True, "monitor": "accuracy"},
+            {"average": "ema", "average_decay": 0.9, "restore_best": True, "monitor": "accuracy"},
             {"learning_rate": [0.05, 0.5], "epochs": [1, 3]},
         ),
         (
@@ -238,7 +238,7 @@ def test_seeds_can_be_swept_too(dataset: Dataset) -> None:
     assert [outcome.loss for outcome in found] == several.losses.tolist()
 
 
-@pytest.mark.parametrize("others", [{"activation": ["relu"]}, {"keep_best": [True]}, {}])
+@pytest.mark.parametrize("others", [{"activation": ["relu"]}, {"restore_best": [True]}, {}])
 def test_a_network_that_diverges_harms_no_other(dataset: Dataset, others) -> None:
     recipe = RECIPE.replace({"activation": "relu"})
     good, bad = swept(dataset, recipe, learning_rate=[0.05, 1e35], **others)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpmlp.errors import InputError
-from xpmlp.tensors import LARGEST, load_tensors, save_tensors
+from xpmlp.tensors import MOST_METADATA, load_tensors, save_tensors
 
 
 def file_of(header: object, *, length: int | None = None) -> bytes:
@@ -33,7 +33,7 @@ def tensor(dtype: str, *shape: int, size: int) -> dict[str, object]:
         file_of(b'{"__metadata__":' + b"[" * 1_000_000),
         file_of(about("[" * 100_000)),
         file_of(about('{"a":' * 100_000)),
-        file_of(about("[" + "[]," * (LARGEST // 3 + 1) + "[]]")),
+        file_of(about("[" + "[]," * (MOST_METADATA // 3 + 1) + "[]]")),
         file_of(about("9" * 5000)),
         file_of(tensor("F32", 1 << 40, size=1 << 42)),
         file_of(tensor("F32", 1 << 40, 0, size=0)),
@@ -59,7 +59,7 @@ def test_a_claim_takes_no_memory(tmp_path: Path, content: bytes) -> None:
 def test_what_could_not_be_read_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(InputError, match="characters besides the arrays"):
-        save_tensors(path, {"x": np.zeros(2)}, {"names": "x" * LARGEST})
+        save_tensors(path, {"x": np.zeros(2)}, {"names": "x" * MOST_METADATA})
     assert not path.exists()
-    save_tensors(path, {"x": np.zeros(2)}, {"names": "x" * (LARGEST - 200)})
-    assert len(load_tensors(path)[1]["names"]) == LARGEST - 200
+    save_tensors(path, {"x": np.zeros(2)}, {"names": "x" * (MOST_METADATA - 200)})
+    assert len(load_tensors(path)[1]["names"]) == MOST_METADATA - 200

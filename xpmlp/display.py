@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-LONGEST, LONGEST_VALUE = 400, 60
+LONGEST_REPR, LONGEST_VALUE = 400, 60
 """Characters of a repr, and of one value in it."""
 
 WIDTH, HEIGHT = 320, 96
 """Pixels of a curve."""
 
 
-def shortened(text: str, longest: int = LONGEST) -> str:
+def shortened(text: str, longest: int = LONGEST_REPR) -> str:
     """Return the text, its middle left out if it is longer than this."""
     if len(text) <= longest:
         return text
@@ -34,7 +34,7 @@ def brief(value: object) -> str:
     return shortened(text, LONGEST_VALUE)
 
 
-class Table(str):
+class TextTable(str):
     """Text that a prompt and a notebook show as it is printed."""
 
     __slots__ = ()

@@ -22,7 +22,7 @@ from xpmlp.training.step import inputs
 
 OPSET, IR_VERSION = 17, 8
 
-LARGEST = (1 << 31) - (1 << 20)
+LARGEST_ONNX = (1 << 31) - (1 << 20)
 """Bytes of weights: a protobuf message holds less than 2 GiB."""
 
 CHECKED, TOLERANCE, ROUNDINGS = 64, 1e-5, 10.0
@@ -186,7 +186,7 @@ def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> A
         A = graph.add("Flatten", A, axis=1)
     L = model.chain.onnx(model.unflatten(parameters, xp=np), A, graph)
     Y_hat = graph.expression(OUTPUTS[model.output].onnx, L)
-    name = "predictions" if model.predicts_numbers else "probabilities"
+    name = "predictions" if model.is_regression else "probabilities"
     outputs = f"float[N, {model.layer_sizes[-1]}] {name}"
     if parameters.ndim == 2:
         graph.add("ReduceMean", Y_hat, axes=[0], keepdims=0, result=name)
@@ -201,7 +201,7 @@ def _model(onnx: Any, model: MLP, parameters: np.ndarray, rows: np.ndarray) -> A
     made = onnx.parser.parse_model(f"""<
             ir_version: {IR_VERSION}, opset_import: ["": {OPSET}],
             producer_name: "xpmlp", producer_version: "{xpmlp.__version__}",
-            doc_string: "{model}, {model.hidden}, {model.output}",
+            doc_string: "{model}, {model.activation}, {model.output}",
             metadata_props: ["input": "{meaning}", "members": "{parameters.size // model.size}"]
         > xpmlp ({kind}[N, {sizes}] {INPUT}) => ({outputs}) {{}}""")
     made.graph.node.extend(graph.nodes.values())
@@ -222,10 +222,10 @@ def _check_parameters(model: MLP, parameters: Any, path: Path | str) -> None:
             f"parameters of shape {parameters.shape}: {model} predicts with {model.size:,} "
             "numbers, for each member if there are several; give run.parameters"
         )
-    if parameters.size * 4 > LARGEST:
+    if parameters.size * 4 > LARGEST_ONNX:
         raise InputError(
             f"{path}: {parameters.size * 4:,} bytes of weights, an ONNX file holds at most "
-            f"{LARGEST:,}; export fewer members or a smaller network"
+            f"{LARGEST_ONNX:,}; export fewer members or a smaller network"
         )
     with np.errstate(over="ignore"):
         if not np.isfinite(parameters.astype(np.float32)).all():

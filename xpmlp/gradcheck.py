@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
     ----------
     parameter : str
         The name of the parameter, such as `W1`.
-    witness : str
+    method : str
         The name of the reference, such as `torch autograd`.
     difference : float
         The largest difference, relative to the largest entry of the gradient.
@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
     """
 
     parameter: str
-    witness: str
+    method: str
     difference: float
     tolerance: float
 
@@ -179,11 +179,11 @@ def gradcheck(
     amplified = 1.0 if model.normalization == "none" else AMPLIFIED
     rows: list[Comparison] = []
 
-    def compare(witness: str, gradients: np.ndarray, dtype: str = "float64") -> None:
+    def compare(method: str, gradients: np.ndarray, dtype: str = "float64") -> None:
         """Add differences relative to each parameter's gradient."""
         for name, theirs in model.unflatten(gradients, xp=np).items():
             difference = float(np.abs(theirs - ours[name]).max()) / scales[name]
-            rows.append(Comparison(name, witness, difference, amplified * TOLERANCES[dtype]))
+            rows.append(Comparison(name, method, difference, amplified * TOLERANCES[dtype]))
 
     for backend in usable_backends() if backends is None else backends:
         for dtype in TOLERANCES:
@@ -200,9 +200,9 @@ def gradcheck(
         error = abs(J.imag / COMPLEX_STEP - expected) / max(abs(expected), scales[name])
         tolerance = amplified * TOLERANCES["float64"]
         rows.append(Comparison(name, "directional float64", error, tolerance))
-    for library, witness in AUTODIFF.items():
+    for library, method in AUTODIFF.items():
         if library in autodiff and importlib.util.find_spec(library):
-            compare(witness, _autodiff(library, case, parameters))
+            compare(method, _autodiff(library, case, parameters))
     return sorted(rows, key=lambda row: list(ours).index(row.parameter))
 
 

@@ -46,7 +46,7 @@ from xpmlp.training import (
     predict,
 )
 from xpmlp.training.evaluation import predict_on_device
-from xpmlp.training.settings import Settings
+from xpmlp.training.typed_settings import Settings
 from xpmlp.typing import DTYPES, Array
 
 
@@ -122,7 +122,7 @@ class Run:
         InputError
             For rows that the network cannot take, and for a regression.
         """
-        if self.model.predicts_numbers:
+        if self.model.is_regression:
             raise InputError("predict_proba: this network predicts numbers; call predict")
         return self._predictions(X)
 
@@ -146,7 +146,7 @@ class Run:
             For rows that the network cannot take.
         """
         Y_hat = self._predictions(X)
-        if self.model.predicts_numbers:
+        if self.model.is_regression:
             return Y_hat[:, 0] if Y_hat.shape[1] == 1 else Y_hat
         xp = array_api_compat.array_namespace(Y_hat)
         if self.model.output == "softmax":
@@ -319,7 +319,7 @@ class Run:
         """What `train` returned in 0.1.0 was the trainer."""
         trainer = self.__dict__.get("trainer")
         if trainer is None or not hasattr(trainer, name):
-            raise no_attribute(self, name, HABITS)
+            raise no_attribute(self, name, RUN_HABITS)
         renamed.warn(f"run.{name}", f"run.trainer.{name}")
         return getattr(trainer, name)
 
@@ -332,7 +332,7 @@ class Run:
         history = self.history
         series = {
             "loss": history.losses,
-            "r2" if self.model.predicts_numbers else "accuracy": history.accuracies,
+            "r2" if self.model.is_regression else "accuracy": history.accuracies,
             "validation loss": history.validation_losses,
         }
         return {name: f"{np.mean(one[-1]):.4f}" for name, one in series.items() if one}
@@ -343,7 +343,7 @@ class Run:
         return as_html(facts, self.history.loss)
 
 
-HABITS = {
+RUN_HABITS = {
     "score": "run.evaluate(X, y).accuracy",
     "fit": "run.resume(epochs=5), or xpmlp.train(run.model, X, y)",
     "summary": "run.model.summary()",
@@ -392,7 +392,7 @@ def train(
         1 shows progress on standard error: a bar on a terminal and in a notebook, else a line for
         each epoch. 0 shows nothing.
     **settings
-        Any field of `TrainConfig`, `Objective`, `Descent` and `Control`: `epochs=5`,
+        Any field of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`: `epochs=5`,
         `learning_rate=0.1`, `optimizer="adam"`, `dropout=0.2`. `validation` is a fraction of the
         rows or a pair (X, y).
 
@@ -693,7 +693,7 @@ def _check_on_device(X: Array, model: MLP) -> None:
 
 def _classes(model: MLP) -> np.ndarray | None:
     """The classes of a network whose labels are integers."""
-    if model.predicts_numbers or (model.output == "sigmoid" and model.layer_sizes[-1] > 1):
+    if model.is_regression or (model.output == "sigmoid" and model.layer_sizes[-1] > 1):
         return None
     return np.arange(max(2, model.layer_sizes[-1]))
 

@@ -22,7 +22,7 @@ from xpmlp.display import as_html, brief, short_repr
 from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER
-from xpmlp.runs import begin_training
+from xpmlp.runs import trainer_from_recipe
 from xpmlp.training import Callback, Trainer
 from xpmlp.training.config import PLATEAU
 
@@ -179,7 +179,7 @@ def check(runs: Iterable[PlannedRun], dataset: Dataset, backend: Backend) -> Non
     So nothing is trained in vain where a later run cannot be.
     """
     for run in runs:
-        begin_training(run.recipe, dataset, backend)
+        trainer_from_recipe(run.recipe, dataset, backend)
 
 
 def sweep(
@@ -197,7 +197,7 @@ def sweep(
     """
     outcomes: list[Outcome] = []
     for number, run in enumerate(runs, start=1):
-        training = begin_training(run.recipe, dataset, backend, lets_members_diverge=True)
+        training = trainer_from_recipe(run.recipe, dataset, backend, allow_divergence=True)
         try:
             training.run(tell(run, number, len(runs)))
         except Diverged:  # all of them

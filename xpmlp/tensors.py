@@ -16,7 +16,7 @@ from xpmlp.files import refuse_special_file, write_atomically
 METADATA = "xpmlp"
 """The one metadata key of our safetensors files: several would be written in any order."""
 
-LARGEST = 1 << 24
+MOST_METADATA = 1 << 24
 """Characters of metadata: as JSON they may take 20 bytes of memory each. The names of a million
 columns, which an estimator keeps, have room."""
 
@@ -32,9 +32,9 @@ def save_tensors(
     contiguous = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     digest = digest_of(contiguous, metadata)
     text = {METADATA: json.dumps({**metadata, DIGEST: digest}, sort_keys=True)}
-    if len(text[METADATA]) > LARGEST:
+    if len(text[METADATA]) > MOST_METADATA:
         raise InputError(
-            f"{path}: more than {LARGEST:,} characters besides the arrays; shorten the names"
+            f"{path}: more than {MOST_METADATA:,} characters besides the arrays; shorten the names"
         )
 
     def write(file: Path) -> None:
@@ -57,8 +57,8 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             text = (file.metadata() or {}).get(METADATA)
             if text is None:
                 raise InputError(f"{path}: not a file of xpmlp (no metadata); train again")
-            if len(text) > LARGEST:
-                raise InputError(f"{path}: more than {LARGEST:,} characters of metadata")
+            if len(text) > MOST_METADATA:
+                raise InputError(f"{path}: more than {MOST_METADATA:,} characters of metadata")
             metadata = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:

@@ -53,7 +53,7 @@ def training(
 def _training_turns(
     problem: Problem, backend: Any, dtype: str, settings: dict[str, Any]
 ) -> TakeTurn:
-    from xpmlp import MLP, Callback, Descent, Trainer
+    from xpmlp import MLP, Callback, OptimizerConfig, Trainer
     from xpmlp.data import Split
 
     model = MLP(problem.layer_sizes)
@@ -88,7 +88,7 @@ def _training_turns(
             model,
             Split(problem.images[:rows], problem.labels[:rows]),
             parameters=backend.asarray(host, dtype),
-            descent=Descent(learning_rate=problem.learning_rate),
+            descent=OptimizerConfig(learning_rate=problem.learning_rate),
             backend=backend,
             epochs=steps // epoch,
             batch_size=problem.batch_size,

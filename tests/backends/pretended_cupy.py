@@ -21,9 +21,9 @@ import pytest
 import xpmlp.backends.cupy as cupy_module
 from xpmlp.backends.cupy import cublas
 from xpmlp.compiler.interpret import Interpreter, at
+from xpmlp.compiler.kernel_plan import KernelPlan, Launch, Product
 from xpmlp.compiler.layout import lay_out
 from xpmlp.compiler.program import VIEWS, Program
-from xpmlp.compiler.schedule import Launch, Product, Schedule
 
 Work = Callable[[], object]
 
@@ -463,7 +463,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, cupy: PretendedCuPy) -> None:
     monkeypatch.setitem(sys.modules, "array_api_compat.cupy", cupy)
 
 
-def naive_schedule(program: Program, machine: Machine) -> Schedule:
+def naive_plan(program: Program, machine: Machine) -> KernelPlan:
     """One kernel for each operation, which computes what the interpreter would."""
     layout = lay_out(program)
     everything = tuple(range(len(layout.buffers)))
@@ -489,4 +489,4 @@ def naive_schedule(program: Program, machine: Machine) -> Schedule:
         machine.kernels[name] = kernel
         names.append(name)
         nodes.append(Launch(name, 1, 32, everything))
-    return Schedule(program, layout, " ".join(names), tuple(nodes))
+    return KernelPlan(program, layout, " ".join(names), tuple(nodes))

@@ -58,7 +58,7 @@ def test_a_runner_takes_steps_and_stacks_what_they_report(backend: Backend, way:
     state, metrics = run(zero, one, 4)
     assert float(backend.to_numpy(state)) == 4.0
     np.testing.assert_array_equal(backend.to_numpy(metrics.loss), [2.0, 4.0, 6.0, 8.0])
-    np.testing.assert_array_equal(backend.to_numpy(metrics.correct), [3.0, 6.0, 9.0, 12.0])
+    np.testing.assert_array_equal(backend.to_numpy(metrics.metric_sum), [3.0, 6.0, 9.0, 12.0])
     state, metrics = run(state, one, 2)
     np.testing.assert_array_equal(backend.to_numpy(metrics.loss), [10.0, 12.0])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import gpu_backend
-from xpmlp import MLP, Descent, Objective, Split
+from xpmlp import MLP, Objective, OptimizerConfig, Split
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.cupy import graph
 from xpmlp.backends.cupy.cublas import (
@@ -46,10 +46,10 @@ class Problem:
     """The lecture's network on random pictures, on the GPU."""
 
     def __init__(self, gpu: Backend, *, precision: str = "float32", members: int | None = None):
-        from xpmlp.compiler.emit import schedule
+        from xpmlp.compiler.emit import kernel_plan
         from xpmlp.compiler.precision import with_precision
 
-        random, descent = np.random.default_rng(0), Descent()
+        random, descent = np.random.default_rng(0), OptimizerConfig()
         seed = 0 if members is None else list(range(members))
         dtype = "float64" if precision == "float64" else "float32"
         parameters = MODEL.initialize(seed, backend=gpu, dtype=dtype)
@@ -69,7 +69,7 @@ class Problem:
         )
         self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
         program = with_precision(record(self.make_step, self.state, self.data), precision)
-        self.captured = CapturedProgram(schedule(program), precision=precision)
+        self.captured = CapturedProgram(kernel_plan(program), precision=precision)
 
 
 def host(found: tuple[Any, Any]) -> list[np.ndarray]:
@@ -103,7 +103,7 @@ def test_a_step_has_few_nodes(gpu: Backend, capsys: pytest.CaptureFixture[str]) 
     problem.captured.prepare(problem.state, problem.data)
     nodes = problem.captured.nodes_per_step
     with capsys.disabled():
-        scheduled = len(problem.captured.schedule.nodes)
+        scheduled = len(problem.captured.kernel_plan.nodes)
         print(f"\n{scheduled} launches and products a step, {nodes} nodes")  # noqa: T201
     assert nodes is not None
     assert nodes <= 22

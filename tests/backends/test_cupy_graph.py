@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_schedule, pretend
+from pretended_cupy import Machine, Pretended, PretendedCuPy, naive_plan, pretend
 
-from xpmlp import MLP, Descent, Objective, select_backend
+from xpmlp import MLP, Objective, OptimizerConfig, select_backend
 from xpmlp.backends.cupy import CuPyBackend, graph
 from xpmlp.backends.cupy.cublas import CublasError
 from xpmlp.backends.cupy.graph import CapturedProgram, CaptureFailed, count_nodes
 from xpmlp.compiler import Interpreter, Untraceable, record
-from xpmlp.compiler.schedule import Launch, Product
+from xpmlp.compiler.kernel_plan import Launch, Product
 from xpmlp.training.engine import Engine
 from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, make_step
@@ -32,7 +32,7 @@ class Problem:
         random = np.random.default_rng(3)
         seeds = 0 if members is None else list(range(members))
         parameters = np.asarray(MODEL.initialize(seeds, dtype="float32"))
-        descent = Descent(learning_rate=0.1)
+        descent = OptimizerConfig(learning_rate=0.1)
         self.host_state = first_state(
             MODEL,
             parameters,
@@ -49,7 +49,7 @@ class Problem:
         )
         self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
         self.program = record(self.make_step, self.host_state, self.host_data)
-        self.schedule = naive_schedule(self.program, self.machine)
+        self.kernel_plan = naive_plan(self.program, self.machine)
         self.state, self.data = self.on_device(self.host_state), self.on_device(self.host_data)
 
     def on_device(self, nest: Any) -> Any:
@@ -60,7 +60,7 @@ class Problem:
         return self.cupy.asarray(nest, copy=True)
 
     def captured(self, *, unroll: int = 4, **options: Any) -> CapturedProgram:
-        return CapturedProgram(self.schedule, unroll=unroll, **options)
+        return CapturedProgram(self.kernel_plan, unroll=unroll, **options)
 
     def expected(self, count: int, data: Any = None) -> tuple[np.ndarray, list[np.ndarray]]:
         state, series = Interpreter(self.program).run(
@@ -90,7 +90,7 @@ def test_steps_are_those_of_the_program(problem: Problem, count: int) -> None:
     parameters, (losses, correct) = problem.expected(count)
     same(state.parameters, parameters)
     same(metrics.loss, losses)
-    np.testing.assert_array_equal(metrics.correct.get(), correct)
+    np.testing.assert_array_equal(metrics.metric_sum.get(), correct)
     assert state.offset.get() == count * BATCH
     np.testing.assert_array_equal(problem.state.parameters.get(), problem.host_state.parameters)
 
@@ -186,7 +186,7 @@ def test_leaves_of_its_own_state_can_change_places(problem: Problem) -> None:
         return step
 
     state = (cupy.asarray(np.zeros(3)), cupy.asarray(np.ones(3)))
-    program = CapturedProgram(naive_schedule(record(make, state, ()), problem.machine), unroll=2)
+    program = CapturedProgram(naive_plan(record(make, state, ()), problem.machine), unroll=2)
     (first, second), _ = program.run(state, (), 2)
     (first, second), _ = program.run((second, first), (), 1)
     assert (first.get().tolist(), second.get().tolist()) == ([22.0] * 3, [12.0] * 3)
@@ -200,7 +200,7 @@ def test_a_metric_that_lies_in_the_state_is_refused(problem: Problem) -> None:
     program = record(make, state, ())
     program = dataclasses.replace(program, metrics=program.state[1:])
     with pytest.raises(Untraceable, match="a metric lies in what the step is given"):
-        CapturedProgram(naive_schedule(program, problem.machine))
+        CapturedProgram(naive_plan(program, problem.machine))
 
 
 def test_members_train_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_members_train_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics.loss.shape == (5, 3)
     same(metrics.loss, losses)
     same(state.parameters, parameters)
-    np.testing.assert_array_equal(metrics.correct.get(), correct)
+    np.testing.assert_array_equal(metrics.metric_sum.get(), correct)
 
 
 def test_a_replay_allocates_its_series_alone_and_waits_for_nothing(problem: Problem) -> None:
@@ -237,9 +237,9 @@ def test_a_replay_allocates_its_series_alone_and_waits_for_nothing(problem: Prob
 def test_nodes_are_captured_in_their_order(problem: Problem) -> None:
     program = problem.captured(unroll=2)
     program.prepare(problem.state, problem.data)
-    wanted = [node.kernel for node in problem.schedule.nodes if isinstance(node, Launch)]
+    wanted = [node.kernel for node in problem.kernel_plan.nodes if isinstance(node, Launch)]
     assert problem.machine.launched == wanted * 3  # once to warm up, two steps in the graph
-    products = sum(isinstance(node, Product) for node in problem.schedule.nodes)
+    products = sum(isinstance(node, Product) for node in problem.kernel_plan.nodes)
     works = program._graphs[2].works
     assert len(works) == 2 * (len(wanted) + products)  # metrics cost no node
 
@@ -247,7 +247,7 @@ def test_nodes_are_captured_in_their_order(problem: Problem) -> None:
 def test_a_capture_that_fails_says_why_and_changes_nothing(problem: Problem) -> None:
     program = problem.captured()
     problem.machine.broken_kernel = next(
-        node.kernel for node in problem.schedule.nodes if isinstance(node, Launch)
+        node.kernel for node in problem.kernel_plan.nodes if isinstance(node, Launch)
     )
     with pytest.raises(CaptureFailed, match="StreamCaptureUnsupported") as raised:
         program.prepare(problem.state, problem.data)
@@ -289,10 +289,10 @@ def test_a_state_that_would_need_a_copy_is_refused(problem: Problem) -> None:
         return lambda state, _: ((state[0] * 2.0, state[0] + 1.0), (xp.sum(state[1]),))
 
     state = (problem.cupy.asarray(np.zeros(2)), problem.cupy.asarray(np.zeros(2)))
-    schedule = naive_schedule(record(make, state, ()), problem.machine)
-    assert schedule.layout.copies
+    kernel_plan = naive_plan(record(make, state, ()), problem.machine)
+    assert kernel_plan.layout.copies
     with pytest.raises(Untraceable, match="no node"):
-        CapturedProgram(schedule)
+        CapturedProgram(kernel_plan)
 
 
 def test_memory_goes_with_the_program(problem: Problem) -> None:
@@ -323,7 +323,7 @@ def test_rows_that_stay_are_not_copied(
     problem: Problem, monkeypatch: pytest.MonkeyPatch, small: int
 ) -> None:
     monkeypatch.setattr(graph, "SMALL", small)
-    number = problem.schedule.layout.places[problem.program.data[0]].buffer
+    number = problem.kernel_plan.layout.places[problem.program.data[0]].buffer
     program = problem.captured()
     program.prepare(problem.state, problem.data)
     used = program.used_bytes
@@ -375,7 +375,7 @@ def test_a_run_holds_one_workspace(monkeypatch: pytest.MonkeyPatch, compile: str
         return create(handle)
 
     monkeypatch.setattr(library, "cublasCreate_v2", count)
-    monkeypatch.setattr("xpmlp.compiler.emit.schedule", lambda _: problem.schedule)
+    monkeypatch.setattr("xpmlp.compiler.emit.kernel_plan", lambda _: problem.kernel_plan)
     backend = CuPyBackend("cupy", cupy, cupy.cuda.Device(0), device_name="cuda:0")
     engine = Engine(backend, problem.make_step, MODEL, precision="float32", compile=compile)
     engine.start(problem.state, problem.data, steps=8)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_schedule, pretend
+from pretended_cupy import Pretended, PretendedCuPy, PretendedDevice, naive_plan, pretend
 
 import xpmlp.backends.cupy as cupy_module
 from xpmlp import MLP, BackendUnavailable, Split, select_backend
@@ -66,7 +66,7 @@ def test_training_goes_through_it(
 ) -> None:
     cupy = PretendedCuPy()
     pretend(monkeypatch, cupy)
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     options = {"epochs": 2, "batch_size": 8, "shuffle": shuffle}
     found = train(MODEL, split(), backend=select_backend("cupy"), compile=compile, **options)
@@ -86,7 +86,7 @@ def test_what_cannot_be_captured_runs_step_by_step(
 ) -> None:
     cupy = PretendedCuPy()
     pretend(monkeypatch, cupy)
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     monkeypatch.setattr(
         "pretended_cupy.PretendedStream.end_capture", lambda self: setattr(self, "captured", None)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pretended_cupy import PretendedCuPy, naive_schedule, pretend
+from pretended_cupy import PretendedCuPy, naive_plan, pretend
 
-from xpmlp import MLP, Descent, Split, Trainer, select_backend
+from xpmlp import MLP, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.training.profile import profile
 
 
@@ -21,14 +21,14 @@ def test_a_captured_run_is_profiled(
     monkeypatch.setattr("xpmlp.training.profile.SECONDS", 0.0)
     cupy = PretendedCuPy()
     pretend(monkeypatch, cupy)
-    emit = SimpleNamespace(schedule=lambda program: naive_schedule(program, cupy.machine))
+    emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     model = MLP((6, 5, 4))
     training = Trainer.begin(
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),
-        descent=Descent(learning_rate=0.1),
+        descent=OptimizerConfig(learning_rate=0.1),
         backend=select_backend("cupy"),
         epochs=1,
         batch_size=8,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xpmlp.cli.console import LONGEST
+from xpmlp.cli.console import LONGEST_MESSAGE
 
 RUN_FILES = (
     "config.toml", "checkpoint.safetensors", "model.safetensors", "history.npz", "metrics.csv",
@@ -65,7 +65,7 @@ def test_a_file_that_a_recipe_names_is_not_told(refused, tmp_path: Path) -> None
 
 def test_what_a_file_gave_is_not_quoted_at_length(refused, tmp_path: Path) -> None:
     (tmp_path / "theirs.toml").write_text("layer_sizes = [" + "9," * 100_000 + "]")
-    assert len(refused("train", "theirs.toml")) < LONGEST + 100
+    assert len(refused("train", "theirs.toml")) < LONGEST_MESSAGE + 100
 
 
 def picture(side: int) -> bytes:

@@ -18,7 +18,7 @@ COMMANDS = ["train", "evaluate", "predict", "plot", "gradcheck", "backends"]
 
 @pytest.fixture
 def numpy_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tests/test_gradcheck.py has every witness; to import those takes longer than to ask them."""
+    """tests/test_gradcheck.py has every method; to import those takes longer than to ask them."""
     check = functools.partial(gradcheck, backends=[select_backend("numpy")], autodiff=())
     monkeypatch.setattr("xpmlp.cli.gradcheck.check", check)
 

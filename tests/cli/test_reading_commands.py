@@ -63,23 +63,23 @@ def test_evaluate_takes_other_data(command, trained: Path, make_data, tmp_path: 
     assert said["loss"] != json.loads((trained / "summary.json").read_text())["test_loss"]
 
 
-def test_evaluate_shows_each_member_the_mean_the_spread_and_the_committee(
+def test_evaluate_shows_each_member_the_mean_the_spread_and_the_ensemble(
     command, trained_members: Path, data: Path
 ) -> None:
     said = command("evaluate", trained_members, "--backend", "numpy").out.splitlines()
     X, labels = load_idx_directory(data).test
     Y_hat = probabilities(trained_members, X)
     each = np.mean(Y_hat.argmax(axis=-1) == labels, axis=-1)
-    committee = np.mean(Y_hat.mean(axis=0).argmax(axis=-1) == labels)
+    ensemble = np.mean(Y_hat.mean(axis=0).argmax(axis=-1) == labels)
     for member in range(3):
         assert said[member].startswith(f"Member {member + 1}: test accuracy {each[member]:.2%}, ")
     assert said[3] == (
         f"Mean: test accuracy {each.mean():.2%} +- {each.std(ddof=1):.2%} (standard deviation)"
     )
-    assert said[4] == f"Ensemble (averaged probabilities): test accuracy {committee:.2%}"
+    assert said[4] == f"Ensemble (averaged probabilities): test accuracy {ensemble:.2%}"
     as_json = json.loads(command("evaluate", trained_members, "--json").out)
     assert as_json["member_accuracy"] == pytest.approx(each.tolist())
-    assert as_json["committee_accuracy"] == pytest.approx(committee)
+    assert as_json["ensemble_accuracy"] == pytest.approx(ensemble)
     assert as_json["accuracy"] == pytest.approx(each.mean())
 
 
@@ -214,7 +214,7 @@ def test_predict_json_has_every_probability(command, trained: Path, pictures) ->
         assert one["class"] == expected.argmax()
 
 
-def test_predict_with_members_asks_the_committee(command, trained_members: Path) -> None:
+def test_predict_with_members_asks_the_ensemble(command, trained_members: Path) -> None:
     X = np.random.default_rng(3).integers(0, 256, (2, 16), dtype=np.uint8)
     np.save("rows.npy", X)
     found = json.loads(command("predict", trained_members, "rows.npy", "--json").out)

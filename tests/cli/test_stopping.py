@@ -214,7 +214,7 @@ def test_how_often_to_save_is_steps_or_a_time(refused, tiny, every: str, said: s
 
 
 def test_a_run_is_saved_in_mid_epoch(command, slow, unbroken: Path, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.runs.checkpoints.SHARE", math.inf)
+    monkeypatch.setattr("xpmlp.runs.checkpoints.CHECKPOINT_SHARE", math.inf)
 
     class Off(Interruption):
         def on_tick(self, training: Trainer, /) -> None:

@@ -203,7 +203,7 @@ def test_layers_beyond_the_memory(refused, tiny, monkeypatch) -> None:
     def allocate(*_: object) -> None:
         raise MemoryError("Unable to allocate 1 TiB")
 
-    monkeypatch.setattr("xpmlp.cli.train.begin_training", allocate)
+    monkeypatch.setattr("xpmlp.cli.train.trainer_from_recipe", allocate)
     line = refused(*tiny, "--out", "r")
     expect(line, "out of memory (Unable to allocate 1 TiB)", "smaller layers")
 

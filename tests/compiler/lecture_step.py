@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp import MLP, Descent, Objective, select_backend
+from xpmlp import MLP, Objective, OptimizerConfig, select_backend
 from xpmlp.compiler import Program, record
 from xpmlp.training.state import first_state
 from xpmlp.training.step import TrainingData, TrainingState, make_step
@@ -34,7 +34,7 @@ def lecture_step(
     rates: Any = 0.03,
 ) -> Step:
     r = np.random.default_rng(0)
-    model, descent = MLP(sizes, activation=hidden), Descent(learning_rate=rates)
+    model, descent = MLP(sizes, activation=hidden), OptimizerConfig(learning_rate=rates)
     parameters = model.initialize(range(members) if members else 0, dtype=dtype)
     data = TrainingData(
         X=r.integers(0, 256, (ROWS, sizes[0])).astype(np.uint8),

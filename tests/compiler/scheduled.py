@@ -1,4 +1,4 @@
-"""A schedule run on the CPU: its kernels compiled by gcc, its products by NumPy."""
+"""A kernel plan run on the CPU: its kernels compiled by gcc, its products by NumPy."""
 
 import ctypes
 import functools
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp.compiler.emit import schedule
+from xpmlp.compiler.emit import kernel_plan
 from xpmlp.compiler.interpret import at
+from xpmlp.compiler.kernel_plan import KernelPlan, Launch
 from xpmlp.compiler.program import Program, leaves, rebuild
-from xpmlp.compiler.schedule import Launch, Schedule
 
 Kernel = Callable[[Launch, list[int]], None]
 
@@ -45,16 +45,16 @@ class Scheduled:
     def __init__(
         self, program: Program, directory: Path, language: str = "c", *, backwards: bool = False
     ) -> None:
-        self.schedule: Schedule = schedule(program, language=language)
+        self.kernel_plan: KernelPlan = kernel_plan(program, language=language)
         self.backwards = backwards
         self.run_kernel: Kernel = self._run_c if language == "c" else self._run_cuda
         self.library = build(self._command(directory, language), directory / "kernels.so")
         self.buffers = [
-            np.zeros(buffer.size, buffer.dtype) for buffer in self.schedule.layout.buffers
+            np.zeros(buffer.size, buffer.dtype) for buffer in self.kernel_plan.layout.buffers
         ]
 
     def _command(self, directory: Path, language: str) -> list[str]:
-        source = self.schedule.source
+        source = self.kernel_plan.source
         if language == "c":
             path = directory / "kernels.c"
             command = [compiler("gcc"), "-O1"]
@@ -64,7 +64,7 @@ class Scheduled:
             starters = "".join(
                 f'extern "C" void start_{node.kernel}(int blocks, void **p, bool backwards)'
                 f" {{ cpu::launch({node.kernel}, blocks, p, backwards); }}\n"
-                for node in self.schedule.nodes
+                for node in self.kernel_plan.nodes
                 if isinstance(node, Launch)
             )
             header = Path(__file__).with_name("cuda_on_cpu.hpp").read_text()
@@ -85,14 +85,14 @@ class Scheduled:
         kernel(launch.blocks, arguments, ctypes.c_bool(self.backwards))
 
     def run(self, state: Any, data: Any, count: int) -> tuple[Any, list[np.ndarray]]:
-        program, places = self.schedule.program, self.schedule.layout.places
+        program, places = self.kernel_plan.program, self.kernel_plan.layout.places
         array = functools.partial(at, buffers=self.buffers)
         for value, given in zip(program.inputs, [*leaves(state), *leaves(data)], strict=True):
             array(places[value])[...] = given
         metrics = [array(places[value]) for value in program.metrics]
         series = [np.empty((count, *metric.shape), metric.dtype) for metric in metrics]
         for step in range(count):
-            for node in self.schedule.nodes:
+            for node in self.kernel_plan.nodes:
                 if isinstance(node, Launch):
                     pointers = [self.buffers[number].ctypes.data for number in node.buffers]
                     self.run_kernel(node, pointers)

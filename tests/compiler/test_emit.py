@@ -16,9 +16,9 @@ from tests.compiler.lecture_step import LECTURE, lecture_step
 from tests.compiler.random_steps import RandomStep, assert_same, run_eagerly
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Interpreter, Untraceable, record
-from xpmlp.compiler.emit import schedule
+from xpmlp.compiler.emit import kernel_plan
+from xpmlp.compiler.kernel_plan import Launch, Product
 from xpmlp.compiler.precision import with_precision
-from xpmlp.compiler.schedule import Launch, Product
 
 pytestmark = pytest.mark.extended(keep=3)
 
@@ -142,7 +142,7 @@ def test_arrays_beyond_the_reach_of_int_are_walked_with_64_bits() -> None:
         return lambda s, d: ((s[0] - d[0] * s[0][..., :1],), xp.sum(s[0], axis=0))
 
     huge = np.broadcast_to(np.float32(0), (3, 2**30))
-    text = schedule(record(make, (huge,), (huge,))).source
+    text = kernel_plan(record(make, (huge,), (huge,))).source
     kernels = text[text.index("KERNEL(k0") :]
     assert "const long long i1" in kernels
     assert not re.search(r"\bint (i\d|element|row|column|asked)\b", kernels)
@@ -168,14 +168,14 @@ def everything() -> dict[str, Any]:
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", everything())
 def test_cuda_compilers_accept_the_source(name: str, tmp_path: Path) -> None:
-    source = schedule(everything()[name]).source
+    source = kernel_plan(everything()[name]).source
     compile_: Compile
     for compile_ in compilers(half="cuda_fp16" in source):
         compile_(source, tmp_path)
 
 
 def test_a_schedule_is_what_a_gpu_needs() -> None:
-    found = schedule(lecture_step(LECTURE, batch=64).program())
+    found = kernel_plan(lecture_step(LECTURE, batch=64).program())
     launches = [node for node in found.nodes if isinstance(node, Launch)]
     products = [node for node in found.nodes if isinstance(node, Product)]
     assert (len(launches), len(products)) == (7, 8)
@@ -197,7 +197,7 @@ def test_a_schedule_is_what_a_gpu_needs() -> None:
 
 
 def test_the_same_program_has_the_same_source() -> None:
-    texts = {schedule(lecture_step(LECTURE).program()).source for _ in range(2)}
+    texts = {kernel_plan(lecture_step(LECTURE).program()).source for _ in range(2)}
     assert len(texts) == 1
 
 
@@ -206,4 +206,4 @@ def test_what_no_kernel_computes_is_refused() -> None:
         return lambda s, d: (s, (xp.negative(xp.abs(d[0])),))
 
     with pytest.raises(Untraceable, match="complex64"):
-        schedule(record(make, (), (np.zeros(3, np.complex64),)))
+        kernel_plan(record(make, (), (np.zeros(3, np.complex64),)))

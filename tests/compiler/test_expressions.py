@@ -11,7 +11,7 @@ import pytest
 from tests.compiler.random_steps import run_eagerly
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Untraceable, record
-from xpmlp.compiler.emit import schedule
+from xpmlp.compiler.emit import kernel_plan
 from xpmlp.compiler.expressions import literal
 
 UNARY = ("negative", "positive", "abs", "sign", "square", "floor")
@@ -143,4 +143,4 @@ def test_functions_without_an_expression_are_refused() -> None:
         return lambda s, d: (s, (d[0] * 2,))
 
     with pytest.raises(Untraceable, match="complex128"):
-        schedule(record(make, (), (np.zeros(3, np.complex128),)))
+        kernel_plan(record(make, (), (np.zeros(3, np.complex128),)))

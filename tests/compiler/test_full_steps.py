@@ -10,9 +10,9 @@ from cuda_compilers import compilers
 from random_steps import assert_same, run_eagerly
 from scheduled import Scheduled
 
-from xpmlp import MLP, Control, Descent, Objective, Split, Trainer, select_backend
+from xpmlp import MLP, Objective, OptimizerConfig, Split, Trainer, ValidationConfig, select_backend
 from xpmlp.compiler import Interpreter, Program, record
-from xpmlp.compiler.emit import schedule
+from xpmlp.compiler.emit import kernel_plan
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import one_cycle
 from xpmlp.training.step import make_step
@@ -23,7 +23,7 @@ EVERYTHING: dict[str, Any] = {
     "batch norm, adam, ema, mixup": (
         MLP((20, 8, 8, 5), "gelu", normalization="batch", residual=True),
         Objective(dropout=0.3, input_dropout=0.2, label_smoothing=0.1, mixup=0.4, l1=1e-4, l2=1e-3),
-        Descent(
+        OptimizerConfig(
             OPTIMIZERS["adam"](),
             learning_rate=0.01,
             schedule=one_cycle(),
@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
     "layer norm, rmsprop, swa, limits": (
         MLP((20, 8, 6, 5), "mish", normalization="layer"),
         Objective(dropout=0.5, class_weights=(1.0, 2.0, 0.5, 1.0, 3.0)),
-        Descent(
+        OptimizerConfig(
             OPTIMIZERS["rmsprop"](),
             learning_rate=0.01,
             bias_rate=0.5,
@@ -49,22 +49,24 @@ EVERYTHING: dict[str, Any] = {
     "regression, nesterov": (
         MLP((20, 8, 5), "selu", "identity"),
         Objective("huber", huber_delta=0.7),
-        Descent(OPTIMIZERS["nesterov"](), learning_rate=0.01, bias_decay=True, weight_decay=0.1),
+        OptimizerConfig(
+            OPTIMIZERS["nesterov"](), learning_rate=0.01, bias_decay=True, weight_decay=0.1
+        ),
     ),
     "many answers, lion": (
         MLP((20, 8, 5), "silu", "sigmoid"),
         Objective(l2=0.01),
-        Descent(OPTIMIZERS["lion"](), learning_rate=0.001, weight_decay=0.1),
+        OptimizerConfig(OPTIMIZERS["lion"](), learning_rate=0.001, weight_decay=0.1),
     ),
     "counts, sgd": (
         MLP((20, 8, 5), "tanh", "exp"),
         Objective("poisson"),
-        Descent(OPTIMIZERS["sgd"](), learning_rate=0.001),
+        OptimizerConfig(OPTIMIZERS["sgd"](), learning_rate=0.001),
     ),
     "quantile, momentum": (
         MLP((20, 8, 5), "leaky_relu", "identity"),
         Objective("quantile", quantile=0.2),
-        Descent(OPTIMIZERS["momentum"](), learning_rate=0.01),
+        OptimizerConfig(OPTIMIZERS["momentum"](), learning_rate=0.01),
     ),
 }
 
@@ -89,7 +91,7 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         ),
         objective=objective,
         descent=descent,
-        control=Control(),
+        control=ValidationConfig(),
         backend=select_backend("numpy"),
         epochs=3,
         batch_size=16,
@@ -132,11 +134,11 @@ def test_as_kernels_they_are_the_same_numbers(
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_cuda_s_compilers_take_them(name: str, tmp_path: Path) -> None:
-    source = schedule(program_of(name, dtype="float32")).source
+    source = kernel_plan(program_of(name, dtype="float32")).source
     for compile_source in compilers(half=False):
         compile_source(source, tmp_path)
 
 
 def test_they_stay_few_kernels() -> None:
-    counts = {name: len(schedule(program_of(name)).nodes) for name in EVERYTHING}
+    counts = {name: len(kernel_plan(program_of(name)).nodes) for name in EVERYTHING}
     assert max(counts.values()) <= 22, counts

@@ -12,9 +12,9 @@ from tests.compiler.lecture_step import LECTURE, lecture_step
 from tests.compiler.random_steps import run_eagerly
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Untraceable, record
-from xpmlp.compiler.group import Grouping, Part, group
+from xpmlp.compiler.group import Grouping, LoopNest, group
+from xpmlp.compiler.kernel_plan import Launch
 from xpmlp.compiler.program import Operation, leaves
-from xpmlp.compiler.schedule import Launch
 
 pytestmark = pytest.mark.extended(keep=6)
 
@@ -23,11 +23,11 @@ def grouping(step: Callable[..., Any], state: Any, data: Any = ()) -> Grouping:
     return group(record(lambda *, xp: lambda s, d: step(xp, s, d), state, data))
 
 
-def kernels(grouped: Grouping) -> list[tuple[Part, ...]]:
+def kernels(grouped: Grouping) -> list[tuple[LoopNest, ...]]:
     return [node for node in grouped.nodes if not isinstance(node, Operation)]
 
 
-def functions(part: Part) -> list[str]:
+def functions(part: LoopNest) -> list[str]:
     return [item.function for item in part.items.values()]
 
 
@@ -199,7 +199,7 @@ def test_adam(tmp_path: Path) -> None:
     zero = np.zeros(15)
     state = (numbers(15), zero, zero, np.asarray(0), np.asarray(0.01))
     scheduled = check(step, state, tmp_path, (numbers(9, 4), numbers(9, 3)))
-    nodes = scheduled.schedule.nodes
+    nodes = scheduled.kernel_plan.nodes
     assert len(nodes) == 5  # a product, dE and db, a product, the update, and then the next rate
     assert isinstance(nodes[3], Launch)
     assert {0, 1, 2} <= set(nodes[3].buffers)  # p, m and v, by one kernel where they lie

@@ -9,9 +9,9 @@ import pytest
 from tests.compiler.lecture_step import LECTURE, lecture_step
 from tests.compiler.scheduled import Scheduled
 from xpmlp.compiler import Interpreter, record
-from xpmlp.compiler.emit import schedule
+from xpmlp.compiler.emit import kernel_plan
+from xpmlp.compiler.kernel_plan import Product
 from xpmlp.compiler.precision import with_precision
-from xpmlp.compiler.schedule import Product
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "float64"])
@@ -66,7 +66,7 @@ def test_kernels_and_interpreter_agree(members: int, tmp_path: Path) -> None:
 
 
 def test_rounding_takes_no_node_of_its_own() -> None:
-    found = schedule(with_precision(lecture_step(LECTURE, batch=64).program(), "float16"))
+    found = kernel_plan(with_precision(lecture_step(LECTURE, batch=64).program(), "float16"))
     assert len(found.nodes) == 15
     products = [node for node in found.nodes if isinstance(node, Product)]
     assert {(node.dtype, node.result_dtype) for node in products} == {("float16", "float32")}

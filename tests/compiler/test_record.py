@@ -11,7 +11,7 @@ from steps import trace
 
 from xpmlp.backends import Backend
 from xpmlp.compiler import Untraceable, leaves, record, replay
-from xpmlp.compiler.replay import apply
+from xpmlp.compiler.partial import apply
 
 X = np.ones((4, 3))
 

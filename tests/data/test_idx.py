@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from xpmlp.data import read_idx, write_idx
-from xpmlp.data.idx import CHUNK
+from xpmlp.data.idx import READ_CHUNK
 from xpmlp.errors import InputError
 
 CODES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
@@ -183,7 +183,7 @@ def test_a_claim_takes_no_memory(tmp_path: Path, content: bytes) -> None:
     try:
         refusal(tmp_path / "a")
         # A chunk, and from Python 3.12 on another one in gzip's own buffer; 10**8 were claimed.
-        assert tracemalloc.get_traced_memory()[1] < 3 * CHUNK
+        assert tracemalloc.get_traced_memory()[1] < 3 * READ_CHUNK
     finally:
         tracemalloc.stop()
 
@@ -247,6 +247,6 @@ def test_a_bomb_that_keeps_its_promise(tmp_path: Path, monkeypatch) -> None:
     try:
         assert "too large for this memory" in refusal(tmp_path / "a")
         # A chunk, and from Python 3.12 on another one in gzip's own buffer; 10**8 were claimed.
-        assert tracemalloc.get_traced_memory()[1] < 3 * CHUNK
+        assert tracemalloc.get_traced_memory()[1] < 3 * READ_CHUNK
     finally:
         tracemalloc.stop()

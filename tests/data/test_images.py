@@ -280,6 +280,6 @@ def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
 
 
 def test_a_file_that_is_larger_than_a_picture(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("xpmlp.data.images.LARGEST", 1000)
+    monkeypatch.setattr("xpmlp.data.images.LARGEST_IMAGE", 1000)
     (tmp_path / "a.png").write_bytes(png(28, 28) + bytes(1000))
     assert "more than 1,000 bytes" in refusal(read_image, tmp_path / "a.png")

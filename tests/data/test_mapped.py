@@ -34,9 +34,9 @@ def labels() -> np.ndarray:
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "LARGE", 1000)
-    monkeypatch.setattr(mapped, "BLOCK", 16 * VALUES)
-    monkeypatch.setattr(mapped, "GROUP", 4)
-    monkeypatch.setattr(mapped, "READ", 5 * VALUES)
+    monkeypatch.setattr(mapped, "ROW_BLOCK", 16 * VALUES)
+    monkeypatch.setattr(mapped, "BLOCK_GROUP", 4)
+    monkeypatch.setattr(mapped, "COPIED_AT_ONCE", 5 * VALUES)
     monkeypatch.setattr(loaders, "MAPPED_BLOCK", 64 * (VALUES + 8))
 
 
@@ -153,7 +153,7 @@ def test_training_is_that_of_the_same_rows_in_memory(
 @pytest.mark.extended
 def test_a_resumed_run_goes_on_in_the_same_order(file: np.memmap, labels: np.ndarray) -> None:
     whole = train(MODEL, Split(file, labels), **SETTINGS)
-    stopped = train(MODEL, Split(file, labels), observers=[StopAt(150)], **SETTINGS)
+    stopped = train(MODEL, Split(file, labels), callbacks=[StopAt(150)], **SETTINGS)
     snapshot = stopped.snapshot()
     assert (snapshot.epoch, snapshot.step) == (1, 25)
     begun = train(MODEL, Split(file, labels), **SETTINGS | {"epochs": 0})
@@ -226,7 +226,7 @@ from xpmlp.training import train
 from xpmlp.data import mapped
 from xpmlp.training import loaders
 
-mapped.LARGE, mapped.BLOCK, loaders.MAPPED_BLOCK = 1 << 20, 1 << 18, 8 << 20
+mapped.LARGE, mapped.ROW_BLOCK, loaders.MAPPED_BLOCK = 1 << 20, 1 << 18, 8 << 20
 X = np.load(sys.argv[1], mmap_mode="r")
 model = MLP((784, 4))
 parameters = model.initialize(0, dtype="float32")

@@ -1,4 +1,4 @@
-"""What scikit-learn does that the algebra does not: its own private functions are the witness."""
+"""What scikit-learn does that the algebra does not: its own private functions are the reference."""
 
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from xpmlp.backends import Backend
 from xpmlp.compiler import Interpreter, record
 from xpmlp.estimators import conventions
 
-OUTPUTS = list(conventions.LOSSES)
+OUTPUTS = list(conventions.SKLEARN_LOSSES)
 THEIRS: dict[str, tuple[str, Any]] = {
     "softmax": ("softmax", log_loss),
     "sigmoid": ("logistic", binary_log_loss),
@@ -64,7 +64,7 @@ def test_losses_are_the_numbers_that_scikit_learn_reports(
     if (output, columns) == ("softmax", 1):
         columns = 2  # of one class alone there is no softmax in scikit-learn
     Y, L = (array.astype(dtype) for array in problem(output, columns))
-    J, _ = conventions.LOSSES[output].forward(Y, L, xp=np)
+    J, _ = conventions.SKLEARN_LOSSES[output].forward(Y, L, xp=np)
     assert J.dtype == dtype
     tolerance = 1e-12 if dtype == "float64" else 2e-6
     np.testing.assert_allclose(J, theirs(output, Y, L), rtol=tolerance)
@@ -75,7 +75,7 @@ def test_weights_are_scikit_learns_when_their_mean_is_1(output: str) -> None:
     """It divides by their sum, as the objective's `divides_by_weight` does."""
     Y, L = problem(output, 3)
     weights = np.random.default_rng(1).uniform(0, 2, 30)
-    J, _ = conventions.LOSSES[output].forward(Y, L, weights / weights.mean(), xp=np)
+    J, _ = conventions.SKLEARN_LOSSES[output].forward(Y, L, weights / weights.mean(), xp=np)
     np.testing.assert_allclose(J, theirs(output, Y, L, weights), rtol=1e-12)
 
 
@@ -89,7 +89,7 @@ def test_clipped_probabilities_are_scikit_learns(
     Y, L = problem(output, 3, rows=8, spread=spread, seed=seed)
     Y, L = Y.astype(dtype), L.astype(dtype)
     with np.errstate(over="ignore"):
-        J, _ = conventions.LOSSES[output].forward(Y, L, xp=np)
+        J, _ = conventions.SKLEARN_LOSSES[output].forward(Y, L, xp=np)
     tolerance = 1e-11 if dtype == "float64" else 1e-4
     np.testing.assert_allclose(J, theirs(output, Y, L), rtol=tolerance)
     ceiling = 3 * -np.log(np.finfo(dtype).eps)
@@ -101,7 +101,7 @@ def test_clipped_probabilities_are_scikit_learns(
 def test_the_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
     Y, L = problem(output, 3)
     weights = np.random.default_rng(1).uniform(0, 2, 30) if weighted else None
-    ours, plain = conventions.LOSSES[output], xpmlp.algebra.LOSSES[KNOWN[output].usual_loss]
+    ours, plain = conventions.SKLEARN_LOSSES[output], xpmlp.algebra.LOSSES[KNOWN[output].usual_loss]
     assert ours.output == output
     assert ours.backward is plain.backward
     found = ours.backward(Y, ours.forward(Y, L, weights, xp=np)[1], weights, xp=np)
@@ -111,7 +111,7 @@ def test_the_jacobian_is_the_algebras_own(output: str, weighted: bool) -> None:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_members_stay_apart(output: str) -> None:
-    loss, (Y, L) = conventions.LOSSES[output], problem(output, 3, rows=24)
+    loss, (Y, L) = conventions.SKLEARN_LOSSES[output], problem(output, 3, rows=24)
     Y, L = Y[:8], L.reshape(3, 8, 3)
     weights = np.random.default_rng(1).uniform(0, 2, (3, 8))
     J, _ = loss.forward(Y, L, weights, xp=np)
@@ -128,7 +128,7 @@ def test_every_backend_agrees_with_numpy(backend: Backend, output: str, dtype: s
     weights = np.random.default_rng(1).uniform(0, 2, (2, 6))
 
     def both(send: Any, xp: Any) -> tuple[Any, Any]:
-        loss = conventions.LOSSES[output]
+        loss = conventions.SKLEARN_LOSSES[output]
         Y_, L_, weights_ = (send(array) for array in (Y[:6], L, weights))
         J, kept = loss.forward(Y_, L_, weights_, xp=xp)
         return J, loss.backward(Y_, kept, weights_, xp=xp)
@@ -143,7 +143,7 @@ def test_every_backend_agrees_with_numpy(backend: Backend, output: str, dtype: s
 
 
 def _make_step(model: MLP, output: str, *, xp: Any) -> Any:
-    objective = Objective(conventions.LOSSES[output])
+    objective = Objective(conventions.SKLEARN_LOSSES[output])
 
     def step(state: Any, data: Any) -> Any:
         [parameters], (X, Y) = state, data
@@ -190,7 +190,7 @@ def test_initial_weights_are_scikit_learns(activation: str, hidden: tuple[int, .
     )  # fmt: skip
     with pytest.warns(ConvergenceWarning):
         estimator.fit(X, np.arange(12) % 3)
-    model = MLP((6, *hidden, 3), conventions.ACTIVATIONS[activation])
+    model = MLP((6, *hidden, 3), conventions.ACTIVATION_NAMES[activation])
     vector = conventions.initial_parameters(model, activation, np.random.RandomState(3))
     assert vector.shape == (model.size,)
     assert vector.dtype == np.float64
@@ -199,7 +199,7 @@ def test_initial_weights_are_scikit_learns(activation: str, hidden: tuple[int, .
     ):
         np.testing.assert_array_equal(W, coef)
         np.testing.assert_array_equal(b, intercept)
-    same = conventions.initial_parameters(model, model.hidden, np.random.RandomState(3))
+    same = conventions.initial_parameters(model, model.activation, np.random.RandomState(3))
     np.testing.assert_array_equal(same, vector)  # by either name of the activation
 
 
@@ -253,9 +253,9 @@ def test_partial_fits_go_on_where_the_rate_was() -> None:
 
 def test_the_names_of_activations() -> None:
     names = {name for name in ACTIVATIONS if name not in ("softmax", "exp")}
-    assert set(conventions.ACTIVATIONS) == names
+    assert set(conventions.ACTIVATION_NAMES) == names
     Z = np.linspace(-3, 3, 13)
-    for name, ours in conventions.ACTIVATIONS.items():
+    for name, ours in conventions.ACTIVATION_NAMES.items():
         A = Z.copy()
         ACTIVATIONS[name](A)
         found = xpmlp.algebra.ACTIVATIONS[ours].forward(Z, xp=np)

@@ -167,7 +167,7 @@ def test_metadata_is_routed():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("dense", [0, 2**28])
 def test_sparse_rows_give_what_dense_ones_do(kind, form, solver, dense, monkeypatch):
-    monkeypatch.setattr("xpmlp.estimators.base.DENSE", dense)
+    monkeypatch.setattr("xpmlp.estimators.base.LARGEST_DENSE", dense)
     X, y = IRIS
     X = np.where(X > 2.0, X, 0.0)
     sparse = getattr(scipy.sparse, form)(X)

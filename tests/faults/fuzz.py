@@ -39,7 +39,7 @@ from xpmlp.data import load_data, read_idx, read_image, write_idx
 from xpmlp.data.npy import read_npz
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, load_recipe
-from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
+from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
 from xpmlp.tensors import DIGEST, METADATA, digest_of, load_tensors
 from xpmlp.training import History, Snapshot
 
@@ -203,7 +203,7 @@ def parsers(folder: Path) -> list[Parser]:
     history = History([np.float32(0.5)] * 6, [np.array(0.5)], [3], [np.array(0.4)], [np.array(0.5)])
     state = {"parameters": chance.random(23, np.float32), "optimizer.v": chance.random(23)}
     snapshot = Snapshot(state, 1, 2, np.array(3), history, 1.5)
-    save_checkpoint(run, snapshot, Origin({"seed": 1}, "ab", {"numpy": "2"}))
+    save_checkpoint(run, snapshot, RunFingerprint({"seed": 1}, "ab", {"numpy": "2"}))
     write_model(run, chance)
     original = load_checkpoint(run)[0].parameters
     model = run.load_model().parameters

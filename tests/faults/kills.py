@@ -44,7 +44,7 @@ WAYS = {
     ),
     "plateau, early stopping, the best kept": (
         "--set validation=0.2 --set schedule.name=plateau --set early_stopping.patience=6 "
-        "--set early_stopping.keep_best=true --learning-rate 0.5"
+        "--set early_stopping.restore_best=true --learning-rate 0.5"
     ),
     "RMSprop, SWA, mixup": (
         "--set optimizer.name=rmsprop --set optimizer.average=swa --set objective.mixup=0.3"
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    checkpoints.SHARE = math.inf  # a checkpoint at every occasion, whatever it costs
+    checkpoints.CHECKPOINT_SHARE = math.inf  # a checkpoint at every occasion, whatever it costs
     chance = random.Random(asked.seed)  # noqa: S311
     total = 0
     with tempfile.TemporaryDirectory(prefix="kills") as folder, contextlib.chdir(folder):

@@ -20,7 +20,7 @@ import pytest
 import xpmlp.files
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe
-from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
+from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
 from xpmlp.training import History, Snapshot
 
 CALLS = ("mkstemp", "close", "open", "fsync", "chmod", "replace", "unlink")
@@ -33,7 +33,7 @@ def snapshot(epoch: int) -> Snapshot:
     )
 
 
-ORIGIN = Origin({}, data="", versions={})
+ORIGIN = RunFingerprint({}, data="", versions={})
 
 
 @pytest.fixture

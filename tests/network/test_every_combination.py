@@ -55,7 +55,7 @@ def check(problem: tuple[MLP, Objective], seed: int, rows: int, autodiff: list[s
     for row in gradcheck(
         model, objective=objective, seed=seed, batch_size=rows, backends=numpy, autodiff=autodiff
     ):
-        if "float32" not in row.witness:
+        if "float32" not in row.method:
             assert row.agrees, (row, model, objective)
 
 
@@ -84,7 +84,7 @@ def test_every_backend_computes_the_same(
     for row in gradcheck(
         model, objective=objective, seed=seed, batch_size=6, backends=[backend], autodiff=()
     ):
-        if "float64" in row.witness:
+        if "float64" in row.method:
             assert row.agrees, row
 
 
@@ -100,7 +100,7 @@ def test_jax_computes_and_differentiates_the_same(normalization: str, loss: str)
     objective = Objective(loss=loss, dropout=0.3, input_dropout=0.2, l1=0.1, l2=0.1)
     jax = [select_backend("jax")]
     for row in gradcheck(model, objective=objective, backends=jax, autodiff=["jax"]):
-        if "float64" in row.witness or "autodiff" in row.witness:
+        if "float64" in row.method or "autodiff" in row.method:
             assert row.agrees, row
 
 

@@ -28,7 +28,7 @@ def batch(model: MLP, rows: int = 7, seed: int = 1) -> tuple[np.ndarray, np.ndar
 def check(model: MLP, seed: int, rows: int, autodiff: list[str]) -> None:
     numpy = [select_backend("numpy")]
     for row in gradcheck(model, seed=seed, batch_size=rows, backends=numpy, autodiff=autodiff):
-        if "float32" not in row.witness:
+        if "float32" not in row.method:
             assert row.agrees, row
 
 
@@ -170,7 +170,7 @@ def test_hidden_is_the_name_of_the_activation_in_0_1_0() -> None:
     with pytest.warns(DeprecationWarning, match="activation="):
         model = MLP((6, 5, 3), hidden="relu")
     assert model == MLP((6, 5, 3), activation="relu")
-    assert model.hidden == "relu"
+    assert model.activation == "relu"
 
 
 @pytest.mark.parametrize(

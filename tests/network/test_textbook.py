@@ -72,7 +72,7 @@ def plain_loss(case: Case, vector: Any, *, maths: Maths) -> Any:
             variance = (centred * centred).mean(axis, keepdims=True)
             scaled = centred / (variance + 1e-5) ** 0.5 * parts[f"gamma{number}"]
             Z = scaled + parts[f"beta{number}"]
-        A_k = PLAIN[model.hidden](Z, maths)
+        A_k = PLAIN[model.activation](Z, maths)
         if masks[number] is not None:
             A_k = A_k * maths.array(masks[number])
         A = A_k + A if model.is_residual(number) else A_k

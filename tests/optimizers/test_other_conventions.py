@@ -1,4 +1,4 @@
-"""Rules as other libraries have them: scikit-learn's own optimizers are the witness."""
+"""Rules as other libraries have them: scikit-learn's own optimizers are the reference."""
 
 from typing import Any
 

@@ -23,7 +23,7 @@ from xpmlp.optimizers.adaptive import one_minus_power
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
 
-WITNESSES: dict[str, list[tuple[dict[str, float], str, dict[str, Any]]]] = {
+REFERENCES: dict[str, list[tuple[dict[str, float], str, dict[str, Any]]]] = {
     "sgd": [({}, "SGD", {})],
     "momentum": [
         ({}, "SGD", {"momentum": 0.9}),
@@ -65,16 +65,16 @@ def follow_torch(
 @pytest.mark.oracle
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
-    ("name", "options", "witness", "theirs"),
-    [(name, *case) for name, cases in WITNESSES.items() for case in cases],
+    ("name", "options", "reference", "theirs"),
+    [(name, *case) for name, cases in REFERENCES.items() for case in cases],
 )
 def test_rules_are_pytorchs(
-    name: str, options: Any, witness: str, theirs: Any, dtype: str, torch: Any
+    name: str, options: Any, reference: str, theirs: Any, dtype: str, torch: Any
 ) -> None:
     start, gradient = valley()
     rate = RATES[name]
     found = descend(OPTIMIZERS[name](**options), start, gradient, rate, dtype=dtype)
-    expected = follow_torch(torch, witness, theirs, start, gradient, rate, dtype)
+    expected = follow_torch(torch, reference, theirs, start, gradient, rate, dtype)
     assert found.dtype == dtype
     assert abs(expected[-1] - start).max() > 0.05
     atol = TOLERANCE[dtype] * abs(expected).max()

@@ -37,7 +37,7 @@ COMBINATIONS = [
     (MLP((5, 4, 1), output="sigmoid"), PLAIN),
 ]
 IDS = [
-    f"{model}-{model.hidden}-{model.normalization}-{model.residual}-{objective.loss}-"
+    f"{model}-{model.activation}-{model.normalization}-{model.residual}-{objective.loss}-"
     f"{objective.dropout}"
     for model, objective in COMBINATIONS
 ]
@@ -112,7 +112,7 @@ def test_the_shown_formulas_compute_what_the_network_computes(
         letter = {"gamma": "γ", "beta": "β"}.get(letters, letters)
         shown = values[f"d{letter}[{name[len(letters) :]}]"]
         # The algebra's GELU has a polynomial for the error function: see xpmlp/algebra/erf.py.
-        tolerance = 1e-6 if model.hidden == "gelu" else 1e-12
+        tolerance = 1e-6 if model.activation == "gelu" else 1e-12
         np.testing.assert_allclose(
             np.broadcast_to(shown, part.shape), part, rtol=0.0, atol=tolerance, err_msg=name
         )
@@ -124,7 +124,7 @@ def test_a_mistake_in_a_formula_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
     model, objective = COMBINATIONS[1]
     wrong = formulas.Formulas(("A = 1 / (1 + exp(-Z))",), ("dZ = dA * A * (1 + A)",))
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", ACTIVATIONS["sigmoid"]._replace(formulas=wrong))
-    assert model.hidden == "sigmoid"
+    assert model.activation == "sigmoid"
     with pytest.raises(AssertionError, match=r"W1|W2"):
         test_the_shown_formulas_compute_what_the_network_computes(model, objective)
 

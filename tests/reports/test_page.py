@@ -16,7 +16,7 @@ from xpmlp.recipes import load_recipe
 from xpmlp.reports import charts
 from xpmlp.reports.flow import bar_length
 from xpmlp.reports.page import curves, report, write_report
-from xpmlp.runs import RunDirectory, begin_training
+from xpmlp.runs import RunDirectory, trainer_from_recipe
 from xpmlp.training import evaluate
 
 pytestmark = pytest.mark.extended(keep=6)
@@ -31,7 +31,7 @@ def trained_run(path: Path, data: Path, *settings: str) -> RunDirectory:
     recipe = load_recipe("lecture", given, {"data": str(data)}).resolved(backend)
     dataset = load_data(str(data)).for_network(recipe.layer_sizes, recipe.output)
     run = RunDirectory.create(path, recipe)
-    training = begin_training(recipe, dataset, backend).run()
+    training = trainer_from_recipe(recipe, dataset, backend).run()
     test = evaluate(
         training.model,
         training.parameters,
@@ -175,13 +175,13 @@ def test_the_same_run_has_the_same_page(images: Path, tmp_path: Path) -> None:
     assert report(run) == report(run)
 
 
-def test_members_are_a_committee(images: Path, tmp_path: Path) -> None:
+def test_members_are_an_ensemble(images: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3", "members=3")
     page = checked(report(run))
     assert "Ensemble" in page.text
     assert "the first member's" in page.text
-    committee = run.load_summary()["committee_test_accuracy"]
-    assert f"{committee:.2%}" in page.text
+    ensemble = run.load_summary()["ensemble_test_accuracy"]
+    assert f"{ensemble:.2%}" in page.text
 
 
 @pytest.mark.extended

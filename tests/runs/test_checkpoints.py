@@ -11,7 +11,13 @@ from xpmlp.backends import Backend, select_backend
 from xpmlp.data import Dataset, dataset_of
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe
-from xpmlp.runs import Checkpoints, Origin, RunDirectory, begin_training, load_checkpoint
+from xpmlp.runs import (
+    Checkpoints,
+    RunDirectory,
+    RunFingerprint,
+    load_checkpoint,
+    trainer_from_recipe,
+)
 from xpmlp.tensors import load_tensors
 from xpmlp.training import Callback, StopTraining, Trainer
 
@@ -35,12 +41,12 @@ def recipe(**changes: object) -> Recipe:
 
 @pytest.fixture
 def training(dataset: Dataset) -> Trainer:
-    return begin_training(recipe(epochs=4), dataset, select_backend("numpy"))
+    return trainer_from_recipe(recipe(epochs=4), dataset, select_backend("numpy"))
 
 
 @pytest.fixture
-def origin(dataset: Dataset) -> Origin:
-    return Origin.of(recipe(), dataset, select_backend("numpy"))
+def origin(dataset: Dataset) -> RunFingerprint:
+    return RunFingerprint.of(recipe(), dataset, select_backend("numpy"))
 
 
 class Recording(Checkpoints):
@@ -73,9 +79,9 @@ def test_a_checkpoint_comes_back_as_it_was(
     tmp_path: Path, dataset: Dataset, backend: Backend, members: int, dtype: str
 ) -> None:
     settings = recipe(members=members, dtype=dtype)
-    training = begin_training(settings, dataset, backend)
+    training = trainer_from_recipe(settings, dataset, backend)
     run = RunDirectory.create(tmp_path / "r", settings)
-    origin = Origin.of(settings, dataset, backend)
+    origin = RunFingerprint.of(settings, dataset, backend)
     training.run([Checkpoints(run, origin)])
     saved = training.snapshot()
     loaded, found = load_checkpoint(run)
@@ -83,7 +89,7 @@ def test_a_checkpoint_comes_back_as_it_was(
     assert (loaded.epoch, loaded.step, loaded.seconds) == (2, 0, training.last_good.seconds)
     for one, other in (
         (loaded.parameters, saved.parameters),
-        (loaded.correct, saved.correct),
+        (loaded.metric_sum, saved.metric_sum),
         (loaded.history.loss, saved.history.loss),
         (loaded.history.accuracy, saved.history.accuracy),
     ):
@@ -94,7 +100,7 @@ def test_a_checkpoint_comes_back_as_it_was(
 
 
 def test_a_run_can_be_gone_on_with_from_its_first_moment(
-    tmp_path: Path, training: Trainer, origin: Origin
+    tmp_path: Path, training: Trainer, origin: RunFingerprint
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     Checkpoints(run, origin).on_start(training)
@@ -116,7 +122,7 @@ def test_a_run_can_be_gone_on_with_from_its_first_moment(
 def test_when_checkpoints_are_written(
     tmp_path: Path,
     training: Trainer,
-    origin: Origin,
+    origin: RunFingerprint,
     monkeypatch: pytest.MonkeyPatch,
     settings: dict[str, float],
     cost: float,
@@ -134,7 +140,7 @@ def test_when_checkpoints_are_written(
 
 
 def test_what_is_no_number_does_not_take_the_place_of_what_is(
-    tmp_path: Path, training: Trainer, origin: Origin
+    tmp_path: Path, training: Trainer, origin: RunFingerprint
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     checkpoints = Checkpoints(run, origin)
@@ -145,7 +151,7 @@ def test_what_is_no_number_does_not_take_the_place_of_what_is(
 
 
 def test_a_disk_that_refuses_for_a_while_costs_a_warning(
-    tmp_path: Path, training: Trainer, origin: Origin, monkeypatch, caplog
+    tmp_path: Path, training: Trainer, origin: RunFingerprint, monkeypatch, caplog
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     checkpoints = Recording(run, origin)
@@ -167,7 +173,7 @@ def test_a_disk_that_refuses_for_a_while_costs_a_warning(
 
 
 def test_a_disk_that_refuses_to_the_end_is_an_error(
-    tmp_path: Path, training: Trainer, origin: Origin
+    tmp_path: Path, training: Trainer, origin: RunFingerprint
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
 
@@ -188,17 +194,24 @@ def test_a_disk_that_refuses_to_the_end_is_an_error(
 # Whose run it is
 
 
-def test_what_a_run_began_with_is_told_apart(dataset: Dataset, origin: Origin) -> None:
+def test_what_a_run_began_with_is_told_apart(dataset: Dataset, origin: RunFingerprint) -> None:
     backend = select_backend("numpy")
-    assert origin.differences(Origin.of(recipe(epochs=9, time_limit=3.0), dataset, backend)) == []
-    now = Origin.of(recipe(learning_rate=0.5, momentum=0.9, optimizer="momentum"), dataset, backend)
+    assert (
+        origin.differences(RunFingerprint.of(recipe(epochs=9, time_limit=3.0), dataset, backend))
+        == []
+    )
+    now = RunFingerprint.of(
+        recipe(learning_rate=0.5, momentum=0.9, optimizer="momentum"), dataset, backend
+    )
     assert origin.differences(now) == [
         "optimizer sgd -> momentum",
         f"learning_rate {recipe().learning_rate} -> 0.5",
         "momentum unset -> 0.9",
     ]
-    assert origin.differences(Origin.of(recipe(), made(1), backend)) == ["other content of mnist"]
-    older = Origin(origin.settings, origin.data, {**origin.versions, "numpy": "2.0.0"})
+    assert origin.differences(RunFingerprint.of(recipe(), made(1), backend)) == [
+        "other content of mnist"
+    ]
+    older = RunFingerprint(origin.settings, origin.data, {**origin.versions, "numpy": "2.0.0"})
     assert older.differences(origin) == [f"numpy 2.0.0 -> {np.__version__}"]
 
 
@@ -216,7 +229,7 @@ def test_data_are_told_apart_by_type_shape_and_content() -> None:
 
 
 def test_a_checkpoint_names_settings_data_and_versions(
-    tmp_path: Path, training: Trainer, origin: Origin
+    tmp_path: Path, training: Trainer, origin: RunFingerprint
 ) -> None:
     run = RunDirectory.create(tmp_path / "r", recipe())
     Checkpoints(run, origin).on_start(training)

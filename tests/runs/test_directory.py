@@ -11,7 +11,7 @@ from xpmlp.backends import Backend
 from xpmlp.data import Dataset, dataset_of
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe
-from xpmlp.runs import RunDirectory, begin_training
+from xpmlp.runs import RunDirectory, trainer_from_recipe
 from xpmlp.training import evaluate
 
 MODEL = MLP((3, 2))
@@ -69,7 +69,7 @@ def test_a_run_that_cannot_be_begun_leaves_only_what_was_there(tmp_path: Path, m
 def test_model_and_history_come_back_as_they_were(
     tmp_path: Path, dataset: Dataset, backend: Backend
 ) -> None:
-    training = begin_training(recipe(), dataset, backend).run()
+    training = trainer_from_recipe(recipe(), dataset, backend).run()
     run = RunDirectory.create(tmp_path / "r", recipe())
     test = evaluate(training.model, training.parameters, dataset.test, backend=backend)
     summary = run.save_results(training, test, image_shape=dataset.image_shape)

@@ -4,7 +4,7 @@ by, compared with gradients of exactly the rows that are meant."""
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Callback, Descent, Objective, Split, StopTraining, Trainer
+from xpmlp import MLP, Callback, Objective, OptimizerConfig, Split, StopTraining, Trainer
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import SparseRows, order
@@ -95,7 +95,7 @@ def test_it_goes_on_from_any_step(place):
             MODEL, rows(40), parameters=MODEL.initialize(0), batch_size=16, epochs=2, seed=3,
             backend=BACKEND, shuffle=True, drop_last=False, threads=1,
             sample_weights=np.linspace(0.0, 2.0, 40),
-            objective=Objective(l2=0.5, divides_by_weight=True), descent=Descent(optimizer=adam()),
+            objective=Objective(l2=0.5, divides_by_weight=True), descent=OptimizerConfig(optimizer=adam()),
         )  # fmt: skip
 
     class Stop(Callback):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp import MLP, Callback, CallbackError, Control, Split, StopTraining, Trainer
+from xpmlp import MLP, Callback, CallbackError, Split, StopTraining, Trainer, ValidationConfig
 from xpmlp.training import callbacks
 from xpmlp.training.callbacks import (
     BestWeights,
@@ -43,22 +43,22 @@ def test_the_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleTy
 @pytest.mark.parametrize(
     ("control", "before", "after"),
     [
-        (Control(), [], []),
-        (Control(ROWS, validate_every=2), [Validation], []),
+        (ValidationConfig(), [], []),
+        (ValidationConfig(ROWS, validate_every=2), [Validation], []),
         (
-            Control(ROWS, patience=2, keep_best=True, time_limit=9.0),
+            ValidationConfig(ROWS, patience=2, restore_best=True, time_limit=9.0),
             [Validation, BestWeights, EarlyStopping],
             [TimeLimit],
         ),
     ],
 )
-def test_settings_ask_for_callbacks(control: Control, before: list, after: list) -> None:
+def test_settings_ask_for_callbacks(control: ValidationConfig, before: list, after: list) -> None:
     found = callbacks_of(control)
     assert [[type(one) for one in part] for part in found] == [before, after]
 
 
 def test_a_validation_given_by_hand_does_what_the_setting_does() -> None:
-    expected = begin(control=Control(ROWS)).run()
+    expected = begin(control=ValidationConfig(ROWS)).run()
     found = begin().run([Validation(ROWS)])
     assert (
         found.history.validation_iterations == expected.history.validation_iterations == [3, 6, 9]
@@ -157,7 +157,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
     event: str, iteration: int, stands: str
 ) -> None:
     other, later = Recorder(), Recorder()
-    run = begin(shuffle=True, control=Control(ROWS))
+    run = begin(shuffle=True, control=ValidationConfig(ROWS))
     with pytest.raises(CallbackError) as caught:
         run.run([other, misbehaving(event, fail, iteration=iteration), later])
     error = caught.value
@@ -172,7 +172,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
     assert later.heard[-1] == "on_end"
     assert later.heard.count("on_end") == 1
     assert later.heard[-2 if event != "on_end" else -1] == event
-    expected = begin(shuffle=True, control=Control(ROWS)).run()
+    expected = begin(shuffle=True, control=ValidationConfig(ROWS)).run()
     np.testing.assert_array_equal(run.run().parameters, expected.parameters)
     for name, series in expected.history.series.items():
         np.testing.assert_array_equal(run.history[name], series)
@@ -222,7 +222,7 @@ def test_stop_at_the_end_comes_too_late() -> None:
 
 
 def test_settings_that_stop_a_run_are_named() -> None:
-    run = begin(epochs=50, control=Control(ROWS, patience=1, monitor="accuracy")).run()
+    run = begin(epochs=50, control=ValidationConfig(ROWS, patience=1, monitor="accuracy")).run()
     assert run.stopped_by == f"EarlyStopping: {run.ended}"
 
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from xpmlp import (
     MLP,
     Callback,
-    Control,
-    Descent,
     Diverged,
     InputError,
     Objective,
+    OptimizerConfig,
     Plateau,
     Split,
     StopTraining,
     Trainer,
+    ValidationConfig,
     evaluate,
     select_backend,
 )
@@ -29,7 +29,7 @@ from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
 from xpmlp.optimizers import OPTIMIZERS, Optimizer
-from xpmlp.runs import Origin, RunDirectory, load_checkpoint, save_checkpoint
+from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
 from xpmlp.schedules import one_cycle
 from xpmlp.training import Best
 from xpmlp.training.batches import EpochPlan
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.extended(keep=17)
 
 MODEL = MLP((6, 5, 3))
 STEPS = 12
-ORIGIN = Origin({}, data="", versions={})
+ORIGIN = RunFingerprint({}, data="", versions={})
 
 
 def rows(count: int = 96, seed: int = 0) -> Split:
@@ -58,8 +58,8 @@ def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
     seed = changes.get("seed", 0)
     chosen: dict[str, Any] = {
         "parameters": model.initialize(seed, backend=backend, dtype="float64"),
-        "descent": Descent(learning_rate=0.3),
-        "control": Control(validation=HELD),
+        "descent": OptimizerConfig(learning_rate=0.3),
+        "control": ValidationConfig(validation=HELD),
         "epochs": 4, "batch_size": 8, "seed": 0, "shuffle": True, "threads": 1,
         "backend": backend, "compile": "require" if backend.compiles else "off",
         "split": rows(),
@@ -118,8 +118,8 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
         HILL,
         Split(np.zeros((2, 1)), np.zeros((2, 1))),
         parameters=start if members > 1 else start[0],
-        descent=Descent(WALK, 1.0),
-        control=Control(validation=validation, **control),
+        descent=OptimizerConfig(WALK, 1.0),
+        control=ValidationConfig(validation=validation, **control),
         epochs=epochs,
         batch_size=2,
         seed=0,
@@ -151,7 +151,7 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 def test_or_after_every_so_many_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
     recorder = Recorder()
-    control = Control(validation=HELD, validate_every=every)
+    control = ValidationConfig(validation=HELD, validate_every=every)
     run = begin(control=control, batch_size=1, epochs=2).run()
     begin(batch_size=1, epochs=2).run([recorder])
     assert run.history.validation_iterations == list(range(every, 193, every))
@@ -165,15 +165,15 @@ def test_or_after_every_so_many_steps(every: int) -> None:
 def test_validation_changes_nothing_that_is_learned() -> None:
     model = MLP((6, 5, 4, 3), normalization="batch")
     changes: dict[str, Any] = {"objective": Objective(dropout=0.2), "model": model}
-    watched = begin(control=Control(validation=HELD, validate_every=5), **changes).run()
-    alone = begin(control=Control(), **changes).run()
+    watched = begin(control=ValidationConfig(validation=HELD, validate_every=5), **changes).run()
+    alone = begin(control=ValidationConfig(), **changes).run()
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watched.history.loss, alone.history.loss)
     assert not alone.history.validation
 
 
 def test_it_is_the_mean_that_is_validated_where_there_is_one() -> None:
-    descent = Descent(learning_rate=0.3, average="ema", average_decay=0.9)
+    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
     run = begin(descent=descent).run()
     now = evaluate(MODEL, run.parameters, HELD)
     assert run.history.validation_losses[-1] == now.loss
@@ -204,7 +204,7 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
     """R² falls as the squared error rises; a loss that only ever falls is not looked at."""
     constant = Split(np.zeros((2, 1)), np.array([[-1.0], [1.0]]))
     run = over_a_hill([-3.0], patience=2, monitor="accuracy")
-    run.control = Control(validation=constant, patience=2, monitor="accuracy")
+    run.control = ValidationConfig(validation=constant, patience=2, monitor="accuracy")
     run.run()
     accuracies = run.history.validation_accuracies
     assert run.epoch == int(np.argmax(accuracies)) + 1 + 2 == 5
@@ -213,14 +213,14 @@ def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
     standing = Optimizer(init, lambda p, g, state, rate, /, *, xp: (p, state))
-    control = Control(validation=HELD, patience=3, monitor="accuracy")
-    assert begin(control=control, descent=Descent(standing), epochs=20).run().epoch == 4
+    control = ValidationConfig(validation=HELD, patience=3, monitor="accuracy")
+    assert begin(control=control, descent=OptimizerConfig(standing), epochs=20).run().epoch == 4
 
 
 def test_patience_counts_evaluations_within_epochs_too() -> None:
     """An evaluation after every step, the first the best: the run ends within the epoch."""
-    control = Control(validation=HELD, validate_every=1, patience=2)
-    up = begin(control=control, descent=Descent(_climbing(), 0.1)).run()
+    control = ValidationConfig(validation=HELD, validate_every=1, patience=2)
+    up = begin(control=control, descent=OptimizerConfig(_climbing(), 0.1)).run()
     assert (up.epoch, up.step) == (0, 3)
     assert len(up.history.loss) == 3
     assert up.ended
@@ -246,8 +246,8 @@ def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
             epochs.append(training.epoch)
 
     changes: dict[str, Any] = {
-        "control": Control(validation=HELD, validate_every=length // 3, patience=2),
-        "descent": Descent(_climbing(), 0.1),
+        "control": ValidationConfig(validation=HELD, validate_every=length // 3, patience=2),
+        "descent": OptimizerConfig(_climbing(), 0.1),
     }
     run = begin(**changes).run([Hears()])
     assert run.iteration == length
@@ -277,7 +277,7 @@ def test_a_run_that_has_ended_does_not_go_on() -> None:
 
 @pytest.mark.parametrize("patience", [0, 2])
 def test_a_run_ends_with_what_was_best(patience: int) -> None:
-    run = over_a_hill([-3.0], keep_best=True, patience=patience).run()
+    run = over_a_hill([-3.0], restore_best=True, patience=patience).run()
     np.testing.assert_allclose(run.parameters, [-3.0, 0.0])
     assert run.best is not None
     assert run.best.cost == 0.0
@@ -285,7 +285,7 @@ def test_a_run_ends_with_what_was_best(patience: int) -> None:
 
 
 def test_each_member_ends_with_its_own_best() -> None:
-    run = over_a_hill([-3.0, -5.5, -40.0], keep_best=True).run()
+    run = over_a_hill([-3.0, -5.5, -40.0], restore_best=True).run()
     assert run.epoch == 12
     np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-5.0, 0.5], [-12.0, 28.0]])
     assert run.best is not None
@@ -294,19 +294,19 @@ def test_each_member_ends_with_its_own_best() -> None:
 
 def test_the_last_epoch_is_validated_as_it_is() -> None:
     """And not the best one again: no evaluation is of anything but the step it comes after."""
-    run = over_a_hill([-3.0], keep_best=True, epochs=6).run()
+    run = over_a_hill([-3.0], restore_best=True, epochs=6).run()
     np.testing.assert_allclose(
         run.history.validation_losses, [2.0, 0.5, 0.0, 0.5, 2.0, 4.5], atol=1e-12
     )
 
 
 def test_the_best_may_be_the_last() -> None:
-    run = over_a_hill([-40.0], keep_best=True, epochs=6).run()
+    run = over_a_hill([-40.0], restore_best=True, epochs=6).run()
     np.testing.assert_array_equal(run.parameters, run.state.parameters)
 
 
 def test_the_best_is_not_given_before_the_end() -> None:
-    run = over_a_hill([-3.0], keep_best=True)
+    run = over_a_hill([-3.0], restore_best=True)
 
     class Last(Callback):
         def on_epoch(self, training: Trainer, /) -> None:
@@ -324,7 +324,9 @@ def test_the_best_is_not_given_before_the_end() -> None:
 def test_the_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     recorder = Recorder()
     model = MLP((6, 5, 3), normalization="batch")
-    control = Control(validation=HELD, validate_every=7, monitor=monitor, keep_best=True)
+    control = ValidationConfig(
+        validation=HELD, validate_every=7, monitor=monitor, restore_best=True
+    )
     run = begin(model, control=control, backend=backend).run([recorder])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
     place = int(np.argmin(series) if monitor == "loss" else np.argmax(series))
@@ -356,7 +358,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_a_run_ends_when_its_time_is_over() -> None:
-    run = begin(control=Control(time_limit=9.0), batch_size=1, epochs=9).run()
+    run = begin(control=ValidationConfig(time_limit=9.0), batch_size=1, epochs=9).run()
     assert run.ended == "the time limit of 9 s is reached"
     assert 0 < run.iteration < 9 * 96
     assert len(run.history.loss) == run.iteration
@@ -364,9 +366,9 @@ def test_a_run_ends_when_its_time_is_over() -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_time_counts_on_in_a_run_that_goes_on() -> None:
-    whole = begin(control=Control(time_limit=9.0), epochs=9).run()
-    stopped = begin(control=Control(time_limit=9.0), epochs=9).run([StopAt(2)])
-    again = begin(control=Control(time_limit=9.0), epochs=9)
+    whole = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run()
+    stopped = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run([StopAt(2)])
+    again = begin(control=ValidationConfig(time_limit=9.0), epochs=9)
     again.restore(stopped.snapshot())
     again.run()
     assert again.ended
@@ -382,18 +384,18 @@ def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
             nonlocal now
             now += 1.0
 
-    run = begin(control=Control(time_limit=2.5), epochs=9).run([Slow()])
+    run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([Slow()])
     assert (run.epoch, run.seconds) == (3, 0.0)
 
 
 def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
-    run = begin(control=Control(time_limit=1e-9)).run()
+    run = begin(control=ValidationConfig(time_limit=1e-9)).run()
     assert 0 < run.iteration <= 64
     assert run.ended == "the time limit of 1e-09 s is reached"
 
 
 def test_no_limit_is_none() -> None:
-    run = begin(control=Control()).run()
+    run = begin(control=ValidationConfig()).run()
     assert (run.epoch, run.ended) == (4, "")
 
 
@@ -405,7 +407,7 @@ def test_no_limit_is_none() -> None:
     [
         ({"patience": 2}, "patience=2: needs validation rows"),
         ({"validate_every": 5}, "validate_every=5: needs validation rows"),
-        ({"keep_best": True}, "keep_best=True: needs validation rows"),
+        ({"restore_best": True}, "restore_best=True: needs validation rows"),
         ({"validation": HELD, "patience": -1}, "patience=-1"),
         ({"validation": HELD, "patience": 1.5}, "patience=1.5: give an integer"),
         ({"validation": HELD, "patience": True}, "patience=True: give an integer"),
@@ -417,18 +419,18 @@ def test_no_limit_is_none() -> None:
 )
 def test_refusals(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Control(**settings)
+        ValidationConfig(**settings)
 
 
 def test_rows_held_out_are_checked_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"validation data: rows are 5 values"):
-        begin(control=Control(validation=Split(HELD.X[:, :5], HELD.labels)))
+        begin(control=ValidationConfig(validation=Split(HELD.X[:, :5], HELD.labels)))
     with pytest.raises(InputError, match=r"validation data: label \d in row 0"):
-        begin(control=Control(validation=Split(HELD.X, HELD.labels + 3)))
+        begin(control=ValidationConfig(validation=Split(HELD.X, HELD.labels + 3)))
 
 
 def test_a_checkpoint_without_its_best_is_refused() -> None:
-    control = Control(validation=HELD, keep_best=True)
+    control = ValidationConfig(validation=HELD, restore_best=True)
     snapshot = begin().run([StopAt(20)]).snapshot()
     with pytest.raises(InputError, match="not whole, or of another run"):
         begin(control=control).restore(snapshot)
@@ -441,20 +443,20 @@ def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
     return begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3] * len(rates),
-        descent=Descent(learning_rate=rates),
-        control=Control(validation=HELD, lets_members_diverge=True, **control),
+        descent=OptimizerConfig(learning_rate=rates),
+        control=ValidationConfig(validation=HELD, allow_divergence=True, **control),
         epochs=epochs,
     )
 
 
 def test_a_member_may_diverge_alone(backend: Backend) -> None:
     model = MLP((6, 5, 3), activation="relu")
-    alone = begin(model, seed=3, descent=Descent(learning_rate=0.1), backend=backend).run()
+    alone = begin(model, seed=3, descent=OptimizerConfig(learning_rate=0.1), backend=backend).run()
     run = begin(
         model,
         seed=[3, 3],
-        descent=Descent(learning_rate=[1e300, 0.1]),
-        control=Control(validation=HELD, lets_members_diverge=True, keep_best=True),
+        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
+        control=ValidationConfig(validation=HELD, allow_divergence=True, restore_best=True),
         backend=backend,
     ).run()
     assert not np.isfinite(run.history.loss[-1, 0])
@@ -477,8 +479,8 @@ def test_a_plateau_is_seen_in_those_that_are_left() -> None:
         return begin(
             MLP((6, 5, 3), activation="relu"),
             seed=seed,
-            descent=Descent(learning_rate=rate, plateau=plateau),
-            control=Control(validation=HELD, lets_members_diverge=True),
+            descent=OptimizerConfig(learning_rate=rate, plateau=plateau),
+            control=ValidationConfig(validation=HELD, allow_divergence=True),
             epochs=20,
         ).run()
 
@@ -522,7 +524,7 @@ def test_without_leave_one_member_ends_it_for_all() -> None:
     run = begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3, 3],
-        descent=Descent(learning_rate=[1e300, 0.1]),
+        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
     )
     with pytest.raises(Diverged, match="member 1"):
         run.run()
@@ -593,11 +595,11 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
         "seed": [3, 4],
         "epochs": 6,
         "objective": Objective(dropout=0.2, input_dropout=0.1, mixup=0.4, label_smoothing=0.1),
-        "descent": Descent(
+        "descent": OptimizerConfig(
             OPTIMIZERS["adam"](), [0.02, 0.05], one_cycle(), warm_up=1.5, weight_decay=0.1,
             average="ema", average_decay=0.9, max_norm=2.0, clip_norm=1.0,
         ),
-        "control": Control(validation=HELD, patience=2, keep_best=True, monitor="accuracy"),
+        "control": ValidationConfig(validation=HELD, patience=2, restore_best=True, monitor="accuracy"),
         "backend": backend,
     }  # fmt: skip
     return begin(**{**chosen, **changes})
@@ -605,11 +607,11 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
 
 def plateaued(backend: Backend, **changes: Any) -> Trainer:
     """The same with a plateau, evaluations within epochs, and a mean of ends of epochs."""
-    descent = Descent(
+    descent = OptimizerConfig(
         OPTIMIZERS["lion"](), [0.05, 0.1], plateau=Plateau(0, 0.5), average="swa",
         average_start=0.3, bias_rate=2.0,
     )  # fmt: skip
-    control = Control(validation=HELD, validate_every=5, patience=9, keep_best=True)
+    control = ValidationConfig(validation=HELD, validate_every=5, patience=9, restore_best=True)
     return nasty(backend, **{"descent": descent, "control": control, **changes})
 
 

@@ -9,13 +9,13 @@ import pytest
 from xpmlp import (
     MLP,
     Callback,
-    Control,
-    Descent,
     Objective,
+    OptimizerConfig,
     Plateau,
     Split,
     StopTraining,
     Trainer,
+    ValidationConfig,
 )
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
@@ -123,7 +123,7 @@ def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
 def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
     split, rate = rows(), RATES[name]
     wd = WEIGHT_DECAY.get(name, 0.0)
-    descent = Descent(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
+    descent = OptimizerConfig(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
     run = fit(split=split, descent=descent)
 
     optimizer = OPTIMIZERS[name]()
@@ -185,7 +185,7 @@ def quiet_torch(torch: Any) -> Iterator[Any]:
 def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
     """108 steps: network, autograd, optimizer and schedule all PyTorch's."""
     torch, split, epochs = quiet_torch, rows(), 9
-    descent = Descent(
+    descent = OptimizerConfig(
         OPTIMIZERS[name](),
         RATES[name],
         SHORT[schedule],
@@ -218,7 +218,7 @@ def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
 @pytest.mark.oracle
 def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
     torch, split = quiet_torch, rows()
-    run = fit(split=split, descent=Descent(learning_rate=0.5, clip_norm=0.05))
+    run = fit(split=split, descent=OptimizerConfig(learning_rate=0.5, clip_norm=0.05))
     parts = MODEL.unflatten(MODEL.initialize(0, dtype="float64"))
     W1, b1, W2, b2 = parameters = [
         torch.nn.Parameter(torch.asarray(part.copy())) for part in parts.values()
@@ -240,11 +240,11 @@ def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
 def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
     start = MODEL.initialize(0, dtype="float64")
     recorder = Recorder()
-    fit(descent=Descent(learning_rate=0.5, clip_norm=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_norm=limit), callbacks=[recorder])
     lengths = np.linalg.norm(rates_of(recorder.way, start), axis=-1)
     np.testing.assert_allclose(lengths, 0.5 * limit, rtol=1e-9)  # gradients are longer throughout
     recorder = Recorder()
-    fit(descent=Descent(learning_rate=0.5, clip_value=limit), observers=[recorder])
+    fit(descent=OptimizerConfig(learning_rate=0.5, clip_value=limit), callbacks=[recorder])
     entries = abs(rates_of(recorder.way, start))
     np.testing.assert_allclose(entries.max(), 0.5 * limit, rtol=1e-9)
     assert (entries < 0.4 * limit).any()
@@ -253,9 +253,9 @@ def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
 def test_max_norm_holds_the_weights_into_hidden_units() -> None:
     model = MLP((6, 5, 4, 3))
     recorder = Recorder()
-    fit(model, descent=Descent(learning_rate=0.5, max_norm=1.2), observers=[recorder])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5, max_norm=1.2), callbacks=[recorder])
     free = Recorder()
-    fit(model, descent=Descent(learning_rate=0.5), observers=[free])
+    fit(model, descent=OptimizerConfig(learning_rate=0.5), callbacks=[free])
     for number, is_held in ((1, True), (2, True), (3, False)):
         norms, free_norms = (
             np.array([np.linalg.norm(model.unflatten(p)[f"W{number}"], axis=0) for p in way])
@@ -312,7 +312,7 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
     return fit(
         MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
         objective=Objective(**chosen.get("objective", {})),
-        descent=Descent(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
+        descent=OptimizerConfig(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
         **changes,
     )
 
@@ -341,7 +341,7 @@ def test_on_numpy_compiled_steps_are_the_eager_ones_to_the_bit(
 def test_every_part_does_something(name: str) -> None:
     if name in ("sgd", "plateau"):
         return  # what the others are compared with, and a rate that has no reason to fall
-    plain = fit(MLP((6, 5, 5, 4, 3)), descent=Descent(learning_rate=0.3))
+    plain = fit(MLP((6, 5, 5, 4, 3)), descent=OptimizerConfig(learning_rate=0.3))
     found = fit_combination(name).parameters
     assert found.shape != plain.parameters.shape or (found != plain.parameters).any()
 
@@ -369,7 +369,7 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
         run = fit(
             model,
             parameters=np.zeros(model.parameter_count),
-            descent=Descent(WALK, 0.25, bias_rate=rate),
+            descent=OptimizerConfig(WALK, 0.25, bias_rate=rate),
             epochs=1,
         )
         for name, part in model.unflatten(np.asarray(run.state.parameters)).items():
@@ -380,7 +380,7 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
 @pytest.mark.parametrize("bias_decay", [False, True])
 def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
     model = MLP((6, 5, 3), normalization="layer")
-    descent = Descent(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
+    descent = OptimizerConfig(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
     run = fit(model, parameters=np.ones(model.parameter_count), descent=descent, epochs=1)
     for name, part in model.unflatten(run.parameters).items():
         if name.startswith("W") or bias_decay:
@@ -391,7 +391,7 @@ def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
 
 def test_decay_follows_the_rate_of_its_time() -> None:
     """Decoupled, but by rate * weight_decay, as PyTorch does it: a schedule acts on both."""
-    descent = Descent(STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True)
+    descent = OptimizerConfig(STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True)
     run = fit(parameters=np.ones(MODEL.parameter_count), descent=descent, epochs=2)
     factors = 0.5 * (1.0 + np.cos(np.pi * np.arange(24) / 24))
     np.testing.assert_allclose(run.parameters, np.prod(1.0 - 0.05 * factors), rtol=1e-12)
@@ -407,7 +407,7 @@ def walk(split: Split, *, batch_size: int = 1, stop: int = 0, **changes: Any) ->
         "seed": 0, "shuffle": True, "backend": NumPyBackend(), "threads": 1,
     }  # fmt: skip
     control = changes.pop("control", None)
-    settings |= {"descent": Descent(WALK, 0.5, **changes), "control": control}
+    settings |= {"descent": OptimizerConfig(WALK, 0.5, **changes), "control": control}
     recorder = Recorder()
     run = Trainer.begin(MODEL, split, **settings)
     if stop:
@@ -429,7 +429,7 @@ def test_a_schedule_sees_the_number_of_the_step_in_the_run(stop: int) -> None:
 def test_a_schedule_sees_it_in_long_ticks_too() -> None:
     run = fit(
         parameters=np.zeros(MODEL.parameter_count),
-        descent=Descent(WALK, 0.5, SHORT["inverse_scaling"]),
+        descent=OptimizerConfig(WALK, 0.5, SHORT["inverse_scaling"]),
         batch_size=1,
     )
     np.testing.assert_allclose(run.parameters, -0.5 * np.sum(np.arange(1, 289) ** -0.5))
@@ -462,11 +462,11 @@ def test_the_rate_falls_after_an_epoch_that_brought_nothing_better(
 ) -> None:
     """Of losses that stay, the first is the best; the second in a row that is no better is more
     than `patience=1`; then counting starts anew."""
-    descent = Descent(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
+    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
     settings: dict[str, Any] = {
         "parameters": FLAT.initialize(0, dtype="float64"), "batch_size": 8, "epochs": 7, "seed": 0,
         "shuffle": True, "backend": NumPyBackend(), "threads": 1, "descent": descent,
-        "control": Control(validation=rows(20, seed=1) if validation else None),
+        "control": ValidationConfig(validation=rows(20, seed=1) if validation else None),
     }  # fmt: skip
     recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
     run = Trainer.begin(FLAT, rows(), **settings)
@@ -482,7 +482,7 @@ def test_the_rate_falls_after_an_epoch_that_brought_nothing_better(
 
 def test_a_run_that_gets_better_keeps_its_rate() -> None:
     steady, falling = (
-        fit(descent=Descent(learning_rate=0.1, plateau=plateau), epochs=4)
+        fit(descent=OptimizerConfig(learning_rate=0.1, plateau=plateau), epochs=4)
         for plateau in (None, Plateau(patience=0, factor=0.1))
     )
     means = steady.history.loss.reshape(4, -1).mean(axis=1)
@@ -494,11 +494,11 @@ def test_a_run_that_gets_better_keeps_its_rate() -> None:
 def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> None:
     """The rate of an epoch follows from what was known before it, also where a run goes on in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
-    descent = Descent(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
+    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
     settings: dict[str, Any] = {
         "parameters": FLAT.initialize(0, dtype="float64"), "batch_size": 8, "epochs": 3, "seed": 0,
         "shuffle": True, "backend": NumPyBackend(), "threads": 1, "descent": descent,
-        "control": Control(validation=rows(20, seed=1), validate_every=5),
+        "control": ValidationConfig(validation=rows(20, seed=1), validate_every=5),
     }  # fmt: skip
     recorder, start = Recorder(), FLAT.initialize(0, dtype="float64")
     run = Trainer.begin(FLAT, rows(), **settings)
@@ -518,31 +518,31 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
 
 def test_an_exponential_mean_is_that_of_the_steps(backend: Backend) -> None:
     recorder = Recorder()
-    descent = Descent(learning_rate=0.3, average="ema", average_decay=0.9)
-    run = fit(descent=descent, backend=backend, observers=[recorder])
+    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
+    run = fit(descent=descent, backend=backend, callbacks=[recorder])
     mean = np.mean(recorder.way[:10], axis=0)  # the plain mean of the first 1/(1-0.9) steps
     for parameters in recorder.way[10:]:
         mean = 0.9 * mean + 0.1 * parameters
     np.testing.assert_allclose(backend.to_numpy(run.parameters), mean, rtol=0.0, atol=1e-12)
     assert len(recorder.way) == 36
-    plain = fit(descent=Descent(learning_rate=0.3), backend=backend)
+    plain = fit(descent=OptimizerConfig(learning_rate=0.3), backend=backend)
     np.testing.assert_allclose(recorder.way[-1], backend.to_numpy(plain.parameters), atol=1e-12)
 
 
 @pytest.mark.parametrize(("start", "first"), [(0.0, 1), (0.5, 2), (0.75, 3), (0.99, 4)])
 def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) -> None:
     recorder = Recorder()
-    descent = Descent(learning_rate=0.3, average="swa", average_start=start)
-    run = fit(descent=descent, epochs=4, observers=[recorder])
+    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=start)
+    run = fit(descent=descent, epochs=4, callbacks=[recorder])
     ends = recorder.way[STEPS - 1 :: STEPS]
     expected = np.mean(ends[first - 1 :], axis=0)
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
 
 
 def test_until_a_plain_mean_begins_it_is_the_parameters_themselves() -> None:
-    descent = Descent(learning_rate=0.3, average="swa", average_start=0.75)
-    run = fit(descent=descent, epochs=4, observers=[StopAt(20)])
-    plain = fit(descent=Descent(learning_rate=0.3), epochs=4, observers=[StopAt(20)])
+    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
+    run = fit(descent=descent, epochs=4, callbacks=[StopAt(20)])
+    plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)])
     np.testing.assert_allclose(run.parameters, plain.parameters, rtol=0.0, atol=1e-14)
 
 
@@ -557,8 +557,10 @@ def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
         def on_tick(self, training: Trainer, /) -> None:
             kept.append(np.array(training.state.statistics))
 
-    descent = Descent(learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3)
-    run = fit(model, descent=descent, observers=[Statistics()])
+    descent = OptimizerConfig(
+        learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3
+    )
+    run = fit(model, descent=descent, callbacks=[Statistics()])
     if average == "swa":
         expected = np.mean(kept[STEPS - 1 :: STEPS], axis=0)
     else:
@@ -578,8 +580,8 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
     seeds, rates, decays = [3, 8], [0.02, 0.05], [0.0, 0.3]
     dropouts, inputs = (0.1, 0.5), (0.3, 0.0)
 
-    def descent(rate: Any, weight_decay: Any) -> Descent:
-        return Descent(
+    def descent(rate: Any, weight_decay: Any) -> OptimizerConfig:
+        return OptimizerConfig(
             OPTIMIZERS["adam"](), rate, SHORT["one_cycle"], warm_up=0.5, weight_decay=weight_decay,
             bias_rate=2.0, clip_norm=0.3, max_norm=1.5, average="ema", average_decay=0.8,
         )  # fmt: skip
@@ -632,7 +634,7 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
     weights = np.random.default_rng(0).uniform(size=ROWS) if has_weights else None
     start = model.initialize([5, 6, 7], dtype="float64")
     settings: dict[str, Any] = {
-        "objective": Objective(mixup=mixup), "descent": Descent(learning_rate=0.2),
+        "objective": Objective(mixup=mixup), "descent": OptimizerConfig(learning_rate=0.2),
     }  # fmt: skip
     together = fit(
         model,
@@ -672,19 +674,19 @@ def test_learning_rates_are_those_that_the_run_had(
     held_out = Split(random.normal(size=(20, 4)), random.integers(0, 3, 20))
     model = MLP((4, 5, 3))
     is_validated = kind.endswith("validated")
-    descent = Descent(
+    descent = OptimizerConfig(
         learning_rate=members or 30.0,
         schedule=cosine() if kind == "cosine" else constant(),
         plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
     )
-    asked, factors = [], Descent.factors
+    asked, factors = [], OptimizerConfig.lr_factors
 
-    def recorded(self: Descent, first: int, count: int, **options: object) -> np.ndarray:
+    def recorded(self: OptimizerConfig, first: int, count: int, **options: object) -> np.ndarray:
         found = factors(self, first, count, **options)
         asked.append(found)
         return found
 
-    monkeypatch.setattr(Descent, "factors", recorded)
+    monkeypatch.setattr(OptimizerConfig, "lr_factors", recorded)
     run = train(
         model,
         rows,
@@ -692,7 +694,7 @@ def test_learning_rates_are_those_that_the_run_had(
         epochs=12,
         batch_size=8,
         descent=descent,
-        control=Control(held_out, validate_every=7) if is_validated else None,
+        control=ValidationConfig(held_out, validate_every=7) if is_validated else None,
     )
     had = np.concatenate(asked) if asked else np.ones(60)
     found = descent.learning_rates(

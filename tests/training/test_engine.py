@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, InputError, Split, Trainer, select_backend
+from xpmlp import MLP, InputError, OptimizerConfig, Split, Trainer, select_backend
 from xpmlp.backends import Backend, StepMetrics
 from xpmlp.backends.base import Runner
 from xpmlp.backends.numpy import NumPyBackend
@@ -108,11 +108,11 @@ def test_a_library_without_a_compiler_says_so_only_when_one_is_required(
 
 
 def wrong_loss(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
-    return state, StepMetrics(metrics.loss * 1.01, metrics.correct)
+    return state, StepMetrics(metrics.loss * 1.01, metrics.metric_sum)
 
 
 def wrong_counts(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
-    return state, StepMetrics(metrics.loss, metrics.correct + 5)
+    return state, StepMetrics(metrics.loss, metrics.metric_sum + 5)
 
 
 def wrong_parameters(state: TrainingState, metrics: StepMetrics, count: int) -> Any:
@@ -181,7 +181,7 @@ def test_what_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixture) ->
 
     backend = NumPyBackend()
     settings: dict[str, Any] = {
-        "parameters": MODEL.initialize(0), "descent": Descent(sgd()._replace(update=update)),
+        "parameters": MODEL.initialize(0), "descent": OptimizerConfig(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
     run = Trainer.begin(MODEL, rows(), **settings).run()
@@ -242,7 +242,7 @@ def test_a_layer_that_does_not_learn_is_noticed_at_any_rate(
 
             return run
 
-    descent = Descent(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
+    descent = OptimizerConfig(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
     run = fit(Forgetful(), descent=descent, learning_rate=1.0, epochs=1)
     assert "parameters differ" in run.engine.how
     assert len(caplog.records) == 1
@@ -255,7 +255,7 @@ def test_a_rounding_that_turns_a_sign_is_no_disagreement() -> None:
         state.parameters[7] += 2e-2
         return state, metrics
 
-    descent = Descent(OPTIMIZERS["lion"](), learning_rate=0.01)
+    descent = OptimizerConfig(OPTIMIZERS["lion"](), learning_rate=0.01)
     run = fit(Faulty(turned), descent=descent, epochs=1)
     assert run.engine.how == "compiled for numpy"
 

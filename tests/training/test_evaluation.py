@@ -29,7 +29,7 @@ def test_loss_and_accuracy_do_not_depend_on_the_blocks(
     expected = np.mean(-np.log(Y_hat[np.arange(25), split.labels]))
     np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
     assert found.accuracy == np.mean(Y_hat.argmax(axis=1) == split.labels)
-    assert found.committee is None
+    assert found.ensemble is None
     np.testing.assert_allclose(predict(MODEL, parameters, split.X, backend=backend), Y_hat)
 
 
@@ -42,7 +42,7 @@ def test_members_are_evaluated_each_and_together(backend: Backend) -> None:
         np.testing.assert_allclose(found.loss[e], alone.loss, rtol=1e-12)
         assert found.accuracy[e] == alone.accuracy
     averaged = MODEL.predictions(parameters, split.X).mean(axis=0)
-    assert found.committee == np.mean(averaged.argmax(axis=1) == split.labels)
+    assert found.ensemble == np.mean(averaged.argmax(axis=1) == split.labels)
     np.testing.assert_allclose(
         predict(MODEL, parameters, split.X, backend=backend), averaged, rtol=1e-12
     )

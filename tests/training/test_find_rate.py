@@ -10,13 +10,22 @@ import pytest
 import sklearn.datasets
 from sklearn.preprocessing import scale
 
-from xpmlp import MLP, Control, Descent, InputError, Objective, Plateau, Split, Trainer
+from xpmlp import (
+    MLP,
+    InputError,
+    Objective,
+    OptimizerConfig,
+    Plateau,
+    Split,
+    Trainer,
+    ValidationConfig,
+)
 from xpmlp.backends import select_backend
 from xpmlp.data import Dataset, hold_out, load_mnist
 from xpmlp.optimizers import adam
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.reports import plot_rates
-from xpmlp.runs import begin_training
+from xpmlp.runs import trainer_from_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import evaluate
 from xpmlp.training.find_rate import EXPLODED, RateCurve, _Watch, find_rate
@@ -65,7 +74,7 @@ def test_there_are_as_many_steps_as_in_an_epoch_within_limits(rows: int, steps: 
 
 
 def test_the_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
-    training = begin(descent=Descent(learning_rate=1e-20))
+    training = begin(descent=OptimizerConfig(learning_rate=1e-20))
     curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
 
@@ -85,10 +94,12 @@ def test_it_stops_where_the_loss_explodes() -> None:
 def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
     validation = some_rows(40)
     training = begin(
-        descent=Descent(
+        descent=OptimizerConfig(
             optimizer=adam(), learning_rate=7.0, schedule=SCHEDULES["one_cycle"](), warm_up=1.0
         ),
-        control=Control(validation=validation, patience=1, keep_best=True, time_limit=1e-9),
+        control=ValidationConfig(
+            validation=validation, patience=1, restore_best=True, time_limit=1e-9
+        ),
         objective=Objective(dropout=0.2),
     )
     before = training.snapshot()
@@ -98,7 +109,8 @@ def test_the_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
         np.testing.assert_array_equal(after.state[name], array)
     assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
     plain = begin(
-        descent=Descent(optimizer=adam(), plateau=Plateau()), objective=Objective(dropout=0.2)
+        descent=OptimizerConfig(optimizer=adam(), plateau=Plateau()),
+        objective=Objective(dropout=0.2),
     )
     np.testing.assert_array_equal(find_rate(plain, highest=1.0, steps=60).losses, curve.losses)
 
@@ -107,7 +119,7 @@ def test_rows_weigh_what_they_weigh_in_the_run() -> None:
     weights = np.where(some_rows().labels == 0, 3.0, 0.5)
     objective = Objective(class_weights=(1.0, 2.0, 1.0, 1.0))
     training = begin(
-        sample_weights=weights, objective=objective, descent=Descent(learning_rate=1e-20)
+        sample_weights=weights, objective=objective, descent=OptimizerConfig(learning_rate=1e-20)
     )
     curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
@@ -176,11 +188,11 @@ def validation_losses(recipe: Recipe, train: Split, validation: Split, seed: int
     """After training with a tenth of the proposal, with it, and with ten times it."""
     data = Dataset("", train, validation, (), "")
     backend = select_backend("numpy")
-    search = begin_training(recipe.replace({"seed": seed}), data, backend)
+    search = trainer_from_recipe(recipe.replace({"seed": seed}), data, backend)
     rates = find_rate(search).lowest * np.array([0.1, 1.0, 10.0])
     epochs = max(3, math.ceil(300 / search.steps_per_epoch))  # as many steps as the search
     changes = {"learning_rate": rates.tolist(), "members": 3, "seed": [seed] * 3, "epochs": epochs}
-    training = begin_training(recipe.replace(changes), data, backend, lets_members_diverge=True)
+    training = trainer_from_recipe(recipe.replace(changes), data, backend, allow_divergence=True)
     training.run()
     with np.errstate(all="ignore"):  # of a network that diverged
         found = evaluate(

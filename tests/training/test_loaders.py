@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Split, select_backend
+from xpmlp import MLP, Objective, OptimizerConfig, Split, select_backend
 from xpmlp.backends import Backend
 from xpmlp.data import order
 from xpmlp.training.batches import EpochPlan, fixed_data
@@ -39,7 +39,7 @@ def train(
 ) -> list[np.ndarray]:
     """Two epochs, the first from a step on: parameters and all losses."""
     parameters = MODEL.initialize(0, backend=backend, dtype="float32")
-    descent = Descent(learning_rate=0.1)
+    descent = OptimizerConfig(learning_rate=0.1)
     state: Any = first_state(
         MODEL, parameters, objective=Objective(), descent=descent, backend=backend
     )

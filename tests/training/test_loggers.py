@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import xpmlp
-from xpmlp import MLP, Callback, Control, InputError, Split, Trainer
+from xpmlp import MLP, Callback, InputError, Split, Trainer, ValidationConfig
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.training.loggers import LOGGERS, CSVLogger, loggers_named, settings_of
 
@@ -161,7 +161,7 @@ def begin(model: MLP = MODEL, split: Split = ROWS, **settings: Any) -> Trainer:
 def expected_of(run: Trainer) -> Series:
     """From the history, by another way than the loggers go."""
     history, epochs = run.history, run.epoch
-    score = "r2" if run.model.predicts_numbers else "accuracy"
+    score = "r2" if run.model.is_regression else "accuracy"
     rates = run.descent.learning_rates(
         history,
         epochs=run.epochs,
@@ -171,7 +171,7 @@ def expected_of(run: Trainer) -> Series:
     by_epoch: dict[str, dict[int, np.ndarray]] = {
         name: dict(enumerate(values, start=1))
         for name, values in (
-            ("loss", history.loss.reshape(epochs, STEPS, *run.correct.shape).mean(axis=1)),
+            ("loss", history.loss.reshape(epochs, STEPS, *run.metric_sum.shape).mean(axis=1)),
             (score, history.accuracy),
             ("learning_rate", rates[STEPS - 1 :: STEPS]),
         )
@@ -185,9 +185,9 @@ def expected_of(run: Trainer) -> Series:
     found: Series = {}
     for name, values in by_epoch.items():
         for epoch, value in values.items():
-            several = np.broadcast_to(value, run.correct.shape)
+            several = np.broadcast_to(value, run.metric_sum.shape)
             for member, one in enumerate(several.ravel(), start=1):
-                each = f"{name}/{member}" if run.correct.ndim else name
+                each = f"{name}/{member}" if run.metric_sum.ndim else name
                 found.setdefault(each, []).append((epoch, float(one)))
     return found
 
@@ -229,10 +229,13 @@ def next_second() -> None:
 
 
 RUNS: dict[str, Callable[[], Trainer]] = {
-    "validated": lambda: begin(control=Control(HELD_OUT), schedule="cosine"),
-    "every few steps": lambda: begin(control=Control(HELD_OUT, validate_every=12)),
+    "validated": lambda: begin(control=ValidationConfig(HELD_OUT), schedule="cosine"),
+    "every few steps": lambda: begin(control=ValidationConfig(HELD_OUT, validate_every=12)),
     "members": lambda: begin(
-        seed=(1, 2), learning_rate=(0.03, 0.1), control=Control(HELD_OUT), schedule="plateau"
+        seed=(1, 2),
+        learning_rate=(0.03, 0.1),
+        control=ValidationConfig(HELD_OUT),
+        schedule="plateau",
     ),
     "numbers": lambda: begin(REGRESSION, NUMBERS, bias_rate=2.0, warm_up=2.0),
 }
@@ -286,7 +289,7 @@ def test_logger_used_for_another_run_starts_anew(name: str, tmp_path: Path) -> N
 
 def test_column_that_comes_later_is_empty_before(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
-    run = begin(control=Control(HELD_OUT, validate_every=2 * STEPS)).run([CSVLogger(path)])
+    run = begin(control=ValidationConfig(HELD_OUT, validate_every=2 * STEPS)).run([CSVLogger(path)])
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["validation_loss"]) for row in rows] == [False, True, False, True, False]

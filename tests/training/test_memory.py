@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Callback, Descent, DeviceLost, Objective, Split, Trainer, select_backend
+from xpmlp import (
+    MLP,
+    Callback,
+    DeviceLost,
+    Objective,
+    OptimizerConfig,
+    Split,
+    Trainer,
+    select_backend,
+)
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.network import TRAINING
 from xpmlp.optimizers import adam
@@ -28,7 +37,7 @@ MODEL = MLP((6, 5, 3))
 def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Trainer:
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, rows)
-    if model.predicts_numbers:
+    if model.is_regression:
         labels = labels.astype(np.float64)[:, None]
     split = Split(random.random((rows, 6)), labels)
     settings = {"members": 1, "backend": select_backend("numpy"), **settings}
@@ -68,7 +77,7 @@ SETTINGS = {
         "objective": Objective(divides_by_weight=True, l2=0.1),
         "sample_weights": np.linspace(0.0, 2.0, ROWS),
     },
-    "adam": {"descent": Descent(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)},
+    "adam": {"descent": OptimizerConfig(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)},
     "members": {"members": 3},
     "layer normalisation": {"model": MLP((6, 5, 5, 3), normalization="layer", residual=True)},
     "a smaller last batch": {"rows": 100, "drop_last": False},

@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Callback, Descent, Diverged, Objective, Split, Trainer, select_backend
+from xpmlp import (
+    MLP,
+    Callback,
+    Diverged,
+    Objective,
+    OptimizerConfig,
+    Split,
+    Trainer,
+    select_backend,
+)
 from xpmlp.backends import Backend
 from xpmlp.training.loaders import make_loader
 
@@ -58,7 +67,7 @@ def test_an_overflow_is_found_in_its_layer(backend: Backend, name, quantity, com
 
 
 def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backend) -> None:
-    settings = {"hidden": "identity", "descent": Descent(learning_rate=100.0)}
+    settings = {"hidden": "identity", "descent": OptimizerConfig(learning_rate=100.0)}
     run = begin(backend, **settings)
     losses: list[float] = []
 
@@ -80,7 +89,7 @@ def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backen
 
 def test_an_update_that_explodes(backend: Backend) -> None:
     """Everything is a number but for what the optimizer makes of it."""
-    run = begin(backend, descent=Descent(learning_rate=1e38), objective=Objective(l2=1e3))
+    run = begin(backend, descent=OptimizerConfig(learning_rate=1e38), objective=Objective(l2=1e3))
     with pytest.raises(Diverged, match="first in the new parameters, with"):
         run.run()
 
@@ -100,8 +109,12 @@ def test_rows_that_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         return make_loader(split, **{**settings, "limit": 1000}, block=500)
 
     monkeypatch.setattr("xpmlp.training.trainer.make_loader", in_blocks)
-    run = begin(select_backend("numpy"), hidden="identity", descent=Descent(learning_rate=100.0))
-    whole = begin(select_backend("numpy"), hidden="identity", descent=Descent(learning_rate=100.0))
+    run = begin(
+        select_backend("numpy"), hidden="identity", descent=OptimizerConfig(learning_rate=100.0)
+    )
+    whole = begin(
+        select_backend("numpy"), hidden="identity", descent=OptimizerConfig(learning_rate=100.0)
+    )
     with pytest.raises(Diverged) as caught:
         run.run()
     monkeypatch.undo()

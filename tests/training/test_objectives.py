@@ -10,12 +10,12 @@ from sklearn.metrics import mean_poisson_deviance
 from xpmlp import (
     MLP,
     Callback,
-    Control,
-    Descent,
     InputError,
     Objective,
+    OptimizerConfig,
     Split,
     Trainer,
+    ValidationConfig,
     evaluate,
     predict,
 )
@@ -61,7 +61,7 @@ def standing(parameters: Any, gradients: Any, state: Any, rate: Any, /, *, xp: A
     return parameters, state
 
 
-STAND = Descent(Optimizer(init, standing))
+STAND = OptimizerConfig(Optimizer(init, standing))
 """Nothing is learned: every loss is that of the initial parameters."""
 
 
@@ -216,7 +216,7 @@ def test_numbers_are_learned_and_scored_by_r_squared(
     model = MLP((6, 8, columns), activation="tanh", output="identity")
     given = split if columns == 2 else Split(split.X, split.labels[:, 0])  # (n,) will do
     objective = Objective(loss, huber_delta=2.0)
-    descent = Descent(OPTIMIZERS["adam"](), 0.03)
+    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
     run = fit(model, given, objective=objective, descent=descent, epochs=10, backend=backend)
     found = evaluate(model, run.parameters, given, objective=objective, backend=backend)
     L = predict(model, run.parameters, split.X, backend=backend)
@@ -242,7 +242,7 @@ def counts() -> Split:
 
 def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
     split, model = counts(), MLP((6, 8, 2), activation="tanh", output="exp")
-    descent = Descent(OPTIMIZERS["adam"](), 0.03)
+    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
     given = Split(split.X, split.labels.astype(float))
     run = fit(model, given, descent=descent, epochs=40, backend=backend)
     found = evaluate(model, run.parameters, given, backend=backend)
@@ -281,8 +281,8 @@ def test_a_committee_of_numbers_is_their_mean(output: str) -> None:
     parameters = model.initialize([0, 1, 2], dtype="float64")
     found = evaluate(model, parameters, split)
     Y_hat = model.predictions(parameters, split.X)
-    assert found.committee is not None
-    np.testing.assert_allclose(found.committee, r_squared(split.labels, Y_hat.mean(axis=0)))
+    assert found.ensemble is not None
+    np.testing.assert_allclose(found.ensemble, r_squared(split.labels, Y_hat.mean(axis=0)))
     np.testing.assert_allclose(found.accuracy, [r_squared(split.labels, one) for one in Y_hat])
     np.testing.assert_array_equal(predict(model, parameters, split.X), Y_hat.mean(axis=0))
 
@@ -307,7 +307,7 @@ def test_many_answers_are_right_if_all_are(backend: Backend) -> None:
     targets = (split.X[:, :3] > 0.5).astype(float)
     model = MLP((6, 12, 3), activation="tanh", output="sigmoid")
     given = Split(split.X, targets)
-    descent = Descent(OPTIMIZERS["adam"](), 0.05)
+    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.05)
     run = fit(model, given, descent=descent, epochs=10, backend=backend)
     found = evaluate(model, run.parameters, given, backend=backend)
     answers = predict(model, run.parameters, split.X, backend=backend) > 0.5
@@ -375,7 +375,12 @@ def test_distributions_over_classes_are_targets(backend: Backend) -> None:
 )  # fmt: skip
 def test_what_is_measured_is_the_loss_alone(objective: Objective) -> None:
     validation = rows(30, seed=9)
-    run = fit(objective=objective, descent=STAND, epochs=1, control=Control(validation=validation))
+    run = fit(
+        objective=objective,
+        descent=STAND,
+        epochs=1,
+        control=ValidationConfig(validation=validation),
+    )
     plain = fit(descent=STAND, epochs=1)
     expected = evaluate(MODEL, MODEL.initialize(0, dtype="float64"), validation)
     np.testing.assert_allclose(run.history.validation_losses, [expected.loss], rtol=1e-12)
@@ -472,7 +477,9 @@ def test_a_normalised_network_predicts_the_same_after_a_while_on_disk(
     average: str, seed: int | list[int], tmp_path: Path
 ) -> None:
     split = rows()
-    run = fit(BATCH_NORM, split, seed=seed, descent=Descent(learning_rate=0.3, average=average))
+    run = fit(
+        BATCH_NORM, split, seed=seed, descent=OptimizerConfig(learning_rate=0.3, average=average)
+    )
     members = 1 if seed == 0 else 2
     recipe = load_recipe("lecture", ["dtype=float64", f"members={members}"])
     directory = RunDirectory.create(tmp_path / "run", recipe)
@@ -507,7 +514,7 @@ class Watcher(Callback):
 
 def test_looking_at_a_normalised_network_changes_nothing() -> None:
     watcher = Watcher()
-    watched, alone = fit(BATCH_NORM, observers=[watcher]), fit(BATCH_NORM)
+    watched, alone = fit(BATCH_NORM, callbacks=[watcher]), fit(BATCH_NORM)
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watcher.seen[-1], alone.parameters)
     assert watcher.seen[0].shape == (BATCH_NORM.size,)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpmlp import MLP, Descent, Objective, Split, Trainer
+from xpmlp import MLP, Objective, OptimizerConfig, Split, Trainer
 from xpmlp.algebra import ACTIVATIONS
 from xpmlp.backends import Backend
 from xpmlp.backends.numpy import NumPyBackend
@@ -36,7 +36,7 @@ def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
     settings: dict[str, Any] = {
         "parameters": model.initialize(0),
-        "descent": Descent(learning_rate=0.5),
+        "descent": OptimizerConfig(learning_rate=0.5),
         "backend": backend or NumPyBackend(),
         "epochs": 2,
         "batch_size": BATCH,
@@ -54,7 +54,7 @@ def traced(model: MLP, members: int = 0) -> Program:
         model,
         parameters,
         objective=Objective(),
-        descent=Descent(learning_rate=0.5),
+        descent=OptimizerConfig(learning_rate=0.5),
         backend=NumPyBackend(),
     )
     X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)

@@ -6,13 +6,13 @@ import inspect
 from xpmlp.network import Objective
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import Control, Descent, Plateau, TrainConfig
-from xpmlp.training.settings import (
-    ControlSettings,
-    DescentSettings,
+from xpmlp.training import OptimizerConfig, Plateau, TrainConfig, ValidationConfig
+from xpmlp.training.typed_settings import (
     ObjectiveSettings,
+    OptimizerSettings,
     RunSettings,
     Settings,
+    ValidationSettings,
 )
 
 
@@ -29,8 +29,8 @@ def test_every_field_of_a_configuration_is_a_typed_keyword() -> None:
     plateau = {f"plateau_{name}" for name in fields(Plateau)}
     assert set(RunSettings.__annotations__) == fields(TrainConfig)
     assert set(ObjectiveSettings.__annotations__) == fields(Objective)
-    assert set(DescentSettings.__annotations__) == fields(Descent) | options | plateau
-    assert set(ControlSettings.__annotations__) == fields(Control)
+    assert set(OptimizerSettings.__annotations__) == fields(OptimizerConfig) | options | plateau
+    assert set(ValidationSettings.__annotations__) == fields(ValidationConfig)
 
 
 def test_no_keyword_is_required() -> None:

@@ -1,18 +1,18 @@
 """The pace of a run: tick lengths, and when threads are looked at again."""
 
-from xpmlp.training.ticks import FIRST, LONGEST, SETTLED, TickTimer, tick_length
+from xpmlp.training.ticks import FIRST_TICK, LONGEST_TICK, SETTLED, TickTimer, tick_length
 
 
 def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> None:
     seconds = (1e-6, 1e-3, 0.02, 0.09, 0.3, 100.0, 1e-6)
-    assert [tick_length(each) for each in seconds] == [LONGEST, 64, 4, 1, 1, 1, LONGEST]
+    assert [tick_length(each) for each in seconds] == [LONGEST_TICK, 64, 4, 1, 1, 1, LONGEST_TICK]
 
 
 def test_the_first_tick_of_a_length_may_compile_and_is_not_counted() -> None:
     pace = TickTimer()
-    pace.measure(FIRST, 30.0)
-    assert pace.tick == FIRST
-    pace.measure(FIRST, FIRST * 1e-3)
+    pace.measure(FIRST_TICK, 30.0)
+    assert pace.tick == FIRST_TICK
+    pace.measure(FIRST_TICK, FIRST_TICK * 1e-3)
     assert pace.tick == 64
 
 

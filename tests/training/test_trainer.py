@@ -6,9 +6,9 @@ import pytest
 from xpmlp import (
     MLP,
     Callback,
-    Descent,
     Diverged,
     InputError,
+    OptimizerConfig,
     Split,
     StopTraining,
     Trainer,
@@ -36,7 +36,7 @@ def begin(split: Split, *, epochs: int = 3, backend: Backend | None = None, **ch
     backend = backend or select_backend("numpy")
     settings = {
         "parameters": MODEL.initialize(0, backend=backend, dtype="float64"),
-        "descent": Descent(learning_rate=0.5),
+        "descent": OptimizerConfig(learning_rate=0.5),
         "batch_size": 8,
         "seed": 0,
         "shuffle": True,
@@ -206,7 +206,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
 def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
     # relu: a sigmoid saturates before anything overflows, and its loss stays a number
     model = MLP((12, 8, 4), activation="relu")
-    run = begin(rows(), backend=backend, descent=Descent(learning_rate=1e300), model=model)
+    run = begin(rows(), backend=backend, descent=OptimizerConfig(learning_rate=1e300), model=model)
     with pytest.raises(Diverged) as error:
         run.run()
     message = str(error.value)
@@ -223,7 +223,7 @@ def test_a_divergence_names_the_member() -> None:
     run = begin(
         rows(),
         parameters=MODEL.initialize([0, 1], dtype="float64"),
-        descent=Descent(learning_rate=[0.1, 1e300]),
+        descent=OptimizerConfig(learning_rate=[0.1, 1e300]),
         model=MLP((12, 8, 4), activation="relu"),
     )
     with pytest.raises(Diverged, match="member 2"):
@@ -232,7 +232,7 @@ def test_a_divergence_names_the_member() -> None:
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
     overflowing = sgd()._replace(update=lambda p, _, state, rate, *, xp: (p * np.inf, state))
-    run = begin(rows(8), epochs=1, descent=Descent(overflowing))
+    run = begin(rows(8), epochs=1, descent=OptimizerConfig(overflowing))
     with pytest.raises(Diverged, match="parameter is not finite"):
         run.run()
 
@@ -245,9 +245,9 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "NaN or infinite values"),
         ({"epochs": -1}, "epochs=-1"),
         ({"epochs": 1.5}, "epochs=1.5"),
-        ({"descent": Descent(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),
+        ({"descent": OptimizerConfig(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),
         (
-            {"descent": Descent(learning_rate=1e-320)},
+            {"descent": OptimizerConfig(learning_rate=1e-320)},
             "learning_rate=1e-320: beyond what float64 can hold",
         ),
     ],

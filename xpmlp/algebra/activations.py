@@ -50,13 +50,13 @@ __all__ = [
 ]
 
 
-class Forward(Protocol):
+class ActivationForward(Protocol):
     """`g`: (N,l) -> (N,l), elementwise, any leading axes."""
 
     def __call__(self, Z: Array, /, *, xp: Namespace) -> Array: ...
 
 
-class Backward(Protocol):
+class ActivationBackward(Protocol):
     """`dZ` from `dA` and what is kept, the output A or the input Z; all (N,l), any leading axes."""
 
     def __call__(self, dA: Array, kept: Array, /, *, xp: Namespace) -> Array: ...
@@ -70,8 +70,8 @@ class Activation(NamedTuple):
     on Z.
     """
 
-    forward: Forward
-    backward: Backward
+    forward: ActivationForward
+    backward: ActivationBackward
     formulas: Formulas
     onnx: Expression
     keeps: Literal["A", "Z"] = "A"

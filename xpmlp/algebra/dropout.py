@@ -19,7 +19,7 @@ GOLDEN = 0x9E3779B9 - 2**32
 """2³² divided by the golden ratio, as int32: its multiples lie far apart."""
 
 
-class Dropout(NamedTuple):
+class DropoutResult(NamedTuple):
     """What `dropout` returns: A after it, and the mask that did it."""
 
     A: Array
@@ -67,7 +67,7 @@ def dropout(
     rate: float | Array,
     *,
     xp: Namespace,
-) -> Dropout:
+) -> DropoutResult:
     """Leave each unit of each row out with a probability of `rate`, below 1; scale up the rest.
 
     Forward    mask = 0 with probability p, else 1/(1-p)     (N,l)
@@ -91,7 +91,7 @@ def dropout(
     else:
         least = xp.astype(xp.floor(rate * 2.0**32 - 2.0**31), xp.int32)
     mask = xp.astype(bits >= least, A.dtype) * (1.0 / (1.0 - rate))
-    return Dropout(A * mask, mask)
+    return DropoutResult(A * mask, mask)
 
 
 def dropout_backward(dA: Array, mask: Array, *, xp: Namespace) -> Array:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-class Forward(Protocol):
+class LossForward(Protocol):
     """J and what is kept, from Y, L and the rows' weights."""
 
     def __call__(
@@ -49,7 +49,7 @@ class Forward(Protocol):
     ) -> tuple[Array, Array]: ...
 
 
-class Backward(Protocol):
+class LossBackward(Protocol):
     """dL from Y, what is kept, and the rows' weights."""
 
     def __call__(
@@ -64,8 +64,8 @@ class Loss(NamedTuple):
     own may do without.
     """
 
-    forward: Forward
-    backward: Backward
+    forward: LossForward
+    backward: LossBackward
     output: str
     formulas: tuple[Formulas, ...] = ()
 

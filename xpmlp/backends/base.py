@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from xpmlp.compiler.partial import ProgramPart, cut
 from xpmlp.compiler.program import Program, leaves, rebuild
-from xpmlp.compiler.replay import Part, cut
 from xpmlp.errors import InputError, NotCompiled
 from xpmlp.typing import DTYPES, Array, Namespace
 
@@ -35,8 +35,8 @@ class StepMetrics(NamedTuple):
     ----------
     loss : array of shape () or (E,)
         The loss of the batch.
-    correct : array of shape () or (E,)
-        The number of correct predictions, or the sum of R² terms of a regression.
+    metric_sum : array of shape () or (E,)
+        The number of metric_sum predictions, or the sum of R² terms of a regression.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class StepMetrics(NamedTuple):
     """
 
     loss: Array
-    correct: Array
+    metric_sum: Array
 
 
 class DeviceInfo(NamedTuple):
@@ -358,12 +358,12 @@ class Backend:
         step = make_step(xp=xp)
 
         def run(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
-            losses, correct = [], []
+            losses, metric_sum = [], []
             for _ in range(count):
                 state, metrics = step(state, data)
                 losses.append(metrics.loss)
-                correct.append(metrics.correct)
-            return state, StepMetrics(xp.stack(losses), xp.stack(correct))
+                metric_sum.append(metrics.metric_sum)
+            return state, StepMetrics(xp.stack(losses), xp.stack(metric_sum))
 
         return run
 
@@ -424,7 +424,7 @@ class Backend:
         """
 
         def make_step(*, xp: Namespace) -> Step:
-            def compute(part: Part) -> Function:
+            def compute(part: ProgramPart) -> Function:
                 return self.function(lambda **_: lambda given, _: part.run(given, xp=xp))
 
             parts = [(part, compute(part)) for part in cut(program, starts)]

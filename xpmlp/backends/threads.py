@@ -37,7 +37,7 @@ GAIN = 0.9
 """More threads are taken only if their time is below this share of fewer's: the last tenth is
 not worth what a second thread costs when the machine becomes busy."""
 
-LARGEST, SIDE = 12_000_000, 1024
+LARGEST_PRODUCT, LONGEST_SIDE = 12_000_000, 1024
 """Multiply-adds and lengths of a product that is timed: larger ones are cut down to these."""
 
 
@@ -193,8 +193,8 @@ def blas() -> threadpoolctl.ThreadpoolController:
 def _cut(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """A product that is timed in the place of a larger one."""
     rows, inner, columns = shape
-    inner, columns = min(inner, SIDE), min(columns, SIDE)
-    return min(rows, max(16, LARGEST // (inner * columns))), inner, columns
+    inner, columns = min(inner, LONGEST_SIDE), min(columns, LONGEST_SIDE)
+    return min(rows, max(16, LARGEST_PRODUCT // (inner * columns))), inner, columns
 
 
 def _operands(shape: tuple[int, int, int], dtype: str) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from xpmlp.cli import (
     sweep,
     train,
 )
-from xpmlp.cli.console import Warnings, complain, output, reset_consoles, say
+from xpmlp.cli.console import Warnings, echo, echo_error, output, reset_consoles
 from xpmlp.cli.habits import (
     instead_of_command,
     instead_of_option,
@@ -68,7 +68,7 @@ NO_ROOM = (errno.ENOSPC, errno.EIO)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"xpmlp {xpmlp.__version__}")
+        echo(f"xpmlp {xpmlp.__version__}")
         raise typer.Exit
 
 
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain_of_output(why: str) -> None:
-    complain(f"standard output: cannot be written ({why}); free or change the place")
+    echo_error(f"standard output: cannot be written ({why}); free or change the place")
 
 
 def _usage(error: Any, arguments: Sequence[str]) -> str:
@@ -131,14 +131,14 @@ def _run(arguments: Sequence[str]) -> int:
         with for_commands():
             status = app(list(arguments), prog_name="xpmlp", standalone_mode=False)
     except XpmlpError as error:
-        complain(str(error))
+        echo_error(str(error))
         return error.exit_status
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if is_out_of_memory(error):
-            complain(
+            echo_error(
                 f"out of memory ({' '.join(str(error).split())}); try smaller layers, batches or "
                 "fewer members, or on a GPU --backend numpy"
             )
@@ -150,6 +150,6 @@ def _run(arguments: Sequence[str]) -> int:
         # Usage errors are classes of typer's private copy of click, or of click: known by method.
         if not hasattr(error, "format_message"):
             raise
-        complain(_usage(error, arguments))
+        echo_error(_usage(error, arguments))
         return 2
     return status if isinstance(status, int) else 0

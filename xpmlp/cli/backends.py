@@ -5,8 +5,8 @@ from rich.text import Text
 
 from xpmlp.backends import select_backend, survey
 from xpmlp.backends.base import DeviceInfo
-from xpmlp.cli.console import output, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, output
+from xpmlp.cli.next_command import echo_next
 
 
 def backends() -> None:
@@ -21,12 +21,12 @@ def backends() -> None:
         usable = "[green]yes[/green]" if report.usable else "no"
         table.add_row(report.name, report.version or "-", usable, Text(found or ""))
     output().print(table)
-    say()
+    echo()
     for report in reports:
         if report.remedy:
-            say(f"To use {report.name}: {report.remedy}")
-    say(f"auto takes {select_backend().reason}")
-    say_next("xpmlp", "train")
+            echo(f"To use {report.name}: {report.remedy}")
+    echo(f"auto takes {select_backend().reason}")
+    echo_next("xpmlp", "train")
 
 
 def _described(device: DeviceInfo) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from xpmlp.cli.console import output, plain, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, output, plain
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.errors import InputError
 from xpmlp.reports.compare import (
@@ -41,16 +41,16 @@ def compare(
     differing = differing_settings(found)
     plot_comparison(found, out)
     if as_json:
-        say(json.dumps([_as_json(run, number, differing) for number, run in enumerate(found)]))
+        echo(json.dumps([_as_json(run, number, differing) for number, run in enumerate(found)]))
         return
     names = [run.name for run in found]
     results = zip(*map(_results, found), strict=True)
-    _tell("Results", names, list(zip(RESULTS, results, strict=True)))
+    _print_table("Results", names, list(zip(RESULTS, results, strict=True)))
     if differing:
         shown = [(name, tuple(map(_shown, values))) for name, values in differing.items()]
-        _tell("Settings that differ", names, shown)
+        _print_table("Settings that differ", names, shown)
     best = _best(found)
-    say_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
+    echo_next("xpmlp", "report", best.name, after=f"Drawn in {out}")
 
 
 RESULTS = (
@@ -61,7 +61,7 @@ RESULTS = (
 
 def _results(run: ComparedRun) -> list[str]:
     summary = run.summary
-    as_share = "{:.4f}" if run.recipe.model.predicts_numbers else "{:.2%}"
+    as_share = "{:.4f}" if run.recipe.model.is_regression else "{:.2%}"
     return [
         *(
             _formatted(summary.get(name), form)
@@ -100,7 +100,7 @@ def _as_json(run: ComparedRun, number: int, differing: dict[str, list[object]]) 
     return {"run": run.name, "settings": settings, **run.summary}
 
 
-def _tell(title: str, names: list[str], rows: list[tuple[str, tuple[str, ...]]]) -> None:
+def _print_table(title: str, names: list[str], rows: list[tuple[str, tuple[str, ...]]]) -> None:
     """A column for each run."""
     table = Table(title=title, title_justify="left", title_style="green", box=None, pad_edge=False)
     for number, name in enumerate(["", *names]):
@@ -111,4 +111,4 @@ def _tell(title: str, names: list[str], rows: list[tuple[str, tuple[str, ...]]])
     for label, values in rows:
         table.add_row(label, *map(plain, values))
     output().print(table)
-    say()
+    echo()

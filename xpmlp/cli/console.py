@@ -54,7 +54,7 @@ def reset_consoles() -> None:
     errors.cache_clear()
 
 
-def say(text: str = "", *, style: str | None = None) -> None:
+def echo(text: str = "", *, style: str | None = None) -> None:
     """A line of a command's result."""
     output().print(_on_one_line(text), style=style, markup=False)
 
@@ -64,14 +64,14 @@ def plain(text: str) -> str:
     return escape(_on_one_line(text))
 
 
-LONGEST = 2000
+LONGEST_MESSAGE = 2000
 """Characters of what was wrong: a file may have given the value that it quotes."""
 
 
-def complain(text: str) -> None:
+def echo_error(text: str) -> None:
     """The one line that says what was wrong; of a very long one the beginning and the end."""
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[: LONGEST_MESSAGE // 2]} [...] {text[-LONGEST_MESSAGE // 2 :]}"
     errors().print(f"xpmlp: {_on_one_line(text)}", markup=False)
 
 
@@ -79,7 +79,7 @@ class Warnings(logging.Handler):
     """What the library warns of, as one line each on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
+        echo_error(record.getMessage())
 
 
 def _on_one_line(text: str) -> str:

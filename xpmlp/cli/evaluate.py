@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import load_data
 from xpmlp.runs import RunDirectory
@@ -41,20 +41,20 @@ def evaluate(
             "accuracy": float(accuracy.mean()),
             "loss": float(loss.mean()),
         }
-        if found.committee is not None:
+        if found.ensemble is not None:
             result["accuracy_deviation"] = float(accuracy.std(ddof=1))
             result["member_accuracy"] = accuracy.tolist()
             result["member_loss"] = loss.tolist()
-            result["committee_accuracy"] = found.committee
-        say(json.dumps(result))
+            result["ensemble_accuracy"] = found.ensemble
+        echo(json.dumps(result))
         return
-    if found.committee is not None:
+    if found.ensemble is not None:
         for member, (share, value) in enumerate(zip(accuracy, loss, strict=True), start=1):
-            say(f"Member {member}: test accuracy {share:.2%}, test loss {value:.4f}")
+            echo(f"Member {member}: test accuracy {share:.2%}, test loss {value:.4f}")
         deviation = accuracy.std(ddof=1)
-        say(f"Mean: test accuracy {accuracy.mean():.2%} +- {deviation:.2%} (standard deviation)")
-        say(f"Ensemble (averaged probabilities): test accuracy {found.committee:.2%}")
+        echo(f"Mean: test accuracy {accuracy.mean():.2%} +- {deviation:.2%} (standard deviation)")
+        echo(f"Ensemble (averaged probabilities): test accuracy {found.ensemble:.2%}")
     else:
-        say(f"Test accuracy {accuracy[0]:.2%}, test loss {loss[0]:.4f}")
-    say(f"on {rows:,} rows of {dataset.name} with {chosen.name} on {chosen.device_name}")
-    say_next("xpmlp", "report", str(run))
+        echo(f"Test accuracy {accuracy[0]:.2%}, test loss {loss[0]:.4f}")
+    echo(f"on {rows:,} rows of {dataset.name} with {chosen.name} on {chosen.device_name}")
+    echo_next("xpmlp", "report", str(run))

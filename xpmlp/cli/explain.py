@@ -10,13 +10,13 @@ import typer
 from rich.table import Table
 
 from xpmlp.backends import PRECISIONS
-from xpmlp.cli.console import output, plain, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, output, plain
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import DataOption, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.network.layers import Operation
+from xpmlp.network.layers import Computation
 from xpmlp.recipes import recipe_names
 from xpmlp.reports.explain import Explanation
 from xpmlp.reports.explain import explain as explain_network
@@ -82,7 +82,7 @@ def explain(
     found = explain_network(
         model, objective, rows=recipe.batch_size, dtype=PRECISIONS[recipe.dtype]
     )
-    title = f"{what}: {model}, {model.hidden}"
+    title = f"{what}: {model}, {model.activation}"
     if recipe.members > 1:
         title += f", each of {recipe.members} members"
     if out is not None:
@@ -90,11 +90,11 @@ def explain(
     if latex is not None:
         text = as_latex_document(found, title=title)
         write_atomically(latex, lambda file: file.write_text(text, "utf-8"))
-    _tell(found, title)
+    _print_table(found, title)
     if flow:
         _tell_flow(flow)
     written = " and ".join(str(path) for path in (out, latex) if path is not None)
-    say_next(
+    echo_next(
         *_following(what, is_run, bool(written), given),
         after=f"Written: {written}" if written else "",
     )
@@ -108,16 +108,16 @@ def _following(what: str, is_run: bool, is_written: bool, given: RecipeOptions) 
     return words if is_written else [*words, "--out", "explained.svg"]
 
 
-def _tell(found: Explanation, title: str) -> None:
-    say(title, style="bold")
+def _print_table(found: Explanation, title: str) -> None:
+    echo(title, style="bold")
     for name, operations in found.slides.items():
         _table(found, name, operations)
     for symbol, meaning in found.symbols.items():
-        say(f"{symbol}: {meaning}")
-    say(found.summary)
+        echo(f"{symbol}: {meaning}")
+    echo(found.summary)
 
 
-def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> None:
+def _table(found: Explanation, name: str, operations: Sequence[Computation]) -> None:
     table = Table(title=name, title_justify="left", title_style="green", box=None, pad_edge=False)
     table.add_column("matrix", overflow="fold")
     table.add_column("shape", overflow="fold", min_width=22)
@@ -126,7 +126,7 @@ def _table(found: Explanation, name: str, operations: Sequence[Operation]) -> No
     for one in operations:
         table.add_row(*map(plain, (one.text, *found.numbers(one))))
     output().print(table)
-    say()
+    echo()
 
 
 BAR = 24
@@ -149,8 +149,8 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
             _bar(one.gradients, largest),
         )  # fmt: skip
     output().print(table)
-    say(verdict(flow))
-    say()
+    echo(verdict(flow))
+    echo()
 
 
 def _bar(value: float, largest: float) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from xpmlp.cli.console import say
+from xpmlp.cli.console import echo
 from xpmlp.cli.options import RunArgument
 from xpmlp.errors import InputError
 from xpmlp.export import OPSET, export_onnx
@@ -44,9 +44,9 @@ def export(
         image_shape=trained.image_shape,
         takes_bytes=takes_bytes,
     )
-    say(f"{out}: opset {OPSET}, {found.bytes:,} bytes")
-    say(f"takes {found.input}")
-    say(f"gives {' and '.join(found.outputs)}")
+    echo(f"{out}: opset {OPSET}, {found.bytes:,} bytes")
+    echo(f"takes {found.input}")
+    echo(f"gives {' and '.join(found.outputs)}")
     name = repr(str(out))
     call = f"onnxruntime.InferenceSession({name}).run(None, {{'input': rows}})"
-    say(f"(next, in Python: {call}; or xpmlp report {shlex.quote(str(run))})")
+    echo(f"(next, in Python: {call}; or xpmlp report {shlex.quote(str(run))})")

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import errors, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, errors
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_rates
-from xpmlp.runs import begin_training
+from xpmlp.runs import trainer_from_recipe
 from xpmlp.training.find_rate import find_rate as find
 
 
@@ -41,7 +41,7 @@ def find_rate(
     planned = given.recipe(recipe).of_one_network
     dataset = load_data(planned.data)
     chosen = select_backend(planned.backend, planned.device or None)
-    training = begin_training(planned, dataset, chosen)
+    training = trainer_from_recipe(planned, dataset, chosen)
     _check_place(out)
     with errors().status("Training with a rising learning rate ..."):
         curve = find(training, lowest=lowest, highest=highest, steps=steps)
@@ -52,15 +52,15 @@ def find_rate(
             "give other rates (--from, --to) or more --steps"
         )
     proposal = f"{curve.lowest:.2g}"
-    say(f"Begin with a learning rate of {proposal}: the loss is lowest there")
-    say(
+    echo(f"Begin with a learning rate of {proposal}: the loss is lowest there")
+    echo(
         f"It falls fastest at {curve.steepest:.2g}; the range to try is {curve.steepest:.2g} to "
         f"{proposal}, and the recipe has {curve.own:g}"
     )
     if not curve.rises:
-        say(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
+        echo(f"It does not rise again up to {curve.rates[-1]:.2g}: --to tries larger rates")
     found = {"learning_rate": proposal}
-    say_next(*given.again("train", recipe, found), after=f"Drawn in {out}")
+    echo_next(*given.again("train", recipe, found), after=f"Drawn in {out}")
 
 
 def _check_place(out: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from xpmlp.cli.console import errors, output, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, errors, output
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.gradcheck import gradcheck as check
 
@@ -34,13 +34,13 @@ def gradcheck(
     for row in rows:
         verdict = "agrees" if row.agrees else "[red]DIFFERS[/red]"
         table.add_row(
-            row.parameter, row.witness, f"{row.difference:.1e}", f"{row.tolerance:.0e}", verdict
+            row.parameter, row.method, f"{row.difference:.1e}", f"{row.tolerance:.0e}", verdict
         )
     output().print(table)
     disagreeing = [row for row in rows if not row.agrees]
     network = f"{chosen.model} ({chosen.model.activation}, seed {seed})"
     if disagreeing:
-        say(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
+        echo(f"{len(disagreeing)} of {len(rows)} comparisons DISAGREE for {network}")
         raise typer.Exit(1)
-    say(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
-    say_next(*given.again("train", recipe))
+    echo(f"All {len(rows)} comparisons agree for {network}; the reference is numpy in float64.")
+    echo_next(*given.again("train", recipe))

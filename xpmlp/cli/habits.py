@@ -9,7 +9,7 @@ from xpmlp.checks import by_habit, closest
 from xpmlp.recipes import SETTINGS, recipe_names
 from xpmlp.training.config import HABITS
 
-COMMANDS = by_habit(
+COMMAND_HABITS = by_habit(
     {
         "train": "fit run learn",
         "train --resume": "resume continue",
@@ -46,7 +46,7 @@ def instead_of_command(name: str, rest: Sequence[str], known: Collection[str]) -
     """Return what to type for an unknown command; empty if nothing is near."""
     if name in recipe_names() or name.endswith(".toml"):
         return shlex.join(["xpmlp", "train", name, *rest])
-    found = COMMANDS.get(name.lower()) or closest(name.lower(), known)
+    found = COMMAND_HABITS.get(name.lower()) or closest(name.lower(), known)
     return f"xpmlp {found} {shlex.join(rest)}".strip() if found else ""
 
 

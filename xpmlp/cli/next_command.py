@@ -2,12 +2,12 @@
 
 import shlex
 
-from xpmlp.cli.console import say
+from xpmlp.cli.console import echo
 
 
-def say_next(*words: str, after: str = "") -> None:
+def echo_next(*words: str, after: str = "") -> None:
     """Print the last line of a command: its result, and what to type next."""
-    say(f"{after} (next: {shlex.join(words)})".strip())
+    echo(f"{after} (next: {shlex.join(words)})".strip())
 
 
 def as_setting(value: object) -> str:

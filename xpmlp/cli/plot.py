@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import RunArgument
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_training
@@ -30,4 +30,4 @@ def plot(
     if not history.losses:
         raise InputError(f"{run}: no step of this run was saved; there is nothing to draw")
     plot_training(history, path)
-    say_next("xpmlp", "report", str(run), after=f"{path}")
+    echo_next("xpmlp", "report", str(run), after=f"{path}")

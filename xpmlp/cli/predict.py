@@ -9,9 +9,9 @@ import numpy as np
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import say
+from xpmlp.cli.console import echo
 from xpmlp.cli.habits import swapped
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
 from xpmlp.errors import InputError
@@ -46,7 +46,7 @@ def predict(
         Y_hat = predict_rows(trained.model, trained.parameters, rows, backend=chosen)
         answers += [(path, row, probabilities) for row, probabilities in enumerate(Y_hat)]
     if as_json:
-        say(
+        echo(
             json.dumps(
                 [
                     {
@@ -63,21 +63,21 @@ def predict(
     names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
     model = trained.model
-    symbol = "Y" if model.predicts_numbers else "P"
+    symbol = "Y" if model.is_regression else "P"
     columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
-    answer = "" if model.predicts_numbers else f"{_word(model):>7}"
-    say(f"{'input':<{width}}{answer}{columns}")
+    answer = "" if model.is_regression else f"{_word(model):>7}"
+    echo(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
             f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>7}"
             for one in _answer(model, values).values()
         )
-        say(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
-    say_next("xpmlp", "report", str(run))
+        echo(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
+    echo_next("xpmlp", "report", str(run))
 
 
 def _name(model: MLP) -> str:
-    return "values" if model.predicts_numbers else "probabilities"
+    return "values" if model.is_regression else "probabilities"
 
 
 def _word(model: MLP) -> str:
@@ -88,7 +88,7 @@ def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:
     """The class; with a sigmoid 0 or 1, or all classes whose answer is yes; of numbers nothing."""
     if model.output == "softmax":
         return {"class": int(values.argmax())}
-    if model.predicts_numbers:
+    if model.is_regression:
         return {}
     yes = np.flatnonzero(values > 0.5).tolist()
     return {"class": len(yes)} if len(values) == 1 else {"classes": yes}

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from xpmlp.cli.console import output, say
+from xpmlp.cli.console import echo, output
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
@@ -30,12 +30,12 @@ def show(profile: Profile, training: Trainer) -> None:
     add(None, "a step of the run", profile.step, profile.flops)
     output().print(table)
     threads = training.threads.number
-    say(
+    echo(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "
         f"{profile.side} matrices in {training.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
-    say(f"The run's steps: {profile.how}")
+    echo(f"The run's steps: {profile.how}")
     if profile.is_apart:
-        say("The phases were not run that way, but one by one: compare them with each other")
-    say()
+        echo("The phases were not run that way, but one by one: compare them with each other")
+    echo()

@@ -2,8 +2,8 @@
 
 import json
 
-from xpmlp.cli.console import say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import JsonOption
 from xpmlp.recipes import describe_recipe, recipe_names
 
@@ -15,12 +15,12 @@ def recipes(as_json: JsonOption = False) -> None:
     """
     found = {name: describe_recipe(name) for name in recipe_names()}
     if as_json:
-        say(json.dumps({name: found[name]._asdict() for name in found}))
+        echo(json.dumps({name: found[name]._asdict() for name in found}))
         return
     for name, (about, measured) in found.items():
-        say(name, style="bold")
-        say(f"  {about}")
+        echo(name, style="bold")
+        echo(f"  {about}")
         if measured:
-            say(f"  Measured: {measured}")
-    say("Train one: xpmlp train NAME; change it: --set key=value")
-    say_next("xpmlp", "explain", next(iter(found)))
+            echo(f"  Measured: {measured}")
+    echo("Train one: xpmlp train NAME; change it: --set key=value")
+    echo_next("xpmlp", "explain", next(iter(found)))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, RunArgument
 from xpmlp.errors import InputError
 from xpmlp.reports.page import write_report
@@ -38,4 +38,4 @@ def report(
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{path}: the report is HTML; give a name that ends in .html")
     write_report(directory, path, data=data, backend=select_backend(backend or "auto", device))
-    say_next("xpmlp", "explain", str(run), after=f"{path}: open it in a browser")
+    echo_next("xpmlp", "explain", str(run), after=f"{path}: open it in a browser")

@@ -12,8 +12,8 @@ import numpy as np
 import typer
 
 from xpmlp.backends import Backend, select_backend
-from xpmlp.cli.console import complain, errors, say
-from xpmlp.cli.next_command import as_setting, say_next
+from xpmlp.cli.console import echo, echo_error, errors
+from xpmlp.cli.next_command import as_setting, echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset, load_data
@@ -66,7 +66,7 @@ def sweep(
     # Whatever can be refused has been: now there will be results, and they need a place.
     directory = _directory(out, Path(recipe).stem, planned)
 
-    say(chosen.reason)
+    echo(chosen.reason)
     interruption = Interruption()
     outcomes = _train(runs, dataset, chosen, interruption)
     outcomes.sort(key=lambda outcome: combinations.index(outcome.settings))
@@ -77,13 +77,13 @@ def sweep(
     if ranked:
         _save(directory, outcomes, ranked)
         for number, line in enumerate(_table(ranked)):
-            say(line, style=None if number else "bold")
+            echo(line, style=None if number else "bold")
         held_out = round(planned.validation * len(dataset.train.labels))
-        say(f"Measured on {held_out:,} validation rows; the test set was not used")
+        echo(f"Measured on {held_out:,} validation rows; the test set was not used")
     if interruption.status:
         if not ranked:
             _forget(directory)
-        complain(
+        echo_error(
             f"stopped with {len(ranked)} of {len(combinations)} settings done; "
             + (f"these are saved in {directory}" if ranked else "nothing is saved")
         )
@@ -93,7 +93,7 @@ def sweep(
         raise Diverged(f"every setting diverged: try smaller learning rates (saved in {directory})")
     options = {name: one for name, one in given.options.items() if name != "members"}
     alone = given._replace(options=options)
-    say_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
+    echo_next(*alone.again("train", recipe, best.settings), after=f"Saved in {directory}")
 
 
 def _train(

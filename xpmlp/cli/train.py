@@ -10,8 +10,8 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import complain, errors, say
-from xpmlp.cli.next_command import say_next
+from xpmlp.cli.console import echo, echo_error, errors
+from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import LogOption, RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
@@ -23,10 +23,10 @@ from xpmlp.reports import plot_training
 from xpmlp.runs import (
     MAY_DIFFER,
     Checkpoints,
-    Origin,
     RunDirectory,
-    begin_training,
+    RunFingerprint,
     load_checkpoint,
+    trainer_from_recipe,
 )
 from xpmlp.training import Callback, Trainer
 from xpmlp.training.loggers import Logger, loggers_named
@@ -75,20 +75,20 @@ def train(
 
     Example: xpmlp train --epochs 5 --hidden 128,64 --shuffle --out runs/wide
     """
-    way = Way(
+    options = RunOptions(
         *_steps_or_seconds(checkpoint_every),
         is_profiled=profile,
         quiet=quiet,
         loggers=loggers_named(log or []),
     )
     if resume is None:
-        _begin(given.recipe(recipe), out, name=Path(recipe).stem, way=way)
+        _begin(given.recipe(recipe), out, name=Path(recipe).stem, options=options)
     elif (
         recipe == "lecture"
         and not (out or given.settings)
         and (force or given.options.keys() <= MAY_DIFFER)
     ):
-        _go_on(RunDirectory.existing(resume), given.options, force=force, way=way)
+        _resume(RunDirectory.existing(resume), given.options, force=force, options=options)
     else:
         raise InputError(
             f"--resume {resume}: resumes with its own settings; only --epochs and --time-limit may "
@@ -96,7 +96,7 @@ def train(
         )
 
 
-class Way(NamedTuple):
+class RunOptions(NamedTuple):
     """How a run is carried out: steps (0: none) or seconds between checkpoints, what is
     shown, and which logs are written."""
 
@@ -116,20 +116,22 @@ def _steps_or_seconds(text: str) -> tuple[int, float]:
     return int(text), math.inf
 
 
-def _begin(recipe: Recipe, out: Path | None, *, name: str, way: Way) -> None:
+def _begin(recipe: Recipe, out: Path | None, *, name: str, options: RunOptions) -> None:
     """A new run. Whatever can be refused is refused before its directory is made."""
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
-    training = begin_training(recipe, dataset, backend)
+    training = trainer_from_recipe(recipe, dataset, backend)
     run = RunDirectory.new(recipe, name=name) if out is None else RunDirectory.create(out, recipe)
-    _carry_out(run, training, dataset, Origin.of(recipe, dataset, backend), way=way)
+    _carry_out(run, training, dataset, RunFingerprint.of(recipe, dataset, backend), options=options)
 
 
-def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way: Way) -> None:
+def _resume(
+    run: RunDirectory, changes: Mapping[str, object], *, force: bool, options: RunOptions
+) -> None:
     """Resume an interrupted run from its last checkpoint; `force` accepts other settings."""
     remove_unfinished(run.checkpoint)
-    recipe = load_recipe(str(run.config), options=options, warns=False)
+    recipe = load_recipe(str(run.config), options=changes, warns=False)
     snapshot, before = load_checkpoint(run)
     if snapshot.epoch >= recipe.epochs and run.has_results_of(snapshot.epoch):
         raise InputError(
@@ -138,40 +140,45 @@ def _go_on(run: RunDirectory, options: Mapping[str, object], *, force: bool, way
     dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     backend.reason = f"{backend.name} on {backend.device_name}: set in {run.config}"
-    now = Origin.of(recipe, dataset, backend)
+    now = RunFingerprint.of(recipe, dataset, backend)
     if (differences := before.differences(now)) and not force:
         raise InputError(
             f"{run.path}: differs from its start: {', '.join(differences)}; restore it, or resume "
             "anyway with --force"
         )
-    training = begin_training(recipe, dataset, backend)
+    training = trainer_from_recipe(recipe, dataset, backend)
     training.restore(snapshot)
     if len(snapshot.history.losses) != training.iteration:
         raise InputError(f"{recipe.data}: has other rows than when {run.path} began; train again")
     run.save_recipe(recipe)
-    _carry_out(run, training, dataset, now, way=way)
+    _carry_out(run, training, dataset, now, options=options)
 
 
 def _carry_out(
-    run: RunDirectory, training: Trainer, dataset: Dataset, origin: Origin, *, way: Way
+    run: RunDirectory,
+    training: Trainer,
+    dataset: Dataset,
+    origin: RunFingerprint,
+    *,
+    options: RunOptions,
 ) -> None:
     """Train, save and print the results, also after an interruption or a divergence."""
     interruption = Interruption()
-    checkpoints = Checkpoints(run, origin, every=way.every_steps, seconds=way.every_seconds)
-    loggers = [logger.inside(run.path) for logger in way.loggers]
-    observers: list[Callback] = [checkpoints, interruption, *loggers]
+    checkpoints = Checkpoints(run, origin, every=options.every_steps, seconds=options.every_seconds)
+    loggers = [logger.inside(run.path) for logger in options.loggers]
+    callbacks: list[Callback] = [checkpoints, interruption, *loggers]
     again = f"resume with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
-        if not way.quiet:
+        if not options.quiet:
             _introduce(training)
-        if way.is_profiled:
+        if options.is_profiled:
             show(profile_steps(training), training)
-        if not way.quiet:
+        if not options.quiet:
             progress = Progress(errors())
             stack.callback(progress.stop)
-            observers.append(progress)
+            callbacks.append(progress)
         try:
-            training.run(observers)
+            training.run(callbacks)
         except Diverged as error:
             checkpoints.save(training.last_good)
             _save(run, training, dataset)
@@ -185,13 +192,13 @@ def _carry_out(
             raise CallbackError(f"{error}; all is saved in {run.path}{left}") from error
         summary = _save(run, training, dataset)
     if training.epoch < training.epochs and not training.ended:
-        complain(
+        echo_error(
             f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: {again}"
         )
-    elif not way.quiet:
+    elif not options.quiet:
         if training.ended:
             epoch = min(training.epoch + 1, training.epochs)
-            say(f"Stopped in epoch {epoch} by {training.stopped_by}")
+            echo(f"Stopped in epoch {epoch} by {training.stopped_by}")
         _conclude(run, summary, how=training.engine.how)
     raise typer.Exit(interruption.status)
 
@@ -206,29 +213,29 @@ def _save(run: RunDirectory, training: Trainer, dataset: Dataset) -> dict[str, A
 
 def _introduce(training: Trainer) -> None:
     backend = training.backend
-    say(backend.reason)
-    say()
-    say("W/B Shapes", style="green")
+    echo(backend.reason)
+    echo()
+    echo("W/B Shapes", style="green")
     layers = training.model.layers(training.parameters, xp=backend.xp)
     for number, (W, b) in enumerate(layers, start=1):
-        say(f"W{number}/B{number}: {tuple(W.shape)}/{tuple(b.shape)}")
-    say()
+        echo(f"W{number}/B{number}: {tuple(W.shape)}/{tuple(b.shape)}")
+    echo()
 
 
 def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
     if summary["train_accuracy"] is not None:
-        say(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
+        echo(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch")
     if "validation_accuracy" in summary:
-        say(
+        echo(
             f"Validation accuracy {summary['validation_accuracy']:.2%}, loss "
             f"{summary['validation_loss']:.4f}, at best (iteration "
             f"{summary['validation_iteration']:,})"
         )
-    say(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
+    echo(f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}")
     if "members" in summary:
-        say(
+        echo(
             f"  mean of {summary['members']} members; their ensemble: "
-            f"{summary['committee_test_accuracy']:.2%}"
+            f"{summary['ensemble_test_accuracy']:.2%}"
         )
-    say(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")
-    say_next("xpmlp", "report", str(run.path), after=f"Run saved in {run.path}")
+    echo(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")
+    echo_next("xpmlp", "report", str(run.path), after=f"Run saved in {run.path}")

@@ -17,7 +17,7 @@ from xpmlp.compiler.geometry import (
     map_geometry,
     rows_geometry,
 )
-from xpmlp.compiler.group import Group, Grouping, Part, group, source
+from xpmlp.compiler.group import Group, Grouping, LoopNest, group, source
 from xpmlp.compiler.indexing import (
     Index,
     is_bracketed,
@@ -28,10 +28,10 @@ from xpmlp.compiler.indexing import (
     unravel,
     whole,
 )
+from xpmlp.compiler.kernel_plan import KernelPlan, Launch, Node, Product
 from xpmlp.compiler.prelude import C_HALF, CUDA, CUDA_HALF, C
 from xpmlp.compiler.program import REDUCTIONS, VIEWS, Operation, Program, Scalar, Value
 from xpmlp.compiler.record import Untraceable
-from xpmlp.compiler.schedule import Launch, Node, Product, Schedule
 
 _MOST_OF_INT = 2**30
 """Positions in arrays up to this size are `int`: the step after the last is still below 2^31."""
@@ -39,7 +39,7 @@ _MOST_OF_INT = 2**30
 _NAME = re.compile(r"[a-z]\w*")
 
 
-def schedule(program: Program, *, language: str = "cuda") -> Schedule:
+def kernel_plan(program: Program, *, language: str = "cuda") -> KernelPlan:
     """What it takes to run a program: as CUDA C++, or in the language "c" without a GPU.
 
     Raises `Untraceable` for what no kernel can do.
@@ -59,7 +59,7 @@ def schedule(program: Program, *, language: str = "cuda") -> Schedule:
         "ROUND_HALF" in text for text in kernels
     )
     source_text = "\n".join([*([half] if uses_half else []), words, *kernels])
-    return Schedule(grouping.program, grouping.layout, source_text, tuple(nodes))
+    return KernelPlan(grouping.program, grouping.layout, source_text, tuple(nodes))
 
 
 def _product(grouping: Grouping, operation: Operation) -> Product:
@@ -105,7 +105,7 @@ class _PartWriter:
     """Writes one part: `early` for what is known of a row before any loop, `lines` for the loops
     and what is known after them, `loop_lines` within the loop that is being written."""
 
-    def __init__(self, grouping: Grouping, part: Part) -> None:
+    def __init__(self, grouping: Grouping, part: LoopNest) -> None:
         self.program, self.layout = grouping.program, grouping.layout
         self.part = part
         self.geometry = _geometry(part)
@@ -339,7 +339,7 @@ class _PartWriter:
         return f"b{place.buffer}[{linear_sum(terms, place.offset)}]"
 
 
-def _geometry(part: Part) -> Geometry:
+def _geometry(part: LoopNest) -> Geometry:
     if part.axis is None:
         return map_geometry(part.shape)
     if part.axis == len(part.shape):

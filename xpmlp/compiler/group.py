@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(eq=False)
-class Part:
+class LoopNest:
     """One loop nest: a map over `shape`, or loops along `axis` for each index of `shape`.
 
     `items` are the operations that it computes for others, reductions and elementwise ones, by
@@ -67,7 +67,7 @@ class Part:
         return whole(shape, without(names(len(self.shape) + 1), self.axis))
 
 
-Group: TypeAlias = tuple[Part, ...]
+Group: TypeAlias = tuple[LoopNest, ...]
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class _Parts:
     def __init__(self, program: Program, copies: set[Value]) -> None:
         self.program = program
         self.copies = copies  # each in a part of its own, so that it can wait until the end
-        self.parts: list[Part] = []
+        self.parts: list[LoopNest] = []
         self.products: list[Operation] = []
-        self.home: dict[Value, Part] = {}
+        self.home: dict[Value, LoopNest] = {}
         self.levels = dict.fromkeys(program.inputs, 0)
         self.settled: set[Value] = set()  # read by others, so that their level cannot rise
         self.with_memory = self._must_have_memory()
@@ -182,12 +182,14 @@ class _Parts:
                 self.with_memory.add(operand)
                 self._add(maker)
 
-    def _new_part(self, item: Operation) -> Part:
+    def _new_part(self, item: Operation) -> LoopNest:
         reduces = item.function in REDUCTIONS
-        self.parts.append(Part(*reduced_shape(item)) if reduces else Part(item.result.shape, None))
+        self.parts.append(
+            LoopNest(*reduced_shape(item)) if reduces else LoopNest(item.result.shape, None)
+        )
         return self.parts[-1]
 
-    def _shared_part(self, item: Operation) -> Part | None:
+    def _shared_part(self, item: Operation) -> LoopNest | None:
         """The part that makes what the item is computed from, or else one that reads the same.
 
         It must not have to wait for what the item reads, unless nothing waits for it yet.
@@ -207,7 +209,7 @@ class _Parts:
         return sharing
 
     def _walk(
-        self, item: Operation, part: Part
+        self, item: Operation, part: LoopNest
     ) -> tuple[dict[Value, set[Index]], set[Value]] | None:
         """The item's expression, down to memory; None where it would use an item of the part at
         another index than the one where the part is."""
@@ -284,18 +286,18 @@ def _in_order(parts: _Parts, written: dict[Value, Value]) -> Iterator[Group | Op
     """Parts and products such that all is made before it is read, and read before it is
     overwritten; as few groups as that allows, since each product comes as soon as it can."""
     base = parts.program.base
-    reads: dict[Part | Operation, set[Value]] = {part: set(part.reads) for part in parts.parts}
+    reads: dict[LoopNest | Operation, set[Value]] = {part: set(part.reads) for part in parts.parts}
     reads |= {product: set(map(base, product.values)) for product in parts.products}
-    makers: dict[Value, set[Part | Operation]] = {v: {part} for v, part in parts.home.items()}
+    makers: dict[Value, set[LoopNest | Operation]] = {v: {part} for v, part in parts.home.items()}
     makers |= {product.result: {product} for product in parts.products}
     for operation in parts.program.operations:
         if operation.function == "concat":
             makers[operation.result] = {m for v in operation.values for m in makers[base(v)]}
-    overwritten: dict[Part | Operation, set[Value]] = {}
+    overwritten: dict[LoopNest | Operation, set[Value]] = {}
     for new, old in written.items():
         overwritten.setdefault(parts.home[new], set()).add(old)
 
-    done: set[Part | Operation] = set()
+    done: set[LoopNest | Operation] = set()
     while waiting := [node for node in reads if node not in done]:
         fed = [node for node in waiting if all(makers.get(v, set()) <= done for v in reads[node])]
         in_use = {
@@ -310,5 +312,5 @@ def _in_order(parts: _Parts, written: dict[Value, Value]) -> Iterator[Group | Op
             yield from products
             done.update(products)
         else:
-            yield tuple(node for node in ready if isinstance(node, Part))
+            yield tuple(node for node in ready if isinstance(node, LoopNest))
             done.update(ready)

@@ -13,7 +13,7 @@ from xpmlp.compiler.program import ELEMENTWISE, Operand, Operation, Program, Val
 from xpmlp.typing import Array, Namespace
 
 
-class Split(NamedTuple):
+class SplitProgram(NamedTuple):
     """A program with its state in parts; `stops`, for every leaf of the state it had, says where
     its parts end along the last axis, or is None for a leaf that is whole."""
 
@@ -21,7 +21,7 @@ class Split(NamedTuple):
     stops: tuple[tuple[int, ...] | None, ...]
 
 
-def split_state(program: Program) -> Split:
+def split_state(program: Program) -> SplitProgram:
     """The same program on parts, wherever one of its concatenations says what they are."""
     return _Splitter(program).split()
 
@@ -66,7 +66,7 @@ class _Splitter:
                 sizes = (part.shape[-1] for part in operation.values)
                 self.cuts.setdefault(whole, tuple(itertools.accumulate(sizes)))
 
-    def split(self) -> Split:
+    def split(self) -> SplitProgram:
         state: list[Value] = []
         stops = [self.cuts.get(value.shape) for value in self.program.state]
         for value, cut in zip(self.program.state, stops, strict=True):
@@ -78,7 +78,7 @@ class _Splitter:
             new_state += [self._whole(value)] if cut is None else self._parts_of(value, cut)
         metrics = tuple(map(self._whole, self.program.metrics))
         operations = needed(self.operations, (*new_state, *metrics))
-        return Split(
+        return SplitProgram(
             Program(tuple(state), self.program.data, operations, tuple(new_state), metrics),
             tuple(stops),
         )

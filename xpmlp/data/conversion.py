@@ -93,7 +93,7 @@ def _numbers(X: np.ndarray, where: str, names: Sequence[str] = ()) -> np.ndarray
         ) from error
 
 
-class Labels(NamedTuple):
+class ConvertedLabels(NamedTuple):
     """Labels as `check_split` takes them, and the classes that were named in another way."""
 
     y: np.ndarray
@@ -102,7 +102,7 @@ class Labels(NamedTuple):
 
 def as_labels(
     y: Any, *, output: str, width: int, classes: np.ndarray | None = None, where: str = "y"
-) -> Labels:
+) -> ConvertedLabels:
     """Return labels as `check_split` takes them, integers from 0 or targets.
 
     Parameters
@@ -126,7 +126,7 @@ def as_labels(
     if found.ndim == 2 and found.shape[1] == 1 != width:
         found = found[:, 0]
     if found.ndim != 1 or OUTPUTS[output].is_regression:
-        return Labels(_numbers(found, where))
+        return ConvertedLabels(_numbers(found, where))
     missing = np.array([_is_missing(label) for label in found.tolist()], bool)
     if missing.any():
         row = int(missing.argmax())
@@ -134,13 +134,13 @@ def as_labels(
     if found.dtype.kind == "f" and (found == np.round(found)).all():
         found = found.astype(np.int64)
     if found.dtype.kind in "uif" and (classes is None or classes.dtype.kind in "ui"):
-        return Labels(found[:, None] if found.dtype.kind == "f" and width == 1 else found)
+        return ConvertedLabels(found[:, None] if found.dtype.kind == "f" and width == 1 else found)
     return _numbered(found, output, width, classes, where)
 
 
 def _numbered(
     found: np.ndarray, output: str, width: int, classes: np.ndarray | None, where: str
-) -> Labels:
+) -> ConvertedLabels:
     """The numbers of named classes."""
     outputs = 2 if output == "sigmoid" and width == 1 else width
     if output == "sigmoid" and width > 1:
@@ -167,7 +167,7 @@ def _numbered(
             f"{where}: class {error.args[0]!r} is not one of the {len(known)} that the network was "
             f"trained with ({', '.join(map(repr, known.tolist()[:8]))}); leave such rows out"
         ) from None
-    return Labels(numbers, known)
+    return ConvertedLabels(numbers, known)
 
 
 def _is_missing(label: Any) -> bool:

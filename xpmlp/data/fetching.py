@@ -11,7 +11,7 @@ from xpmlp.errors import InputError
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and to wait for the next bytes."""
 
-CHUNK = 1 << 16
+DOWNLOAD_CHUNK = 1 << 16
 
 LONG = 100_000_000
 """Bytes from which on a user is told what there is to wait for."""
@@ -106,7 +106,7 @@ def _downloader(
             received = 0
             with open(target, "wb") as output:
                 # As it was sent: a server may call a .gz file its encoding.
-                for chunk in response.raw.stream(CHUNK, decode_content=False):
+                for chunk in response.raw.stream(DOWNLOAD_CHUNK, decode_content=False):
                     received += len(chunk)
                     if received > file.size:
                         raise InputError(

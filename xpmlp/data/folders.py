@@ -11,9 +11,9 @@ from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 
-PARTS = ("train", "test")
+SPLITS = ("train", "test")
 
 
 def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
@@ -28,14 +28,14 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     """
     root, where = Path(path), shown(path)
     name = name or root.resolve().name
-    parts = [part for part in PARTS if (root / part).is_dir()]
-    is_split = len(parts) == len(PARTS)
+    parts = [part for part in SPLITS if (root / part).is_dir()]
+    is_split = len(parts) == len(SPLITS)
     if parts and not is_split:
         raise InputError(
-            f"{where}: only {parts[0]} of the folders {' and '.join(PARTS)}; give both, or the "
+            f"{where}: only {parts[0]} of the folders {' and '.join(SPLITS)}; give both, or the "
             "folders of classes alone"
         )
-    tops = [root / part for part in PARTS] if is_split else [root]
+    tops = [root / part for part in SPLITS] if is_split else [root]
     classes = [_classes(top, root) for top in tops]
     numbers = _numbered(list(classes[0]), where=where)
     for extra in sorted(set(classes[-1]) - set(numbers)):
@@ -60,7 +60,7 @@ def has_image_folders(path: Path) -> bool:
     """Whether it looks like that: it has a folder with an image, or with such folders."""
     folders = [entry for entry in path.iterdir() if entry.is_dir()]
     return any(
-        file.suffix.lower() in SUFFIXES
+        file.suffix.lower() in IMAGE_SUFFIXES
         for folder in folders
         for pattern in ("*", "*/*")
         for file in folder.glob(pattern)
@@ -75,9 +75,9 @@ def _classes(top: Path, root: Path) -> dict[str, list[Path]]:
             raise InputError(f"{shown(folder)}: a file beside the folders of classes; move it away")
         found[folder.name] = _entries(folder, root)
         for file in found[folder.name]:
-            if file.suffix.lower() not in SUFFIXES:
+            if file.suffix.lower() not in IMAGE_SUFFIXES:
                 raise InputError(
-                    f"{shown(file)}: not an image ({', '.join(SUFFIXES)}); move it away"
+                    f"{shown(file)}: not an image ({', '.join(IMAGE_SUFFIXES)}); move it away"
                 )
     if not any(found.values()):
         raise InputError(f"{shown(top)}: no images in folders of classes; add some")

@@ -24,7 +24,7 @@ ELEMENT_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0
 MAX_RANK = 64
 """NumPy's limit; the format itself goes to 255."""
 
-CHUNK = 1 << 20
+READ_CHUNK = 1 << 20
 
 
 def read_idx(path: FilePath, *, sha256: str | None = None) -> np.ndarray:
@@ -118,7 +118,7 @@ def _parse(
         raise InputError(f"{name}: shape {shape} is beyond any memory; fetch it again")
 
     payload = bytearray()
-    while chunk := content.read(min(CHUNK, payload_size - len(payload))):
+    while chunk := content.read(min(READ_CHUNK, payload_size - len(payload))):
         payload += chunk
     if len(payload) < payload_size:
         raise wrong_size(f"{promised - payload_size + len(payload):,}", "the file is truncated")

@@ -18,7 +18,7 @@ PIXELS_PER_BYTE = 1032
 """What a byte of an image can hold at most: a pixel of a byte, at deflate's best. A header that
 promises more is not an image's, or that of one made to fill the memory."""
 
-LARGEST = 1 << 29
+LARGEST_IMAGE = 1 << 29
 """Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
 
 LIGHT = 128
@@ -103,9 +103,9 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # From memory, where reading as much as a header asks for takes no more than there is.
-        if (size := os.fstat(file.fileno()).st_size) > LARGEST:
+        if (size := os.fstat(file.fileno()).st_size) > LARGEST_IMAGE:
             raise InputError(
-                f"{name}: {size:,} bytes, more than {LARGEST:,} bytes; give a smaller image"
+                f"{name}: {size:,} bytes, more than {LARGEST_IMAGE:,} bytes; give a smaller image"
             )
         content = file.read(size)
         image: Image.Image = Image.open(io.BytesIO(content))

@@ -17,13 +17,13 @@ from xpmlp.errors import InputError
 LARGE = 1 << 30
 """Bytes of a mapped array from which on it is read by blocks and not held."""
 
-BLOCK = 4 << 20
+ROW_BLOCK = 4 << 20
 """Bytes of rows that follow each other, in the file and in an epoch's group of blocks."""
 
-GROUP = 64
+BLOCK_GROUP = 64
 """Blocks whose rows are shuffled together."""
 
-READ = 1 << 20
+COPIED_AT_ONCE = 1 << 20
 """Bytes that are copied out of the file at once."""
 
 
@@ -65,7 +65,7 @@ class MappedRows:
     def blocks(self) -> tuple[int, int]:
         """The rows of a block and the blocks of a group, by which an epoch shuffles."""
         row = self.nbytes // len(self)
-        return max(1, BLOCK // row), GROUP
+        return max(1, ROW_BLOCK // row), BLOCK_GROUP
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Some rows, (n, l0), in memory."""
@@ -100,7 +100,7 @@ class MappedRows:
             out = np.empty((len(rows), self.shape[1]), self.dtype)
         at = rows if self._chosen is None else self._chosen[rows]
         places = np.argsort(at)
-        step = max(1, READ // max(1, self.dtype.itemsize * self.shape[1]))
+        step = max(1, COPIED_AT_ONCE // max(1, self.dtype.itemsize * self.shape[1]))
         for start in range(0, len(places), step):
             here = places[start : start + step]
             out[here] = self._rows.take(at[here], axis=0, mode="clip")

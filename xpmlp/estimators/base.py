@@ -33,16 +33,16 @@ from xpmlp.backends.interchange import (
 from xpmlp.data import SparseRows, Split
 from xpmlp.errors import BackendUnavailable
 from xpmlp.estimators import conventions, saving
+from xpmlp.estimators.hyperparameters import FitConfig, Hyperparameters, fit_config
 from xpmlp.estimators.lbfgs import check_all_rows, fit_lbfgs
 from xpmlp.estimators.learned import FittedState
-from xpmlp.estimators.parameters import FitConfig, Parameters, fit_config
 from xpmlp.estimators.stochastic import FitData, callbacks_of, fit_stochastic
 from xpmlp.network import MLP
 from xpmlp.training import predict
 from xpmlp.training.evaluation import predict_on_device
 from xpmlp.typing import Array
 
-DENSE = 256 * 2**20
+LARGEST_DENSE = 256 * 2**20
 """Bytes up to which a sparse matrix is made dense as a whole; beyond, a block of rows at a time."""
 
 
@@ -56,7 +56,7 @@ def has_batches(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(Parameters):
+class BaseMLP(Hyperparameters):
     """A multilayer perceptron as a scikit-learn estimator.
 
     The fitted parameters are one flat vector on the host, whatever they were trained on; `coefs_`
@@ -232,7 +232,7 @@ class BaseMLP(Parameters):
             vectors = np.asarray(model.initialize(seeds, dtype="float64", **config.initializer))
         else:
             vectors = np.stack(
-                [conventions.initial_parameters(model, model.hidden, one) for one in sources]
+                [conventions.initial_parameters(model, model.activation, one) for one in sources]
             )
         self.n_layers_ = len(model.layer_sizes)
         self.out_activation_ = "logistic" if model.output == "sigmoid" else model.output
@@ -443,7 +443,7 @@ def taken(array: Any, rows: np.ndarray) -> Any:
 def as_split(X: Any, y: np.ndarray, backend: Backend) -> Split:
     """Rows and targets as the engine takes them."""
     if scipy.sparse.issparse(X):
-        is_small = X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE
+        is_small = X.shape[0] * X.shape[1] * X.dtype.itemsize <= LARGEST_DENSE
         X = X.toarray() if is_small else SparseRows(X.tocsr())
     if is_on_device(X):
         return Split(adopted(X, backend), backend.asarray(y))

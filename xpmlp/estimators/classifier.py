@@ -19,8 +19,8 @@ from sklearn.utils.multiclass import (
 from xpmlp.backends import Backend
 from xpmlp.backends.interchange import like, to_host
 from xpmlp.estimators.base import BaseMLP, has_batches
+from xpmlp.estimators.hyperparameters import FRACTION, limited
 from xpmlp.estimators.learned import Labels
-from xpmlp.estimators.parameters import FRACTION, limited
 from xpmlp.typing import Array
 
 

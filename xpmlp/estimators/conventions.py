@@ -18,7 +18,7 @@ from xpmlp.network import MLP
 from xpmlp.schedules import Schedule, Times
 from xpmlp.typing import Array, Namespace
 
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+ACTIVATION_NAMES = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's names of activations, and ours."""
 
 
@@ -59,7 +59,7 @@ def _clipped(P: Array, *, xp: Namespace) -> Array:
     return xp.minimum(xp.maximum(P, epsilon), 1.0 - epsilon)
 
 
-LOSSES: dict[str, Loss] = {
+SKLEARN_LOSSES: dict[str, Loss] = {
     "softmax": Loss(log_loss, algebra.softmax_cross_entropy_backward, "softmax"),
     "sigmoid": Loss(binary_log_loss, algebra.sigmoid_cross_entropy_backward, "sigmoid"),
     "identity": Loss(squared_loss, algebra.squared_error_backward, "identity"),

@@ -14,9 +14,9 @@ from xpmlp.backends import Backend
 from xpmlp.backends.base import Function
 from xpmlp.data import SparseRows, Split
 from xpmlp.errors import InputError
-from xpmlp.estimators.parameters import FitConfig
+from xpmlp.estimators.hyperparameters import FitConfig
 from xpmlp.network import MLP, Objective
-from xpmlp.training import Descent
+from xpmlp.training import OptimizerConfig
 from xpmlp.training.evaluation import rows_of
 from xpmlp.typing import Array, Namespace
 
@@ -67,7 +67,7 @@ def fit_lbfgs(
 
 def check_all_rows(config: FitConfig, estimator: Any, eval_set: object) -> None:
     """Refuse, as `InputError`, what only steps and epochs can do."""
-    descent, usual = config.descent, Descent()
+    descent, usual = config.descent, OptimizerConfig()
     asked = {
         "eval_set": eval_set is not None,
         "time_limit": estimator.time_limit is not None,

@@ -12,10 +12,10 @@ from sklearn.utils.metaestimators import available_if
 from xpmlp.backends import Backend
 from xpmlp.backends.interchange import like
 from xpmlp.estimators.base import BaseMLP, has_batches
-from xpmlp.estimators.parameters import limited
+from xpmlp.estimators.hyperparameters import limited
 from xpmlp.typing import Array
 
-OUTPUTS = {"squared_error": "identity", "poisson": "exp"}
+OUTPUT_OF_LOSS = {"squared_error": "identity", "poisson": "exp"}
 """What makes numbers of the last layer, by the loss."""
 
 
@@ -23,7 +23,7 @@ OUTPUTS = {"squared_error": "identity", "poisson": "exp"}
 class _Loss:
     """The parameter that comes before all others: fields of the last base class are the first."""
 
-    loss: str = limited("squared_error", StrOptions(set(OUTPUTS)))
+    loss: str = limited("squared_error", StrOptions(set(OUTPUT_OF_LOSS)))
 
 
 @dataclass(eq=False, repr=False)
@@ -181,7 +181,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, _Loss):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _output_of_network(self) -> str:
-        return OUTPUTS[self.loss]
+        return OUTPUT_OF_LOSS[self.loss]
 
     def _encode(self, y: Any, *, incremental: bool) -> np.ndarray:
         """Targets (n, K) of targets as they were given."""

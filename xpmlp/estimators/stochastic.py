@@ -14,8 +14,8 @@ from xpmlp.data import Split
 from xpmlp.errors import Diverged
 from xpmlp.estimators import conventions
 from xpmlp.estimators.convergence import Convergence, progress_bars
-from xpmlp.estimators.parameters import FitConfig
-from xpmlp.training import Callback, Descent, Trainer
+from xpmlp.estimators.hyperparameters import FitConfig
+from xpmlp.training import Callback, OptimizerConfig, Trainer
 
 OPTIMIZER = "optimizer."
 """What the names of an optimizer's arrays in a snapshot begin with."""
@@ -159,7 +159,7 @@ def _begin(
     return training
 
 
-def _descent(estimator: Any, config: FitConfig, *, rows: int, begins_anew: bool) -> Descent:
+def _descent(estimator: Any, config: FitConfig, *, rows: int, begins_anew: bool) -> OptimizerConfig:
     """Return the one asked for, with scikit-learn's learning rates where its `sgd` is asked for."""
     changes: dict[str, Any] = {}
     if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":

@@ -27,7 +27,7 @@ from xpmlp.algebra.formulas import Formulas, as_line
 from xpmlp.algebra.normalization import EPSILON
 from xpmlp.compiler.scopes import marker
 from xpmlp.errors import InputError
-from xpmlp.network.parameters import Kind, Part
+from xpmlp.network.parameters import Kind, ParameterArray
 from xpmlp.typing import Array, Namespace
 
 Parts = Mapping[str, Array]
@@ -100,7 +100,7 @@ TRAINING = Mode(is_training=True)
 Shape = tuple[int, ...]
 
 
-class Operation(NamedTuple):
+class Computation(NamedTuple):
     """One matrix that a training step computes: how, from which shapes, at what cost.
 
     `layer` is 0 for the input and one above the last layer's for the loss. `factors` are rows and
@@ -131,7 +131,7 @@ class Operation(NamedTuple):
         return f"{' '.join(factors)} → {result}" if factors else result
 
 
-Operations = tuple[list[Operation], list[Operation]]
+Operations = tuple[list[Computation], list[Computation]]
 """What a layer computes forward and backward, in the order in which it is computed."""
 
 
@@ -150,7 +150,7 @@ class Layer(ABC):
         return name, f"backward {name}"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ParameterArray, ...]:
         """Its parameters."""
         return ()
 
@@ -175,7 +175,7 @@ class Layer(ABC):
 
     def _elementwise(self, both: Formulas, N: int) -> Operations:
         """Return a formula that turns a matrix into another of its shape, and its Jacobian's."""
-        forward, backward = (Operation(self.k, as_line(side), (N, self.l_out)) for side in both)
+        forward, backward = (Computation(self.k, as_line(side), (N, self.l_out)) for side in both)
         return [forward], [backward]
 
     def walk(self, *, backward: bool = False) -> Iterator["Layer"]:
@@ -204,10 +204,10 @@ class Dense(Layer):
         return "forward product + bias", "backward dW, db" + ("" if self.is_first else ", dA")
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ParameterArray, ...]:
         return (
-            Part(f"W{self.k}", (self.l_in, self.l_out), "weight"),
-            Part(f"b{self.k}", (self.l_out,), "bias"),
+            ParameterArray(f"W{self.k}", (self.l_in, self.l_out), "weight"),
+            ParameterArray(f"b{self.k}", (self.l_out,), "bias"),
         )
 
     def forward(self, p: Parts, A: Array, mode: Mode, *, xp: Namespace) -> tuple[Array, Array]:
@@ -231,10 +231,10 @@ class Dense(Layer):
     def operations(self, N: int) -> Operations:
         k, l_in, l_out = self.k, self.l_in, self.l_out
         of_b = formulas.NO_BIAS_GRADIENT if self.bias_cancels else formulas.DENSE_BIASES
-        Z = Operation(k, formulas.DENSE, (N, l_out), ((N, l_in), (l_in, l_out), (1, l_out)))
-        dW = Operation(k, formulas.DENSE_WEIGHTS, (l_in, l_out), ((l_in, N), (N, l_out)))
-        db = Operation(k, of_b, (l_out,))
-        dA = Operation(k, formulas.DENSE_INPUTS, (N, l_in), ((N, l_out), (l_out, l_in)))
+        Z = Computation(k, formulas.DENSE, (N, l_out), ((N, l_in), (l_in, l_out), (1, l_out)))
+        dW = Computation(k, formulas.DENSE_WEIGHTS, (l_in, l_out), ((l_in, N), (N, l_out)))
+        db = Computation(k, of_b, (l_out,))
+        dA = Computation(k, formulas.DENSE_INPUTS, (N, l_in), ((N, l_out), (l_out, l_in)))
         return [Z], [dW, db] if self.is_first else [dW, db, dA]
 
 
@@ -257,13 +257,15 @@ class Normalize(Layer):
         return NORMALIZATIONS[self.name]
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ParameterArray, ...]:
         kinds: dict[str, Kind] = {"gamma": "scale"}
         if self.kind.has_shift:
             kinds["beta"] = "shift"
         if self.kind.running:
             kinds |= {"mean": "running mean", "variance": "running variance"}
-        return tuple(Part(f"{one}{self.k}", (self.l_out,), kind) for one, kind in kinds.items())
+        return tuple(
+            ParameterArray(f"{one}{self.k}", (self.l_out,), kind) for one, kind in kinds.items()
+        )
 
     def _own(self, p: Parts) -> list[Array]:
         """γ and β, or γ alone; with running statistics, where there are some, those besides."""
@@ -303,11 +305,11 @@ class Normalize(Layer):
         return Y
 
     def operations(self, N: int) -> Operations:
-        forward, backward = list[Operation](), list[Operation]()
+        forward, backward = list[Computation](), list[Computation]()
         for what, formula in self.kind.equations.items():
             shape = (self.l_out,) if what in ("dγ", "dβ") else (N, self.l_out)
             side = forward if what in ("X̂", "Y") else backward
-            side.append(Operation(self.k, as_line(formula), shape))
+            side.append(Computation(self.k, as_line(formula), shape))
         return forward, backward
 
     def statistics(self, saved: Any, rows: int, *, xp: Namespace) -> Parts:

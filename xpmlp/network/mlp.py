@@ -30,7 +30,7 @@ from xpmlp import algebra
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
 from xpmlp.checks import check_integer, check_range, one_of
 from xpmlp.compiler.scopes import marker
-from xpmlp.display import Table, as_html, short_repr
+from xpmlp.display import TextTable, as_html, short_repr
 from xpmlp.errors import InputError, no_attribute
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
@@ -48,7 +48,7 @@ MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 
 
-class Forward(NamedTuple):
+class ForwardPass(NamedTuple):
     """What a forward pass returns.
 
     Attributes
@@ -398,7 +398,7 @@ class MLP:
         mode: Mode = Mode(),  # noqa: B008 (a value that nothing changes)
         *,
         xp: Namespace | None = None,
-    ) -> Forward:
+    ) -> ForwardPass:
         """Compute the forward pass.
 
         Parameters
@@ -424,10 +424,10 @@ class MLP:
         Lecture 11, "forward propagation".
         """
         xp = xp or array_api_compat.array_namespace(parameters)
-        return Forward(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
+        return ForwardPass(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
     @property
-    def predicts_numbers(self) -> bool:
+    def is_regression(self) -> bool:
         """Whether the network is a regression: predictions are not probabilities."""
         return OUTPUTS[self.output].is_regression
 
@@ -751,7 +751,7 @@ class MLP:
         str
             The table, which a notebook shows as it is.
         """
-        return Table("\n".join(_summary(self)))
+        return TextTable("\n".join(_summary(self)))
 
     def _repr_html_(self) -> str:
         facts = {"network": "-".join(map(str, self.layer_sizes)), "activation": self.hidden}
@@ -763,7 +763,7 @@ class MLP:
     if not TYPE_CHECKING:  # a type checker knows all there are
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise no_attribute(self, name, HABITS)
+            raise no_attribute(self, name, MLP_HABITS)
 
     def __str__(self) -> str:
         return f"the network {'-'.join(map(str, self.layer_sizes))}"
@@ -779,7 +779,7 @@ def _summary(model: MLP) -> Iterator[str]:
     yield f"{model.output} of the last layer; {model.parameter_count:,} parameters"
 
 
-HABITS = {
+MLP_HABITS = {
     "fit train": "run = xpmlp.train(model, X, y)",
     "compile": "settings go to xpmlp.train: optimizer='adam', learning_rate=0.001",
     "predict predict_proba evaluate score": "run = xpmlp.train(model, X, y); run.predict(X)",

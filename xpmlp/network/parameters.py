@@ -20,7 +20,7 @@ from xpmlp.typing import Array, Namespace
 Kind = Literal["weight", "bias", "scale", "shift", "running mean", "running variance"]
 
 
-class Part(NamedTuple):
+class ParameterArray(NamedTuple):
     """One array of a network's parameters: its name, such as `W1`, its shape and what it is for."""
 
     name: str
@@ -45,7 +45,7 @@ class Parameters:
     A leading axis of a vector, (E, P) in place of (P,), is E networks at once.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ParameterArray, ...]
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import array_api_compat
 
+from xpmlp.checks import check_epsilon, check_fraction, check_positive
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import above_zero, check_epsilon, share
 from xpmlp.typing import Array, Namespace
 
 
@@ -74,7 +74,7 @@ def rmsprop(*, rho: float = 0.9, epsilon: float = 1e-7) -> Optimizer:
     >>> p.round(4)
     array([0.9684, 0.9684])
     """
-    [rho], [epsilon] = share(rho=rho), above_zero(epsilon=epsilon)
+    [rho], [epsilon] = check_fraction(rho=rho), check_positive(epsilon=epsilon)
     root = math.sqrt(1.0 - rho)
 
     def init(parameters: Array, /, *, xp: Namespace) -> RMSpropState:
@@ -190,7 +190,10 @@ def adam_outer_epsilon(
 
 
 def _adam(beta1: float, beta2: float, epsilon: float, *, is_outer: bool) -> Optimizer:
-    [beta1, beta2], [epsilon] = share(beta1=beta1, beta2=beta2), above_zero(epsilon=epsilon)
+    [beta1, beta2], [epsilon] = (
+        check_fraction(beta1=beta1, beta2=beta2),
+        check_positive(epsilon=epsilon),
+    )
 
     def init(parameters: Array, /, *, xp: Namespace) -> AdamState:
         check_epsilon(epsilon, parameters.dtype, xp=xp)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xpmlp.checks import check_fraction
 from xpmlp.errors import InputError
-from xpmlp.optimizers.options import share
 from xpmlp.typing import Array, Namespace
 
 
@@ -70,7 +70,7 @@ def ema_weights(steps: int, decay: float) -> np.ndarray:
     >>> ema_weights(4, decay=0.5)
     array([1. , 0.5, 0.5, 0.5])
     """
-    [decay] = share(decay=decay)
+    [decay] = check_fraction(decay=decay)
     return np.maximum(1.0 - decay, 1.0 / np.arange(1, steps + 1))
 
 

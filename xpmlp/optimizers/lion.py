@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from xpmlp.checks import check_fraction
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import share
 from xpmlp.typing import Array, Namespace
 
 
@@ -56,7 +56,7 @@ def lion(*, beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
     >>> p
     array([0.9, 1.1])
     """
-    [beta1, beta2] = share(beta1=beta1, beta2=beta2)
+    [beta1, beta2] = check_fraction(beta1=beta1, beta2=beta2)
     ratio = beta1 * (1.0 - beta2) / (1.0 - beta1)
 
     def init(parameters: Array, /, *, xp: Namespace) -> LionState:

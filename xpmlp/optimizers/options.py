@@ -8,7 +8,7 @@ from xpmlp.errors import InputError
 from xpmlp.typing import Namespace
 
 
-def share(**given: float) -> list[float]:
+def check_fraction(**given: float) -> list[float]:
     """Numbers from 0 up to, but not including, 1, such as `beta1=0.9`; others are an InputError.
 
     They come back as Python's own: a NumPy scalar of another precision would promote arrays.
@@ -18,8 +18,8 @@ def share(**given: float) -> list[float]:
     return [float(value) for value in given.values()]
 
 
-def at_most_one(**given: float) -> list[float]:
-    """Numbers from 0 up to and including 1, as `share` gives them back."""
+def check_unit(**given: float) -> list[float]:
+    """Numbers from 0 up to and including 1, as `check_fraction` gives them back."""
     for name, value in given.items():
         check_range(name, value, least=0.0, below=math.inf)
         if value > 1.0:
@@ -27,7 +27,7 @@ def at_most_one(**given: float) -> list[float]:
     return [float(value) for value in given.values()]
 
 
-def above_zero(**given: float) -> list[float]:
+def check_positive(**given: float) -> list[float]:
     """Finite numbers above 0, such as `epsilon=1e-8`; others are an InputError."""
     for name, value in given.items():
         check_range(name, value, above=0.0, below=math.inf)

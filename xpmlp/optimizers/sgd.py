@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from xpmlp.checks import check_fraction, check_unit
 from xpmlp.optimizers.base import Optimizer
-from xpmlp.optimizers.options import at_most_one, share
 from xpmlp.typing import Array, Namespace
 
 
@@ -92,7 +92,7 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
     >>> p.round(6)  # steps of 0.1 and 0.15
     array([0.75])
     """
-    [mu] = share(momentum=momentum)
+    [mu] = check_fraction(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
@@ -143,7 +143,7 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
     >>> p.round(6)  # a step of 0.1 (1 + 0.5)
     array([0.85])
     """
-    [mu] = share(momentum=momentum)
+    [mu] = check_fraction(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
@@ -197,7 +197,7 @@ def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimi
     >>> p
     array([0.9])
     """
-    [mu] = at_most_one(momentum=momentum)
+    [mu] = check_unit(momentum=momentum)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace

@@ -31,12 +31,12 @@ from xpmlp.recipes.settings import (
     number,
     section_of,
 )
-from xpmlp.training import Control, Descent, TrainConfig
+from xpmlp.training import OptimizerConfig, TrainConfig, ValidationConfig
 from xpmlp.training.config import OWN
 
 SUFFIX = ".toml"
 
-LARGEST = 1 << 20
+LARGEST_RECIPE = 1 << 20
 """Bytes of a recipe's file: one with a value for each of 4,096 members has half as many."""
 
 _PART = r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|[\w-]++)"""
@@ -120,7 +120,7 @@ class Recipe:
             raise InputError(
                 f"class_weights={weights}: give {BALANCED}, or a weight for each class: 1,2,0.5"
             )
-        if self.model.predicts_numbers:
+        if self.model.is_regression:
             raise InputError(
                 "class_weights=balanced: an output of numbers has no classes; leave it out, or "
                 "train with output=softmax"
@@ -167,11 +167,11 @@ class Recipe:
         return self.config(labels).objective
 
     @property
-    def descent(self) -> Descent:
+    def descent(self) -> OptimizerConfig:
         """Optimizer, learning rate and schedule."""
         return self.config().descent
 
-    def control(self, validation: Split | None) -> Control:
+    def control(self, validation: Split | None) -> ValidationConfig:
         """Validation and early stopping, with the validation rows."""
         return self.config(validation=validation).control
 
@@ -340,9 +340,9 @@ def _read(name_or_file: str) -> dict[str, Any]:
     refuse_special_file(Path(name_or_file))
     try:
         with Path(name_or_file).open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise InputError(f"{name_or_file}: more than {LARGEST:,} bytes; give a recipe")
+            content = file.read(LARGEST_RECIPE + 1)
+        if len(content) > LARGEST_RECIPE:
+            raise InputError(f"{name_or_file}: more than {LARGEST_RECIPE:,} bytes; give a recipe")
         return _toml(content.decode())
     except InputError:
         raise

@@ -1,7 +1,7 @@
 """Every setting of a recipe, with its section, type, default and meaning.
 
 A setting is declared, documented and checked where a run takes it: as a field of `TrainConfig`,
-`Objective`, `Descent`, `Control` or `MLP`, or as an option of an optimizer or a schedule. This
+`Objective`, `OptimizerConfig`, `ValidationConfig` or `MLP`, or as an option of an optimizer or a schedule. This
 module collects them; files, command lines and docs/recipe.md follow from the table `SETTINGS`.
 """
 
@@ -19,8 +19,8 @@ from xpmlp.checks import check_range, closest, one_of, shown
 from xpmlp.data import DATA_NAMES
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, NORMALIZATIONS, Objective
-from xpmlp.training import AVERAGES, MONITORS, Control, Descent, TrainConfig
-from xpmlp.training.config import COMPILE, HABITS, OWN, PARTS
+from xpmlp.training import AVERAGES, MONITORS, OptimizerConfig, TrainConfig, ValidationConfig
+from xpmlp.training.config import COMPILE, CONFIG_PARTS, HABITS, OWN
 
 MOST_MEMBERS = 4096
 BALANCED = "balanced"
@@ -67,16 +67,16 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "": (Source, TrainConfig),
     "model": (MLP,),
     "objective": (Objective,),
-    "optimizer": (Descent,),
+    "optimizer": (OptimizerConfig,),
     "schedule": (),
-    "early_stopping": (Control,),
+    "early_stopping": (ValidationConfig,),
 }
 """What the settings of each section are fields of; those of no section are at a recipe's top."""
 
-PYTHON_ONLY = {*PARTS, "plateau", "divides_by_weight", "lets_members_diverge"}
+PYTHON_ONLY = {*CONFIG_PARTS, "plateau", "divides_by_weight", "allow_divergence"}
 """Fields that no text can give."""
 
-PLACES = {
+SETTING_PATHS = {
     "optimizer": "optimizer.name",
     "schedule": "schedule.name",
     "warm_up": "schedule.warm_up",
@@ -247,7 +247,7 @@ def _table() -> dict[str, Setting]:
     found: dict[str, Setting] = {}
     for one in _declared():
         if one.name not in PYTHON_ONLY:
-            found.setdefault(one.name, one._replace(path=PLACES.get(one.name, one.path)))
+            found.setdefault(one.name, one._replace(path=SETTING_PATHS.get(one.name, one.path)))
     for has in OWN.values():
         for name in {name for options in has.values() for name in options}:
             found[name] = found[name]._replace(default=None)
@@ -262,7 +262,7 @@ def section_of(path: str) -> str:
 
 SETTINGS = _table()
 
-NAMES = {one.path: name for name, one in SETTINGS.items()}
+PATHS = {one.path: name for name, one in SETTINGS.items()}
 """The settings' names by their paths."""
 
 RENAMED = {"hidden": "activation"}
@@ -287,7 +287,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             pairs.append((key, value))
     found, old = {}, {}
     for path, value in pairs:
-        name = NAMES.get(path) or RENAMED.get(path, path)
+        name = PATHS.get(path) or RENAMED.get(path, path)
         if name not in SETTINGS:
             raise InputError(unknown_setting(path))
         if path == "hidden" and shown(value)[:1].isdigit():
@@ -297,7 +297,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             )
         if name in found:
             raise InputError(f"{path}={shown(value)}: {name} is given twice; keep one")
-        if path not in NAMES:
+        if path not in PATHS:
             old[path] = SETTINGS[name].path
         found[name] = value
     return found, old
@@ -308,7 +308,7 @@ def unknown_setting(path: str) -> str:
     key = path.rpartition(".")[2].replace("-", "_")
     if HABITS.get(key) in SETTINGS:
         return f"setting {path!r} is unknown: did you mean {SETTINGS[HABITS[key]].path}?"
-    known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in NAMES}}
+    known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in PATHS}}
     if near := closest(path, known) or closest(key, known):
         return f"setting {path!r} is unknown: did you mean {known[near]}?"
-    return f"setting {path!r} is unknown: use {', '.join(NAMES)}"
+    return f"setting {path!r} is unknown: use {', '.join(PATHS)}"

@@ -5,7 +5,7 @@ explain.py   every matrix of a training step; its formulas in the network's name
              as a figure and as LaTeX (slides.py, slides.tex)
 flow.py      how large activations and gradients are, layer by layer
 page.py      a run as one HTML file, of page.html; what the network makes of its test rows
-             (findings.py), charts and images
+             (metrics.py), charts and images
 compare.py   several runs beside each other
 numbers.py   numbers as people read them
 """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xpmlp.reports.findings import Calibration
+from xpmlp.reports.metrics import Calibration
 from xpmlp.training.history import smoothed
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INK, RULE, SERIES = "#010101", "#020202", ("#030303", "#040404", "#050505", "#060606")
 """Stand for the page's colours; see `_themed`."""
 
-NAMES = {INK: "ink", RULE: "rule"} | {
+COLOUR_NAMES = {INK: "ink", RULE: "rule"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)
 }
 
@@ -211,7 +211,7 @@ def _themed(svg: str, name: str) -> str:
     """The drawing alone, its colours the page's, which change with the reader's."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
-    for colour, variable in NAMES.items():
+    for colour, variable in COLOUR_NAMES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     # As wide as its place; the page's font.
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

@@ -72,7 +72,7 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
         loss_axes.set_ylabel("training loss, smoothed")
         accuracy_axes.set_xlabel("epoch")
         accuracy_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        is_regression = all(run.recipe.model.predicts_numbers for run in runs)
+        is_regression = all(run.recipe.model.is_regression for run in runs)
         accuracy_axes.set_ylabel(("R²" if is_regression else "accuracy") + " (dashed: validation)")
         for axes in (loss_axes, accuracy_axes):
             axes.grid(alpha=0.3)

@@ -16,7 +16,7 @@ from xpmlp.algebra import ACTIVATIONS, LOSSES, NORMALIZATIONS, formulas
 from xpmlp.algebra.formulas import as_line
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
-from xpmlp.network.layers import Activate, Chain, Dense, Dropout, Layer, Normalize, Operation
+from xpmlp.network.layers import Activate, Chain, Computation, Dense, Dropout, Layer, Normalize
 from xpmlp.reports.notation import SYMBOL, as_text
 from xpmlp.reports.numbers import short
 
@@ -25,7 +25,7 @@ NUMBERED = ("W", "b", "X̂", "γ", "β", "μ", "σ", "variance", "mask")
 LINKS = {Dense: ("A", "Z", "Z"), Normalize: ("Z", "Y", "Z̃"), Activate: ("Z", "A", "A")}
 """What a layer's formulas call its input and its output, and what the network calls the latter."""
 
-SETTINGS = {"δ": "huber_delta", "q": "quantile", "s": "label_smoothing", "λ₁": "l1", "λ₂": "l2"}
+SIGNS = {"δ": "huber_delta", "q": "quantile", "s": "label_smoothing", "λ₁": "l1", "λ₂": "l2"}
 """What the letters of an objective's formulas stand for."""
 
 SYMBOLS: Mapping[str, str] = {
@@ -70,9 +70,9 @@ class Explanation(NamedTuple):
         Rows in a mini-batch, N.
     dtype : str
         The dtype of the matrices.
-    forward : tuple of Operation
+    forward : tuple of Computation
         The operations of the forward pass, in order.
-    backward : tuple of Operation
+    backward : tuple of Computation
         The operations of the backward pass, in order.
     symbols : dict of str to str
         The meaning of each symbol in the formulas.
@@ -87,8 +87,8 @@ class Explanation(NamedTuple):
     model: MLP
     rows: int
     dtype: str
-    forward: tuple[Operation, ...]
-    backward: tuple[Operation, ...]
+    forward: tuple[Computation, ...]
+    backward: tuple[Computation, ...]
     symbols: dict[str, str]
 
     @property
@@ -107,12 +107,12 @@ class Explanation(NamedTuple):
             f"of a step with N = {self.rows}: {forward} forward, {backward} backward"
         )
 
-    def numbers(self, operation: Operation) -> tuple[str, str, str]:
+    def numbers(self, operation: Computation) -> tuple[str, str, str]:
         """Return the shapes, FLOPs and bytes of an operation as text.
 
         Parameters
         ----------
-        operation : Operation
+        operation : Computation
             One of `forward` or `backward`.
 
         Returns
@@ -124,7 +124,7 @@ class Explanation(NamedTuple):
         return operation.shapes, flops, short(math.prod(operation.shape) * self.itemsize)
 
     @property
-    def slides(self) -> dict[str, tuple[Operation, ...]]:
+    def slides(self) -> dict[str, tuple[Computation, ...]]:
         """The operations of the lecture's two slides by their titles."""
         return {"Forward pass": self.forward, "Expanded Jacobians": self.backward}
 
@@ -196,19 +196,19 @@ def explain(
         )
     widths, above = model.layer_sizes, len(model.layer_sizes)
     outputs = rows, widths[-1]
-    forward, backward = list[Operation](), list[Operation]()
+    forward, backward = list[Computation](), list[Computation]()
     if objective.mixup:
         mixed = as_text(f"X = {formulas.MIXED}", {"λ": "λ₀", "X'": "X̃"})
-        forward.append(Operation(0, mixed, (rows, widths[0])))
+        forward.append(Computation(0, mixed, (rows, widths[0])))
     named = _named(model, objective)
     for layer, names in named.items():
         forward += _renamed(layer.operations(rows)[0], names)
     if objective.label_smoothing:
-        forward.append(Operation(above, f"Y = {formulas.SMOOTHED}", outputs))
+        forward.append(Computation(above, f"Y = {formulas.SMOOTHED}", outputs))
     for step in steps:
         shape = () if step.forward[0].startswith("J") else outputs
-        forward.append(Operation(above, as_line(step.forward), shape))
-    backward.append(Operation(above, as_line(steps[-1].backward), outputs))
+        forward.append(Computation(above, as_line(step.forward), shape))
+    backward.append(Computation(above, as_line(steps[-1].backward), outputs))
     for layer in model.chain.walk(backward=True):
         if layer in named and layer.k:  # behind the input nothing learns
             backward += _renamed(layer.operations(rows)[1], named[layer])
@@ -216,8 +216,8 @@ def explain(
     for strength, letter, penalty in penalties:
         for k, shape in enumerate(itertools.pairwise(widths), 1) if strength else ():
             of_J, of_W = (as_text(one, {"W": f"W[{k}]", "λ": letter}) for (one,) in penalty)
-            forward.append(Operation(above, f"J += {of_J}", ()))
-            backward.append(Operation(k, of_W.replace("=", "+="), shape))
+            forward.append(Computation(above, f"J += {of_J}", ()))
+            backward.append(Computation(k, of_W.replace("=", "+="), shape))
     symbols = _symbols(model, objective, [one.text for one in (*forward, *backward)])
     return Explanation(model, rows, dtype, tuple(forward), tuple(backward), symbols)
 
@@ -252,7 +252,7 @@ def _named(model: MLP, objective: Objective) -> dict[Layer, Names]:
     return named
 
 
-def _renamed(operations: Iterable[Operation], names: Names) -> Iterator[Operation]:
+def _renamed(operations: Iterable[Computation], names: Names) -> Iterator[Computation]:
     return (one._replace(text=as_text(one.text, names)) for one in operations)
 
 
@@ -261,13 +261,13 @@ def _symbols(model: MLP, objective: Objective, texts: Iterable[str]) -> dict[str
     norm = NORMALIZATIONS.get(model.normalization)
     known = {
         **SYMBOLS,
-        **ACTIVATIONS[model.hidden].symbols,
+        **ACTIVATIONS[model.activation].symbols,
         **(norm.symbols if norm else {}),
         "mask": f"{formulas.DROPOUT_MASK}; p: dropout {objective.dropout}, of inputs "
         f"{objective.input_dropout}",
         "K": f"classes = {model.layer_sizes[-1]}",
         "λ₀": f"drawn from Beta({objective.mixup:g}, {objective.mixup:g}); Y is mixed alike",
-        **{sign: f"{name} = {getattr(objective, name):g}" for sign, name in SETTINGS.items()},
+        **{sign: f"{name} = {getattr(objective, name):g}" for sign, name in SIGNS.items()},
     }
     text = "\n".join(texts)
     symbols = list(SYMBOL.finditer(text))

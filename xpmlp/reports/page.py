@@ -18,8 +18,14 @@ from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 from xpmlp.recipes import SETTINGS, Recipe, load_recipe
 from xpmlp.reports import charts
-from xpmlp.reports.findings import Answers, Classes, Numbers, findings, mean_score
 from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
+from xpmlp.reports.metrics import (
+    MulticlassReport,
+    MultilabelReport,
+    RegressionReport,
+    mean_score,
+    prediction_report,
+)
 from xpmlp.reports.pictures import is_picture, row_picture, weight_picture
 from xpmlp.runs import RunDirectory, TrainedModel, load_checkpoint
 from xpmlp.training import History, evaluate, predict
@@ -81,7 +87,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
     )
     environment.filters |= {"share": _share, "number": _number}
     Y_hat = predict(model, trained.parameters, dataset.test.X, backend=backend)
-    found = findings(model, np.asarray(dataset.test.labels), Y_hat)
+    found = prediction_report(model, np.asarray(dataset.test.labels), Y_hat)
     flow = gradient_flow(
         model, trained.parameters, first_batch(recipe, dataset.train), recipe.objective()
     )
@@ -89,25 +95,27 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
     context = {
         "name": run.path.resolve().name,
         "network": str(model).removeprefix("the network "),
-        "activation": model.hidden,
+        "activation": model.activation,
         "dataset": dataset.name,
         "rows": len(dataset.test.labels),
         "is_other_data": data is not None,
-        "is_regression": model.predicts_numbers,
+        "is_regression": model.is_regression,
         "measured": measured(trained, dataset, recipe, backend),
         "summary": run.load_summary(),
-        "figures": list(curves(history, recipe, dataset, is_regression=model.predicts_numbers)),
-        "classes": found if isinstance(found, Classes) else None,
-        "answers": found if isinstance(found, Answers) else None,
-        "numbers": found if isinstance(found, Numbers) else None,
-        "number_figures": _number_figures(found) if isinstance(found, Numbers) else [],
-        "mean": None if isinstance(found, Numbers) else mean_score(found.scores),
-        "calibration": None if isinstance(found, Numbers) else _calibrated(found),
-        "confusion_figure": _confusion(found) if isinstance(found, Classes) else None,
+        "figures": list(curves(history, recipe, dataset, is_regression=model.is_regression)),
+        "classes": found if isinstance(found, MulticlassReport) else None,
+        "answers": found if isinstance(found, MultilabelReport) else None,
+        "numbers": found if isinstance(found, RegressionReport) else None,
+        "number_figures": _number_figures(found) if isinstance(found, RegressionReport) else [],
+        "mean": None if isinstance(found, RegressionReport) else mean_score(found.scores),
+        "calibration": None if isinstance(found, RegressionReport) else _calibrated(found),
+        "confusion_figure": _confusion(found) if isinstance(found, MulticlassReport) else None,
         "most_classes": MOST_CLASSES,
         "most_confused": MOST_CONFUSED,
         "most_mistakes": MOST_MISTAKES,
-        "mistakes": _mistakes(found, trained, dataset) if isinstance(found, Classes) else [],
+        "mistakes": _mistakes(found, trained, dataset)
+        if isinstance(found, MulticlassReport)
+        else [],
         "weights": list(first_layer(trained)),
         "units": model.layer_sizes[1],
         "has_members": trained.parameters.ndim == 2,
@@ -147,7 +155,7 @@ def measured(
         backend=backend,
     )
     values = {"loss": float(found.loss.mean()), "accuracy": float(found.accuracy.mean())}
-    return values if found.committee is None else {**values, "committee": float(found.committee)}
+    return values if found.ensemble is None else {**values, "ensemble": float(found.ensemble)}
 
 
 def curves(
@@ -222,7 +230,7 @@ def _spoken(values: np.ndarray, is_regression: bool) -> str:
     return f"{shown(means[0])} at first, {shown(means[-1])} at last, {shown(means.max())} at best"
 
 
-def _calibrated(found: Classes | Answers) -> Figure:
+def _calibrated(found: MulticlassReport | MultilabelReport) -> Figure:
     calibration = found.calibration
     used = [one for one in calibration.bins if one.answers]
     least, most = used[0], used[-1]
@@ -236,7 +244,7 @@ def _calibrated(found: Classes | Answers) -> Figure:
     )
 
 
-def _confusion(found: Classes) -> Figure | None:
+def _confusion(found: MulticlassReport) -> Figure | None:
     """Of many classes; those of few are a table."""
     if len(found.confusion) <= MOST_CLASSES:
         return None
@@ -245,7 +253,7 @@ def _confusion(found: Classes) -> Figure | None:
     return Figure("Confusion matrix", charts.confusion_chart(found.confusion), words)
 
 
-def _number_figures(found: Numbers) -> list[Figure]:
+def _number_figures(found: RegressionReport) -> list[Figure]:
     return [
         Figure(
             f"Output {number}",
@@ -258,7 +266,7 @@ def _number_figures(found: Numbers) -> list[Figure]:
     ]
 
 
-def _mistakes(found: Classes, trained: TrainedModel, dataset: Dataset) -> list[Picture]:
+def _mistakes(found: MulticlassReport, trained: TrainedModel, dataset: Dataset) -> list[Picture]:
     """Return images of the most confident mistakes, if rows are images."""
     shape = trained.image_shape
     if not is_picture(shape, trained.model.layer_sizes[0]):

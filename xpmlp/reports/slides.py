@@ -11,7 +11,7 @@ import numpy as np
 
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
-from xpmlp.network.layers import Operation
+from xpmlp.network.layers import Computation
 from xpmlp.reports.explain import Explanation
 from xpmlp.reports.flow import LayerFlow
 from xpmlp.reports.notation import as_latex, tex_text
@@ -158,7 +158,7 @@ def slides(explanation: Explanation, *, title: str, flow: Sequence[LayerFlow] = 
     return figure
 
 
-def _row(operation: Operation, explanation: Explanation, unit: float) -> Row:
+def _row(operation: Computation, explanation: Explanation, unit: float) -> Row:
     """Return its cells, and factors and result to scale: a side of n is sqrt(n) units long."""
     signs = (*("", "", "+")[: len(operation.factors)], "→" if operation.factors else "")
     matrices = []

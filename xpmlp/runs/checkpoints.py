@@ -26,7 +26,7 @@ from xpmlp.training import Best, Callback, Snapshot, Trainer
 STATE, BEST = "state.", "best."
 """What the names of a checkpoint's tensors begin with."""
 
-SHARE = 0.02
+CHECKPOINT_SHARE = 0.02
 """The part of a run's time that checkpoints may take: one that would take more has to wait."""
 
 MAY_DIFFER = frozenset({"epochs", "time_limit"})
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunFingerprint:
     """The settings, data and versions that a run's numbers depend on.
 
     `settings` are those of its recipe, `data` the SHA-256 of its data set, `versions` those of
@@ -48,7 +48,7 @@ class Origin:
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, recipe: Recipe, dataset: Dataset, backend: Backend) -> "Origin":
+    def of(cls, recipe: Recipe, dataset: Dataset, backend: Backend) -> "RunFingerprint":
         """That of a run with this recipe, every setting resolved."""
         settings = {name: one for name, one in recipe.settings.items() if name not in MAY_DIFFER}
         versions = {"xpmlp": xpmlp.__version__, "numpy": np.__version__}
@@ -59,7 +59,7 @@ class Origin:
                 continue
         return cls(settings, dataset.digest, versions)
 
-    def differences(self, now: "Origin") -> list[str]:
+    def differences(self, now: "RunFingerprint") -> list[str]:
         """What is another now, in words."""
         return [
             *_changes(self.settings, now.settings),
@@ -85,11 +85,11 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> None:
+def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: RunFingerprint) -> None:
     """Write the state of a run, for `load_checkpoint`."""
     best = {} if snapshot.best is None else snapshot.best._asdict()
     tensors = {
-        "correct": snapshot.correct,
+        "correct": snapshot.metric_sum,
         "loss": snapshot.history.loss,
         "accuracy": snapshot.history.accuracy,
         **snapshot.history.validation,
@@ -107,7 +107,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: Origin) -> No
     save_tensors(run.checkpoint, tensors, metadata)
 
 
-def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
+def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, RunFingerprint]:
     """Return the last checkpoint of a run; `InputError` if it cannot be read."""
     tensors, metadata = load_tensors(run.checkpoint)
     try:
@@ -116,12 +116,12 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, Origin]:
             state=_with_prefix(STATE, tensors),
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
-            correct=tensors["correct"],
+            metric_sum=tensors["correct"],
             history=history_of(tensors),
             seconds=float(metadata["seconds"]),
             best=Best(**best) if best else None,
         )
-        origin = Origin(
+        origin = RunFingerprint(
             by_name(dict(metadata["settings"]))[0],
             str(metadata["data"]),
             dict(metadata["versions"]),
@@ -145,7 +145,7 @@ class Checkpoints(Callback):
     """The callback that writes a run's checkpoints.
 
     They are written before the first step, after every epoch, every few steps or seconds, and at
-    the end. A checkpoint that would take more than `SHARE` of the run's time so far is postponed;
+    the end. A checkpoint that would take more than `CHECKPOINT_SHARE` of the run's time so far is postponed;
     one with NaN or infinite parameters is not written. If a checkpoint cannot be written, training
     continues with one warning, and the next one is tried; if the last one fails, that is an
     `InputError`.
@@ -154,7 +154,7 @@ class Checkpoints(Callback):
     def __init__(
         self,
         run: RunDirectory,
-        origin: Origin,
+        origin: RunFingerprint,
         *,
         every: int = 0,
         seconds: float = 60.0,
@@ -191,7 +191,7 @@ class Checkpoints(Callback):
     @property
     def _may_write(self) -> bool:
         """Whether one like the last, and one at the end, would stay within the share."""
-        return self._spent + 2.0 * self._cost <= SHARE * (self._clock() - self._began)
+        return self._spent + 2.0 * self._cost <= CHECKPOINT_SHARE * (self._clock() - self._began)
 
     def _try(self, snapshot: Snapshot) -> None:
         try:

@@ -42,7 +42,7 @@ SUMMARY_NUMBERS = (
 )  # fmt: skip
 
 
-NAMES = ("classes", "columns")
+METADATA_NAMES = ("classes", "columns")
 """What a model's file may have the names of."""
 
 
@@ -191,7 +191,7 @@ class RunDirectory:
             summary["members"] = recipe.members
             summary["member_test_accuracy"] = [float(value) for value in test.accuracy]
             summary["member_test_loss"] = [float(value) for value in test.loss]
-            summary["committee_test_accuracy"] = test.committee
+            summary["ensemble_test_accuracy"] = test.ensemble
         text = json.dumps(summary, indent=2) + "\n"
         write_atomically(self.path / "summary.json", lambda file: file.write_text(text, "utf-8"))
         return summary
@@ -208,7 +208,7 @@ class RunDirectory:
         }
         if isinstance(trained.objective.loss, str):
             metadata |= {name: getattr(trained.objective, name) for name in LOSS}
-        for name in NAMES:
+        for name in METADATA_NAMES:
             if (values := getattr(trained, name)) is not None:
                 metadata[name] = values.tolist()
         save_tensors(self.model, tensors, metadata)
@@ -283,7 +283,7 @@ class RunDirectory:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
-        names = {one: np.array(metadata[one]) for one in NAMES if one in metadata}
+        names = {one: np.array(metadata[one]) for one in METADATA_NAMES if one in metadata}
         loss = {name: metadata[name] for name in LOSS if name in metadata}
         return TrainedModel(
             model, parameters, image_shape, takes_bytes, objective=Objective(**loss), **names

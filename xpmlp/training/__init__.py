@@ -27,8 +27,8 @@ from typing import Any
 from xpmlp import renamed
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import MONITORS, Best, Control
-from xpmlp.training.descent import AVERAGES, Descent, Plateau
+from xpmlp.training.control import MONITORS, Best, ValidationConfig
+from xpmlp.training.descent import AVERAGES, OptimizerConfig, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
@@ -43,12 +43,11 @@ __all__ = [
     "Best",
     "CSVLogger",
     "Callback",
-    "Control",
-    "Descent",
     "Evaluation",
     "Folds",
     "History",
     "MLflowLogger",
+    "OptimizerConfig",
     "Plateau",
     "Snapshot",
     "StopTraining",
@@ -57,6 +56,7 @@ __all__ = [
     "Trainer",
     "TrainingData",
     "TrainingState",
+    "ValidationConfig",
     "WandbLogger",
     "cross_validate",
     "evaluate",

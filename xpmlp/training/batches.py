@@ -99,13 +99,13 @@ class Batches:
         by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
-            by_row["shares"] = drawn
+            by_row["mixup_lambda"] = drawn
         if not descent.is_constant:
             losses: Sequence[float] = ()
             if descent.plateau is not None:
                 is_validated = config.control.validation is not None
                 losses = history.epoch_losses(epoch, steps, is_validated=is_validated)
-            by_step["factors"] = descent.factors(first, steps, losses=losses, **span)
+            by_step["lr_factors"] = descent.lr_factors(first, steps, losses=losses, **span)
         if descent.average != "none":
             by_step["averaging"] = descent.averaging(first, steps, **span)
         if self.rows is not None:
@@ -205,12 +205,12 @@ def fixed_data(
 ) -> TrainingData:
     """Return what of the steps' data stays the same for a whole run; `rows` as `Batches` has it."""
     send, objective, seeds = backend.asarray, config.objective, list(config.seeds)
-    spread = key = columns = None
+    inverse_variance = key = columns = None
     rates: dict[str, Array | None] = {}
-    if model.predicts_numbers:
+    if model.is_regression:
         targets = split.labels if rows is None else split.labels[rows]
         found = variance(targets, by_member=rows is not None, backend=backend)
-        spread = send(inverse(found).astype(dtype))
+        inverse_variance = send(inverse(found).astype(dtype))
     if objective.has_noise:
         if len(seeds) < (members[0] if members else 1):
             seeds = [seeds[0] + member for member in range(members[0])]
@@ -234,7 +234,7 @@ def fixed_data(
         order=None,
         positions=send(np.arange(config.batch_size)),
         classes=send(np.arange(model.layer_sizes[-1])),
-        spread=spread,
+        inverse_variance=inverse_variance,
         key=key,
         columns=columns,
         **rates,

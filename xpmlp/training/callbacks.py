@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
 from xpmlp.errors import CallbackError, InputError, XpmlpError
-from xpmlp.training.control import Control
+from xpmlp.training.control import ValidationConfig
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
@@ -23,7 +23,7 @@ class StopTraining(Exception):
     """Raised by a callback to interrupt a run after the present step.
 
     `StopTraining("reason")` says why. The run keeps its current parameters and can be resumed.
-    `Trainer.stop`, in contrast, ends a run, which then has its best parameters with `keep_best`.
+    `Trainer.stop`, in contrast, ends a run, which then has its best parameters with `restore_best`.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class Callback:
         """
 
 
-SLOW = 5.0
+SLOW_CALLBACK = 5.0
 """Seconds beyond which a callback that takes longer than training itself is named."""
 
 
@@ -124,7 +124,7 @@ class CallbackLog:
     def name_slow_ones(self, training: float) -> None:
         """Warn of callbacks that took longer than training did, in seconds."""
         for name, seconds in self.seconds.items():
-            if seconds > max(SLOW, training):
+            if seconds > max(SLOW_CALLBACK, training):
                 log.warning(
                     "callback %s took %.0f s, training itself %.0f s", name, seconds, training
                 )
@@ -196,7 +196,7 @@ class Validation(Callback):
 class BestWeights(Callback):
     """Keeps the parameters of the best evaluation, for each member its own."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: ValidationConfig) -> None:
         self._control = control
 
     def on_tick(self, trainer: "Trainer", /) -> None:
@@ -211,7 +211,7 @@ class BestWeights(Callback):
 class EarlyStopping(Callback):
     """Ends a run when no network got better in the last `patience` evaluations."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: ValidationConfig) -> None:
         self._control = control
 
     def on_tick(self, trainer: "Trainer", /) -> None:
@@ -245,7 +245,7 @@ class TimeLimit(Callback):
             trainer.stop(f"the time limit of {self._seconds:g} s is reached")
 
 
-def callbacks_of(control: Control) -> tuple[list[Callback], list[Callback]]:
+def callbacks_of(control: ValidationConfig) -> tuple[list[Callback], list[Callback]]:
     """Return the callbacks that these settings ask for: those to call before, and after, yours.
 
     What the first ones find belongs to the state that a run falls back to.
@@ -253,7 +253,7 @@ def callbacks_of(control: Control) -> tuple[list[Callback], list[Callback]]:
     before: list[Callback] = []
     if control.validation is not None:
         before.append(Validation(control.validation, every=control.validate_every))
-    if control.keep_best:
+    if control.restore_best:
         before.append(BestWeights(control))
     if control.patience:
         before.append(EarlyStopping(control))

@@ -17,8 +17,8 @@ from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, Objective, member_seeds
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.control import ValidationConfig
+from xpmlp.training.descent import OptimizerConfig, Plateau
 
 COMPILE = ("auto", "require", "off")
 """Whether steps are compiled: if possible, or the run fails, or never."""
@@ -83,8 +83,8 @@ class TrainConfig:
     shuffle: bool = False
     drop_last: bool = True
     objective: Objective = field(default_factory=Objective)
-    descent: Descent = field(default_factory=Descent)
-    control: Control = field(default_factory=Control)
+    descent: OptimizerConfig = field(default_factory=OptimizerConfig)
+    control: ValidationConfig = field(default_factory=ValidationConfig)
     dtype: str | None = None
     threads: int = 0
     compile: str = "auto"
@@ -106,7 +106,7 @@ class TrainConfig:
         for name in ("shuffle", "drop_last", "zero_output"):
             if not isinstance(value := getattr(self, name), (bool, np.bool_)):
                 raise InputError(f"{name}={value!r}: give True or False")
-        for part, kind in PARTS.items():
+        for part, kind in CONFIG_PARTS.items():
             _check_kind(part, getattr(self, part), kind)
         one_of(COMPILE, compile=self.compile)
         if self.dtype is not None:
@@ -128,7 +128,7 @@ class TrainConfig:
         config : TrainConfig, optional
             The configuration to start from; by default that with all defaults.
         **settings
-            Fields of `TrainConfig`, `Objective`, `Descent` and `Control`. `optimizer` and
+            Fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`. `optimizer` and
             `schedule` may be names, followed by their own settings: `optimizer="adam", beta1=0.95`.
             Names ignore case. None leaves a setting unchanged.
 
@@ -156,7 +156,7 @@ class TrainConfig:
             settings["plateau"] = None
         settings = _named("optimizer", OPTIMIZERS, settings, descent.optimizer)
         settings = _named("schedule", SCHEDULES, settings, descent.schedule)
-        for part, kind in PARTS.items():
+        for part, kind in CONFIG_PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
                 _check_kind(part, base, kind)
@@ -168,7 +168,7 @@ class TrainConfig:
         return dataclasses.replace(config, **settings)
 
 
-PARTS = {"objective": Objective, "descent": Descent, "control": Control}
+CONFIG_PARTS = {"objective": Objective, "descent": OptimizerConfig, "control": ValidationConfig}
 """The settings that are made of settings."""
 
 
@@ -190,8 +190,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
     },
     "average": {
         "none": {},
-        "ema": {"average_decay": Descent.average_decay},
-        "swa": {"average_start": Descent.average_start},
+        "ema": {"average_decay": OptimizerConfig.average_decay},
+        "swa": {"average_start": OptimizerConfig.average_start},
     },
 }
 """The settings that belong to one value of another setting, with their defaults."""
@@ -199,8 +199,8 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
-    kinds = (TrainConfig, *PARTS.values())
-    names = [name for kind in kinds for name in _fields(kind) if name not in PARTS]
+    kinds = (TrainConfig, *CONFIG_PARTS.values())
+    names = [name for kind in kinds for name in _fields(kind) if name not in CONFIG_PARTS]
     return [*names, *(name for one in OWN.values() for has in one.values() for name in has)]
 
 
@@ -213,7 +213,7 @@ HABITS = by_habit(
         "seed": "random_state",
         "validation": "validation_split validation_data validation_fraction",
         "patience": "early_stopping n_iter_no_change",
-        "keep_best": "restore_best_weights",
+        "restore_best": "restore_best_weights",
         "dtype": "precision",
         "threads": "workers n_jobs",
         "backend": "gpu cpu cuda",

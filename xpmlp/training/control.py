@@ -16,7 +16,7 @@ MONITORS = ("loss", "accuracy")
 
 
 @dataclass(frozen=True, repr=False)
-class Control:
+class ValidationConfig:
     """The settings of validation, early stopping and the time limit.
 
     Parameters
@@ -29,12 +29,12 @@ class Control:
         The quantity to improve: the validation loss or accuracy.
     patience
         Evaluations without improvement after which the run ends; 0 for never.
-    keep_best
+    restore_best
         Whether the run ends with the best parameters, each member with its own.
     time_limit
         Seconds of training after which the run ends, in recipes also `10m` or `1h`; a resumed run
         counts its earlier seconds, too.
-    lets_members_diverge
+    allow_divergence
         Whether a member whose loss becomes NaN or infinite leaves the others running; the run ends
         when all have diverged.
 
@@ -46,7 +46,7 @@ class Control:
     Examples
     --------
     >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
-    >>> xpmlp.Control(validation=rows, patience=3).monitor
+    >>> xpmlp.ValidationConfig(validation=rows, patience=3).monitor
     'loss'
     """
 
@@ -54,9 +54,9 @@ class Control:
     validate_every: int = 0
     monitor: str = "loss"
     patience: int = 0
-    keep_best: bool = False
+    restore_best: bool = False
     time_limit: float = math.inf
-    lets_members_diverge: bool = False
+    allow_divergence: bool = False
 
     __repr__ = short_repr
 
@@ -71,7 +71,7 @@ class Control:
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=0))
         if isinstance(self.time_limit, str) or not self.time_limit > 0.0:
             raise InputError(f"time_limit={self.time_limit!r}: give seconds, more than 0")
-        for name in ("validate_every", "patience", "keep_best"):
+        for name in ("validate_every", "patience", "restore_best"):
             if getattr(self, name) and self.validation is None:
                 raise InputError(
                     f"{name}={getattr(self, name)}: needs validation rows; "
@@ -138,7 +138,7 @@ class Best(NamedTuple):
     Attributes
     ----------
     cost : ndarray
-        What `Control.cost` returned for them, a scalar or (E,).
+        What `ValidationConfig.cost` returned for them, a scalar or (E,).
     parameters : ndarray of shape (P + S,) or (E, P + S)
         The flat vector.
 

@@ -55,7 +55,7 @@ class Plateau:
 
 
 @dataclass(frozen=True, repr=False)
-class Descent:
+class OptimizerConfig:
     """The optimizer with its learning rate, schedule and limits.
 
     Features you don't use cost nothing.
@@ -105,7 +105,7 @@ class Descent:
     Examples
     --------
     >>> from xpmlp.optimizers import adam
-    >>> xpmlp.Descent(optimizer=adam(), learning_rate=0.001).learning_rate
+    >>> xpmlp.OptimizerConfig(optimizer=adam(), learning_rate=0.001).learning_rate
     0.001
     """
 
@@ -203,10 +203,10 @@ class Descent:
         """Whether the learning rate is constant."""
         return self.schedule.name == "constant" and not self.warm_up and self.plateau is None
 
-    def factors(
+    def lr_factors(
         self, first: int, count: int, *, total: int, steps_per_epoch: int, losses: Sequence[float]
     ) -> np.ndarray:
-        """Return the factors on the learning rate in consecutive steps.
+        """Return the lr_factors on the learning rate in consecutive steps.
 
         Parameters
         ----------
@@ -224,17 +224,17 @@ class Descent:
         Returns
         -------
         ndarray of shape (count,), float64
-            The factors.
+            The lr_factors.
         """
         schedule = self.schedule
         if self.warm_up:
             schedule = warm_up(schedule, max(1, round(self.warm_up * steps_per_epoch)))
         steps = np.arange(first, first + count)
-        factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
+        lr_factors = schedule(steps, total=total, steps_per_epoch=steps_per_epoch)
         if self.plateau is not None:
             patience, factor = self.plateau.patience, self.plateau.factor
-            factors = factors * plateau_factor(losses, patience=patience, factor=factor)
-        return factors
+            lr_factors = lr_factors * plateau_factor(losses, patience=patience, factor=factor)
+        return lr_factors
 
     def learning_rates(
         self, history: History, *, epochs: int, steps_per_epoch: int, is_validated: bool
@@ -271,8 +271,8 @@ class Descent:
             done = epoch * steps_per_epoch
             return bisect.bisect(history.validation_iterations, done) if is_validated else epoch
 
-        factors = [
-            self.factors(
+        lr_factors = [
+            self.lr_factors(
                 epoch * steps_per_epoch,
                 min(steps_per_epoch, count - epoch * steps_per_epoch),
                 total=epochs * steps_per_epoch,
@@ -281,7 +281,7 @@ class Descent:
             )
             for epoch in range(begun)
         ]
-        rates: np.ndarray = np.multiply.outer(np.concatenate([np.empty(0), *factors]), base)
+        rates: np.ndarray = np.multiply.outer(np.concatenate([np.empty(0), *lr_factors]), base)
         return rates
 
     def averaging(self, first: int, count: int, *, total: int, steps_per_epoch: int) -> np.ndarray:

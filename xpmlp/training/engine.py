@@ -164,7 +164,7 @@ class Engine:
         # A row whose two best logits are all but equal may fall either way: two of a count may.
         for name, *metrics, slack in (
             ("losses", found.loss, expected.loss, tolerance),
-            ("counts of right answers", found.correct, expected.correct, 2),
+            ("counts of right answers", found.metric_sum, expected.metric_sum, 2),
         ):
             one, other = map(to_numpy, metrics)
             if not np.allclose(one, other, rtol=tolerance, atol=slack, equal_nan=True):
@@ -213,9 +213,9 @@ def _fast_enough_to_see(
     """State and data whose learning rate moves parameters by more than they are rounded."""
     rate = backend.to_numpy(state.learning_rate)
     state = state._replace(learning_rate=backend.asarray(np.maximum(rate, rate.dtype.type(FAST))))
-    if data.factors is not None:
-        ones = np.ones(data.factors.shape, rate.dtype)
-        data = data._replace(factors=backend.asarray(ones))
+    if data.lr_factors is not None:
+        ones = np.ones(data.lr_factors.shape, rate.dtype)
+        data = data._replace(lr_factors=backend.asarray(ones))
     return state, data
 
 

@@ -13,7 +13,7 @@ from xpmlp.backends.base import Function
 from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
-from xpmlp.training.step import inputs, score
+from xpmlp.training.step import batch_metric, inputs
 from xpmlp.typing import Array, Namespace, dtype_name
 
 EVALUATED_UNIT_BYTES = 32
@@ -32,9 +32,9 @@ class Evaluation(NamedTuple):
     loss : ndarray
         The loss, by default the mean cross-entropy: a scalar, or (E,) with members.
     accuracy : ndarray
-        The fraction of correct predictions, or R² (coefficient of determination) for a regression,
+        The fraction of metric_sum predictions, or R² (coefficient of determination) for a regression,
         of the same shape.
-    committee : float or None
+    ensemble : float or None
         The accuracy of the ensemble, the members' mean prediction; None for one network.
 
     Examples
@@ -46,10 +46,10 @@ class Evaluation(NamedTuple):
 
     loss: np.ndarray
     accuracy: np.ndarray
-    committee: float | None
+    ensemble: float | None
 
     def __repr__(self) -> str:
-        of_members = "" if self.committee is None else f", committee={self.committee:.4f}"
+        of_members = "" if self.ensemble is None else f", ensemble={self.ensemble:.4f}"
         loss, accuracy = (np.array2string(one, precision=4, threshold=8) for one in self[:2])
         return f"Evaluation(loss={loss}, accuracy={accuracy}{of_members})"
 
@@ -100,8 +100,8 @@ def evaluate(
     objective = objective or Objective()
     measure = _function(_measurement, model, objective.loss_alone, backend)
     has_members = parameters.ndim == 2
-    loss, correct = (np.zeros(parameters.shape[:-1]) for _ in range(2))
-    committee = 0.0
+    loss, metric_sum = (np.zeros(parameters.shape[:-1]) for _ in range(2))
+    ensemble = 0.0
     count = split.labels.shape[0]
     with backend.activate(), _threads(model, backend, count):
         parameters = _on_device(parameters, backend)
@@ -119,12 +119,12 @@ def evaluate(
             found = measure(fixed, (X, labels))
             J, hits, *agreed = (backend.to_numpy(array) for array in found)
             loss += J.astype(np.float64) * labels.shape[0]
-            correct += hits
-            committee += sum(map(float, agreed))
+            metric_sum += hits
+            ensemble += sum(map(float, agreed))
     return Evaluation(
         loss=loss / count,
-        accuracy=correct / count,
-        committee=committee / count if has_members else None,
+        accuracy=metric_sum / count,
+        ensemble=ensemble / count if has_members else None,
     )
 
 
@@ -230,23 +230,25 @@ def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
 
 
 def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function:
-    """((parameters, classes, spread), (X, labels)) -> (J, right answers), and the ensemble's."""
+    """((parameters, classes, inverse_variance), (X, labels)) -> (J, right answers), and the ensemble's."""
     loss = objective.loss_for(model.output)
 
     def measure(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
-        (parameters, classes, spread), (X, labels) = fixed, varying
+        (parameters, classes, inverse_variance), (X, labels) = fixed, varying
         X = inputs(X, dtype=parameters.dtype, xp=xp)
         Y = model.targets(labels, classes, dtype=parameters.dtype, xp=xp)
         L = model.forward(parameters, X, xp=xp).L
         J, _ = loss.forward(Y, L, xp=xp)
-        found = (J, score(model, L, labels, Y, spread, xp=xp))
+        found = (J, batch_metric(model, L, labels, Y, inverse_variance, xp=xp))
         if parameters.ndim == 2:
             mean = xp.mean(model.predictions_of(L, xp=xp), axis=0)
             if model.output == "sigmoid":
-                mean = mean - 0.5  # where `score` looks for the answer of an L: on either side of 0
+                mean = (
+                    mean - 0.5
+                )  # where `batch_metric` looks for the answer of an L: on either side of 0
             elif model.output == "exp":
-                mean = xp.log(mean)  # the L that `score` makes this mean of
-            return (*found, score(model, mean, labels, Y, spread, xp=xp))
+                mean = xp.log(mean)  # the L that `batch_metric` makes this mean of
+            return (*found, batch_metric(model, mean, labels, Y, inverse_variance, xp=xp))
         return found
 
     return measure

@@ -18,7 +18,7 @@ from xpmlp.display import short_repr
 from xpmlp.errors import Diverged, InputError, remedy
 from xpmlp.schedules import Schedule, Times
 from xpmlp.training.callbacks import Callback, StopTraining
-from xpmlp.training.control import Control
+from xpmlp.training.control import ValidationConfig
 from xpmlp.training.history import smoothed
 from xpmlp.training.trainer import Trainer
 
@@ -26,16 +26,16 @@ MEMORY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
 
 EXPLODED = 4.0
-"""The run ends when that mean exceeds its smallest since step `FEWEST` by this factor."""
+"""The run ends when that mean exceeds its smallest since step `FEWEST_STEPS` by this factor."""
 
-FEWEST = 10
+FEWEST_STEPS = 10
 """With fewer steps there is no curve to read from."""
 
 USUAL = 300, 3000
 """Without a number of steps they are those of an epoch, in these limits: a network that sees rows
 again memorises them, and no rate is too large any more."""
 
-SHARE = 1 / 30
+SMOOTHED_SHARE = 1 / 30
 """The share of the steps that the curve is smoothed over: a standard deviation to either side."""
 
 
@@ -76,7 +76,7 @@ class RateCurve:
 
     @property
     def _deviation(self) -> float:
-        return max(1.0, SHARE * len(self.losses))
+        return max(1.0, SMOOTHED_SHARE * len(self.losses))
 
     @functools.cached_property
     def _standard_error(self) -> float:
@@ -171,16 +171,16 @@ def find_rate(
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
     if steps is None:
         steps = min(max(USUAL[0], training.steps_per_epoch), USUAL[1])
-    if steps < FEWEST:
-        raise InputError(f"steps={steps}: give at least {FEWEST}")
+    if steps < FEWEST_STEPS:
+        raise InputError(f"steps={steps}: give at least {FEWEST_STEPS}")
     if training.state.parameters.ndim > 1:
         wanted = remedy("train with one seed", "leave --members out")
         raise InputError(f"a learning rate is found for one network; {wanted}")
     rates = np.geomspace(lowest, highest, steps)
 
     def rising(times: Times) -> np.ndarray:
-        factors: np.ndarray = rates[np.minimum(times.step, steps - 1)] / highest
-        return factors
+        lr_factors: np.ndarray = rates[np.minimum(times.step, steps - 1)] / highest
+        return lr_factors
 
     descent = dataclasses.replace(
         training.descent,
@@ -199,7 +199,7 @@ def find_rate(
         sample_weights=training.batches.weights,  # with those of the classes
         objective=dataclasses.replace(training.objective, class_weights=()),
         descent=descent,
-        control=Control(),
+        control=ValidationConfig(),
         epochs=math.ceil(steps / training.steps_per_epoch),
         shuffle=True,
         threads=training.threads.number,
@@ -207,7 +207,7 @@ def find_rate(
     with contextlib.suppress(Diverged):
         run.run([watch])
     count = len(watch.losses)
-    if count < FEWEST:
+    if count < FEWEST_STEPS:
         raise InputError(
             f"the loss explodes within {count + 1} steps, at a rate of {rates[count]:.2g}: "
             "begin with a smaller one"
@@ -232,7 +232,7 @@ class _Watch(Callback):
         self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.
         mean = self._mean / (1.0 - MEMORY ** len(self.losses))
-        if len(self.losses) >= FEWEST:  # one small batch may happen to have next to no loss
+        if len(self.losses) >= FEWEST_STEPS:  # one small batch may happen to have next to no loss
             self._smallest = min(self._smallest, mean)
         if len(self.losses) >= self._steps or mean > EXPLODED * self._smallest:
             raise StopTraining

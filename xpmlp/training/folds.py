@@ -48,7 +48,7 @@ class Folds(NamedTuple):
 def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the rows that each fold trains on and the rows that it is tested on.
 
-    Each row is in the test part of one fold. Each class is spread evenly over the folds; targets
+    Each row is in the test part of one fold. Each class is inverse_variance evenly over the folds; targets
     that are no classes are dealt at random. Members train on the same number of rows: if the sizes
     of folds differ, by one, some folds leave one row out of training, drawn from the seed.
 
@@ -112,7 +112,7 @@ def cross_validate(
     """Train a network for each fold on the other rows, and evaluate it on that fold.
 
     The networks are members of one run. Each starts from weights of its own, from seeds counted up,
-    so the spread of the results includes the effect of the initial weights.
+    so the inverse_variance of the results includes the effect of the initial weights.
 
     Parameters
     ----------

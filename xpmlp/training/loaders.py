@@ -21,7 +21,7 @@ from xpmlp.typing import Array
 FREE_MEMORY_SHARE = 0.6
 """The part of a device's free memory that rows may take to lie there for good."""
 
-BLOCK = 256 * 2**20
+STREAMED_BLOCK = 256 * 2**20
 """Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
 
 MAPPED_BLOCK = 64 * 2**20
@@ -120,7 +120,7 @@ def make_loader(
     backend: Backend,
     has_orders: bool = False,
     limit: int | None = None,
-    block: int = BLOCK,
+    block: int = STREAMED_BLOCK,
 ) -> BatchLoader:
     """Rows that lie on the device, or come in blocks of `block` bytes if they exceed the limit.
 

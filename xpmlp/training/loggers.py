@@ -412,7 +412,7 @@ def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     """Return what the history has of a finished epoch, counted from 1, by the names of a log."""
     history, steps = trainer.history, trainer.steps_per_epoch
     begin, end = (epoch - 1) * steps, epoch * steps
-    score = "r2" if trainer.model.predicts_numbers else "accuracy"
+    score = "r2" if trainer.model.is_regression else "accuracy"
     found = {
         "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),
         score: history.accuracies[epoch - 1],
@@ -422,7 +422,7 @@ def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     if last >= 0 and history.validation_iterations[last] > begin:
         found["validation_loss"] = history.validation_losses[last]
         found[f"validation_{score}"] = history.validation_accuracies[last]
-    members = trainer.correct.shape
+    members = trainer.metric_sum.shape
     return {
         each: float(number)
         for name, value in found.items()
@@ -434,9 +434,9 @@ def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
 
 def names_of(name: str, trainer: Trainer) -> list[str]:
     """The names of a series: its own, or with members one for each."""
-    if not trainer.correct.ndim:
+    if not trainer.metric_sum.ndim:
         return [name]
-    return [f"{name}/{member}" for member in range(1, trainer.correct.size + 1)]
+    return [f"{name}/{member}" for member in range(1, trainer.metric_sum.size + 1)]
 
 
 def _learning_rate(epoch: int, trainer: Trainer) -> np.ndarray:
@@ -452,7 +452,7 @@ def _learning_rate(epoch: int, trainer: Trainer) -> np.ndarray:
         is_validated = trainer.control.validation is not None
         losses = trainer.history.epoch_losses(epoch - 1, steps, is_validated=is_validated)
     span = {"total": trainer.epochs * steps, "steps_per_epoch": steps}
-    return np.asarray(rate * descent.factors(epoch * steps - 1, 1, losses=losses, **span)[0])
+    return np.asarray(rate * descent.lr_factors(epoch * steps - 1, 1, losses=losses, **span)[0])
 
 
 Setting = bool | int | float | str

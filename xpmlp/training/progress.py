@@ -99,7 +99,7 @@ def advice_at_chance_level(training: Trainer) -> str:
     if (
         not accuracies
         or not is_class
-        or training.model.predicts_numbers
+        or training.model.is_regression
         or training.batches.weights is not None
         or not isinstance(labels, np.ndarray)
         or labels.size != len(labels)
@@ -121,12 +121,12 @@ def advice_at_chance_level(training: Trainer) -> str:
 def measures(training: Trainer) -> str:
     """Return mean loss and accuracy of the epoch so far or just finished, and rows per second."""
     history, steps = training.history, training.step or training.steps_per_epoch
-    score = "R²" if training.model.predicts_numbers else "accuracy"
+    score = "R²" if training.model.is_regression else "accuracy"
     parts = []
     if history.losses:
         parts.append(f"loss {finite_mean(history.losses[-steps:], math.nan):.4f}")
     if training.step:
-        share = training.correct.mean() / (training.step * training.batch_size)
+        share = training.metric_sum.mean() / (training.step * training.batch_size)
         parts.append(f"{score} {share:.4f}")
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")

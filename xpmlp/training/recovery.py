@@ -50,7 +50,7 @@ class MemoryPlan:
 
     def smaller(self, trainer: "Trainer") -> "MemoryPlan | None":
         """Return a plan that takes less memory: blocks, or twice as many parts; None if none."""
-        X, units = trainer.split.X, trainer.correct.size * sum(trainer.model.layer_sizes[1:])
+        X, units = trainer.split.X, trainer.metric_sum.size * sum(trainer.model.layer_sizes[1:])
         batch = trainer.batch_size * units * BYTES_OF_A_UNIT
         is_sent = isinstance(X, np.ndarray) and trainer.backend.device_name != "cpu"
         can_stream = is_sent and trainer.batches.rows is None and not self.in_blocks

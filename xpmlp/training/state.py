@@ -13,7 +13,7 @@ from xpmlp.errors import InputError
 from xpmlp.network import MLP, Objective
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.control import Best
-from xpmlp.training.descent import Descent
+from xpmlp.training.descent import OptimizerConfig
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
 from xpmlp.typing import Array, dtype_name
@@ -31,8 +31,8 @@ class Snapshot:
         The number of finished epochs.
     step : int
         The number of steps done in the present epoch.
-    correct : ndarray
-        The number of correct predictions in those steps, a scalar or (E,).
+    metric_sum : ndarray
+        The number of metric_sum predictions in those steps, a scalar or (E,).
     history : History
         The history so far.
     seconds : float, default 0
@@ -51,7 +51,7 @@ class Snapshot:
     state: dict[str, np.ndarray]
     epoch: int
     step: int
-    correct: np.ndarray
+    metric_sum: np.ndarray
     history: History
     seconds: float = 0.0
     best: Best | None = None
@@ -68,14 +68,14 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", *, keeps_best: bool, allows_nonfinite: bool) -> None:
+    def check_fits(self, now: "Snapshot", *, restores_best: bool, allows_nonfinite: bool) -> None:
         """Raise an error unless this is a complete snapshot of a given run.
 
         Parameters
         ----------
         now : Snapshot
             A snapshot of the run as it is now.
-        keeps_best : bool
+        restores_best : bool
             Whether the run keeps its best parameters.
         allows_nonfinite : bool
             Whether parameters may be NaN or infinite.
@@ -87,7 +87,7 @@ class Snapshot:
         """
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
-            ("counts", self.correct, now.correct),
+            ("counts", self.metric_sum, now.metric_sum),
         ):
             if found is None or found.shape != wanted.shape or found.dtype != wanted.dtype:
                 raise InputError(
@@ -103,10 +103,10 @@ class Snapshot:
             self.state.keys() != now.state.keys()
             or not (self.finite or allows_nonfinite)
             or len(history.accuracies) != self.epoch
-            or any(values.shape != now.correct.shape for values in series)
+            or any(values.shape != now.metric_sum.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (keeps_best and evaluations))
+            or (self.best is None) != (not (restores_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 
@@ -179,7 +179,7 @@ def first_state(
     vector: Array,
     *,
     objective: Objective,
-    descent: Descent,
+    descent: OptimizerConfig,
     backend: Backend,
 ) -> TrainingState:
     """The state before the first step, from a flat vector with or without running statistics."""

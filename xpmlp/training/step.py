@@ -24,7 +24,7 @@ from xpmlp.optimizers import (
     of_decayed_parameters,
     then,
 )
-from xpmlp.training.descent import Descent
+from xpmlp.training.descent import OptimizerConfig
 from xpmlp.typing import Array, Namespace
 
 
@@ -85,7 +85,7 @@ class TrainingData(NamedTuple):
         The numbers 0, ..., N-1 of the rows in a batch.
     classes : array of shape (K,)
         The numbers 0, ..., K-1.
-    spread : array of shape (K,) or (E, 1, K), or None
+    inverse_variance : array of shape (K,) or (E, 1, K), or None
         1 / variance of each target, for R².
     weights : array of shape (n,) or (E, n), or None
         The weight of each row, in the order of the epoch.
@@ -95,7 +95,7 @@ class TrainingData(NamedTuple):
         The number of the first step that the following series have.
     penalties : array of shape (steps,) or (E, steps), or None
         The factor on the penalties in each step.
-    factors : array of shape (steps,), or None
+    lr_factors : array of shape (steps,), or None
         The factor on the learning rate in each step.
     averaging : array of shape (steps,), or None
         The weight of the parameters in their mean after each step.
@@ -120,12 +120,12 @@ class TrainingData(NamedTuple):
     order: Array
     positions: Array
     classes: Array
-    spread: Array | None = None
+    inverse_variance: Array | None = None
     weights: Array | None = None
-    shares: Array | None = None
+    mixup_lambda: Array | None = None
     first: Array | None = None
     penalties: Array | None = None
-    factors: Array | None = None
+    lr_factors: Array | None = None
     averaging: Array | None = None
     key: Array | None = None
     columns: Array | None = None
@@ -136,7 +136,7 @@ class TrainingData(NamedTuple):
 def make_step(
     model: MLP,
     objective: Objective = Objective(),  # noqa: B008 (a value that nothing changes)
-    descent: Descent = Descent(),  # noqa: B008
+    descent: OptimizerConfig = OptimizerConfig(),  # noqa: B008
     *,
     parts: int = 1,
     xp: Namespace,
@@ -149,7 +149,7 @@ def make_step(
         The network.
     objective : Objective, default Objective()
         The loss and its regularisation.
-    descent : Descent, default Descent()
+    descent : OptimizerConfig, default OptimizerConfig()
         Optimizer, learning rate and limits.
     parts : int, default 1
         The number of parts that a batch is split into to save memory; their gradients are added up,
@@ -193,7 +193,9 @@ def make_step(
             xp=xp,
         )
         mark("count right answers")
-        right = score(model, L, batch.labels, batch.Y, data.spread, batch.weights, xp=xp)
+        right = batch_metric(
+            model, L, batch.labels, batch.Y, data.inverse_variance, batch.weights, xp=xp
+        )
         mark("update")
         state = update(model, descent, state, data, gradients, statistics, xp=xp)
         return state, StepMetrics(J, right)
@@ -223,8 +225,8 @@ def take_batch(model: MLP, state: TrainingState, data: TrainingData, *, xp: Name
     scale = None
     if data.penalties is not None:
         scale = xp.take(data.penalties, _number(state, data), axis=-1)[..., None]
-    if data.shares is not None:
-        share = xp.take(data.shares, places)[:, None]
+    if data.mixup_lambda is not None:
+        share = xp.take(data.mixup_lambda, places)[:, None]
         X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
     return Batch(X, labels, Y, weights, scale)
 
@@ -250,7 +252,7 @@ def dropout_keys(
     )
 
 
-def composed_update(model: MLP, descent: Descent, weight_decay: Array | None) -> Update:
+def composed_update(model: MLP, descent: OptimizerConfig, weight_decay: Array | None) -> Update:
     """Return one update of all its parts: clip -> decay -> rule -> max norm."""
     move = descent.optimizer.update
     if descent.max_norm:
@@ -265,7 +267,7 @@ def composed_update(model: MLP, descent: Descent, weight_decay: Array | None) ->
 
 def update(
     model: MLP,
-    descent: Descent,
+    descent: OptimizerConfig,
     state: TrainingState,
     data: TrainingData,
     gradients: Array,
@@ -275,8 +277,8 @@ def update(
 ) -> TrainingState:
     """Return the state after a step with these gradients and running statistics."""
     rate, number = state.learning_rate, _number(state, data)
-    if data.factors is not None:
-        rate = rate * xp.take(data.factors, number)
+    if data.lr_factors is not None:
+        rate = rate * xp.take(data.lr_factors, number)
     move = composed_update(model, descent, state.weight_decay)
     parameters, optimizer = move(state.parameters, gradients, state.optimizer, rate, xp=xp)
     mean, mean_statistics = state.mean, state.mean_statistics
@@ -367,12 +369,12 @@ def rolled(rows: Array, *, xp: Namespace) -> Array:
     return xp.concat([rows[..., 1:, :], rows[..., :1, :]], axis=-2)
 
 
-def score(
+def batch_metric(
     model: MLP,
     L: Array,
     labels: Array,
     Y: Array,
-    spread: Array | None,
+    inverse_variance: Array | None,
     weights: Array | None = None,
     *,
     xp: Namespace,
@@ -383,9 +385,9 @@ def score(
     all K answers are right. Numbers: the sum over rows of 1 - (Ŷ - Y)² / variance, averaged over
     outputs, whose mean over all rows is R².
     """
-    if model.predicts_numbers:
+    if model.is_regression:
         D = model.predictions_of(L, xp=xp) - Y
-        right = 1.0 - xp.mean(D * D * spread, axis=-1)
+        right = 1.0 - xp.mean(D * D * inverse_variance, axis=-1)
     elif model.output == "softmax":
         wanted = labels if labels.ndim < Y.ndim else xp.argmax(Y, axis=-1)
         right = xp.astype(xp.argmax(L, axis=-1) == wanted, xp.int64)

@@ -1,15 +1,15 @@
 """How fast a run goes: how many steps between two looks at it, and when it has become slow."""
 
-SHORTEST, LONGEST = 1, 1024
+SHORTEST_TICK, LONGEST_TICK = 1, 1024
 """Steps of a tick, a power of two between these."""
 
 LIVELY = 0.1
 """Seconds that a tick should take at most: a progress bar moves and Ctrl-C is heard."""
 
-FIRST = 64
+FIRST_TICK = 64
 """Steps of the first tick, when nothing is known yet."""
 
-SLOW = 2.0
+SLOW_TICK = 2.0
 """How many times slower than expected steps must be for the threads to be looked at again."""
 
 SETTLED = 5.0
@@ -24,7 +24,7 @@ class TickTimer:
     """
 
     def __init__(self) -> None:
-        self.tick = FIRST
+        self.tick = FIRST_TICK
         self._timed: set[int] = set()
         self._best: float | None = None
         self._since_choice = 0.0
@@ -41,7 +41,7 @@ class TickTimer:
     @property
     def asks_for_threads(self) -> bool:
         """Whether steps have become much slower than they were, or some time has passed."""
-        is_slow = self._best is not None and self._last > SLOW * self._best
+        is_slow = self._best is not None and self._last > SLOW_TICK * self._best
         return is_slow or self._since_choice > SETTLED
 
     def reset_baseline(self) -> None:
@@ -51,7 +51,7 @@ class TickTimer:
 
 def tick_length(seconds_per_step: float) -> int:
     """The longest tick, in steps, that takes no longer than `LIVELY`."""
-    length = LONGEST
-    while length > SHORTEST and length * seconds_per_step > LIVELY:
+    length = LONGEST_TICK
+    while length > SHORTEST_TICK and length * seconds_per_step > LIVELY:
         length //= 2
     return length

@@ -133,7 +133,7 @@ class Trainer:
         self.precision = dtype if config.dtype in (None, *DTYPES) else config.dtype
         self.memory = MemoryPlan()
         self.engine = self._make_engine()
-        self.correct = np.zeros(members, np.float64 if model.predicts_numbers else np.int64)
+        self.metric_sum = np.zeros(members, np.float64 if model.is_regression else np.int64)
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.history = History()
@@ -184,8 +184,8 @@ class Trainer:
         control = self.control
         snapshot.check_fits(
             self.snapshot(),
-            keeps_best=control.keep_best,
-            allows_nonfinite=control.lets_members_diverge,
+            restores_best=control.restore_best,
+            allows_nonfinite=control.allow_divergence,
         )
         self.load_state(snapshot.state)
         self.epoch, self.step = snapshot.epoch, snapshot.step
@@ -193,7 +193,7 @@ class Trainer:
             if self.state.step is not None:
                 steps = self.backend.asarray(np.array([self.iteration]))
                 self.state = self.state._replace(step=steps)
-        self.correct = snapshot.correct.copy()
+        self.metric_sum = snapshot.metric_sum.copy()
         self.history, self.best = snapshot.history.copy(), snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
@@ -273,7 +273,7 @@ class Trainer:
             state={name: to_numpy(array) for name, array in saved_arrays(self.state).items()},
             epoch=self.epoch,
             step=self.step,
-            correct=self.correct.copy(),
+            metric_sum=self.metric_sum.copy(),
             history=self.history.copy(),
             seconds=self.seconds,
             best=self.best,
@@ -451,12 +451,12 @@ class Trainer:
                     self._run_chunk(chunk, timer, [*before, *given])
                     if self.ended and self.step < self.steps_per_epoch:
                         return
-            self.history.accuracies.append(self.correct / plan.counted)
-            self.correct = np.zeros_like(self.correct)
+            self.history.accuracies.append(self.metric_sum / plan.counted)
+            self.metric_sum = np.zeros_like(self.metric_sum)
             self.epoch, self.step = self.epoch + 1, 0
             tell(before, "on_epoch", self)
             snapshot = self.snapshot()
-            if not (snapshot.finite or self.control.lets_members_diverge):
+            if not (snapshot.finite or self.control.allow_divergence):
                 raise NonFiniteError("a parameter is not finite", self.iteration)
             self.last_good = snapshot
             tell(given, "on_epoch", self)
@@ -464,7 +464,7 @@ class Trainer:
     def _run_chunk(self, chunk: Chunk, timer: TickTimer, callbacks: Sequence[Callback]) -> None:
         """Run steps whose rows are on the device, with a look at them after every tick."""
         backend, last = self.backend, self.step + chunk.steps
-        may_diverge = self.control.lets_members_diverge
+        may_diverge = self.control.allow_divergence
         started = time.perf_counter()
         if chunk.steps:  # none are left where a run was stopped at an epoch's last
             with backend.threads(self.threads.number):
@@ -476,10 +476,10 @@ class Trainer:
             with backend.threads(self.threads.number):
                 self.state, metrics = self.engine.run(self.state, chunk.data, count)
                 losses = backend.to_numpy(metrics.loss)
-                correct = backend.to_numpy(metrics.correct)
+                metric_sum = backend.to_numpy(metrics.metric_sum)
             check_losses(losses, self.iteration, allows_divergence=may_diverge)
             self.history.losses.extend(losses)
-            self.correct += correct.sum(axis=0)
+            self.metric_sum += metric_sum.sum(axis=0)
             self.step += count
             seconds = time.perf_counter() - started
             self.seconds += seconds
@@ -513,7 +513,7 @@ def train(
     split: Split,
     *,
     backend: Backend | None = None,
-    observers: Iterable[Callback] = (),
+    callbacks: Iterable[Callback] = (),
     **settings: Any,
 ) -> Trainer:
     """Train a network with callbacks and return the trainer.
@@ -528,7 +528,7 @@ def train(
         Rows X (n, l0), bytes or floating-point, and labels (n,) or targets (n, K).
     backend : Backend, optional
         By default that of `select_backend()`.
-    observers : iterable of Callback, default ()
+    callbacks : iterable of Callback, default ()
         Callbacks of the run.
     **settings
         The other arguments of `Trainer`, and settings of `TrainConfig`. E seeds train E networks at
@@ -553,4 +553,4 @@ def train(
     >>> train(xpmlp.MLP((2, 2)), rows, epochs=3, batch_size=2).history.loss.shape
     (3,)
     """
-    return Trainer(model, split, backend=backend or select_backend(), **settings).run(observers)
+    return Trainer(model, split, backend=backend or select_backend(), **settings).run(callbacks)

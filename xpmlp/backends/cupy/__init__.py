@@ -87,14 +87,14 @@ class CuPyBackend(Backend):
         a CUDA graph. Everything that can fail fails here, and changes nothing."""
         from xpmlp.backends.cupy.graph import CapturedProgram
         from xpmlp.compiler import record
-        from xpmlp.compiler.emit import schedule
+        from xpmlp.compiler.emit import kernel_plan
         from xpmlp.compiler.precision import with_precision
 
         program = with_precision(record(make_step, state, data), precision)
         with self.activate():
             # A graph has a pool of its own, which cannot use what CuPy's keeps.
             self.xp.get_default_memory_pool().free_all_blocks()
-            captured = CapturedProgram(schedule(program), precision=precision)
+            captured = CapturedProgram(kernel_plan(program), precision=precision)
             captured.prepare(state, data)
         return captured.run
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from xpmlp.typing import Array
 
-PLACES = 2
+STAGING_BUFFERS = 2
 
 HOST_TO_DEVICE = 1
 """cudaMemcpyHostToDevice."""
@@ -34,7 +34,7 @@ class Gatherer:
         self._device = device
         with device:
             self._copying = cupy.cuda.Stream(non_blocking=True)
-            self._places = [_Place(sources, rows, self._copying) for _ in range(PLACES)]
+            self._places = [_Place(sources, rows, self._copying) for _ in range(STAGING_BUFFERS)]
 
     def __call__(self, blocks: Iterable[np.ndarray]) -> Generator[tuple[Array, ...], None, None]:
         """For each block of row numbers, those rows of each source, (rows, ...), on the GPU.

@@ -25,7 +25,7 @@ from xpmlp.compiler.record import Untraceable
 WORKSPACE = 32 * 2**20
 """Bytes of workspace: what NVIDIA recommends for Hopper; older GPUs need 4 MiB."""
 
-LARGEST = 2**31 - 1
+LARGEST_INT = 2**31 - 1
 """The largest size that cuBLAS's 32-bit interface takes."""
 
 
@@ -94,7 +94,7 @@ def _by_columns(A: Place, B: Place, C: Place, members: tuple[int, ...]) -> tuple
         ]
         sizes = (C.shape[-2], C.shape[-1], A.shape[-1])
         found.append(Gemm(*sizes, placed[0], placed[1], placed[2], inner))
-    if any(max(*gemm[:3], gemm.members) > LARGEST for gemm in found):
+    if any(max(*gemm[:3], gemm.members) > LARGEST_INT for gemm in found):
         raise Untraceable(f"matmul of {A.shape} and {B.shape}: larger than cuBLAS takes")
     return tuple(found)
 
@@ -105,11 +105,11 @@ def _operand(place: Place) -> Operand:
     down, across = place.strides[-2:]
     if rows == 1 or down == 1:
         leading = rows if columns == 1 else across
-        if rows <= leading <= LARGEST:
+        if rows <= leading <= LARGEST_INT:
             return Operand(place.buffer, place.offset, leading, 0, transposed=False)
     if columns == 1 or across == 1:
         leading = columns if rows == 1 else down
-        if columns <= leading <= LARGEST:
+        if columns <= leading <= LARGEST_INT:
             return Operand(place.buffer, place.offset, leading, 0, transposed=True)
     raise Untraceable(f"a {rows} x {columns} matrix with strides {down}, {across}: BLAS has none")
 

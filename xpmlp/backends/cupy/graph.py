@@ -1,4 +1,4 @@
-"""A schedule on a GPU: static buffers, kernels, products, and CUDA graphs of many steps.
+"""A kernel plan on a GPU: static buffers, kernels, products, and CUDA graphs of many steps.
 
 A step of a small network is a score of kernels of a few microseconds each; launched from Python,
 each costs as much again. Captured in a graph, all launches of many steps are one call.
@@ -18,10 +18,10 @@ import numpy as np
 from xpmlp.backends.base import StepMetrics
 from xpmlp.backends.cupy.cublas import Cublas, address, arithmetic, gemms
 from xpmlp.backends.cupy.diagnosis import load_driver
+from xpmlp.compiler.kernel_plan import KernelPlan, Launch
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.program import Value, leaves, rebuild
 from xpmlp.compiler.record import Untraceable
-from xpmlp.compiler.schedule import Launch, Schedule
 from xpmlp.typing import Array
 
 UNROLL = 32
@@ -47,7 +47,7 @@ class CaptureFailed(RuntimeError):
 
 
 class CapturedProgram:
-    """A schedule bound to a GPU, the current one when it is made.
+    """A kernel plan bound to a GPU, the current one when it is made.
 
     It owns all that its graphs point to: the state, which `run` changes in place, scratch
     memory, kernels, a cuBLAS handle and its workspace, and a stream. Data is taken to be
@@ -55,11 +55,11 @@ class CapturedProgram:
     """
 
     def __init__(
-        self, schedule: Schedule, *, precision: str = "float32", unroll: int = UNROLL
+        self, kernel_plan: KernelPlan, *, precision: str = "float32", unroll: int = UNROLL
     ) -> None:
         import cupy
 
-        self.schedule = schedule
+        self.kernel_plan = kernel_plan
         self.unroll = unroll
         self._cupy = cupy
         self._device = cupy.cuda.Device()
@@ -67,7 +67,7 @@ class CapturedProgram:
         self._given_event = cupy.cuda.Event(disable_timing=True)
         self._done_event = cupy.cuda.Event(disable_timing=True)
         self._pool = cupy.cuda.MemoryPool()
-        program, layout = schedule.program, schedule.layout
+        program, layout = kernel_plan.program, kernel_plan.layout
         if layout.copies:
             raise Untraceable("a state is to be copied after the step: no node does that")
         data = set(program.data)
@@ -81,7 +81,7 @@ class CapturedProgram:
             self._kernels = self._compile()
         self._products = {
             node: (gemms(node.A, node.B, node.C), _arithmetic(node, precision))
-            for node in schedule.nodes
+            for node in kernel_plan.nodes
             if not isinstance(node, Launch)
         }
         self._state = [self._at(layout.places[value]) for value in program.state]
@@ -138,7 +138,7 @@ class CapturedProgram:
         with self._device:
             series = [
                 self._cupy.empty((count, *value.shape), value.dtype)
-                for value in self.schedule.program.metrics
+                for value in self.kernel_plan.program.metrics
             ]
         with self._ordered():
             self._load(state)
@@ -193,7 +193,7 @@ class CapturedProgram:
 
         So metrics outlive their step without being copied, which would cost a node each.
         """
-        layout, program = self.schedule.layout, self.schedule.program
+        layout, program = self.kernel_plan.layout, self.kernel_plan.program
         found = {layout.places[value].buffer for value in program.metrics}
         if any(layout.buffers[number].holds is not None for number in found):
             raise Untraceable("a metric lies in what the step is given: the next step changes it")
@@ -201,12 +201,12 @@ class CapturedProgram:
 
     def _pitch(self, number: int) -> int:
         """The elements from one slot to the next."""
-        buffer = self.schedule.layout.buffers[number]
+        buffer = self.kernel_plan.layout.buffers[number]
         step = SLOT // np.dtype(buffer.dtype).itemsize
         return step * math.ceil(buffer.size / step)
 
     def _new_slots(self, number: int) -> Array:
-        buffer = self.schedule.layout.buffers[number]
+        buffer = self.kernel_plan.layout.buffers[number]
         return self._cupy.empty((self.unroll, self._pitch(number)), buffer.dtype)
 
     def _at(self, place: Place) -> Array:
@@ -220,7 +220,7 @@ class CapturedProgram:
 
     def _metric_series(self, value: Value) -> Array:
         """A metric of each step of a graph, stacked."""
-        place = self.schedule.layout.places[value]
+        place = self.kernel_plan.layout.places[value]
         slots = self._slots[place.buffer]
         flat = slots.reshape(-1)[place.offset :]
         return self._strided(flat, (self.unroll, *place.shape), (slots.shape[1], *place.strides))
@@ -230,7 +230,7 @@ class CapturedProgram:
     def _load(self, state: Any) -> None:
         """Copy a state in, leaf by leaf, where it is not the program's own already."""
         given = leaves(state)
-        _check("state", given, self.schedule.program.state)
+        _check("state", given, self.kernel_plan.program.state)
         own = {id(array) for array in self._state}
         copies = [
             # Another leaf of ours would be overwritten before it is read.
@@ -244,7 +244,7 @@ class CapturedProgram:
     def _bind(self, data: Any) -> None:
         """Copy small data in and read other data where it lies, if it is not what it was."""
         given = leaves(data)
-        program, layout = self.schedule.program, self.schedule.layout
+        program, layout = self.kernel_plan.program, self.kernel_plan.layout
         _check("data", given, program.data)
         for index, (value, leaf) in enumerate(zip(program.data, given, strict=True)):
             if leaf is self._data[index]:
@@ -272,13 +272,13 @@ class CapturedProgram:
     # -- steps ----------------------------------------------------------------------------------
 
     def _compile(self) -> dict[str, Any]:
-        names = {node.kernel for node in self.schedule.nodes if isinstance(node, Launch)}
+        names = {node.kernel for node in self.kernel_plan.nodes if isinstance(node, Launch)}
         if not names:
             return {}
         # What RawModule calls, with the same cache on disk. CuPy memoizes RawModule: each module
         # would stay loaded for good, and a long sweep would fill the GPU.
         module = self._cupy._core.core.compile_with_cache(
-            self.schedule.source, ("-std=c++17",), prepend_cupy_headers=False
+            self.kernel_plan.source, ("-std=c++17",), prepend_cupy_headers=False
         )
         return {name: module.get_function(name) for name in names}
 
@@ -287,7 +287,7 @@ class CapturedProgram:
         buffers = list(self._buffers)
         for number, slots in self._slots.items():
             buffers[number] = slots[slot]
-        for node in self.schedule.nodes:
+        for node in self.kernel_plan.nodes:
             if isinstance(node, Launch):
                 arguments = tuple(buffers[number] for number in node.buffers)
                 self._kernels[node.kernel]((node.blocks,), (node.threads,), arguments)

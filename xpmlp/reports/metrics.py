@@ -63,7 +63,7 @@ class Errors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Classes:
+class MulticlassReport:
     """The metrics of a classifier: of class t, `confusion[t, s]` rows were predicted s."""
 
     confusion: np.ndarray
@@ -93,7 +93,7 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Answers:
+class MultilabelReport:
     """The metrics of a multilabel network: a score for each label."""
 
     scores: list[Score]
@@ -101,7 +101,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RegressionReport:
     """The metrics of a regression: errors of each output, targets and predictions."""
 
     errors: list[Errors]
@@ -109,23 +109,23 @@ class Numbers:
     predictions: np.ndarray
 
 
-def findings(
+def prediction_report(
     model: MLP, labels: np.ndarray, predictions: np.ndarray
-) -> Classes | Answers | Numbers:
+) -> MulticlassReport | MultilabelReport | RegressionReport:
     """Return the metrics of predictions (n, K) for labels (n,) or (n, K)."""
-    if model.predicts_numbers:
-        return of_numbers(labels.reshape(predictions.shape), predictions)
+    if model.is_regression:
+        return regression_report(labels.reshape(predictions.shape), predictions)
     if model.output == "sigmoid" and predictions.shape[1] == 1:
         predictions = np.concatenate([1.0 - predictions, predictions], axis=1)
-        return of_classes(np.rint(labels).astype(int).ravel(), predictions)
+        return multiclass_report(np.rint(labels).astype(int).ravel(), predictions)
     if labels.ndim == 1:
-        return of_classes(labels, predictions)
+        return multiclass_report(labels, predictions)
     if model.output == "softmax":
-        return of_classes(labels.argmax(axis=1), predictions)
-    return of_answers(labels > 0.5, predictions)
+        return multiclass_report(labels.argmax(axis=1), predictions)
+    return multilabel_report(labels > 0.5, predictions)
 
 
-def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
+def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
     """Return the metrics of a classifier from labels (n,) and probabilities (n, K)."""
     K = probabilities.shape[1]
     said = probabilities.argmax(axis=1)
@@ -133,7 +133,7 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
     confusion = np.bincount(labels * K + said, minlength=K * K).reshape(K, K)
     wrong = np.flatnonzero(said != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")]
-    return Classes(
+    return MulticlassReport(
         confusion,
         calibration(confidence, said == labels),
         [
@@ -143,7 +143,7 @@ def of_classes(labels: np.ndarray, probabilities: np.ndarray) -> Classes:
     )
 
 
-def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
+def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
     """Return the metrics of a multilabel network; both arrays are (n, K)."""
     said = probabilities > 0.5
     scores = [
@@ -151,16 +151,16 @@ def of_answers(is_so: np.ndarray, probabilities: np.ndarray) -> Answers:
         for yes, one in zip(is_so.T, said.T, strict=True)
     ]
     confidence = np.where(said, probabilities, 1.0 - probabilities)
-    return Answers(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
+    return MultilabelReport(scores, calibration(confidence.ravel(), (said == is_so).ravel()))
 
 
-def of_numbers(targets: np.ndarray, predictions: np.ndarray) -> Numbers:
+def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
     """Return the metrics of a regression; both arrays are (n, K)."""
     targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
     wrong = predictions - targets
     squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
     r2 = 1.0 - np.divide(squares, variance, where=variance > 0.0, out=np.full_like(squares, np.nan))
-    return Numbers(
+    return RegressionReport(
         [
             Errors(float(rmse), float(mae), float(share))
             for rmse, mae, share in zip(

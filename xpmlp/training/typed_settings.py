@@ -11,8 +11,8 @@ from xpmlp.algebra import Loss
 from xpmlp.network import Objective
 from xpmlp.optimizers import Optimizer
 from xpmlp.schedules import Schedule
-from xpmlp.training.control import Control
-from xpmlp.training.descent import Descent, Plateau
+from xpmlp.training.control import ValidationConfig
+from xpmlp.training.descent import OptimizerConfig, Plateau
 
 
 class RunSettings(TypedDict, total=False):
@@ -24,8 +24,8 @@ class RunSettings(TypedDict, total=False):
     shuffle: bool
     drop_last: bool
     objective: Objective
-    descent: Descent
-    control: Control
+    descent: OptimizerConfig
+    control: ValidationConfig
     dtype: str | None
     threads: int
     compile: str
@@ -50,8 +50,8 @@ class ObjectiveSettings(TypedDict, total=False):
     divides_by_weight: bool
 
 
-class DescentSettings(TypedDict, total=False):
-    """The fields of `Descent`; optimizer and schedule also by name, with their options."""
+class OptimizerSettings(TypedDict, total=False):
+    """The fields of `OptimizerConfig`; optimizer and schedule also by name, with their options."""
 
     optimizer: str | Optimizer
     momentum: float
@@ -82,19 +82,19 @@ class DescentSettings(TypedDict, total=False):
     average_start: float
 
 
-class ControlSettings(TypedDict, total=False):
-    """The fields of `Control`; validation rows also as a fraction or a pair (X, y)."""
+class ValidationSettings(TypedDict, total=False):
+    """The fields of `ValidationConfig`; validation rows also as a fraction or a pair (X, y)."""
 
     validation: Any
     validate_every: int
     monitor: str
     patience: int
-    keep_best: bool
+    restore_best: bool
     time_limit: float
-    lets_members_diverge: bool
+    allow_divergence: bool
 
 
-class Settings(RunSettings, ObjectiveSettings, DescentSettings, ControlSettings, total=False):
+class Settings(RunSettings, ObjectiveSettings, OptimizerSettings, ValidationSettings, total=False):
     """Every setting that `xpmlp.train` takes by keyword, and the device of its backend."""
 
     device: str

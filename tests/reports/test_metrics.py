@@ -5,14 +5,14 @@ import pytest
 from sklearn import metrics
 
 from xpmlp.network import MLP
-from xpmlp.reports.findings import (
-    Answers,
-    Classes,
-    Numbers,
+from xpmlp.reports.metrics import (
+    MulticlassReport,
+    MultilabelReport,
+    RegressionReport,
     calibration,
-    findings,
     mean_score,
-    of_classes,
+    multiclass_report,
+    prediction_report,
 )
 
 RANDOM = np.random.default_rng(1)
@@ -25,8 +25,8 @@ def probabilities(n: int, K: int) -> np.ndarray:
 
 def test_classes_agree_with_scikit_learn() -> None:
     labels, Y_hat = RANDOM.integers(0, 7, 500), probabilities(500, 7)
-    found = findings(MLP((3, 7)), labels, Y_hat)
-    assert isinstance(found, Classes)
+    found = prediction_report(MLP((3, 7)), labels, Y_hat)
+    assert isinstance(found, MulticlassReport)
     said = Y_hat.argmax(axis=1)
     np.testing.assert_array_equal(found.confusion, metrics.confusion_matrix(labels, said))
     expected = metrics.precision_recall_fscore_support(labels, said)
@@ -37,7 +37,7 @@ def test_classes_agree_with_scikit_learn() -> None:
 
 def test_mistakes_are_the_most_confident_first_and_all_wrong() -> None:
     labels, Y_hat = RANDOM.integers(0, 3, 200), probabilities(200, 3)
-    found = of_classes(labels, Y_hat)
+    found = multiclass_report(labels, Y_hat)
     assert len(found.mistakes) == (Y_hat.argmax(axis=1) != labels).sum()
     shares = [one.probability for one in found.mistakes]
     assert shares == sorted(shares, reverse=True)
@@ -50,12 +50,12 @@ def test_mistakes_are_the_most_confident_first_and_all_wrong() -> None:
 def test_confusions_are_counted() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
     said = np.array([1, 1, 0, 2, 1, 2])
-    found = of_classes(labels, np.eye(3)[said])
+    found = multiclass_report(labels, np.eye(3)[said])
     assert found.confused == [(0, 1, 2), (1, 2, 1)]
 
 
 def test_a_class_that_nobody_has_or_says_has_no_score() -> None:
-    found = of_classes(np.array([0, 1]), np.eye(4)[[0, 0]])
+    found = multiclass_report(np.array([0, 1]), np.eye(4)[[0, 0]])
     precision, recall, f1, support = np.transpose(found.scores)
     np.testing.assert_array_equal(precision, [0.5, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(recall, [1.0, 0.0, np.nan, np.nan])
@@ -78,8 +78,8 @@ def test_one_sigmoid_has_two_classes() -> None:
     labels, P = RANDOM.integers(0, 2, 50), RANDOM.uniform(size=(50, 1))
     model = MLP((3, 1), output="sigmoid")
     for given in (labels, labels[:, None].astype(np.float32)):
-        found = findings(model, given, P)
-        assert isinstance(found, Classes)
+        found = prediction_report(model, given, P)
+        assert isinstance(found, MulticlassReport)
         np.testing.assert_array_equal(
             found.confusion, metrics.confusion_matrix(labels, P[:, 0] > 0.5)
         )
@@ -87,8 +87,8 @@ def test_one_sigmoid_has_two_classes() -> None:
 
 def test_answers_agree_with_scikit_learn() -> None:
     labels, P = RANDOM.integers(0, 2, (80, 4)), RANDOM.uniform(size=(80, 4))
-    found = findings(MLP((3, 4), output="sigmoid"), labels.astype(np.float32), P)
-    assert isinstance(found, Answers)
+    found = prediction_report(MLP((3, 4), output="sigmoid"), labels.astype(np.float32), P)
+    assert isinstance(found, MultilabelReport)
     expected = metrics.precision_recall_fscore_support(labels, P > 0.5)
     np.testing.assert_allclose(np.transpose(found.scores), expected)
     assert sum(one.answers for one in found.calibration.bins) == labels.size
@@ -96,16 +96,16 @@ def test_answers_agree_with_scikit_learn() -> None:
 
 def test_distributions_have_the_likeliest_class() -> None:
     targets, Y_hat = probabilities(60, 4), probabilities(60, 4)
-    found = findings(MLP((3, 4)), targets, Y_hat)
-    assert isinstance(found, Classes)
+    found = prediction_report(MLP((3, 4)), targets, Y_hat)
+    assert isinstance(found, MulticlassReport)
     expected = metrics.confusion_matrix(targets.argmax(axis=1), Y_hat.argmax(axis=1))
     np.testing.assert_array_equal(found.confusion, expected)
 
 
 def test_numbers_agree_with_scikit_learn() -> None:
     targets, said = RANDOM.normal(size=(40, 2)), RANDOM.normal(size=(40, 2))
-    found = findings(MLP((3, 2), output="identity"), targets, said)
-    assert isinstance(found, Numbers)
+    found = prediction_report(MLP((3, 2), output="identity"), targets, said)
+    assert isinstance(found, RegressionReport)
     rmse, mae, r2 = np.transpose(found.errors)
     np.testing.assert_allclose(
         rmse, metrics.root_mean_squared_error(targets, said, multioutput="raw_values")
@@ -117,15 +117,15 @@ def test_numbers_agree_with_scikit_learn() -> None:
 
 
 def test_a_constant_target_has_no_r2() -> None:
-    found = findings(MLP((3, 1), output="identity"), np.ones(5), np.zeros((5, 1)))
-    assert isinstance(found, Numbers)
+    found = prediction_report(MLP((3, 1), output="identity"), np.ones(5), np.zeros((5, 1)))
+    assert isinstance(found, RegressionReport)
     assert found.errors[0].rmse == 1.0
     assert np.isnan(found.errors[0].r2)
 
 
 def test_a_no_is_as_confident_as_its_own_probability() -> None:
     P = np.array([[0.05, 0.95]])
-    found = findings(MLP((3, 2), output="sigmoid"), np.array([[0.0, 0.0]]), P)
-    assert isinstance(found, Answers)
+    found = prediction_report(MLP((3, 2), output="sigmoid"), np.array([[0.0, 0.0]]), P)
+    assert isinstance(found, MultilabelReport)
     assert [one.answers for one in found.calibration.bins] == [0] * 9 + [2]
     assert found.calibration.bins[-1].accuracy == 0.5

@@ -43,7 +43,7 @@ def apply(operation: Operation, arrays: dict[Value, Array], *, xp: Namespace) ->
     return getattr(xp, name)(*given, **options)
 
 
-class Part(NamedTuple):
+class ProgramPart(NamedTuple):
     """Operations in a row: what they are given, and which of their results others look at."""
 
     operations: tuple[Operation, ...]
@@ -58,15 +58,15 @@ class Part(NamedTuple):
         return tuple([arrays[value] for value in self.wanted])
 
 
-def cut(program: Program, starts: Sequence[int]) -> list[Part]:
+def cut(program: Program, starts: Sequence[int]) -> list[ProgramPart]:
     """The program in parts that begin with the operations of these numbers, the first with 0."""
-    parts: list[Part] = []
+    parts: list[ProgramPart] = []
     looked_at = set(program.results)
     for start, stop in reversed(list(itertools.pairwise((*starts, len(program.operations))))):
         operations = program.operations[start:stop]
         made = [operation.result for operation in operations]
         read = dict.fromkeys(value for operation in operations for value in operation.values)
         given = tuple(value for value in read if value not in made)
-        parts.append(Part(operations, given, tuple(v for v in made if v in looked_at)))
+        parts.append(ProgramPart(operations, given, tuple(v for v in made if v in looked_at)))
         looked_at.update(given)
     return parts[::-1]

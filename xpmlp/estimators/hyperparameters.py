@@ -19,7 +19,7 @@ from xpmlp.network import MLP, NORMALIZATIONS, Objective
 from xpmlp.optimizers import OPTIMIZERS, Optimizer, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import MOST_MEMBERS, Recipe, by_name, load_recipe
 from xpmlp.schedules import SCHEDULES
-from xpmlp.training import AVERAGES, Callback, Descent
+from xpmlp.training import AVERAGES, Callback, OptimizerConfig
 from xpmlp.training.config import MOST_THREADS, PLATEAU
 
 NONNEGATIVE = Interval(Real, 0, None, closed="left")
@@ -34,12 +34,12 @@ def limited(default: Any, *limits: Any, setting: str = "") -> Any:
 
 
 @dataclass(eq=False, repr=False)
-class Parameters(BaseEstimator):
+class Hyperparameters(BaseEstimator):
     """What both estimators are made with: scikit-learn's parameters, then those beyond them."""
 
     hidden_layer_sizes: Any = limited((100,), "array-like", COUNT)
     activation: str = limited(
-        "relu", StrOptions({*conventions.ACTIVATIONS, *ACTIVATIONS}), setting="activation"
+        "relu", StrOptions({*conventions.ACTIVATION_NAMES, *ACTIVATIONS}), setting="activation"
     )
     _: KW_ONLY
     solver: str = limited("adam", StrOptions({"lbfgs", "sgd", "adam"}))
@@ -96,7 +96,7 @@ class Parameters(BaseEstimator):
 
 
 @functools.cache
-def _limits(kind: type[Parameters]) -> dict[str, list[Any]]:
+def _limits(kind: type[Hyperparameters]) -> dict[str, list[Any]]:
     return {one.name: one.metadata["limits"] for one in dataclasses.fields(kind)}
 
 
@@ -105,7 +105,7 @@ OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
 
 OF_ESTIMATOR = (
     "layer_sizes", "output", "seed", "members", "validation", "validate_every", "monitor",
-    "patience", "keep_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
+    "patience", "restore_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
     "threads", "compile", "time_limit",
 )  # fmt: skip
 """Settings of a recipe that an estimator decides by its own parameters, or not at all."""
@@ -124,7 +124,7 @@ class FitConfig(NamedTuple):
 
     model: MLP
     objective: Objective
-    descent: Descent
+    descent: OptimizerConfig
     epochs: int
     batch_size: int | None
     drop_last: bool
@@ -168,7 +168,7 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
     objective, descent = config.objective, config.descent
     objective = dataclasses.replace(
         objective,
-        loss=objective.loss if checked.loss else conventions.LOSSES[output],
+        loss=objective.loss if checked.loss else conventions.SKLEARN_LOSSES[output],
         divides_by_weight="l2" in given,
     )
     if "optimizer" not in settings:
@@ -203,7 +203,7 @@ def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -
         if base and not _is_changed(one, value):
             continue
         if name == "activation":
-            value = conventions.ACTIVATIONS.get(value, value)
+            value = conventions.ACTIVATION_NAMES.get(value, value)
         settings[one.metadata["setting"]] = _plain(value)
     return settings
 

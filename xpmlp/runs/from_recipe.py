@@ -17,15 +17,15 @@ from xpmlp.recipes import Recipe
 from xpmlp.training import Trainer
 from xpmlp.training.config import OWN, PLATEAU
 
-SETTINGS = (
+SHARED_SETTINGS = (
     "epochs", "batch_size", "shuffle", "drop_last", "threads", "dtype", "compile",
     "initializer", "initial_scale", "zero_output",
 )  # fmt: skip
 """Settings that a recipe and `TrainConfig` share as they are."""
 
 
-def begin_training(
-    recipe: Recipe, dataset: Dataset, backend: Backend, *, lets_members_diverge: bool = False
+def trainer_from_recipe(
+    recipe: Recipe, dataset: Dataset, backend: Backend, *, allow_divergence: bool = False
 ) -> Trainer:
     """Return the run that a recipe describes, before its first step."""
     split, validation = recipe.held_out(dataset.train)
@@ -42,9 +42,9 @@ def begin_training(
         objective=recipe.objective(split.labels),
         descent=recipe.descent,
         control=recipe.control(validation),
-        lets_members_diverge=lets_members_diverge,
+        allow_divergence=allow_divergence,
         seed=recipe.seeds,
-        **{name: getattr(recipe, name) for name in SETTINGS},
+        **{name: getattr(recipe, name) for name in SHARED_SETTINGS},
     )
 
 

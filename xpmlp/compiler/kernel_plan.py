@@ -9,7 +9,7 @@ from xpmlp.compiler.program import Program
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch of a kernel of the schedule's source.
+    """One launch of a kernel of the plan's source.
 
     `buffers` are the layout's buffers whose addresses the kernel takes, in its parameters' order;
     offsets and strides within them are in the source. `threads` run in each of `blocks`.
@@ -45,7 +45,7 @@ Node: TypeAlias = Launch | Product
 
 
 @dataclass(frozen=True)
-class Schedule:
+class KernelPlan:
     """All that running a program on a GPU takes: source of the kernels, buffers, and the nodes."""
 
     program: Program
