@@ -25,13 +25,13 @@ def test_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0.0 < float(loss) < 0.5
 
 
-def test_callback_recipes_do_what_they_say(capsys, tmp_path, monkeypatch) -> None:
+def test_callback_examples_do_what_they_say(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     text = (ROOT / "docs" / "callbacks.md").read_text("utf-8")
-    recipes = text.partition("## Recipes")[2]
-    blocks = re.findall(r"```python\n(.*?)```", recipes, flags=re.DOTALL)
-    assert len(blocks) == recipes.count("\n### ") + 1 == 6
+    examples = text.partition("## Examples")[2]
+    blocks = re.findall(r"```python\n(.*?)```", examples, flags=re.DOTALL)
+    assert len(blocks) == examples.count("\n### ") + 1 == 6
     for block in blocks:
         exec(compile(block, "docs/callbacks.md", "exec"), names)  # noqa: S102
     stopped, shape, *norms, message = capsys.readouterr().out.splitlines()

@@ -39,9 +39,22 @@ def remedy(python: str, command: str) -> str:
 
 
 class XpmlpError(Exception):
-    """Base of all errors that xpmlp raises on purpose.
+    """Base class of the errors that xpmlp raises on purpose.
 
-    `run` is the run as far as it was trained, where `xpmlp.train` or `Run.resume` raised the error.
+    Attributes
+    ----------
+    exit_status : int
+        The exit status of a command that ends with this error.
+    run : Run or None
+        The run so far, if `xpmlp.train` or `Run.resume` raised the error; else None.
+
+    Examples
+    --------
+    >>> try:
+    ...     xpmlp.MLP((4,))
+    ... except xpmlp.XpmlpError as error:
+    ...     print(type(error).__name__, error.exit_status)
+    InputError 2
     """
 
     exit_status = 1
@@ -49,22 +62,67 @@ class XpmlpError(Exception):
 
 
 class CallbackError(XpmlpError, RuntimeError):
-    """A callback failed: `callback` names its class and `event` its method; the state is kept.
+    """Raised when a callback fails; the state of the run is kept.
 
-    The callback's own exception is the cause, `__cause__`.
+    The exception that the callback raised is the cause, `__cause__`.
+
+    Attributes
+    ----------
+    callback : str
+        The name of the callback's class.
+    event : str
+        The event in which it failed, such as `on_epoch`.
+
+    Examples
+    --------
+    >>> class Broken(xpmlp.Callback):
+    ...     def on_epoch(self, trainer):
+    ...         raise KeyError("no such metric")
+    >>> try:
+    ...     run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], callbacks=[Broken()], verbose=0)
+    ... except xpmlp.CallbackError as error:
+    ...     print(error.callback, error.event, error.run.trainer.epoch)
+    Broken on_epoch 1
     """
 
     callback = event = ""
 
 
 class InputError(XpmlpError, ValueError):
-    """Something given to xpmlp cannot be used: an option, a file, an array."""
+    """Raised for input that cannot be used: an option, a file or an array.
+
+    It is a `ValueError`, too. The message names the value, the limit and the remedy.
+
+    Examples
+    --------
+    >>> try:
+    ...     xpmlp.TrainConfig(epochs=-1)
+    ... except ValueError as error:
+    ...     print(type(error).__name__)
+    InputError
+    """
 
     exit_status = 2
 
 
 class BackendUnavailable(XpmlpError, RuntimeError):
-    """A backend cannot run here: `cause` says why and `remedy` is the command that would fix it."""
+    """Raised when a backend cannot run on this machine.
+
+    Parameters
+    ----------
+    backend : str
+        The name of the backend.
+    cause : str
+        Why it cannot run.
+    remedy : str
+        What to do, such as the command that installs what is missing.
+
+    Examples
+    --------
+    >>> error = xpmlp.BackendUnavailable("cupy", "no GPU", "use backend='numpy'")
+    >>> error.cause, error.exit_status
+    ('no GPU', 3)
+    """
 
     exit_status = 3
 
@@ -76,18 +134,38 @@ class BackendUnavailable(XpmlpError, RuntimeError):
 
 
 class NotCompiled(XpmlpError, RuntimeError):
-    """A run was to be compiled, whatever it takes, and cannot be."""
+    """Raised when steps cannot be compiled although `compile='require'`."""
 
     exit_status = 3
 
 
 class DeviceLost(XpmlpError, RuntimeError):
-    """The GPU can do nothing any more in this process; the state before it is kept."""
+    """Raised when a GPU fails and cannot be used again in this process.
+
+    The trainer keeps the state that it last copied to the host.
+
+    Examples
+    --------
+    >>> xpmlp.DeviceLost.exit_status
+    4
+    """
 
     exit_status = 4
 
 
 class Diverged(XpmlpError, ArithmeticError):
-    """The loss became NaN or infinite; the state before it is kept."""
+    """Raised when a loss or a parameter becomes NaN or infinite.
+
+    The trainer keeps the last state whose parameters are finite; `run` is the run with that state.
+
+    Examples
+    --------
+    >>> model = xpmlp.MLP((1, 1), output="identity")
+    >>> try:
+    ...     run = xpmlp.train(model, [[1e9], [2e9]], [0.0, 1.0], learning_rate=1e9, verbose=0)
+    ... except xpmlp.Diverged as error:
+    ...     print(np.isfinite(error.run.parameters).all())
+    True
+    """
 
     exit_status = 1

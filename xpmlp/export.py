@@ -36,7 +36,23 @@ INPUT = "input"
 
 
 class Exported(NamedTuple):
-    """What a graph takes and gives: names with types and shapes, `N` rows."""
+    """The inputs and outputs of an exported graph, with `N` rows.
+
+    Attributes
+    ----------
+    input : str
+        Name, type and shape of the input.
+    outputs : tuple of str
+        Name, type and shape of each output.
+    bytes : int
+        The size of the file.
+
+    Examples
+    --------
+    >>> from xpmlp.export import Exported
+    >>> Exported("input float32 (N, 4)", ("probabilities float32 (N, 2)",), 500).bytes
+    500
+    """
 
     input: str
     outputs: tuple[str, ...]
@@ -53,19 +69,49 @@ def export_onnx(
 ) -> Exported:
     """Write a network as an ONNX file that takes rows as they are stored.
 
-    `parameters` is the flat vector (P,), or (E, P): then the graph is the ensemble's, and its
-    predictions are the members' averaged. Weights are float32 in the graph, those in float64 are
-    rounded. Its opset is 17, its IR version 8.
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    parameters : ndarray of shape (P + S,) or (E, P + S)
+        The flat vector on the host. With members the graph is that of the ensemble, which averages
+        their predictions. Weights are rounded to float32.
+    path : path or str
+        The file.
+    image_shape : sequence of int, default ()
+        The shape of an image; by default the input has rows, (N, l0).
+    takes_bytes : bool, default False
+        Whether the input is uint8, which the graph divides by 255; else it is float32.
 
-    input           uint8 if `takes_bytes`, which the graph divides by 255, else float32, of shape
-                    (N, *image_shape), or (N, l0) without that
-    probabilities   float32 (N, K), of an output softmax or sigmoid; `predictions` of one of numbers
-    label           int64 (N,), the likeliest class; of softmax alone
+    Returns
+    -------
+    Exported
+        The names, types and shapes of the graph's input and outputs.
 
-    Before it is written, the graph passes ONNX's own checker, and its predictions are compared
-    with the network's own. Raises `InputError` for a missing package, parameters on a device or of
-    another network, weights beyond 2 GiB or beyond float32, a graph that does not compute what the
-    network does, and a place that cannot be written.
+    Raises
+    ------
+    InputError
+        For a missing package, parameters on a device or of another network, weights beyond 2 GiB or
+        beyond float32, a graph whose predictions differ from the network's, and a place that cannot
+        be written.
+
+    Notes
+    -----
+    The input is `input`, (N, l0) or (N, *image_shape). The outputs are `probabilities` (N, K), or
+    `predictions` of a regression, and with softmax `label` (N,), int64, the most probable class.
+    The opset is 17, the IR version 8. Before the file is written, the graph passes ONNX's checker,
+    and its predictions on random rows are compared with the network's.
+
+    References
+    ----------
+    ONNX operators, opset 17, https://onnx.ai/onnx/operators.
+
+    Examples
+    --------
+    >>> from xpmlp.export import export_onnx
+    >>> model = xpmlp.MLP((4, 2))
+    >>> export_onnx(model, model.initialize(), "model.onnx").outputs
+    ('probabilities float32 (N, 2)', 'label int64 (N)')
     """
     try:
         import onnx.reference

@@ -48,7 +48,25 @@ AUTODIFF = {"torch": "torch autograd", "jax": "jax autodiff"}
 
 
 class Comparison(NamedTuple):
-    """One row of the check: a parameter by one method."""
+    """The comparison of one parameter's gradient with one reference.
+
+    Attributes
+    ----------
+    parameter : str
+        The name of the parameter, such as `W1`.
+    method : str
+        The name of the reference, such as `torch autograd`.
+    difference : float
+        The largest difference, relative to the largest entry of the gradient.
+    tolerance : float
+        The largest difference that is allowed.
+
+    Examples
+    --------
+    >>> from xpmlp.gradcheck import Comparison
+    >>> Comparison("W1", "numpy float32", 2e-7, 1e-5).agrees
+    True
+    """
 
     parameter: str
     method: str
@@ -108,11 +126,48 @@ def gradcheck(
     backends: Sequence[Backend] | None = None,
     autodiff: Sequence[str] = tuple(AUTODIFF),
 ) -> list[Comparison]:
-    """Compare every parameter's gradient across backends and with independent derivatives.
+    """Compare every parameter's gradient across backends and with derivatives.
 
-    The weights, a batch of rows and its labels are random, from `seed`. `backends` are compared
-    with NumPy; the default is every one that can run here. `autodiff` names the libraries whose
-    own derivatives are asked for, where they are installed.
+    The references are the other backends, directional derivatives, and autodiff of PyTorch and JAX.
+    Weights, rows and labels are random.
+
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    objective : Objective, optional
+        The loss and its regularisation.
+    seed : int, default 0
+        The seed of the random numbers.
+    batch_size : int, default 32
+        The number of rows.
+    backends : sequence of Backend, optional
+        The backends to compare with NumPy; by default all that run on this machine.
+    autodiff : sequence of str, default ('torch', 'jax')
+        The libraries whose autodiff is used, where they are installed.
+
+    Returns
+    -------
+    list of Comparison
+        One for each parameter and reference, ordered by parameter.
+
+    Raises
+    ------
+    InputError
+        For an objective that does not fit the network.
+
+    References
+    ----------
+    Squire and Trapp 1998, Using complex variables to estimate derivatives of real functions,
+    equation 1.2, for the directional derivatives.
+
+    Examples
+    --------
+    >>> from xpmlp.gradcheck import gradcheck
+    >>> numpy = xpmlp.select_backend("numpy")
+    >>> rows = gradcheck(xpmlp.MLP((4, 3, 2)), backends=[numpy], autodiff=())
+    >>> all(row.agrees for row in rows)
+    True
     """
     objective.check(model.output, model.layer_sizes[-1])
     case = _random_case(model, objective, seed, batch_size)

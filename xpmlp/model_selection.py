@@ -25,22 +25,49 @@ def cross_validate_members(
     sample_weight: Any = None,
     return_estimator: bool = False,
 ) -> dict[str, Any]:
-    """Train an `MLPClassifier` or `MLPRegressor` on all folds at once, and score each fold.
+    """Train an estimator on all folds at once, and score each fold.
 
-    `cv` is what scikit-learn's `cross_validate` takes, `seeds` the random states that each fold is
-    trained with, by default the estimator's own alone; `sample_weight` (n,) weighs rows in training
-    and in scores. All networks are members of one run, so on a GPU they cost about as much as one.
-    Each is what it would be alone, from its weights to its end, but for `mixup`, whose shares are
-    the first seed's.
+    All networks are members of one run, so on a GPU they cost about as much as one. Each network is
+    what it would be alone; only the mixing weights of `mixup` are those of the first seed.
 
-    Returns `test_score` (folds, seeds), `fit_time` of the whole run in seconds, and with
-    `return_estimator` the fitted `estimator`s, folds of seeds. Raises `InputError` for another
-    estimator, for a solver without mini-batches, early stopping or several members, and for folds
-    whose training rows differ by more than one: members train on equally many, so a fold with one
-    more leaves its last one out.
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        The estimator, which is not changed.
+    X : array-like of shape (n, features)
+        Rows.
+    y : array-like of shape (n,) or (n, K)
+        Labels or targets.
+    cv : int, splitter or iterable, optional
+        The folds, as for scikit-learn's `cross_validate`.
+    seeds : sequence of int, optional
+        The random states that each fold is trained with; by default the estimator's own alone.
+    sample_weight : array-like of shape (n,), optional
+        A weight for each row, in training and in scores.
+    return_estimator : bool, default False
+        Whether to return the fitted estimators.
 
-        found = cross_validate_members(MLPClassifier(max_iter=20), X, y, cv=5, seeds=range(3))
-        found["test_score"].mean(axis=1)
+    Returns
+    -------
+    dict
+        `test_score` (folds, seeds), `fit_time` of the whole run in seconds, and, if wanted,
+        `estimator`: a list of estimators, one for each seed, for each fold.
+
+    Raises
+    ------
+    InputError
+        For another estimator, a solver without mini-batches, early stopping or several members, and
+        for folds whose numbers of training rows differ by more than one. (Members train on the same
+        number of rows, so a fold with one more row drops its last.)
+
+    Examples
+    --------
+    >>> from xpmlp import MLPClassifier
+    >>> from xpmlp.model_selection import cross_validate_members
+    >>> X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    >>> estimator = MLPClassifier((4,), max_iter=2, schedule="cosine", random_state=0)
+    >>> cross_validate_members(estimator, X, y, cv=2, seeds=[0, 1])["test_score"].shape
+    (2, 2)
     """
     _check_estimator(estimator)
     chosen = [estimator.random_state] if seeds is None else list(seeds)

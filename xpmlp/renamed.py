@@ -66,7 +66,8 @@ def attribute(module: str, name: str) -> str:
 def with_old_names(kind: _Kind) -> _Kind:
     """Give a class the attributes and the arguments of 0.1.0: a decorator."""
     for old, new in ATTRIBUTES[kind.__name__].items():
-        setattr(kind, old, property(functools.partial(_attribute, old, new)))
+        told = f"Return `{new}`, which had this name in 0.1.0."
+        setattr(kind, old, property(functools.partial(_attribute, old, new), doc=told))
     if kind.__name__ in ARGUMENTS:
         make = kind.__init__  # type: ignore[misc]
 

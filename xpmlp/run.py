@@ -59,19 +59,36 @@ class Run:
     ----------
     model : MLP
         The architecture.
-    parameters : array
-        The flat vector to predict with, (P,), or (E, P) of E members, on the backend's device.
+    parameters : array of shape (P + S,) or (E, P + S)
+        The flat vector to predict with, on the backend's device; E members have a leading axis.
     history : History
-        `history["loss"]`, one of each iteration, `history["accuracy"]`, one of each epoch, and the
-        `validation_` series.
+        The series of the run: `history["loss"]` of each iteration, `history["accuracy"]` of each
+        epoch, and the `validation_` series.
+    backend : Backend
+        What computes the predictions.
     classes_ : ndarray of shape (K,) or None
-        The classes in the order of the outputs; None where predictions are no classes.
+        The classes in the order of the outputs; None for regressions and multilabel networks.
     feature_names_in_ : ndarray of shape (l0,) or None
-        The names of the columns, where the rows came in a frame.
+        The names of the columns, if the rows came in a data frame.
+    image_shape : tuple of int
+        The shape of a row before it was flattened.
+    takes_bytes : bool
+        Whether the rows are bytes, which are scaled from 0..255 to 0..1.
+    objective : Objective
+        The loss that `evaluate` reports.
     trainer : Trainer or None
-        What trained it; None for a run that was loaded.
+        The trainer; None for a loaded run.
+    test : Split or None
+        The test rows of the data set, if there was one.
     data : str
         The name or the path of the data set, as the command line takes it.
+
+    Examples
+    --------
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), ["low", "low", "high", "high"]
+    >>> run = xpmlp.train(xpmlp.MLP((1, 2)), X, y, epochs=30, learning_rate=3.0, verbose=0)
+    >>> print(*run.predict([[0.5], [2.5]]))
+    low high
     """
 
     model: MLP
@@ -92,30 +109,42 @@ class Run:
 
         Parameters
         ----------
-        X
-            Rows as they were in training, (n, l0) or images, of any library.
+        X : array-like of shape (n, l0) or images
+            Rows as in training, of any array library.
 
         Returns
         -------
-        Array of shape (n, K), of the library of X if that lies on a device, else of NumPy. With
-        members, the mean of their predictions.
+        array of shape (n, K)
+            The probabilities: an array of X's library if that lies on a device, else of NumPy. With
+            members, the mean of their probabilities.
 
         Raises
         ------
         InputError
-            For rows that the network cannot take, and for a network that predicts numbers.
+            For rows that the network cannot take, and for a regression.
         """
         if self.model.is_regression:
             raise InputError("predict_proba: this network predicts numbers; call predict")
         return self._predictions(X)
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, or the numbers that the network predicts.
+        """Return the class of each row, or the numbers of a regression.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, l0) or images
+            Rows as in training, of any array library.
 
         Returns
         -------
-        Array of shape (n,): a class of `classes_` for each row, on the host if classes are text.
-        Of shape (n, K) for K answers of yes or no, 0 or 1, and for K numbers; (n,) for one number.
+        array of shape (n,) or (n, K)
+            A class of `classes_` for each row, on the host if the classes are strings; 0 or 1 for
+            each label of a multilabel network, (n, K); or K numbers, (n,) if K is 1.
+
+        Raises
+        ------
+        InputError
+            For rows that the network cannot take.
         """
         Y_hat = self._predictions(X)
         if self.model.is_regression:
@@ -143,13 +172,25 @@ class Run:
         return _rows_like_training(X, self.feature_names_in_, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
-        """Return the loss and the accuracy on labelled rows, R² for a network of numbers.
+        """Return the loss and the accuracy on labelled rows, R² for a regression.
 
         Parameters
         ----------
-        X, y
-            Rows and labels as for `train`; a data set alone is evaluated on its test rows, and
-            nothing at all on those of the data set that the network was trained on.
+        X : array-like or Dataset, optional
+            Rows as for `train`, or a data set, whose test rows are used. By default the test rows
+            of the data set that the network was trained on.
+        y : array-like, optional
+            Labels as for `train`.
+
+        Returns
+        -------
+        Evaluation
+            `loss` and `accuracy`, scalars or (E,), and the accuracy of the ensemble.
+
+        Raises
+        ------
+        InputError
+            For rows or labels that the network cannot take, and without any rows.
         """
         if X is None:
             if self.test is None:
@@ -164,12 +205,17 @@ class Run:
         )
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the training loss, and the validation loss where there is one; return the axes.
+        """Draw the training loss, and the validation loss if there is one.
 
         Parameters
         ----------
-        ax
-            Axes of matplotlib; by default new ones, (6, 4) inches.
+        ax : matplotlib Axes, optional
+            Where to draw; by default a new figure of 6 by 4 inches.
+
+        Returns
+        -------
+        Axes
+            The axes.
         """
         import matplotlib.pyplot as plt
 
@@ -191,12 +237,17 @@ class Run:
         """Write the run into a new directory, for `xpmlp.load` and the command line.
 
         `xpmlp predict`, `export`, `plot` and `compare` take the directory as it is; `evaluate`,
-        `report` and `explain` need `--data` where the rows came from no file.
+        `report` and `explain` need `--data` if the rows came from no file.
+
+        Parameters
+        ----------
+        path : path or str
+            The directory.
 
         Raises
         ------
         InputError
-            For a directory that is not empty, and a place that cannot be written.
+            For a directory that is not empty, and for a place that cannot be written.
         """
         from xpmlp.runs import RunDirectory, TrainedModel, recipe_of
 
@@ -213,16 +264,30 @@ class Run:
         RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
-        """Train for `epochs` more, and return the run.
+        """Train for more epochs and return the run.
 
-        Optimizer and order of rows continue where they stopped; a schedule is laid out over all
-        epochs, those before included.
+        Optimizer and order of rows continue from where they stopped. A schedule is laid out over
+        all epochs, the earlier ones included.
+
+        Parameters
+        ----------
+        epochs : int
+            The number of further epochs.
+        callbacks : iterable of Callback, default ()
+            Callbacks of these epochs.
+        verbose : int, default 1
+            1 shows progress, 0 shows nothing.
+
+        Returns
+        -------
+        Run
+            This run.
 
         Raises
         ------
         InputError
-            For a run that ended early, and for one that was loaded, which has no rows. Train again
-            from its parameters: `xpmlp.train(run.model, X, y, parameters=run.parameters)`.
+            For a run that ended early, and for a loaded run, which has no rows. Train again from
+            its parameters: `xpmlp.train(run.model, X, y, parameters=run.parameters)`.
         """
         if self.trainer is None:
             raise InputError(
@@ -245,7 +310,7 @@ class Run:
 
     @property
     def stopped_by(self) -> str:
-        """The class of the callback that ended the run early, and its reason; else empty."""
+        """The class of the callback that ended the run early and its reason; else empty."""
         return "" if self.trainer is None else self.trainer.stopped_by
 
     def __reduce__(self) -> NoReturn:
@@ -296,31 +361,37 @@ def train(
 
     Parameters
     ----------
-    model
+    model : MLP
         The network, such as `xpmlp.MLP((784, 64, 32, 10))`.
-    X
-        Rows (n, l0) or images (n, height, width): an array of any library, a frame of pandas or
-        polars, a list, a sparse matrix of SciPy. Bytes are pixels, scaled from 0..255 to 0..1. Or a
-        data set such as `xpmlp.load_mnist()`, whose rows to train are taken, or a pair (X, y).
-    y
-        Labels (n,): integers from 0, text or booleans; or targets (n, K) of numbers.
-    config
-        The settings; those given by keyword replace its own.
-    callbacks
-        Instances of `xpmlp.Callback`, which listen to the run.
-    sample_weight
-        A weight for each row, (n,).
-    parameters
-        The flat vector to start from; by default `initializer` draws it from the seed.
-    backend
+    X : array-like of shape (n, l0), images, Dataset or (X, y)
+        Rows or images (n, height, width): an array of any library, a data frame of pandas or
+        polars, a list, or a sparse matrix of SciPy. Bytes (uint8) are pixels, scaled from 0..255 to
+        0..1. Or a data set such as `xpmlp.load_mnist()`, whose training rows are used, or a pair
+        (X, y).
+    y : array-like of shape (n,) or (n, K), optional
+        Labels: integers from 0, strings or booleans; or targets, floating-point numbers.
+    config : TrainConfig, optional
+        The settings; settings given by keyword replace its own.
+    callbacks : iterable of Callback, default ()
+        Callbacks of the run.
+    sample_weight : array-like of shape (n,), optional
+        A weight for each row.
+    parameters : array of shape (P,) or (E, P), or mapping, optional
+        The initial parameters, flat or by name; by default `initializer` draws them from the seed.
+    backend : str or Backend, default 'auto'
         A name for `xpmlp.select_backend`, or what it returned. Rows on a device stay there.
-    verbose
+    verbose : int, default 1
         1 shows progress on standard error: a bar on a terminal and in a notebook, else a line for
         each epoch. 0 shows nothing.
     **settings
         Any field of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`:
         `epochs=5`, `learning_rate=0.1`, `optimizer="adam"`, `dropout=0.2`. `validation` is a
         fraction of the rows or a pair (X, y).
+
+    Returns
+    -------
+    Run
+        The trained network with its history.
 
     Warns
     -----
@@ -335,11 +406,10 @@ def train(
         For a loss that became NaN or infinite.
     CallbackError
         For a callback that failed, with its exception as the cause. The `run` of these errors is
-        the run as far as it was trained; `error.run.resume(epochs=...)` continues it.
+        the run so far; `error.run.resume(epochs=...)` continues it.
 
     Examples
     --------
-    >>> import numpy as np, xpmlp
     >>> X = np.random.default_rng(0).normal(size=(100, 4))
     >>> y = np.where(X[:, 0] > 0, "right", "left")
     >>> run = xpmlp.train(xpmlp.MLP((4, 8, 2)), X, y, epochs=2, verbose=0)
@@ -397,15 +467,29 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
 
     Parameters
     ----------
-    path
+    path : path or str
         A directory that `Run.save` or `xpmlp train` has written.
-    backend, device
-        What computes its predictions, as for `xpmlp.select_backend`.
+    backend : str or Backend, default 'auto'
+        What computes the predictions, as for `xpmlp.select_backend`.
+    device : str, optional
+        The device of a backend given by name, such as `cuda:1`.
+
+    Returns
+    -------
+    Run
+        The trained network with its history, without its rows.
 
     Raises
     ------
     InputError
         For a directory without a trained network, and for a damaged one.
+
+    Examples
+    --------
+    >>> run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, verbose=0)
+    >>> run.save("runs/tiny")
+    >>> xpmlp.load("runs/tiny").predict(np.eye(2)).shape
+    (2,)
     """
     from xpmlp.runs import RunDirectory
 

@@ -20,7 +20,25 @@ TINY = 1e-9
 
 
 class Times(NamedTuple):
-    """Steps t of a run of `total`, T, and what was measured before the first of them."""
+    """The steps at which a schedule is evaluated, in a run of T steps.
+
+    Attributes
+    ----------
+    step : ndarray of int
+        The numbers t of the steps, counted from 0.
+    total : int
+        The number of steps in the run, T.
+    steps_per_epoch : int
+        The number of steps in an epoch.
+    losses : sequence of float, default ()
+        The losses that were measured before these steps, for a plateau.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import Times
+    >>> Times(np.array([0, 5, 10]), total=10, steps_per_epoch=5).epoch
+    array([0, 1, 2])
+    """
 
     step: np.ndarray
     total: int
@@ -29,20 +47,36 @@ class Times(NamedTuple):
 
     @property
     def epoch(self) -> np.ndarray:
-        """t // steps_per_epoch."""
+        """The epoch of each step, t // steps_per_epoch."""
         return self.step // self.steps_per_epoch
 
     @property
     def share(self) -> np.ndarray:
-        """t/T, and 1 after the end."""
+        """The fraction of the run that is done, t/T; 1 after its end."""
         return np.minimum(self.step / self.total, 1.0)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule by name: `schedule(steps, total=T, steps_per_epoch=...)` gives the factors.
+    """A learning rate schedule: the factor on the base rate in each step.
 
-    `options` are its settings by name.
+    `schedule(steps, total=T, steps_per_epoch=...)` returns the factors as float64.
+
+    Parameters
+    ----------
+    name : str
+        The name of the schedule.
+    factor : callable
+        The function from `Times` to the factors.
+    options : tuple of (str, value), default ()
+        The settings of the schedule by name.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import Schedule
+    >>> halved = Schedule("halved", lambda times: 0.5 ** times.epoch)
+    >>> halved(np.arange(4), total=4, steps_per_epoch=2)
+    array([1. , 1. , 0.5, 0.5])
     """
 
     name: str
@@ -60,12 +94,57 @@ class Schedule:
 
 
 def constant() -> Schedule:
-    """1 throughout."""
+    """Keep the learning rate: 1 in each step.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    References
+    ----------
+    Lecture 11, whose learning rate is constant.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import constant
+    >>> constant()(np.arange(3), total=3, steps_per_epoch=1)
+    array([1., 1., 1.])
+    """
     return Schedule("constant", lambda times: np.ones(times.step.shape))
 
 
 def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
-    """decay_factor ^ (epoch // decay_every), with `decay_every` in epochs."""
+    """Multiply in steps: decay_factor ^ (epoch // decay_every).
+
+    Parameters
+    ----------
+    decay_every : int, default 10
+        The interval in epochs, 1 or more.
+    decay_factor : float, default 0.1
+        Factor on the learning rate, more than 0.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    References
+    ----------
+    He et al. 2016, Deep residual learning, section 4.1, divides by 10 in this way. The rule is that
+    of PyTorch's `StepLR`.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import step
+    >>> step(decay_every=2)(np.arange(4), total=4, steps_per_epoch=1)
+    array([1. , 1. , 0.1, 0.1])
+    """
     _check(decay_factor=decay_factor, above=0.0)
     decay_every = check_integer("decay_every", decay_every, least=1)
     options = ("decay_every", decay_every), ("decay_factor", decay_factor)
@@ -75,18 +154,69 @@ def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
 
 
 def exponential(*, decay_factor: float = 0.95) -> Schedule:
-    """decay_factor ^ epoch."""
+    """Multiply once per epoch: decay_factor ^ epoch.
+
+    Parameters
+    ----------
+    decay_factor : float, default 0.95
+        Factor on the learning rate, more than 0.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    Raises
+    ------
+    InputError
+        For a factor that is not above 0.
+
+    References
+    ----------
+    The rule is that of PyTorch's `ExponentialLR`; it has no paper of its own.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import exponential
+    >>> exponential(decay_factor=0.5)(np.arange(3), total=3, steps_per_epoch=1)
+    array([1.  , 0.5 , 0.25])
+    """
     _check(decay_factor=decay_factor, above=0.0)
     options = (("decay_factor", decay_factor),)
     return Schedule("exponential", lambda times: float(decay_factor) ** times.epoch, options)
 
 
 def cosine(*, final_factor: float = 0.0) -> Schedule:
-    """Half a cosine from 1 at t = 0 to final_factor at t = T, just after the last step.
+    """Fall from 1 to final_factor along half a cosine of t/T.
 
-    final_factor + (1 - final_factor) (1 + cos(π t/T)) / 2
+    The factor is final_factor + (1 - final_factor) (1 + cos(π t/T)) / 2. It is 1 at t = 0, and
+    final_factor at t = T, just after the last step.
 
-    Source: Loshchilov and Hutter 2017, SGDR, equation 5, without restarts.
+    Parameters
+    ----------
+    final_factor : float, default 0
+        The factor at the end, 0 or more.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    Raises
+    ------
+    InputError
+        For a negative factor.
+
+    References
+    ----------
+    Loshchilov and Hutter 2017, SGDR: stochastic gradient descent with warm restarts, equation 5,
+    without restarts.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import cosine
+    >>> cosine()(np.array([0, 2, 4]), total=4, steps_per_epoch=1).round(6)
+    array([1. , 0.5, 0. ])
     """
     _check(final_factor=final_factor)
     options = (("final_factor", final_factor),)
@@ -96,12 +226,43 @@ def cosine(*, final_factor: float = 0.0) -> Schedule:
 def one_cycle(
     *, peak_at: float = 0.3, initial_factor: float = 0.04, final_factor: float = 4e-6
 ) -> Schedule:
-    """Half a cosine from initial_factor up to 1, and half a cosine down to final_factor.
+    """Rise from initial_factor to 1 and fall to final_factor, on half cosines.
 
-    The peak is at t = peak_at T - 1, the end at t = T - 1; the base rate is that of the peak.
+    The peak is at t = peak_at T - 1 and the end at t = T - 1. The base rate is that of the peak.
 
-    Source: Smith and Topin 2018, Super-convergence, in PyTorch's form; the defaults are its
-    `div_factor=25, final_div_factor=1e4`.
+    Parameters
+    ----------
+    peak_at : float, default 0.3
+        The fraction of the run at which the peak is, between 0 and 1.
+    initial_factor : float, default 0.04
+        The factor in the first step, 0 or more.
+    final_factor : float, default 4e-6
+        The factor in the last step, 0 or more.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    Notes
+    -----
+    The defaults are those of PyTorch's `OneCycleLR`, `div_factor=25, final_div_factor=1e4`.
+
+    References
+    ----------
+    Smith and Topin 2018, Super-convergence: very fast training of neural networks using large
+    learning rates, in PyTorch's form.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import one_cycle
+    >>> one_cycle(peak_at=0.5)(np.arange(4), total=4, steps_per_epoch=1).round(2)
+    array([0.04, 1.  , 0.5 , 0.  ])
     """
     _check(initial_factor=initial_factor, final_factor=final_factor)
     _check(peak_at=peak_at, above=0.0, below=1.0)
@@ -122,10 +283,37 @@ def one_cycle(
 
 
 def inverse_scaling(*, power: float = 0.5) -> Schedule:
-    """1 / (t + 1)^power.
+    """Fall as a power of the step: 1 / (t + 1)^power.
 
-    Source: Robbins and Monro 1951, whose conditions hold for 1/2 < power <= 1. scikit-learn's
-    `invscaling` counts rows in place of steps.
+    Parameters
+    ----------
+    power : float, default 0.5
+        The exponent, 0 or more.
+
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    Raises
+    ------
+    InputError
+        For a negative power.
+
+    Notes
+    -----
+    scikit-learn's `invscaling` counts rows in place of steps.
+
+    References
+    ----------
+    Robbins and Monro 1951, A stochastic approximation method, whose conditions hold for
+    1/2 < power <= 1.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import inverse_scaling
+    >>> inverse_scaling(power=1.0)(np.arange(4), total=4, steps_per_epoch=1).round(2)
+    array([1.  , 0.5 , 0.33, 0.25])
     """
     _check(power=power)
     options = (("power", power),)
@@ -133,11 +321,26 @@ def inverse_scaling(*, power: float = 0.5) -> Schedule:
 
 
 def cosine_log() -> Schedule:
-    """Four cosine waves, each twice as long as the one before: (1 - cos(2π log2(1 + 15 t/T))) / 2.
+    """Follow four cosine waves: (1 - cos(2π log2(1 + 15 t/T))) / 2.
 
-    It begins at 0, so the first step moves nothing.
+    Each wave is twice as long as the one before. The factor of the first step is 0, so this step
+    changes nothing.
 
-    Source: Holzmüller, Grinsztajn and Steinwart 2024, Better by default, `coslog4`.
+    Returns
+    -------
+    Schedule
+        The schedule: a function from steps to factors.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart 2024, Better by default: strong pre-tuned MLPs and boosted
+    trees on tabular data, `coslog4`.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import cosine_log
+    >>> cosine_log()(np.array([0, 1, 15]), total=15, steps_per_epoch=1).round(6)
+    array([0., 0., 0.])
     """
 
     def factor(times: Times) -> np.ndarray:
@@ -148,8 +351,42 @@ def cosine_log() -> Schedule:
 
 
 def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedule:
-    """The learning rate falls by `factor` when more than `patience` evaluations in a row brought
-    nothing better.
+    """Multiply the rate by a factor after too many evaluations without improvement.
+
+    It falls when more than `plateau_patience` evaluations in a row did not improve the loss.
+
+    Parameters
+    ----------
+    plateau_patience : int, default 5
+        The number of evaluations without improvement that are tolerated, 0 or more.
+    plateau_factor : float, default 0.1
+        The factor on the learning rate, between 0 and 1.
+
+    Returns
+    -------
+    Schedule
+        The schedule, whose factors depend on the losses before.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    See Also
+    --------
+    factor_on_plateau : The rule.
+
+    References
+    ----------
+    The rule has no paper of its own; PyTorch's `ReduceLROnPlateau` and Keras's callback of this
+    name are its sources.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import plateau
+    >>> falling = plateau(plateau_patience=0, plateau_factor=0.5)
+    >>> falling([3], total=9, steps_per_epoch=1, losses=[1.0, 1.0]).item()
+    0.5
 
     They are those of the validation loss, or without validation the mean losses of epochs.
     """
@@ -178,11 +415,34 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """A schedule times min((t+1)/steps, 1), a line from 1/steps at the first step up to 1.
+    """Multiply a schedule by a linear warm-up: min((t+1)/steps, 1).
 
-    The schedule's own time runs on below it: it is neither shifted nor shortened.
+    Parameters
+    ----------
+    schedule : Schedule
+        The schedule, which is neither shifted nor shortened.
+    steps : int
+        The length of the warm-up in steps, 1 or more.
 
-    Source: Goyal et al. 2017, Accurate, large minibatch SGD, section 2.2.
+    Returns
+    -------
+    Schedule
+        The product of both.
+
+    Raises
+    ------
+    InputError
+        For a number of steps that is not an integer of at least 1.
+
+    References
+    ----------
+    Goyal et al. 2017, Accurate, large minibatch SGD: training ImageNet in 1 hour, section 2.2.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import constant, warm_up
+    >>> warm_up(constant(), 4)(np.arange(5), total=5, steps_per_epoch=1)
+    array([0.25, 0.5 , 0.75, 1.  , 1.  ])
     """
     if type(steps) is not int or steps < 1:
         raise InputError(f"warm_up of {steps} steps: give an integer of at least 1")
@@ -195,13 +455,48 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
 def factor_on_plateau(
     series: Iterable[float], *, patience: int, factor: float, threshold: float = 1e-4
 ) -> float:
-    """What a series of validation losses has brought the learning rate down to.
+    """Return the factor on the learning rate after a series of losses.
 
-    A loss is better if it is below the best by more than `threshold` of that. When more than
-    `patience` in a row were no better, the rate is multiplied by `factor` and counting starts
-    anew. As the whole series is replayed, a run that is resumed needs no state. This is PyTorch's
-    `ReduceLROnPlateau`, but for its `eps` and for losses below 0, whose threshold it has the
-    wrong way round.
+    Whenever more than `patience` losses in a row are not better than the best one before, the
+    factor is multiplied by `factor` and counting restarts.
+
+    Parameters
+    ----------
+    series : iterable of float
+        The losses so far, in order.
+    patience : int
+        The number of losses without improvement that are tolerated, 0 or more.
+    factor : float
+        The factor for each reduction, between 0 and 1.
+    threshold : float, default 1e-4
+        The relative improvement that a better loss needs, 0 or more.
+
+    Returns
+    -------
+    float
+        The product of the reductions.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    Notes
+    -----
+    The whole series is read each time, so a resumed run needs no state. The rule is PyTorch's
+    `ReduceLROnPlateau` without its `eps`; for losses below 0 PyTorch applies the threshold in the
+    wrong direction.
+
+    References
+    ----------
+    The rule has no paper of its own; PyTorch's `ReduceLROnPlateau` and Keras's callback of this
+    name are its sources.
+
+    Examples
+    --------
+    >>> from xpmlp.schedules import factor_on_plateau
+    >>> factor_on_plateau([1.0, 1.0, 1.0], patience=1, factor=0.5)
+    0.5
     """
     _check(factor=factor, above=0.0, below=1.0)
     _check(threshold=threshold, patience=patience)

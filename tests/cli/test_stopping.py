@@ -44,7 +44,7 @@ def interrupted(iteration: int) -> contextlib.AbstractContextManager[None]:
 
 
 def switched_off(iteration: int) -> contextlib.AbstractContextManager[None]:
-    """The machine loses its power at the first look up after so many steps."""
+    """The machine loses its power at the first look up after this many steps."""
 
     def switch_off(trainer: Trainer) -> None:
         if trainer.iteration >= iteration:

@@ -78,7 +78,7 @@ def quietly(function, *arguments, **options):
 
 
 def fit_both(data, given=None, sample_weight=None, **settings):
-    """Both, fitted to what is given or to these data."""
+    """Return both estimators, fitted to the given rows or to these data."""
     both = pair(data, **settings)
     for estimator in both:
         quietly(estimator.fit, *(given or data()), sample_weight=sample_weight)

@@ -44,7 +44,7 @@ def dense_backward(dZ: Array, A: Array, W: Array, *, xp: Namespace) -> DenseGrad
 
 
 def dense_backward_parameters(dZ: Array, A: Array, *, xp: Namespace) -> tuple[Array, Array]:
-    """The first two Jacobians of `dense_backward` alone: dW (l_in,l_out) and db (l_out,).
+    """Return dW (l_in,l_out) and db (l_out,) of `dense_backward`, without dA.
 
     For the first layer, whose input X has no parameters behind it: nothing would read its dA,
     and with 784 columns it would be the largest product of the backward pass.

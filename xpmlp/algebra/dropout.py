@@ -27,7 +27,7 @@ class DropoutResult(NamedTuple):
 
 
 def random_bits(counter: Array, *, xp: Namespace) -> Array:
-    """A permutation of the int32 numbers that looks like none; any shape of rank 1 or more.
+    """Hash int32 numbers to pseudo-random ones, one to one; any shape of rank >= 1.
 
     If one bit of the counter changes, each bit of the result does in very nearly half the cases.
 
@@ -48,7 +48,9 @@ def _fold(bits: Array, shift: int) -> Array:
 
 
 def dropout_key(seed_key: Array, step: Array, layer: int, *, xp: Namespace) -> Array:
-    """The key of one layer in one step; seed_key int32 (), (1,) or (E,1,1), step () or (1,).
+    """Return the key of one layer in one step.
+
+    `seed_key` is int32 (), (1,) or (E,1,1), `step` () or (1,).
 
     It has the shape of seed_key, (1,) for (). One hash serves all layers of a step.
     """

@@ -93,7 +93,7 @@ class Regression(NamedTuple):
 
 
 def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Array:
-    """Y, 1 at the class of each row and 0 elsewhere; labels (N,), classes 0..K-1 (K,) -> (N,K).
+    """Return one-hot targets (N,K) of labels (N,) and classes 0..K-1, (K,).
 
     `classes` is given so that no array is made, and no device is named, inside a step.
 
@@ -103,7 +103,7 @@ def one_hot(labels: Array, classes: Array, *, dtype: Any, xp: Namespace) -> Arra
 
 
 def smooth_labels(Y: Array, smoothing: float, *, xp: Namespace) -> Array:
-    """(1 - s) Y + s/K: a share s of each target is given to all K classes alike; (N,K) -> (N,K).
+    """Spread a fraction s of each target over K classes: (1 - s) Y + s/K; shapes (N,K).
 
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision",
     section 7, q'(k) = (1 - ε) δ(k,y) + ε/K.
@@ -138,7 +138,7 @@ def softmax_backward(dY_hat: Array, Y_hat: Array, *, xp: Namespace) -> Array:
 def softmax_cross_entropy(
     Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
 ) -> CrossEntropy:
-    """The cross-entropy between targets and the softmax of logits (the lecture's CCEE).
+    """Return the cross-entropy of targets and softmax of logits (the lecture's CCEE).
 
     Forward    Ŷ = softmax(L)     (N,K) -> (N,K)
                J = -(1/N) sum(Y * log Ŷ)     (N,K),(N,K) -> ()
@@ -178,7 +178,7 @@ def _softmax_and_log(L: Array, *, xp: Namespace) -> tuple[Array, Array]:
 def sigmoid_cross_entropy(
     Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace
 ) -> CrossEntropy:
-    """The cross-entropies of K answers of yes or no, summed: one question, or many labels at once.
+    """Return the sum of the binary cross-entropies of K labels.
 
     Forward    Ŷ = 1 / (1 + exp(-L))     (N,K) -> (N,K)
                J = -(1/N) sum(Y * log Ŷ + (1 - Y) * log(1 - Ŷ))     (N,K),(N,K) -> ()
@@ -229,7 +229,7 @@ def squared_error_backward(
 def huber(
     Y: Array, L: Array, weights: Array | None = None, *, delta: float = 1.0, xp: Namespace
 ) -> Regression:
-    """Squares up to a distance of δ, straight lines beyond: an outlier pulls by δ at most.
+    """Return Huber's loss: quadratic up to an error of δ, linear above it.
 
     Forward    S = D held between -δ and δ, D = L - Y     (N,K),(N,K) -> (N,K)
                J = (1/N) sum(S * (D - ½ S))     which is ½ D², or δ (|D| - ½ δ) beyond
@@ -250,7 +250,7 @@ def huber_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: Name
 def quantile(
     Y: Array, L: Array, weights: Array | None = None, *, quantile: float = 0.5, xp: Namespace
 ) -> Regression:
-    """The loss that is least where a share q of all targets is below L: the median for ½.
+    """Return the quantile (pinball) loss: a fraction q of targets is to be below L.
 
     Forward    S = 1 - q where L >= Y, else -q     (N,K),(N,K) -> (N,K)
                J = (1/N) sum(S * (L - Y))     which is max(q (Y - L), (q - 1)(Y - L))
@@ -269,7 +269,7 @@ def quantile_backward(Y: Array, S: Array, weights: Array | None = None, *, xp: N
 
 
 def poisson(Y: Array, L: Array, weights: Array | None = None, *, xp: Namespace) -> Counts:
-    """Half the Poisson deviance, for counts: what the mean Ŷ = exp(L) lacks in likelihood.
+    """Return half the Poisson deviance of counts, whose predicted mean is Ŷ = exp(L).
 
     Forward    Ŷ = exp(L)     (N,K) -> (N,K)
                J = (1/N) sum(Y * log(Y / Ŷ) - Y + Ŷ)     (N,K),(N,K) -> ()
@@ -292,7 +292,7 @@ def poisson_backward(
 
 
 def weighted_total(each: Array, weights: Array | None, *, xp: Namespace) -> Array:
-    """The sum over outputs and rows, each row by its weight; (N,K),(N,) -> ()."""
+    """Return the weighted sum over outputs and rows; (N,K),(N,) -> ()."""
     if weights is None:
         return xp.sum(each, axis=(-2, -1))
     return xp.sum(xp.sum(each, axis=-1) * weights, axis=-1)

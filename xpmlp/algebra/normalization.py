@@ -121,7 +121,7 @@ def batch_norm_inference(
     epsilon: float = EPSILON,
     xp: Namespace,
 ) -> Array:
-    """Normalise by statistics known before, (l,) each: the same for a row whatever its batch.
+    """Normalise by the running mean and variance, (l,) each, not by the batch's.
 
     Forward    Y = (γ/σ) * Z + (β - μ γ/σ)     (N,l) -> (N,l)
     Members    Leading axes broadcast.
@@ -147,7 +147,7 @@ def batch_norm_inference_backward(
 
 
 def running(statistic: Array, of_batch: Array, momentum: float, *, xp: Namespace) -> Array:
-    """The running mean or variance with one more batch in it, by a share of `momentum`; any shape.
+    """Update a running mean or variance by a fraction `momentum` of a batch's.
 
     Of a variance, the batch's is to be the `unbiased` one.
 
@@ -157,7 +157,7 @@ def running(statistic: Array, of_batch: Array, momentum: float, *, xp: Namespace
 
 
 def unbiased(variance: Array, rows: int, *, xp: Namespace) -> Array:
-    """The variance that N rows were drawn from, N/(N-1) times their own; 0 of a single row.
+    """Return the unbiased variance, N/(N-1) times that of N rows; 0 of one row.
 
     Source: Ioffe & Szegedy 2015, "Batch normalization", algorithm 2, step 10.
     """

@@ -40,7 +40,7 @@ def l1_penalty_gradient(W: Array, strength: float | Array, *, xp: Namespace) -> 
 
 
 def max_norm(W: Array, limit: float | Array, *, xp: Namespace) -> Array:
-    """W with the weights into each unit, a column, scaled back to a norm of `limit` if longer.
+    """Scale the weights into each unit (column) down to a norm of at most `limit`.
 
     A column within the limit is the same to the bit; `limit` is above 0.
 

@@ -31,14 +31,44 @@ mantissa, with sums in float32; all else is float32.
 
 @renamed.with_old_names
 class StepMetrics(NamedTuple):
-    """What a training step reports: arrays on the device, scalars or one value per member."""
+    """What a training step reports, as arrays on the device.
+
+    Attributes
+    ----------
+    loss : array of shape () or (E,)
+        The loss of the batch.
+    metric_sum : array of shape () or (E,)
+        The number of correct predictions, or the sum of R² terms of a regression.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import StepMetrics
+    >>> StepMetrics(np.array(0.5), np.array(3)).loss
+    array(0.5)
+    """
 
     loss: Array
     metric_sum: Array
 
 
 class DeviceInfo(NamedTuple):
-    """A device that a backend can use: its name for `--device`, what it is, its memory in bytes."""
+    """A device that a backend can use.
+
+    Attributes
+    ----------
+    name : str
+        Its name for `device=`, such as `cuda:1`.
+    description : str
+        What it is, such as the name of the GPU.
+    memory : int or None
+        Its memory in bytes.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import DeviceInfo
+    >>> DeviceInfo("cpu", "8 cores", None).name
+    'cpu'
+    """
 
     name: str
     description: str
@@ -91,10 +121,27 @@ class Threads(NamedTuple):
 
 
 class Backend:
-    """An Array API library on one device: arrays, transfer, and how a run of steps is executed.
+    """An Array API library on one device: arrays, transfer, execution of steps.
 
-    This class serves any library of the standard as it is, with arrays that NumPy can read
-    through DLPack; the modules beside it say only what their library does otherwise.
+    This class serves any library of the standard whose arrays NumPy can read through DLPack. Each
+    module beside it changes only what its library does differently. `select_backend` makes one.
+
+    Parameters
+    ----------
+    name : str
+        The name of the backend.
+    xp : namespace
+        The Array API library.
+    device : object
+        The library's device.
+    device_name : str
+        The name of the device, such as `cpu` or `cuda:1`.
+
+    Examples
+    --------
+    >>> backend = xpmlp.select_backend("numpy")
+    >>> backend.to_numpy(backend.asarray(np.arange(3), "float32"))
+    array([0., 1., 2.], dtype=float32)
     """
 
     precisions: tuple[str, ...] = DTYPES
@@ -120,19 +167,62 @@ class Backend:
         return f"<Backend {self.name} on {self.device_name}>"
 
     def activate(self) -> contextlib.AbstractContextManager[object]:
-        """The context in which this backend's arrays are made and computed with."""
+        """Return the context in which this backend's arrays are created and used.
+
+        Returns
+        -------
+        context manager
+            It makes the device current; for JAX it also enables float64.
+        """
         return contextlib.nullcontext()
 
     def choose_threads(self, products: Products, dtype: str) -> Threads:
-        """How many CPU threads to compute these products with, as things stand now."""
+        """Choose how many CPU threads compute a step, at the present load.
+
+        Parameters
+        ----------
+        products : sequence of (rows, inner, columns)
+            The matrix products of a step, as `MLP.products` returns them.
+        dtype : str
+            The dtype of the products.
+
+        Returns
+        -------
+        Threads
+            The number, 0 where the library decides, and whether it may change during a run.
+        """
         return Threads(0, may_change=False)
 
     def threads(self, count: int) -> contextlib.AbstractContextManager[object]:
-        """The context in which `count` CPU threads compute; 0 leaves that to the library."""
+        """Return the context in which a number of CPU threads compute.
+
+        Parameters
+        ----------
+        count : int
+            The number; 0 leaves it to the library.
+
+        Returns
+        -------
+        context manager
+            The context.
+        """
         return contextlib.nullcontext()
 
     def asarray(self, host: np.ndarray, dtype: str | None = None) -> Array:
-        """The host's array on the device, of the named dtype or its own; may share its memory."""
+        """Return a host array on the device.
+
+        Parameters
+        ----------
+        host : ndarray
+            The array.
+        dtype : str, optional
+            The dtype on the device; by default that of the array.
+
+        Returns
+        -------
+        array
+            The array on the device; it may share the host's memory.
+        """
         host = np.asarray(host, dtype=dtype)
         with self.activate():
             return self.xp.asarray(
@@ -140,22 +230,51 @@ class Backend:
             )
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        """A copy on the host, which waits for the device."""
+        """Return a copy on the host; this waits for the device.
+
+        Parameters
+        ----------
+        array : array
+            The array on the device.
+
+        Returns
+        -------
+        ndarray
+            The copy.
+        """
         return np.array(np.from_dlpack(array))
 
     def free_memory(self) -> int | None:
-        """Bytes that rows may fill on the device; None where they lie in the host's memory."""
+        """Return the bytes that rows may fill on the device.
+
+        Returns
+        -------
+        int or None
+            The bytes; None if rows lie in the host's memory.
+        """
         return None
 
     def reclaim(self) -> None:
-        """Give back what memory nobody uses any more."""
+        """Release memory that is no longer used."""
         gc.collect()
 
     def gatherer(self, sources: Sequence[Any], *, rows: int) -> Gatherer:
-        """What sends blocks of rows to the device; here, each in new memory.
+        """Return a function that sends blocks of rows to the device.
 
-        A block has `rows` rows, however few are wanted: what is compiled for one serves all. A
-        thread gathers the next one from the host's arrays, or from a file, while one is used.
+        A block always has `rows` rows, so code compiled for one block serves all. A thread gathers
+        the next block from the host's arrays, or from a file, while the present one is used.
+
+        Parameters
+        ----------
+        sources : sequence of array-like
+            Host arrays whose rows are sent.
+        rows : int
+            The rows of a block.
+
+        Returns
+        -------
+        callable
+            From blocks of row numbers to their rows on the device.
         """
 
         def gathered(block: np.ndarray) -> list[np.ndarray]:
@@ -180,20 +299,55 @@ class Backend:
         return gather
 
     def spare_threads(self, products: Products) -> int:
-        """How many threads to compute these with where they are not worth measuring first."""
+        """Return how many threads to use where measuring is not worth the time.
+
+        Parameters
+        ----------
+        products : sequence of (rows, inner, columns)
+            The matrix products of a step, as `MLP.products` returns them.
+
+        Returns
+        -------
+        int
+            The number; 0 leaves it to the library.
+        """
         return 0
 
     def function(self, make: FunctionMaker) -> Function:
-        """The function as quick as this backend can make it; any number of threads may call it."""
+        """Return a function as fast as this backend can make it.
+
+        Parameters
+        ----------
+        make : FunctionMaker
+            Makes the function from a namespace.
+
+        Returns
+        -------
+        Function
+            The function; several threads may call it.
+        """
         return make(xp=self.xp)
 
     @property
     def compiles(self) -> bool:
-        """Whether `compile` can succeed at all; if not, running step by step is no failure."""
+        """Whether `compile` can succeed; if not, running step by step is no failure."""
         return type(self).compile is not Backend.compile
 
     def eager(self, make_step: StepMaker, *, precision: str) -> Runner:
-        """What runs steps as they are, one after another, and stacks their metrics."""
+        """Return a runner of uncompiled steps, which stacks their metrics.
+
+        Parameters
+        ----------
+        make_step : StepMaker
+            Makes the step from a namespace.
+        precision : str
+            One of `PRECISIONS`.
+
+        Returns
+        -------
+        Runner
+            (state, data, count) -> (state, metrics).
+        """
         xp = self.xp
         step = make_step(xp=xp)
 
@@ -208,18 +362,60 @@ class Backend:
         return run
 
     def compile(self, make_step: StepMaker, state: Any, data: Any, *, precision: str) -> Runner:
-        """What runs the same steps faster, for a state and data like these.
+        """Return a compiled runner of steps for a state and data like the given ones.
 
-        Raises any exception where that cannot be.
+        Parameters
+        ----------
+        make_step : StepMaker
+            Makes the step from a namespace.
+        state : TrainingState
+            A state with the shapes and dtypes of the run.
+        data : TrainingData
+            Data with the shapes and dtypes of the run.
+        precision : str
+            One of `PRECISIONS`.
+
+        Returns
+        -------
+        Runner
+            (state, data, count) -> (state, metrics).
+
+        Raises
+        ------
+        Exception
+            Any, if the steps cannot be compiled.
         """
         raise NotCompiled(f"{self.name} runs steps as they are: it has nothing to compile with")
 
     def synchronize(self, arrays: Any) -> None:
-        """Wait until these arrays are computed."""
+        """Wait until arrays are computed.
+
+        Parameters
+        ----------
+        arrays : tree of arrays
+            The arrays.
+        """
 
     def timed(self, program: Program, starts: Sequence[int], lap: Lap, *, precision: str) -> Runner:
-        """What runs a program's steps in parts that begin with the operations of these numbers,
-        one after another, each waited for, and says to `lap` which part begins."""
+        """Return a runner of a program's steps in parts, for a profile.
+
+        Parameters
+        ----------
+        program : Program
+            The traced step.
+        starts : sequence of int
+            The number of the first operation of each part.
+        lap : callable
+            Called with the number of each part when it begins, and with the number of parts at the
+            end.
+        precision : str
+            One of `PRECISIONS`.
+
+        Returns
+        -------
+        Runner
+            (state, data, count) -> (state, metrics); it waits for each part.
+        """
 
         def make_step(*, xp: Namespace) -> Step:
             def compute(part: ProgramPart) -> Function:

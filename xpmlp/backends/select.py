@@ -13,7 +13,27 @@ BACKENDS = ("numpy", "cupy", "jax", "torch")
 
 
 class BackendReport(NamedTuple):
-    """One row of `survey`: `cause` and `remedy` are None where the backend is usable."""
+    """What `survey` found about one backend.
+
+    Attributes
+    ----------
+    name : str
+        The name of the backend.
+    version : str or None
+        The installed version of its library.
+    devices : tuple of DeviceInfo
+        The devices it can use.
+    cause : str or None
+        Why it cannot run; None if it can.
+    remedy : str or None
+        What to do about it; None if it can run.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import BackendReport
+    >>> BackendReport("cupy", None, (), "no GPU", "use backend='numpy'").usable
+    False
+    """
 
     name: str
     version: str | None
@@ -23,19 +43,38 @@ class BackendReport(NamedTuple):
 
     @property
     def usable(self) -> bool:
+        """Whether the backend can run."""
         return self.cause is None
 
 
 def select_backend(name: str = "auto", device: str | None = None) -> Backend:
-    """The backend to compute with.
+    """Return a backend: an array library on a device.
 
-    `name` is one of `auto numpy cupy jax torch`. `auto` takes CuPy if a GPU really runs a kernel
-    and a matrix product, else NumPy; the result's `reason` says why in one line. `device` is
-    `cpu`, `cuda`, or `cuda:1` for the second GPU; by default, the backend's first.
+    Parameters
+    ----------
+    name : str, default 'auto'
+        `auto`, `numpy`, `cupy`, `jax` or `torch`. `auto` takes CuPy if a GPU runs a kernel and a
+        matrix product, else NumPy; the backend's `reason` says why in one line.
+    device : str, optional
+        `cpu`, `cuda`, or `cuda:1` for the second GPU; by default the backend's first.
 
-    Raises `BackendUnavailable`, with the cause and the command that would fix it, if a backend
-    asked for by name cannot run (or `auto` with a GPU asked for); `InputError` for an unknown
-    name or device.
+    Returns
+    -------
+    Backend
+        The backend.
+
+    Raises
+    ------
+    BackendUnavailable
+        If a backend chosen by name cannot run, or `auto` with a GPU chosen; with the cause and the
+        command that fixes it.
+    InputError
+        For an unknown name or device.
+
+    Examples
+    --------
+    >>> xpmlp.select_backend("numpy")
+    <Backend numpy on cpu>
     """
     name, device = name.lower(), device.lower() if device else device
     if name == "auto":
@@ -47,12 +86,36 @@ def select_backend(name: str = "auto", device: str | None = None) -> Backend:
 
 
 def survey() -> list[BackendReport]:
-    """What each backend finds on this machine, whether it can run, and if not, the remedy."""
+    """Report for each backend whether it can run on this machine, and why not.
+
+    Returns
+    -------
+    list of BackendReport
+        One for each backend.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import survey
+    >>> [report.name for report in survey()]
+    ['numpy', 'cupy', 'jax', 'torch']
+    """
     return [_report(name) for name in BACKENDS]
 
 
 def usable_backends() -> list[Backend]:
-    """Every backend that can run here, on its first device."""
+    """Return every backend that can run on this machine, on its first device.
+
+    Returns
+    -------
+    list of Backend
+        The backends, NumPy first.
+
+    Examples
+    --------
+    >>> from xpmlp.backends import usable_backends
+    >>> usable_backends()[0]
+    <Backend numpy on cpu>
+    """
     return [select_backend(report.name) for report in survey() if report.usable]
 
 

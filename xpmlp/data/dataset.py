@@ -26,11 +26,22 @@ HOST_ROWS = (np.ndarray, SparseRows, MappedRows)
 
 
 class Split(NamedTuple):
-    """X (n, l0): images flattened row by row, as stored; labels (n,): int64 from 0 to K-1.
+    """Rows with their labels.
 
-    Or targets (n, K): a distribution over the classes, K answers from 0 to 1, or K numbers.
-    Arrays of NumPy; X may also be `SparseRows` or `MappedRows`, and both may lie on a backend's
-    device.
+    Attributes
+    ----------
+    X : array of shape (n, l0)
+        Rows as stored, images flattened: an array of NumPy or of a backend's device, `SparseRows`
+        or `MappedRows`. uint8 is scaled from 0..255 to 0..1 in training.
+    labels : array of shape (n,) or (n, K)
+        int64 from 0 to K-1, or targets: a distribution over the classes, K labels from 0 to 1, or K
+        numbers.
+
+    Examples
+    --------
+    >>> split = xpmlp.Split(np.eye(3), np.array([0, 1, 2]))
+    >>> split.X.shape, split.labels.shape
+    ((3, 3), (3,))
     """
 
     X: Any
@@ -42,9 +53,27 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Examples to train and to test, from `where`: a directory, or what a message shall name.
+    """Rows to train on and rows to test on.
 
-    `image_shape` is the shape of one row before it was flattened.
+    Parameters
+    ----------
+    name : str
+        The name, such as `mnist`.
+    train : Split
+        The training rows.
+    test : Split
+        The test rows.
+    image_shape : tuple of int
+        The shape of a row before it was flattened.
+    where : str
+        The directory, or the name that error messages show.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(4), np.array([0, 1, 0, 1]))
+    >>> data = xpmlp.Dataset("tiny", rows, rows, image_shape=(2, 2), where="memory")
+    >>> data.train.X.shape
+    (4, 4)
     """
 
     name: str
@@ -63,11 +92,11 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256, in hexadecimal, of the content: type, shape and bytes of the four arrays.
+        """The SHA-256 of the four arrays' types, shapes and bytes, in hexadecimal.
 
-        The bytes are little-endian on every machine. Of an array mapped from a file that has more
-        than 1 GiB (`MappedRows`), only 1,024 evenly spaced blocks of 64 KiB are read: enough to
-        tell two files apart, not to notice a change of some rows. Computed when first asked for.
+        The bytes are little-endian on every machine. Of an array mapped from a file of more than 1
+        GiB (`MappedRows`), only 1,024 evenly spaced blocks of 64 KiB are read. That tells two files
+        apart, but does not detect a change of some rows. The digest is computed on first use.
         """
         found = hashlib.sha256()
         for array in (*self.train, *self.test):
@@ -78,7 +107,25 @@ class Dataset:
         return found.hexdigest()
 
     def for_network(self, layer_sizes: Sequence[int], output: str = "softmax") -> "Dataset":
-        """This data set, if a network of widths l0, l1, ..., K takes it; else `InputError`."""
+        """Check the data set against a network and return it.
+
+        Parameters
+        ----------
+        layer_sizes : sequence of int
+            Widths l0, l1, ..., K of the network.
+        output : str, default 'softmax'
+            The output of the network.
+
+        Returns
+        -------
+        Dataset
+            The data set, its labels in the dtype that training takes.
+
+        Raises
+        ------
+        InputError
+            If the network cannot take its rows or labels.
+        """
         check = functools.partial(
             check_split, layer_sizes=layer_sizes, image_shape=self.image_shape, output=output
         )
@@ -110,11 +157,35 @@ def check_rows(
     layer_sizes: Sequence[int] | None = None,
     image_shape: Sequence[int] | None = None,
 ) -> Rows:
-    """Flatten X (n, ...) to (n, l0) and refuse, as `InputError`, what a network cannot take.
+    """Check rows and flatten them to (n, l0).
 
-    That is: elements that are not real numbers, no rows, NaN or infinity, and, given
-    `layer_sizes`, another number of values per row. `where` starts the message, and `image_shape`
-    describes a row in it (default: the shape that X has).
+    Parameters
+    ----------
+    X : ndarray, SparseRows or MappedRows of shape (n, ...)
+        The rows.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    image_shape : sequence of int, optional
+        The shape of a row in messages; by default that of X.
+
+    Returns
+    -------
+    ndarray, SparseRows or MappedRows of shape (n, l0)
+        The rows in native byte order.
+
+    Raises
+    ------
+    InputError
+        For elements that are not real numbers, no rows, NaN or infinite values, and another number
+        of values per row than the network takes.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_rows
+    >>> check_rows(np.zeros((5, 2, 2)), where="images").shape
+    (5, 4)
     """
     if X.dtype.kind not in "uif":
         raise InputError(
@@ -170,14 +241,39 @@ def check_split(
     image_shape: Sequence[int] | None = None,
     output: str = "softmax",
 ) -> Split:
-    """Check X (n, ...) as `check_rows` does, and its labels (n,), counted from 0, or targets.
+    """Check rows and labels, and return them as a split.
 
-    What the labels may be depends on the network's output. Softmax: classes, or a distribution
-    over them (n, K). Sigmoid: 0 and 1 for one answer, classes for several, or (n, K) from 0 to 1.
-    Identity: numbers, (n,) or (n, K); exp: such as are not below 0. Raises `InputError` for another
-    number of labels than of rows and for labels that are not one of these or, given `layer_sizes`,
-    that the network's last width has no place for; the message names the first of them and its
-    row, counted from 0. A large array in a file stays there, as `MappedRows`.
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+        The rows.
+    labels : ndarray of shape (n,) or (n, K)
+        Classes counted from 0, or targets.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    image_shape : sequence of int, optional
+        The shape of a row in messages; by default that of X.
+    output : str, default 'softmax'
+        The output of the network, which decides what labels may be.
+
+    Returns
+    -------
+    Split
+        Rows (n, l0) and labels. A large array in a file stays there, as `MappedRows`.
+
+    Raises
+    ------
+    InputError
+        For rows that `check_rows` does not accept, and for labels that `check_labels` does not
+        accept.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_split
+    >>> check_split(np.zeros((2, 3)), np.array([0, 1]), where="rows").labels.dtype
+    dtype('int64')
     """
     rows = check_rows(X, where=where, layer_sizes=layer_sizes, image_shape=image_shape)
     rows = mapped(rows, where=where)
@@ -193,7 +289,44 @@ def check_labels(
     layer_sizes: Sequence[int] | None = None,
     output: str = "softmax",
 ) -> np.ndarray:
-    """Check the labels of `count` rows as `check_split` does; classes become int64."""
+    """Check the labels of a number of rows; classes become int64.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        Classes counted from 0, or targets.
+    count : int
+        The number of rows.
+    where : str
+        The name that starts error messages, such as a path.
+    layer_sizes : sequence of int, optional
+        The widths of the network; by default no network is checked against.
+    output : str, default 'softmax'
+        The output of the network, which decides what labels may be.
+
+    Returns
+    -------
+    ndarray of shape (n,) or (n, K)
+        Classes as int64, or targets as float32 or float64.
+
+    Raises
+    ------
+    InputError
+        For another number of labels than of rows, and for a label that the output cannot have; the
+        message names the first one and its row, counted from 0.
+
+    Notes
+    -----
+    Softmax takes classes, or a distribution over them (n, K). Sigmoid takes 0 and 1 for width 1,
+    classes for a larger width, or (n, K) from 0 to 1. Identity takes numbers, (n,) or (n, K), and
+    exp those of 0 or more.
+
+    Examples
+    --------
+    >>> from xpmlp.data import check_labels
+    >>> check_labels(np.array([0, 2], np.uint8), 2, where="rows", layer_sizes=(4, 3))
+    array([0, 2])
+    """
     if len(labels) != count:
         raise InputError(
             f"{where}: {count:,} rows and {len(labels):,} labels; give one label per row"
@@ -260,17 +393,62 @@ def _check_targets(
 
 
 def hold_out(split: Split, share: float, *, seed: int) -> tuple[Split, Split]:
-    """What is left to train on, and a share of the rows for validation: a function of the seed.
+    """Split rows into a training and a validation part.
 
-    Each class keeps its part in both, to a row. Rows stay in their order. Raises `InputError`
-    where a part would be empty.
+    Each class has its fraction in both parts, to a row. Rows keep their order.
+
+    Parameters
+    ----------
+    split : Split
+        Rows and labels.
+    share : float
+        The fraction of rows in the validation part, between 0 and 1.
+    seed : int
+        The seed of the choice.
+
+    Returns
+    -------
+    tuple of Split
+        The training part and the validation part.
+
+    Raises
+    ------
+    InputError
+        If a part would be empty.
+
+    Examples
+    --------
+    >>> from xpmlp.data import hold_out
+    >>> split = xpmlp.Split(np.eye(4), np.array([0, 0, 1, 1]))
+    >>> [len(part.labels) for part in hold_out(split, 0.5, seed=0)]
+    [2, 2]
     """
     rows, held = rows_to_hold_out(split.labels, share, seed=seed)
     return choose_rows(split, rows), choose_rows(split, held)
 
 
 def choose_rows(split: Split, rows: np.ndarray) -> Split:
-    """Return the rows of these numbers, with their labels."""
+    """Return some rows of a split, with their labels.
+
+    Parameters
+    ----------
+    split : Split
+        Rows and labels.
+    rows : ndarray of int
+        The numbers of the rows.
+
+    Returns
+    -------
+    Split
+        The chosen rows.
+
+    Examples
+    --------
+    >>> from xpmlp.data import choose_rows
+    >>> split = xpmlp.Split(np.eye(3), np.array([0, 1, 2]))
+    >>> choose_rows(split, np.array([2, 0])).labels
+    array([2, 0])
+    """
     X = mapped(split.X, where="rows to split")
     choose = X.select if isinstance(X, MappedRows) else X.__getitem__
     return Split(choose(rows), split.labels[rows])
@@ -279,7 +457,34 @@ def choose_rows(split: Split, rows: np.ndarray) -> Split:
 def rows_to_hold_out(
     labels: np.ndarray, share: float, *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training rows and of the validation rows."""
+    """Return the indices of the training rows and of the validation rows.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        The labels.
+    share : float
+        The fraction of rows in the validation part, between 0 and 1.
+    seed : int
+        The seed of the choice.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        The indices of both parts, ascending.
+
+    Raises
+    ------
+    InputError
+        If a part would be empty.
+
+    Examples
+    --------
+    >>> from xpmlp.data import rows_to_hold_out
+    >>> train, held = rows_to_hold_out(np.array([0, 0, 1, 1]), 0.5, seed=0)
+    >>> sorted([*train, *held]) == [0, 1, 2, 3]
+    True
+    """
     count = len(labels)
     random = generator(seed, HOLD_OUT)
     chosen = random.permutation(count)
@@ -310,12 +515,36 @@ def dataset_of(
     test: tuple[np.ndarray, np.ndarray] | None = None,
     where: str | None = None,
 ) -> Dataset:
-    """Make a data set of two pairs: images (n, ...) and labels (n,).
+    """Return a data set of arrays.
 
-    Without `test`, a tenth of the rows becomes the test set, always the same ones. `where` starts
-    the messages (default: the name). Labels may also be targets, numbers (n,) or (n, K). Raises
-    `InputError` as `check_split` does, for fewer than ten rows without a test set, and if the
-    images of the two parts differ in shape.
+    Parameters
+    ----------
+    name : str
+        The name of the data set.
+    train : (X, labels)
+        Training rows or images (n, ...), and labels (n,) or targets (n,) or (n, K).
+    test : (X, labels), optional
+        Test rows likewise; by default a tenth of `train`.
+    where : str, optional
+        The name that starts error messages; by default `name`.
+
+    Returns
+    -------
+    Dataset
+        The data set.
+
+    Raises
+    ------
+    InputError
+        For arrays that `check_split` does not accept, and if the shapes of training and test images
+        differ.
+
+    Examples
+    --------
+    >>> from xpmlp.data import dataset_of
+    >>> pair = np.zeros((4, 2, 2)), np.array([0, 1, 0, 1])
+    >>> dataset_of("tiny", train=pair, test=pair).image_shape
+    (2, 2)
     """
     where = name if where is None else where
     (X, labels), image_shape = train, train[0].shape[1:]
@@ -343,9 +572,33 @@ def dataset_of(
 def order(
     n: int, *, seed: int, epoch: int, shuffle: bool, blocks: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The order (n,), int64, in which an epoch takes its n rows: a function of (seed, epoch).
+    """Return the order in which an epoch takes its rows.
 
-    With `blocks`, as `MappedRows` has them, rows are shuffled by blocks.
+    It depends on the seed and the epoch alone.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows.
+    seed : int
+        The seed.
+    epoch : int
+        The epoch, counted from 0.
+    shuffle : bool
+        Whether to shuffle; else the order is 0, 1, ...
+    blocks : (int, int), optional
+        Rows of a block and blocks of a group, as `MappedRows.blocks`: rows are shuffled by blocks.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        The numbers of the rows.
+
+    Examples
+    --------
+    >>> from xpmlp.data import order
+    >>> order(3, seed=0, epoch=0, shuffle=False)
+    array([0, 1, 2])
     """
     if not shuffle:
         return np.arange(n, dtype=np.int64)

@@ -37,15 +37,42 @@ FILE_NAME = re.compile(
 
 
 def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
-    """Load the four files of a directory laid out as MNIST is, plain or gzipped.
+    """Load four IDX files, named as MNIST's, from a directory.
 
-    Their names are MNIST's, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`, also
-    with `test` for `t10k`, with `.idx3` for `-idx3`, and after a prefix that all four share. Of a
-    file that is there both plain and gzipped the plain one is read. `name` defaults to the prefix,
-    else to the directory's name. Images are (n, rows, columns, ...) of any IDX type and stay so
-    (EMNIST's are stored transposed, and stay that too).
+    The names are those of MNIST, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`.
+    They may have `test` for `t10k`, `.idx3` for `-idx3`, and a common prefix. If a file is there
+    both plain and gzipped, the plain one is read.
 
-    Raises `InputError` if files are missing, ambiguous, broken or do not fit together.
+    Parameters
+    ----------
+    path : path or str
+        The directory.
+    name : str, optional
+        The name of the data set; by default the prefix, else the directory's name.
+
+    Returns
+    -------
+    Dataset
+        Images (n, rows, columns, ...) of any IDX type, unchanged and flattened. EMNIST's images are
+        stored transposed and are not transposed back.
+
+    Raises
+    ------
+    InputError
+        If files are missing, ambiguous, damaged, or do not fit together.
+
+    References
+    ----------
+    LeCun, Cortes and Burges, The MNIST database of handwritten digits, which defines the format.
+
+    Examples
+    --------
+    >>> from xpmlp.data import write_idx
+    >>> for part in ("train", "t10k"):
+    ...     write_idx(f"{part}-images-idx3-ubyte", np.zeros((4, 2, 2), np.uint8))
+    ...     write_idx(f"{part}-labels-idx1-ubyte", np.arange(4, dtype=np.uint8))
+    >>> xpmlp.load_idx_directory(".", "tiny").train.X.shape
+    (4, 4)
     """
     train, test, prefix = read_idx_directory(path)
     name = name or prefix.strip("-_.") or Path(path).resolve().name
@@ -96,12 +123,32 @@ def idx_files(directory: Path) -> dict[str, dict[tuple[str, str], Path]]:
 
 
 def read_idx(path: FilePath) -> np.ndarray:
-    """Read an IDX file, plain or gzipped (told by its first bytes, not by its name).
+    """Read an IDX file, plain or gzipped.
 
-    Returns an array of the shape and element type that the file states, in native byte order.
+    Whether it is gzipped is told by its first bytes, not by its name.
 
-    A header is a claim: memory grows only with what arrives, and to half of the machine's at most.
-    Raises `InputError` for everything that does not fit.
+    Parameters
+    ----------
+    path : path or str
+        The file.
+
+    Returns
+    -------
+    ndarray
+        An array of the shape and type in the header, in native byte order.
+
+    Raises
+    ------
+    InputError
+        For a file that is not IDX or is incomplete. The sizes in the header are compared with the
+        file before memory is allocated.
+
+    Examples
+    --------
+    >>> from xpmlp.data import read_idx, write_idx
+    >>> write_idx("three.gz", np.arange(3, dtype=np.uint8))
+    >>> read_idx("three.gz")
+    array([0, 1, 2], dtype=uint8)
     """
     name = shown(path)
     with opened(path) as file:
@@ -162,10 +209,24 @@ def _parse(content: BinaryIO | gzip.GzipFile, name: str, *, most: int) -> np.nda
 
 
 def write_idx(path: FilePath, array: np.ndarray) -> None:
-    """Write an array of any shape (rank 1 to 64) as an IDX file, gzipped if the name ends in `.gz`.
+    """Write an array as an IDX file, gzipped if the name ends in `.gz`.
 
-    Raises `InputError` for an element type or a shape that the format lacks, and if the file cannot
-    be written.
+    Parameters
+    ----------
+    path : path or str
+        The file.
+    array : ndarray
+        An array of rank 1 to 64 of uint8, int8, int16, int32, float32 or float64.
+
+    Raises
+    ------
+    InputError
+        For another type or rank, and if the file cannot be written.
+
+    Examples
+    --------
+    >>> from xpmlp.data import write_idx
+    >>> write_idx("three", np.arange(3, dtype=np.uint8))
     """
     name = shown(path)
     codes = {kind: code for code, kind in ELEMENT_TYPES.items()}

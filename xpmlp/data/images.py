@@ -20,14 +20,37 @@ LIGHT = 128
 
 
 def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndarray:
-    """Read an image as uint8 of `image_shape` (rows, columns): light on dark, as in MNIST.
+    """Read an image as uint8 pixels, light on dark as in MNIST.
 
-    Turned as its EXIF data say, laid on white where transparent, greyed, inverted if its background
-    (the median of its border) is light, scaled to fit and padded with that background. An image of
-    the right shape is only greyed and inverted.
+    The image is turned as its EXIF data say, put on white where it is transparent, converted to
+    grey, inverted if its background (the median of its border) is light, scaled to fit, and padded
+    with the background. An image of the right shape is only converted to grey and inverted.
 
-    Raises `InputError` for what Pillow cannot decode or takes for a decompression bomb, and for
-    floating-point images, whose range is anyone's guess.
+    Parameters
+    ----------
+    path : path or str
+        The file, of any format that Pillow reads.
+    image_shape : (int, int), default (28, 28)
+        Rows and columns of the result.
+
+    Returns
+    -------
+    ndarray of shape (rows, columns), uint8
+        The pixels.
+
+    Raises
+    ------
+    InputError
+        For a file that Pillow cannot decode or takes for a decompression bomb, for floating-point
+        images, whose range is unknown, and if Pillow is not installed.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from xpmlp.data import read_image
+    >>> Image.new("L", (100, 100), 255).save("white.png")
+    >>> read_image("white.png").max()  # the background becomes dark
+    np.uint8(0)
     """
     name = shown(path)
     if len(image_shape) != 2:
@@ -107,10 +130,30 @@ def _fit(grey: np.ndarray, background: int, shape: tuple[int, int]) -> np.ndarra
 
 
 def read_rows(path: FilePath) -> np.ndarray:
-    """Read an `.npy` file of rows (n, l0), of one row (l0,) or of images (n, h, w) as (n, l0).
+    """Read the rows in an `.npy` file.
 
-    Raises `InputError` for other files, pickled objects, a header that promises more than the file
-    holds (before memory is taken), and whatever `check_rows` refuses.
+    Parameters
+    ----------
+    path : path or str
+        The file: rows (n, l0), one row (l0,), or images (n, h, w).
+
+    Returns
+    -------
+    ndarray of shape (n, l0)
+        The rows.
+
+    Raises
+    ------
+    InputError
+        For other files, pickled objects, a header that promises more than the file holds, and rows
+        that `check_rows` does not accept.
+
+    Examples
+    --------
+    >>> from xpmlp.data import read_rows
+    >>> np.save("rows.npy", np.zeros((2, 4, 4)))
+    >>> read_rows("rows.npy").shape
+    (2, 16)
     """
     rows = held(map_npy(path))
     return check_rows(rows[None] if rows.ndim == 1 else rows, where=shown(path))

@@ -28,8 +28,23 @@ COPIED_AT_ONCE = 1 << 20
 
 
 class MappedRows:
-    """X (n, l0) in a file, or some rows of it in the file's order, with as much of an array's
-    surface as rows are read by."""
+    """Rows in a file, of which only those in use are held in memory.
+
+    It has `shape`, `dtype`, `len`, indexing and `take`, as an array of shape (n, l0).
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m, l0)
+        The mapped array.
+    chosen : ndarray of int, optional
+        The numbers of the rows to use, ascending; by default all.
+
+    Examples
+    --------
+    >>> from xpmlp.data import MappedRows
+    >>> MappedRows(np.eye(4), np.array([1, 3])).take(np.array([1]))
+    array([[0., 0., 0., 1.]])
+    """
 
     ndim = 2
 
@@ -48,7 +63,7 @@ class MappedRows:
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """By what an epoch's order shuffles: the rows of a block, the blocks of a group."""
+        """The rows of a block and the blocks of a group, by which an epoch shuffles."""
         row = self.nbytes // len(self)
         return max(1, ROW_BLOCK // row), BLOCK_GROUP
 
@@ -61,9 +76,25 @@ class MappedRows:
     def take(
         self, rows: np.ndarray, axis: int = 0, out: np.ndarray | None = None, mode: str = "clip"
     ) -> np.ndarray:
-        """The same by number, as `numpy.ndarray.take` has it; into `out` where that is given.
+        """Return rows by number, as `numpy.ndarray.take` does.
 
-        They are read in the order in which they lie in the file, each stretch of it once.
+        They are read in the order of the file, each part of it once.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            The numbers of the rows.
+        axis : int, default 0
+            The axis of rows; only 0 is supported.
+        out : ndarray, optional
+            Where the rows are put; by default a new array.
+        mode : str, default 'clip'
+            As for `numpy.ndarray.take`.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), l0)
+            The rows.
         """
         if out is None:
             out = np.empty((len(rows), self.shape[1]), self.dtype)
@@ -76,13 +107,30 @@ class MappedRows:
         return out
 
     def select(self, rows: np.ndarray) -> "MappedRows | np.ndarray":
-        """The rows with these ascending numbers: in memory, or mapped if they are many bytes."""
+        """Return some rows, in memory or mapped if they take many bytes.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            The numbers of the rows, ascending.
+
+        Returns
+        -------
+        ndarray or MappedRows of shape (len(rows), l0)
+            The rows.
+        """
         chosen = rows if self._chosen is None else self._chosen[rows]
         found = MappedRows(self._rows, chosen)
         return found if found.nbytes > LARGE else self.take(rows)
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """All rows, as many at a time as a group of blocks has."""
+        """Yield all rows, a group of blocks at a time.
+
+        Returns
+        -------
+        iterator of ndarray
+            The rows in order.
+        """
         rows = math.prod(self.blocks)
         for start in range(0, len(self), rows):
             yield self[start : start + rows]

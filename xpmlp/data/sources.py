@@ -24,12 +24,34 @@ UNNAMED = "rows given in Python"
 
 
 def load_data(source: str) -> Dataset:
-    """The data set of that name, or in the file or directory at that path.
+    """Load a data set by its name, or from a file or directory.
 
-    Names are `mnist`, inside the package, and those of `NAMED`; a directory that is called like one
-    of them is `./kmnist`. A file is `.npz`, `.csv` or `.parquet`. A directory has MNIST's four IDX
-    files, or `.npy` files, or tables `train` and `test`, or images in folders of classes; its
-    content decides, and what could be two of these is refused, as is what is none, by `InputError`.
+    Parameters
+    ----------
+    source : str
+        `mnist`, which is part of the package; `fashion-mnist`, `kmnist` or `emnist-balanced`, which
+        may be downloaded; or a path. A file is `.npz`, `.csv` or `.parquet`. A directory has
+        MNIST's four IDX files, `.npy` files, tables `train` and `test`, or folders of images. For a
+        directory that has one of the names, write `./kmnist`.
+
+    Returns
+    -------
+    Dataset
+        The data set.
+
+    Raises
+    ------
+    InputError
+        For a path that does not exist, and for contents that are of none of these kinds or of
+        several.
+
+    Examples
+    --------
+    >>> from xpmlp.data import load_data
+    >>> X, y = np.zeros((4, 3)), np.array([0, 1, 0, 1])
+    >>> np.savez("tiny.npz", X_train=X, y_train=y, X_test=X, y_test=y)
+    >>> load_data("tiny.npz").train.X.shape
+    (4, 3)
     """
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")

@@ -8,7 +8,27 @@ from xpmlp.errors import InputError
 
 
 class SparseRows:
-    """X (n, l0) in SciPy's CSR form, with as much of an array's surface as rows are read by."""
+    """Rows of a sparse matrix, converted to dense ones when they are read.
+
+    It has `shape`, `dtype`, `len`, indexing and `take`, as an array of shape (n, l0).
+
+    Parameters
+    ----------
+    matrix : SciPy CSR matrix of shape (n, l0)
+        The matrix.
+
+    Raises
+    ------
+    InputError
+        For NaN or infinite values.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> from xpmlp.data import SparseRows
+    >>> SparseRows(csr_matrix(np.eye(3)))[:1]
+    array([[1., 0., 0.]])
+    """
 
     ndim = 2
 
@@ -33,6 +53,23 @@ class SparseRows:
     def take(
         self, rows: np.ndarray, axis: int = 0, out: np.ndarray | None = None, mode: str = "clip"
     ) -> np.ndarray:
-        """The same, as `numpy.ndarray.take` has it; into `out` where that is given."""
+        """Return dense rows by number, as `numpy.ndarray.take` does.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            The numbers of the rows.
+        axis : int, default 0
+            The axis of rows; only 0 is supported.
+        out : ndarray, optional
+            Where the rows are put; by default a new array.
+        mode : str, default 'clip'
+            As for `numpy.ndarray.take`.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), l0)
+            The rows.
+        """
         dense: np.ndarray = self._matrix[rows].toarray(out=out)
         return dense

@@ -71,11 +71,29 @@ class BaseMLP(Hyperparameters):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
-        """Train on rows X (n, features) with targets y, from new weights unless `warm_start`.
+        """Train the network, from new weights unless `warm_start`.
 
-        `sample_weight` (n,) weighs rows. `eval_set`, a pair (X, y), is evaluated after every epoch
-        and gives `validation_loss_curve_`; with `early_stopping` it takes the place of the
-        validation rows. Raises `ValueError` as scikit-learn does.
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, features)
+            Rows.
+        y : array-like of shape (n,) or (n, K)
+            Labels or targets.
+        sample_weight : array-like of shape (n,), optional
+            A weight for each row.
+        eval_set : (X, y), optional
+            Rows that are evaluated after every epoch, for `validation_loss_curve_`. With
+            `early_stopping` they replace the validation rows.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid parameters, rows or targets, as in scikit-learn.
         """
         return self._fit(X, y, sample_weight, eval_set=eval_set)
 
@@ -325,8 +343,23 @@ class BaseMLP(Hyperparameters):
         return on_rows(self._learned.model, vector, rows, backend=backend)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of rows (or their weight) whose labels are all right; for a regressor
-        R², the coefficient of determination, averaged over outputs."""
+        """Return the accuracy of a classifier, or R² of a regressor.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n, features)
+            Rows.
+        y : array-like of shape (n,) or (n, K)
+            Labels or targets.
+        sample_weight : array-like of shape (n,), optional
+            A weight for each row.
+
+        Returns
+        -------
+        float
+            The fraction of rows (of their weight) whose labels are all correct; of a regressor the
+            coefficient of determination, averaged over outputs.
+        """
         found = to_host(self.predict(X))
         return float(self._metric(to_host(y), found, sample_weight=to_host(sample_weight)))
 
@@ -335,18 +368,36 @@ class BaseMLP(Hyperparameters):
         return hasattr(self, "_learned")
 
     def save(self, path: Any) -> None:
-        """Write the fitted estimator to one safetensors file, without pickle; see `load`.
+        """Write the fitted estimator to a safetensors file, without pickle.
 
-        Callbacks and a `random_state` that is not an integer are not saved.
+        Callbacks, and a `random_state` that is not an integer, are not saved.
+
+        Parameters
+        ----------
+        path : path or str
+            The file.
         """
         check_is_fitted(self)
         saving.save(self, path)
 
     @classmethod
     def load(cls, path: Any) -> Self:
-        """Read the estimator that `save` wrote, to predict with or to train further, anywhere.
+        """Read an estimator that `save` wrote, to predict or to train further.
 
-        Raises `InputError` for a file that is not whole, or of another class.
+        Parameters
+        ----------
+        path : path or str
+            The file.
+
+        Returns
+        -------
+        estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        InputError
+            For a damaged file, and for an estimator of another class.
         """
         estimator: Self = saving.load(cls, path)
         return estimator

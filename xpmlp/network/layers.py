@@ -38,12 +38,31 @@ Backward = tuple[Array | None, dict[str, Array]]
 
 
 class DropoutKeys(NamedTuple):
-    """What dropout draws from in one step, and its rates: numbers, 0.0 for none, or (E, 1, 1).
+    """The source of dropout's random numbers in one step, and its rates.
 
-    `key` (1,) or (E, 1, 1), int32, is the seed's, `step` (1,) the step's number; `positions` (N,)
-    are the rows' places in the batch, and `columns` (at least the widest layer's) count units.
-    Nothing is drawn before it is needed, and the same step draws the same again: so a run can be
-    resumed at any step.
+    The same step always draws the same numbers, so a run can be resumed at any step.
+
+    Attributes
+    ----------
+    key : array of shape (1,) or (E, 1, 1), int32
+        The key of the seed.
+    step : array of shape (1,)
+        The number of the step.
+    positions : array of shape (N,)
+        The positions of the rows in the batch.
+    columns : array of at least the widest layer's length
+        The numbers of the units.
+    input_rate : float or array of shape (E, 1, 1)
+        The fraction of inputs that is dropped, 0.0 for none.
+    hidden_rate : float or array of shape (E, 1, 1)
+        The fraction of hidden units that is dropped, 0.0 for none.
+
+    Examples
+    --------
+    >>> from xpmlp.network import DropoutKeys
+    >>> key, rows, units = np.array([7], np.int32), np.arange(4), np.arange(8)
+    >>> DropoutKeys(key, np.array([0]), rows, units, input_rate=0.0, hidden_rate=0.5).hidden_rate
+    0.5
     """
 
     key: Array
@@ -57,12 +76,18 @@ class DropoutKeys(NamedTuple):
 class Mode(NamedTuple):
     """How a forward pass is run.
 
-    Parameters
+    Attributes
     ----------
-    is_training
+    is_training : bool, default False
         Whether batch normalisation uses the batch's own statistics, else the running ones.
-    dropout
-        What dropout draws from; None drops nothing.
+    dropout : DropoutKeys, optional
+        The source of dropout's random numbers; without it nothing is dropped.
+
+    Examples
+    --------
+    >>> from xpmlp.network import Mode
+    >>> Mode(is_training=True)
+    Mode(is_training=True, dropout=None)
     """
 
     is_training: bool = False

@@ -50,7 +50,21 @@ MOMENTUM = 0.1
 
 
 class ForwardPass(NamedTuple):
-    """What the forward pass gives: L of the last layer (N, K), and what each layer saved."""
+    """What a forward pass returns.
+
+    Attributes
+    ----------
+    L : array of shape (N, K)
+        The output of the last layer (logits), before softmax or the like.
+    saved : tuple
+        What each layer saved for its backward pass.
+
+    Examples
+    --------
+    >>> model = xpmlp.MLP((2, 3))
+    >>> model.forward(model.initialize(), np.zeros((1, 2), np.float32)).L
+    array([[0., 0., 0.]], dtype=float32)
+    """
 
     L: Array
     saved: tuple[Any, ...]
@@ -92,7 +106,9 @@ def _takes_widths_at_once(kind: type) -> Any:
 @_takes_widths_at_once
 @dataclass(frozen=True)
 class MLP(HabitHints):
-    """A multilayer perceptron: dense layers, one activation between them, an output at the end.
+    """A multilayer perceptron: dense layers, one activation between them, an output.
+
+    It describes the architecture and holds no parameters; those are one flat vector.
 
     Parameters
     ----------
@@ -101,10 +117,10 @@ class MLP(HabitHints):
     activation
         The activation of the hidden layers.
     output
-        What the last layer predicts. `softmax`: one class of K; `sigmoid`: K answers of yes or no;
+        The kind of prediction. `softmax`: one class of K; `sigmoid`: K independent yes/no labels;
         `identity`: K numbers; `exp`: K numbers of 0 or more, such as counts.
     normalization
-        What stands between a hidden layer's product and its activation.
+        The normalisation between a hidden layer's product and its activation.
     residual
         Whether a hidden layer as wide as the one before it adds its input to its output.
 
@@ -112,7 +128,12 @@ class MLP(HabitHints):
     ------
     InputError
         For fewer than two widths, a width below 1, unknown names, and a residual network without
-        two hidden layers of one width in a row.
+        two consecutive hidden layers of the same width.
+
+    Notes
+    -----
+    In shapes N is the number of rows, P the number of parameters, S that of running statistics (0
+    without batch normalisation), and E that of networks trained together.
 
     References
     ----------
@@ -120,7 +141,7 @@ class MLP(HabitHints):
 
     Examples
     --------
-    >>> model = MLP((784, 64, 32, 10))
+    >>> model = xpmlp.MLP((784, 64, 32, 10))
     >>> model.parameter_count
     52650
     """
@@ -173,36 +194,59 @@ class MLP(HabitHints):
 
     @functools.cached_property
     def parts(self) -> Parameters:
-        """The layout of the flat vector: W1, b1, W2, ..., with a normalisation gamma1 and beta1
-        after b1 and so on; the running statistics mean1, variance1, ... are at the end."""
+        """The layout of the flat vector: W1, b1, W2, ...
+
+        A normalisation has gamma1 and beta1 after b1, and so on; the running statistics mean1,
+        variance1, ... are at the end.
+        """
         parts = (part for layer in self.chain.walk() for part in layer.parts)
         return Parameters(tuple(sorted(parts, key=lambda part: not part.is_learned)))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every part of the flat vector by name, in its order."""
+        """The shape of each part of the flat vector by name, in its order."""
         return self.parts.shapes
 
     @functools.cached_property
     def parameter_count(self) -> int:
-        """P: how many numbers of the flat vector of one network are learned."""
+        """P, the number of learned parameters of one network."""
         return sum(part.size for part in self.parts.parts if part.is_learned)
 
     @functools.cached_property
     def size(self) -> int:
-        """The length of that vector: P, and S running statistics."""
+        """The length of the flat vector of one network: P and S running statistics."""
         return sum(part.size for part in self.parts.parts)
 
     def is_residual(self, number: int) -> bool:
-        """Whether hidden layer `number`, counted from 1, adds what came in to what it gives."""
+        """Return whether a hidden layer adds its input to its output.
+
+        Parameters
+        ----------
+        number : int
+            The number of the layer, counted from 1.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
         widths = self.layer_sizes
         is_inner = 1 < number < len(widths) - 1
         return self.residual and is_inner and widths[number] == widths[number - 1]
 
     def products(self, batch_size: int) -> list[tuple[int, int, int]]:
-        """The matrix products of a training step: rows, inner length and columns of each.
+        """Return the matrix products of a training step.
 
-        Z = A W and dW = Aᵀ dZ of every layer, and dA = dZ Wᵀ of all but the first.
+        Parameters
+        ----------
+        batch_size : int
+            Rows in a mini-batch.
+
+        Returns
+        -------
+        list of (rows, inner, columns)
+            The sizes of Z = A W + b and dW = Aᵀ dZ of each layer, and of dA = dZ Wᵀ of all but the
+            first.
         """
         found = (layer.operations(batch_size) for layer in self.chain.walk())
         return [one.product for two in found for side in two for one in side if one.product]
@@ -217,14 +261,44 @@ class MLP(HabitHints):
         backend: Any = None,
         dtype: str = "float32",
     ) -> Array:
-        """Initial parameters, flat: by default the lecture's, weights from N(0, 1), biases zero.
+        """Return initial parameters as a flat vector.
 
-        `initializer` is one of `INITIALIZERS`, `scale` multiplies its weights, and `zero_output`
-        starts the last layer's at zero. A sequence of E seeds gives E networks, (E, P); each
-        equals what its own seed gives. The numbers are drawn in float64 on the host, so every
-        backend and dtype starts from the same weights. `backend` defaults to NumPy.
+        The default is the lecture's: weights from N(0, 1), biases 0.
 
-        Source: lecture 11, "initialize w, b".
+        Parameters
+        ----------
+        seed : int or iterable of int, default 0
+            The seed; E seeds give E networks, each equal to that of its own seed.
+        initializer : str, default 'normal'
+            The distribution of the weights, one of `xpmlp.network.INITIALIZERS`.
+        scale : float, default 1.0
+            Factor on the weights, more than 0.
+        zero_output : bool, default False
+            Whether the last layer's weights are 0.
+        backend : Backend, optional
+            Where the vector is put; by default it is a NumPy array.
+        dtype : str, default 'float32'
+            `float32` or `float64`. The numbers are drawn in float64 on the host, so the weights of
+            all backends and dtypes are the same to rounding.
+
+        Returns
+        -------
+        array of shape (P + S,) or (E, P + S)
+            The parameters, and the running statistics of batch normalisation.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, a scale that is not above 0, and an invalid seed.
+
+        References
+        ----------
+        Lecture 11, "initialize w, b".
+
+        Examples
+        --------
+        >>> xpmlp.MLP((4, 3)).initialize(seed=[0, 1]).shape
+        (2, 15)
         """
         one_of(DTYPES, dtype=dtype)
         one_of(INITIALIZERS, initializer=initializer)
@@ -248,9 +322,30 @@ class MLP(HabitHints):
         return host.astype(dtype) if backend is None else backend.asarray(host, dtype)
 
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:
-        """The parts of a flat vector (P,) or (E, P) by name: views where the library has them.
+        """Return the parts of a flat vector by name.
 
-        A vector of what is learned alone has no running statistics.
+        Parameters
+        ----------
+        vector : array of shape (P,), (P + S,) or (E, P + S)
+            The flat vector, with or without running statistics.
+        xp : namespace, optional
+            The Array API library; by default that of the vector.
+
+        Returns
+        -------
+        dict of str to array
+            W1, b1, ...: views of the vector if the library has views.
+
+        Raises
+        ------
+        InputError
+            For a vector of another length.
+
+        Examples
+        --------
+        >>> model = xpmlp.MLP((4, 3))
+        >>> {name: part.shape for name, part in model.unflatten(model.initialize()).items()}
+        {'W1': (4, 3), 'b1': (3,)}
         """
         xp = xp or array_api_compat.array_namespace(vector)
         if vector.shape[-1] not in (self.size, self.parameter_count):
@@ -258,9 +353,27 @@ class MLP(HabitHints):
         return self.parts.unflatten(vector, xp=xp)
 
     def flatten(self, parts: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The flat vector of parameters given by name as host arrays: the inverse of `unflatten`.
+        """Return the flat vector of parameters given by name, the inverse of `unflatten`.
 
-        Raises `InputError` for a missing or unknown name and for a shape that does not fit.
+        Parameters
+        ----------
+        parts : mapping of str to ndarray
+            Host arrays W1, b1, ... of the shapes in `shapes`.
+
+        Returns
+        -------
+        ndarray of shape (P,) or (P + S,)
+            The flat vector.
+
+        Raises
+        ------
+        InputError
+            For a missing or unknown name, and for a wrong shape.
+
+        Examples
+        --------
+        >>> xpmlp.MLP((2, 1), output="identity").flatten({"W1": np.ones((2, 1)), "b1": np.zeros(1)})
+        array([1., 1., 0.])
         """
         vector: np.ndarray = self.parts.flatten(parts, self.parts.check(parts, self), xp=np)
         return vector
@@ -268,7 +381,26 @@ class MLP(HabitHints):
     def layers(
         self, parameters: Array, *, xp: Namespace | None = None
     ) -> list[tuple[Array, Array]]:
-        """W (l_in, l_out) and b (l_out,) of each layer, views of the flat vector; or (E, ...)."""
+        """Return the weights and biases of each layer as views of the flat vector.
+
+        Parameters
+        ----------
+        parameters : array of shape (P + S,) or (E, P + S)
+            The flat vector.
+        xp : namespace, optional
+            The Array API library; by default that of the parameters.
+
+        Returns
+        -------
+        list of (W, b)
+            Arrays of shapes (l_in, l_out) and (l_out,), with a leading axis if the vector has one.
+
+        Examples
+        --------
+        >>> model = xpmlp.MLP((4, 5, 3))
+        >>> [(W.shape, b.shape) for W, b in model.layers(model.initialize())]
+        [((4, 5), (5,)), ((5, 3), (3,))]
+        """
         p = self.unflatten(parameters, xp=xp)
         return [(p[f"W{k}"], p[f"b{k}"]) for k in range(1, len(self.layer_sizes))]
 
@@ -280,31 +412,81 @@ class MLP(HabitHints):
         *,
         xp: Namespace | None = None,
     ) -> ForwardPass:
-        """The forward pass: X (N, l0) to the last layer's L (N, K), and what each layer saved.
+        """Compute the forward pass.
 
-        `mode` says whether it is for training, and what dropout draws from.
+        Parameters
+        ----------
+        parameters : array of shape (P,), (P + S,) or (E, P + S)
+            The flat vector, with or without the S running statistics; E networks with a leading
+            axis.
+        X : array of shape (N, l0)
+            Rows, floating-point like the parameters.
+        mode : Mode, default Mode()
+            Whether the pass is for training, and the random numbers of dropout. By default it is
+            for inference: running statistics, no dropout.
+        xp : namespace, optional
+            The Array API library; by default that of the parameters.
 
-        Source: lecture 11, "forward propagation".
+        Returns
+        -------
+        Forward
+            L of shape (N, K), or (E, N, K), and what each layer saved for its backward pass.
+
+        References
+        ----------
+        Lecture 11, "forward propagation".
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         return ForwardPass(*self.chain.forward(self.unflatten(parameters, xp=xp), X, mode, xp=xp))
 
     @property
     def is_regression(self) -> bool:
-        """Whether it is a regression: predictions are not probabilities."""
+        """Whether the network is a regression: predictions are not probabilities."""
         return OUTPUTS[self.output].is_regression
 
     def predictions(self, parameters: Array, X: Array, *, xp: Namespace | None = None) -> Array:
-        """Return the prediction for each row; (N, l0) -> (N, K).
+        """Return the prediction for each row.
 
-        The probability of each class (softmax), of each answer being yes (sigmoid), or numbers
-        (identity), those above 0 being means of counts (exp).
+        Parameters
+        ----------
+        parameters : array of shape (P,), (P + S,) or (E, P + S)
+            The flat vector, with or without the S running statistics; E networks with a leading
+            axis.
+        X : array of shape (N, l0)
+            Rows, floating-point like the parameters.
+        xp : namespace, optional
+            The Array API library; by default that of the parameters.
+
+        Returns
+        -------
+        array of shape (N, K) or (E, N, K)
+            The probability of each class (softmax) or of each label (sigmoid), numbers (identity),
+            or positive numbers (exp).
+
+        Examples
+        --------
+        >>> model = xpmlp.MLP((2, 4))
+        >>> model.predictions(np.zeros(model.size), np.ones((1, 2)))
+        array([[0.25, 0.25, 0.25, 0.25]])
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         return self.predictions_of(self.forward(parameters, X, xp=xp).L, xp=xp)
 
     def predictions_of(self, L: Array, *, xp: Namespace) -> Array:
-        """Predictions from the last layer's L."""
+        """Return the predictions for given outputs of the last layer.
+
+        Parameters
+        ----------
+        L : array of shape (N, K)
+            The output of the last layer, as `forward` returns it.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        array of shape (N, K)
+            The predictions.
+        """
         return OUTPUTS[self.output].forward(L, xp=xp)
 
     def input_gradients(
@@ -316,30 +498,39 @@ class MLP(HabitHints):
         objective: Objective = PLAIN,
         xp: Namespace | None = None,
     ) -> Array:
-        """Return the derivatives of the predictions, or of the loss, with respect to the input.
+        """Return the derivatives of the predictions, or of the loss, by the input.
 
         Parameters
         ----------
-        parameters
-            The flat vector, (P,) or (P + S,) with the running statistics of batch normalisation.
-        X
-            Rows (N, l0), floating like the parameters.
-        labels
-            None for the predictions' derivatives; integers (N,) or targets (N, K) for the loss's.
-        objective
-            Its loss alone counts, by default the usual one of the output: no smoothing, class
-            weights, penalties or dropout.
+        parameters : array of shape (P,) or (P + S,)
+            The flat vector, with the running statistics of batch normalisation.
+        X : array of shape (N, l0)
+            Rows, floating-point like the parameters.
+        labels : array of shape (N,) or (N, K), optional
+            Integers, or floating-point targets: the loss is differentiated. By default the
+            predictions are.
+        objective : Objective, optional
+            The objective whose loss is used, by default the usual one of the output. Label
+            smoothing, class weights, penalties and dropout are ignored.
+        xp : namespace, optional
+            The Array API library; by default that of the parameters.
 
         Returns
         -------
-        dŶ/dX, of shape (N, K, l0), or dJ/dX, of shape (N, l0); J is the mean over the N rows, so
-        each row of dJ/dX has the 1/N in it. Nothing is dropped out, and batches are normalised by
-        the running statistics.
+        array of shape (N, K, l0) or (N, l0)
+            dŶ/dX, or with labels dJ/dX. J is the mean over the N rows, so dJ/dX includes the factor
+            1/N.
 
         Notes
         -----
-        One more product than training: dX = dZ1 W1ᵀ, with one backward pass for each output. The
-        chain is that of training, so that what it shows is what the network has learned.
+        The extra product is dX = dZ1 W1ᵀ, with one backward pass for each output. Batch
+        normalisation uses the running statistics.
+
+        Examples
+        --------
+        >>> model = xpmlp.MLP((3, 2))
+        >>> model.input_gradients(model.initialize(), np.zeros((5, 3), np.float32)).shape
+        (5, 2, 3)
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         p, output = self.unflatten(parameters, xp=xp), OUTPUTS[self.output]
@@ -374,11 +565,44 @@ class MLP(HabitHints):
         mode: Mode = TRAINING,
         xp: Namespace | None = None,
     ) -> LossAndGradients:
-        """The loss J of a batch, by default the mean cross-entropy, and its flat gradient.
+        """Return the loss of a batch and its gradient as a flat vector.
 
-        X is (N, l0), floating like the parameters; labels is (N,), integers 0..K-1, or targets
-        (N, K). With members both results have their leading axis. The running statistics of batch
-        normalisation, if they are in the vector, have gradient zero.
+        Parameters
+        ----------
+        parameters : array of shape (P,), (P + S,) or (E, P + S)
+            The flat vector, with or without the S running statistics; E networks with a leading
+            axis.
+        X : array of shape (N, l0)
+            Rows, floating-point like the parameters.
+        labels : array of shape (N,) or (N, K)
+            Integers from 0 to K-1, or floating-point targets.
+        objective : Objective, optional
+            The loss and its regularisation; by default the usual loss of the output, such as the
+            mean cross-entropy.
+        weights : array of shape (N,), optional
+            A weight for each row.
+        mode : Mode, default training
+            How the forward pass is run.
+        xp : namespace, optional
+            The Array API library; by default that of the parameters.
+
+        Returns
+        -------
+        LossAndGradients
+            `loss`, a scalar or (E,), and `gradients`, shaped like the parameters. The gradient of
+            running statistics is 0.
+
+        Raises
+        ------
+        InputError
+            For labels that don't fit X, and for batch normalisation outside training.
+
+        Examples
+        --------
+        >>> model = xpmlp.MLP((2, 2))
+        >>> p = model.initialize(dtype="float64")
+        >>> loss, gradients = model.loss_and_gradients(p, np.eye(2), np.array([0, 1]))
+        >>> p -= 0.1 * gradients  # a step of gradient descent
         """
         xp = xp or array_api_compat.array_namespace(parameters)
         if self.normalization == "batch" and not mode.is_training:
@@ -403,8 +627,24 @@ class MLP(HabitHints):
         return LossAndGradients(J, gradients)
 
     def targets(self, labels: Array, classes: Array, *, dtype: object, xp: Namespace) -> Array:
-        """Y (N, K) from labels, integers (N,): one-hot, but for one answer; or from targets,
-        floating-point numbers (N, K), which they are already. Members may have rows of their own.
+        """Return the targets Y of labels.
+
+        Parameters
+        ----------
+        labels : array of shape (N,) or (N, K)
+            Integers, which become one-hot rows (or one column for a sigmoid output of width 1), or
+            floating-point targets, which are returned in the given dtype.
+        classes : array of shape (K,)
+            The numbers 0, ..., K-1.
+        dtype : dtype
+            The dtype of the targets.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        array of shape (N, K)
+            The targets. With a leading axis, members have rows of their own.
         """
         if xp.isdtype(labels.dtype, "real floating"):
             return xp.astype(labels, dtype)
@@ -425,13 +665,39 @@ class MLP(HabitHints):
         statistics: Array | None = None,
         xp: Namespace,
     ) -> BatchGradients:
-        """J, the flat gradient and L of a batch with targets Y (N, K), in training.
+        """Compute the loss and the gradient of a batch with given targets.
 
-        `weights` (N,) are the rows' own; `penalty_scale` (1, 1), or (E, 1, 1) for members, is what
-        the objective's penalties are multiplied by. What a training step calls: nothing in it
-        needs to look at the device or the library.
+        This is what a training step calls; nothing in it depends on the device or the library.
 
-        Source: lecture 11, "forward propagation" and "backpropagation".
+        Parameters
+        ----------
+        parameters : array of shape (P,) or (E, P)
+            The learned parameters.
+        X : array of shape (N, l0)
+            Rows, floating-point like the parameters.
+        Y : array of shape (N, K)
+            Targets, as `targets` returns them.
+        objective : Objective, optional
+            The loss and its regularisation.
+        weights : array of shape (N,), optional
+            A weight for each row.
+        penalty_scale : array of shape (1, 1) or (E, 1, 1), optional
+            Factor on the penalties of the objective.
+        mode : Mode, default training
+            How the forward pass is run.
+        statistics : array of shape (S,), optional
+            The running statistics of batch normalisation, which are updated.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        BatchGradients
+            J, the flat gradient, L of the last layer, and the new running statistics or None.
+
+        References
+        ----------
+        Lecture 11, "forward propagation" and "backpropagation".
         """
         loss, mark = objective.loss_for(self.output), marker(xp)
         mark("W, b as views of one vector")
@@ -466,9 +732,25 @@ class MLP(HabitHints):
         return [part.name for part in self.parts.parts if part.kind == "weight"]
 
     def constrained(self, parameters: Array, limit: float, *, xp: Namespace) -> Array:
-        """The parameters with the weights into each hidden unit held to a norm of `limit`.
+        """Return the parameters with a limit on the norm of each hidden unit's weights.
 
-        Source: Srivastava et al. 2014, "Dropout", section 5.1.
+        Parameters
+        ----------
+        parameters : array of shape (P,) or (E, P)
+            The learned parameters.
+        limit : float
+            The largest norm of the weights into a hidden unit, more than 0.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        array of shape (P,) or (E, P)
+            The constrained parameters.
+
+        References
+        ----------
+        Srivastava et al. 2014, Dropout, section 5.1.
         """
         parts = self.unflatten(parameters, xp=xp)
         for name in self._weights[:-1]:
@@ -476,7 +758,13 @@ class MLP(HabitHints):
         return self.parts.flatten(parts, parameters.shape[:-1], xp=xp)
 
     def summary(self) -> str:
-        """Return a table of the layers: widths and how many parameters each learns."""
+        """Return a table of the layers, with their widths and numbers of parameters.
+
+        Returns
+        -------
+        str
+            The table, which a notebook shows as it is.
+        """
         rows = [f"{'layer':<10}{'computes':<20}{'out':>8}{'parameters':>14}"]
         for layer in self.chain.walk():
             if layer.k and not isinstance(layer, Dropout):

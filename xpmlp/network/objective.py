@@ -22,7 +22,9 @@ Rates = float | tuple[float, ...]
 
 @dataclass(frozen=True, repr=False)
 class Objective:
-    """A loss with its regularisation. Unused features cost nothing.
+    """A loss with its regularisation.
+
+    Features you don't use cost nothing.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class Objective:
     label_smoothing
         Fraction of each target that is spread over all classes.
     huber_delta
-        Where Huber's loss turns from squares to straight lines.
+        The error above which Huber's loss is linear instead of quadratic.
     quantile
         The quantile that the quantile loss predicts, between 0 and 1.
     class_weights
@@ -42,19 +44,30 @@ class Objective:
     l2
         Strength of the penalty (l2/2) ΣW² on all weights, not on biases.
     dropout
-        Fraction of hidden units left out in each step; one number, or one for each member.
+        Fraction of hidden units dropped in each step; one number, or one for each member.
     input_dropout
-        Fraction of inputs left out in each step; one number, or one for each member.
+        Fraction of inputs dropped in each step; one number, or one for each member.
     mixup
-        a of Beta(a, a), by which each row is mixed with the next of its batch; 0 for none.
+        The alpha of mixup: each row is mixed with the next of its batch, with weights from
+        Beta(alpha, alpha); 0 for no mixup.
     divides_by_weight
-        Whether the loss of a batch is divided by the sum of its rows' weights in place of their
-        number, and so are the penalties, which else are divided by nothing.
+        Whether a batch's loss is divided by the sum of its rows' weights, as are the penalties;
+        else the loss is divided by the number of rows, and the penalties by nothing.
 
     Raises
     ------
     InputError
-        For values out of range and for what contradicts the loss.
+        For values out of range, and for settings that contradict each other.
+
+    References
+    ----------
+    Szegedy et al. 2016, Rethinking the Inception architecture (label smoothing). Srivastava et al.
+    2014, Dropout. Zhang et al. 2018, mixup.
+
+    Examples
+    --------
+    >>> xpmlp.Objective(label_smoothing=0.1, l2=1e-4)
+    Objective(label_smoothing=0.1, l2=0.0001)
     """
 
     loss: str | Loss = ""
@@ -92,7 +105,20 @@ class Objective:
             raise InputError("class_weights and mixup: a mixed row has no class; choose one")
 
     def check(self, output: str, classes: int) -> None:
-        """Refuse with `InputError` what contradicts a network's output and its last width."""
+        """Raise an error if the objective doesn't fit a network.
+
+        Parameters
+        ----------
+        output : str
+            The output of the network, such as `softmax`.
+        classes : int
+            The width of its last layer.
+
+        Raises
+        ------
+        InputError
+            For settings that contradict the output, and for a wrong number of class weights.
+        """
         self.loss_for(output)
         is_regression = OUTPUTS[output].is_regression
         why = "an output of numbers has no classes" if is_regression else "smooths one class of K"
@@ -111,16 +137,32 @@ class Objective:
 
     @property
     def loss_alone(self) -> "Objective":
-        """The loss without smoothing, weights, penalties and noise: what is measured."""
+        """The loss without smoothing, weights, penalties and dropout, for evaluation."""
         return Objective(self.loss, huber_delta=self.huber_delta, quantile=self.quantile)
 
     @property
     def has_noise(self) -> bool:
-        """Whether anything is dropped out."""
+        """Whether there is any dropout."""
         return bool(np.any(self.dropout) or np.any(self.input_dropout))
 
     def loss_for(self, output: str) -> Loss:
-        """The loss of a network with this output, its own parameters bound."""
+        """Return the loss for an output, with its own settings bound.
+
+        Parameters
+        ----------
+        output : str
+            The output of the network, such as `softmax`.
+
+        Returns
+        -------
+        Loss
+            The loss, forward and backward.
+
+        Raises
+        ------
+        InputError
+            For a loss that belongs to another output.
+        """
         name = self.loss or OUTPUTS[output].usual_loss
         loss = LOSSES[name] if isinstance(name, str) else name
         if loss.output != output:
@@ -136,18 +178,50 @@ class Objective:
         return loss
 
     def smoothed(self, Y: Array, *, xp: Namespace) -> Array:
-        """The targets with label smoothing."""
+        """Return the targets with label smoothing.
+
+        Parameters
+        ----------
+        Y : array of shape (N, K)
+            The targets.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        array of shape (N, K)
+            The smoothed targets.
+        """
         return algebra.smooth_labels(Y, self.label_smoothing, xp=xp) if self.label_smoothing else Y
 
     @property
     def has_penalty(self) -> bool:
-        """Whether weights cost anything."""
+        """Whether there is a penalty on the weights."""
         return bool(self.l1 or self.l2)
 
     def penalized(
         self, J: Array, dW: Array, W: Array, scale: Array | None = None, *, xp: Namespace
     ) -> tuple[Array, Array]:
-        """J and dW with the penalties on W in them, times `scale` (1, 1) or (E, 1, 1)."""
+        """Return the loss and a weight's gradient with the penalties added.
+
+        Parameters
+        ----------
+        J : array
+            The loss, a scalar or (E,).
+        dW : array of shape (l_in, l_out)
+            The gradient of the weights.
+        W : array of shape (l_in, l_out)
+            The weights.
+        scale : array of shape (1, 1) or (E, 1, 1), optional
+            Factor on the penalties.
+        xp : namespace
+            The Array API library of the arrays.
+
+        Returns
+        -------
+        tuple of (J, dW)
+            Both with the penalties.
+        """
         for strength, penalty, gradient in (
             (self.l1, algebra.l1_penalty, algebra.l1_penalty_gradient),
             (self.l2, algebra.l2_penalty, algebra.l2_penalty_gradient),
@@ -168,9 +242,25 @@ PLAIN = Objective()
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Return class weights by which all classes count alike, 1 on average over rows.
+    """Return class weights that give all classes the same total weight.
 
-    `labels` are (n,) integers, or (n, K) one-hot.
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        Classes from 0 to K-1, or one-hot rows.
+    classes : int
+        The number of classes K.
+
+    Returns
+    -------
+    tuple of float
+        A weight for each class; the mean over rows is 1.
+
+    Examples
+    --------
+    >>> from xpmlp.network import balanced_weights
+    >>> print(*balanced_weights(np.array([0, 0, 0, 1]), 2))
+    0.6666666666666666 2.0
     """
     counts = np.bincount(labels if labels.ndim == 1 else labels.argmax(axis=1), minlength=classes)
     return tuple(len(labels) / (classes * np.maximum(counts, 1)))

@@ -34,15 +34,45 @@ class AdamState(NamedTuple):
 
 
 def rmsprop(*, rho: float = 0.9, epsilon: float = 1e-7) -> Optimizer:
-    """RMSprop, plain: not centred, and without momentum.
+    """Divide the gradient by its root mean square: p <- p - rate g / (√s + epsilon).
 
-    s <- rho s + (1-rho) g²
-    p <- p - rate g / (√s + epsilon)
+    Here s <- rho s + (1-rho) g². The rule is not centred and has no momentum.
 
-    With S = s/(1-rho) and k = √(1-rho):  S <- rho S + g²,  p <- p - (rate/k) g / (√S + epsilon/k).
+    Parameters
+    ----------
+    rho : float, default 0.9
+        Decay of the mean of squared gradients, 0 or more and less than 1.
+    epsilon : float, default 1e-7
+        Added to the root, more than 0.
 
-    Source: Hinton 2012, Neural networks for machine learning, lecture 6e. The defaults are Keras's,
-    the rule is PyTorch's with `alpha=rho, eps=epsilon`.
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Raises
+    ------
+    InputError
+        For a value out of range, and from `init` for an epsilon that is 0 in the parameters' dtype.
+
+    Notes
+    -----
+    The state is the sum S = s/(1-rho), which saves a pass over all parameters. With k = √(1-rho):
+    S <- rho S + g², p <- p - (rate/k) g / (√S + epsilon/k).
+
+    References
+    ----------
+    Hinton 2012, Neural networks for machine learning, lecture 6e. The defaults are Keras's; the
+    rule is PyTorch's with `alpha=rho, eps=epsilon`.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import rmsprop
+    >>> rule, p = rmsprop(), np.array([1.0, 1.0])
+    >>> g = np.array([1.0, 100.0])  # both are scaled to the same step
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.01), xp=np)
+    >>> p.round(4)
+    array([0.9684, 0.9684])
     """
     [rho], [epsilon] = check_fraction(rho=rho), check_positive(epsilon=epsilon)
     root = math.sqrt(1.0 - rho)
@@ -64,17 +94,49 @@ def rmsprop(*, rho: float = 0.9, epsilon: float = 1e-7) -> Optimizer:
 
 
 def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
-    """Adam: momentum over the size of the gradients, both freed of their start from zero.
+    """Move by bias-corrected means: p <- p - rate m̂ / (√v̂ + epsilon).
 
-    m <- beta1 m + (1-beta1) g
-    v <- beta2 v + (1-beta2) g²
-    p <- p - rate m̂ / (√v̂ + epsilon)    m̂ = m/(1-beta1^t), v̂ = v/(1-beta2^t)
+    The means are m <- beta1 m + (1-beta1) g and v <- beta2 v + (1-beta2) g², and in step t = 1, 2,
+    ... m̂ = m/(1-beta1^t), v̂ = v/(1-beta2^t).
 
-    With the sums M = m/(1-beta1), V = v/(1-beta2) and the scalar k = √((1-beta2)/(1-beta2^t)):
-    p <- p - (rate (1-beta1)/(1-beta1^t)/k) M / (√V + epsilon/k).
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Decay of the mean of gradients, 0 or more and less than 1.
+    beta2 : float, default 0.999
+        Decay of the mean of squared gradients, 0 or more and less than 1.
+    epsilon : float, default 1e-8
+        Added to the root, more than 0.
 
-    Source: Kingma and Ba 2015, algorithm 1, epsilon in its place. After `decay` it is AdamW
-    (Loshchilov and Hutter 2019, algorithm 2, with PyTorch's decay, by rate * weight_decay).
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Raises
+    ------
+    InputError
+        For a value out of range, and from `init` for an epsilon that is 0 in the parameters' dtype.
+
+    Notes
+    -----
+    The state has the sums M = m/(1-beta1) and V = v/(1-beta2). With k = √((1-beta2)/(1-beta2^t)):
+    p <- p - (rate (1-beta1)/(1-beta1^t)/k) M / (√V + epsilon/k). After `decay` the rule is AdamW.
+
+    References
+    ----------
+    Kingma and Ba 2015, Adam: a method for stochastic optimization, algorithm 1. Loshchilov and
+    Hutter 2019, Decoupled weight decay regularization, algorithm 2, with PyTorch's decay, rate *
+    weight_decay.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import adam
+    >>> rule, p = adam(), np.array([1.0, 1.0])
+    >>> g = np.array([1.0, 100.0])  # both are scaled to the same step
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.01), xp=np)
+    >>> p.round(4)
+    array([0.99, 0.99])
     """
     return _adam(beta1, beta2, epsilon, is_outer=False)
 
@@ -82,14 +144,47 @@ def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> 
 def adam_outer_epsilon(
     *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
 ) -> Optimizer:
-    """Adam with epsilon outside of the correction, where it counts for less in the first steps:
+    """Use Adam with epsilon outside the correction: p <- p - c m / (√v + epsilon).
 
-    p <- p - rate √(1-beta2^t)/(1-beta1^t) m / (√v + epsilon)
+    Here c = rate √(1-beta2^t)/(1-beta1^t), and m and v are those of `adam`. In the first steps
+    epsilon has less effect than in `adam`.
 
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Decay of the mean of gradients, 0 or more and less than 1.
+    beta2 : float, default 0.999
+        Decay of the mean of squared gradients, 0 or more and less than 1.
+    epsilon : float, default 1e-8
+        Added to the root, more than 0.
+
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Raises
+    ------
+    InputError
+        For a value out of range, and from `init` for an epsilon that is 0 in the parameters' dtype.
+
+    Notes
+    -----
     With the sums of `adam`: p <- p - (rate (1-beta1)/(1-beta1^t)/k) M / (√V + epsilon/√(1-beta2)).
 
-    Source: Kingma and Ba 2015, end of section 2, the order of computation with its epsilon-hat; the
-    rule of TensorFlow and scikit-learn.
+    References
+    ----------
+    Kingma and Ba 2015, end of section 2: the efficient order of computation, with its epsilon-hat.
+    The rule is that of TensorFlow and scikit-learn.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import adam_outer_epsilon
+    >>> rule, p = adam_outer_epsilon(), np.array([1.0, 1.0])
+    >>> g = np.array([1.0, 100.0])  # both are scaled to the same step
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.01), xp=np)
+    >>> p.round(4)
+    array([0.99, 0.99])
     """
     return _adam(beta1, beta2, epsilon, is_outer=True)
 

@@ -10,13 +10,33 @@ from xpmlp.typing import Array, Namespace
 
 
 class Init(Protocol):
-    """The state before the first step, for parameters (P,) or (E, P): a named tuple of arrays."""
+    """Protocol of the function that makes an optimizer's state before the first step.
+
+    The state of parameters (P,) or (E, P) is a named tuple of arrays.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import momentum
+    >>> momentum().init(np.array([1.0, 2.0]), xp=np)
+    Velocity(velocity=array([0., 0.]))
+    """
 
     def __call__(self, parameters: Array, /, *, xp: Namespace) -> Any: ...
 
 
 class Update(Protocol):
-    """The parameters and the state after one step at a rate (), (E, 1), (P,) or (E, P)."""
+    """Protocol of the function that takes one step and returns parameters and state.
+
+    It takes parameters (P,) or (E, P), gradients like them, the state, and a rate of shape (), (E,
+    1), (P,) or (E, P). It may overwrite its arguments; callers use what it returns.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import sgd
+    >>> p, state = sgd().update(np.ones(2), np.ones(2), sgd().init(np.ones(2), xp=np), 0.5, xp=np)
+    >>> p
+    array([0.5, 0.5])
+    """
 
     def __call__(
         self, parameters: Array, gradients: Array, state: Any, rate: Array, /, *, xp: Namespace
@@ -26,8 +46,20 @@ class Update(Protocol):
 class Optimizer(NamedTuple):
     """An update rule: `init` makes its state, `update` takes one step.
 
-    `parameters, state = optimizer.update(parameters, gradients, state, rate, xp=xp)`. `options` are
-    the rule's settings by name.
+    Attributes
+    ----------
+    init : Init
+        `state = init(parameters, xp=xp)`.
+    update : Update
+        `parameters, state = update(parameters, gradients, state, rate, xp=xp)`.
+    options : tuple of (str, value)
+        The rule's hyperparameters by name.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import adam
+    >>> adam(beta1=0.8)
+    adam(beta1=0.8, beta2=0.999, epsilon=1e-08)
     """
 
     init: Init
@@ -36,7 +68,7 @@ class Optimizer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The function that made it, such as `adam`."""
+        """The name of the function that made the rule, such as `adam`."""
         name: str = getattr(self.update, "__qualname__", "").partition(".")[0].lstrip("_")
         return name
 

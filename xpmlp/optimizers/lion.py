@@ -14,18 +14,47 @@ class LionState(NamedTuple):
 
 
 def lion(*, beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
-    """Lion: every parameter moves by the rate, up or down.
+    """Move by the sign of a mean: p <- p - rate sign(beta1 m + (1-beta1) g).
 
-    c = beta1 m + (1-beta1) g
-    p <- p - rate sign(c)
-    m <- beta2 m + (1-beta2) g
+    Afterwards m <- beta2 m + (1-beta2) g.
 
-    A sign does not depend on the scale, which spares two passes over all parameters: kept is
-    M = m/(1-beta2), M <- beta2 M + g, and c/(1-beta1) = beta1 (1-beta2)/(1-beta1) M + g.
-    It wants a rate 3 to 10 times smaller than Adam's, and weight decay as much larger.
+    Parameters
+    ----------
+    beta1 : float, default 0.9
+        Weight of the mean in the step, 0 or more and less than 1.
+    beta2 : float, default 0.99
+        Decay of the mean of gradients, 0 or more and less than 1.
 
-    Source: Chen et al. 2023, Symbolic discovery of optimization algorithms, algorithm 2; its weight
-    decay is `decay`.
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    Notes
+    -----
+    Use a learning rate 3 to 10 times smaller than Adam's, and a weight decay larger by the same
+    factor. A sign does not depend on the scale, so the state is the sum M = m/(1-beta2), M <- beta2
+    M + g, and c/(1-beta1) = beta1 (1-beta2)/(1-beta1) M + g, which saves two passes over all
+    parameters.
+
+    References
+    ----------
+    Chen et al. 2023, Symbolic discovery of optimization algorithms, algorithm 2; its weight decay
+    is `decay`.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import lion
+    >>> rule, p = lion(), np.array([1.0, 1.0])
+    >>> g = np.array([0.001, -100.0])
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.1), xp=np)
+    >>> p
+    array([0.9, 1.1])
     """
     [beta1, beta2] = check_fraction(beta1=beta1, beta2=beta2)
     ratio = beta1 * (1.0 - beta2) / (1.0 - beta1)

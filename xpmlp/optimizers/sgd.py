@@ -18,9 +18,28 @@ class Velocity(NamedTuple):
 
 
 def sgd() -> Optimizer:
-    """Stochastic gradient descent: p <- p - rate g.
+    """Move against the gradient: p <- p - rate g.
 
-    Source: lecture 11, "parameter update".
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Notes
+    -----
+    With a mini-batch gradient g this is stochastic gradient descent. It has no state.
+
+    References
+    ----------
+    Lecture 11, "parameter update". Robbins and Monro 1951, A stochastic approximation method.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import sgd
+    >>> rule, p, g = sgd(), np.array([1.0, 2.0]), np.array([10.0, 20.0])
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.01), xp=np)
+    >>> p
+    array([0.9, 1.8])
     """
 
     def init(parameters: Array, /, *, xp: Namespace) -> Memoryless:
@@ -36,15 +55,42 @@ def sgd() -> Optimizer:
 
 
 def momentum(*, momentum: float = 0.9) -> Optimizer:
-    """Gradient descent with momentum:
+    """Move along a velocity: v <- momentum v + g; p <- p - rate v.
 
-    v <- momentum v + g
-    p <- p - rate v
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Factor on the velocity in each step, 0 or more and less than 1.
 
-    The rate is not in the velocity, so a change of it acts at once, on all of v.
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
 
-    Source: Polyak 1964; Sutskever et al. 2013, equations 1-2, whose v is -rate v here; in this form
-    PyTorch's SGD.
+    Raises
+    ------
+    InputError
+        For a momentum out of range.
+
+    Notes
+    -----
+    The velocity does not include the learning rate, so a new rate applies to all of v at once.
+
+    References
+    ----------
+    Polyak 1964, Some methods of speeding up the convergence of iteration methods. Sutskever et al.
+    2013, On the importance of initialization and momentum, equations 1-2, whose v is -rate v here.
+    The form is that of PyTorch's SGD.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import momentum
+    >>> rule, p, g = momentum(momentum=0.5), np.array([1.0]), np.array([1.0])
+    >>> state = rule.init(p, xp=np)
+    >>> for _ in range(2):
+    ...     p, state = rule.update(p, g, state, np.array(0.1), xp=np)
+    >>> p.round(6)  # steps of 0.1 and 0.15
+    array([0.75])
     """
     [mu] = check_fraction(momentum=momentum)
 
@@ -61,15 +107,41 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
 
 
 def nesterov(*, momentum: float = 0.9) -> Optimizer:
-    """Gradient descent with Nesterov's momentum, whose gradient is taken where the velocity leads:
+    """Look ahead: v <- momentum v + g; p <- p - rate (g + momentum v).
 
-    v <- momentum v + g
-    p <- p - rate (g + momentum v)
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Factor on the velocity in each step, 0 or more and less than 1.
 
-    Here p is already at that place. Keeps momentum v, which both lines need, in place of v.
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
 
-    Source: Nesterov 1983; Sutskever et al. 2013, equations 3-4, in the form of Bengio et al. 2013
-    and of PyTorch's SGD with `nesterov=True`.
+    Raises
+    ------
+    InputError
+        For a momentum out of range.
+
+    Notes
+    -----
+    p is the point that the velocity leads to, where the gradient is taken. The state is momentum v,
+    which both lines need, in place of v.
+
+    References
+    ----------
+    Nesterov 1983, A method for solving the convex programming problem with convergence rate
+    O(1/k²). Sutskever et al. 2013, equations 3-4, in the form of Bengio et al. 2013, Advances in
+    optimizing recurrent networks, and of PyTorch's SGD with `nesterov=True`.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import nesterov
+    >>> rule, p, g = nesterov(momentum=0.5), np.array([1.0]), np.array([1.0])
+    >>> p, state = rule.update(p, g, rule.init(p, xp=np), np.array(0.1), xp=np)
+    >>> p.round(6)  # a step of 0.1 (1 + 0.5)
+    array([0.85])
     """
     [mu] = check_fraction(momentum=momentum)
 
@@ -86,17 +158,44 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
 
 
 def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
-    """Gradient descent with a velocity that has the rate in it:
+    """Move by a velocity that has the rate: v <- momentum v - rate g; p <- p + v.
 
-    v <- momentum v - rate g
-    p <- p + v, or with Nesterov's momentum p <- p + momentum v - rate g
+    With Nesterov's momentum the second line is p <- p + momentum v - rate g.
 
-    A change of the rate acts on the gradients after it and leaves the velocity as it is; while
-    the rate stays, the steps are those of `momentum` and `nesterov`. A momentum of 1, no friction
-    at all, is allowed. With Nesterov's momentum kept is momentum v, as in `nesterov`.
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Factor on the velocity in each step, from 0 to 1; 1 is allowed here.
+    nesterov : bool, default False
+        Whether to use Nesterov's momentum. The state then is momentum v, as in `nesterov`.
 
-    Source: Polyak 1964; Sutskever et al. 2013, equations 1-2, and 3-4 in the form of Bengio et al.
-    2013; the rule of Keras and scikit-learn.
+    Returns
+    -------
+    Optimizer
+        The rule as a pair of pure functions, `init` and `update`.
+
+    Raises
+    ------
+    InputError
+        For a momentum out of range.
+
+    Notes
+    -----
+    A new learning rate applies to later gradients only and leaves the velocity as it is. With a
+    constant rate the steps are those of `momentum` and `nesterov`.
+
+    References
+    ----------
+    Polyak 1964. Sutskever et al. 2013, equations 1-2, and 3-4 in the form of Bengio et al. 2013.
+    The rule is that of Keras and scikit-learn.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import velocity_descent
+    >>> rule, p = velocity_descent(), np.array([1.0])
+    >>> p, state = rule.update(p, np.array([1.0]), rule.init(p, xp=np), np.array(0.1), xp=np)
+    >>> p
+    array([0.9])
     """
     [mu] = check_unit(momentum=momentum)
 

@@ -64,9 +64,28 @@ SYMBOLS: Mapping[str, str] = {
 
 
 class Explanation(NamedTuple):
-    """A training step of a network on `rows` rows, matrix by matrix.
+    """A training step, matrix by matrix.
 
-    `symbols` says what each letter and sign of the formulas stands for.
+    Attributes
+    ----------
+    model : MLP
+        The network.
+    rows : int
+        Rows in a mini-batch, N.
+    dtype : str
+        The dtype of the matrices.
+    forward : tuple of Computation
+        The operations of the forward pass, in order.
+    backward : tuple of Computation
+        The operations of the backward pass, in order.
+    symbols : dict of str to str
+        The meaning of each symbol in the formulas.
+
+    Examples
+    --------
+    >>> from xpmlp.reports.explain import explain
+    >>> explain(xpmlp.MLP((4, 2))).symbols["W[k]"]
+    'weights'
     """
 
     model: MLP
@@ -78,6 +97,7 @@ class Explanation(NamedTuple):
 
     @property
     def itemsize(self) -> int:
+        """The bytes of a number."""
         return int(np.dtype(self.dtype).itemsize)
 
     @property
@@ -92,17 +112,39 @@ class Explanation(NamedTuple):
         )
 
     def numbers(self, operation: Computation) -> tuple[str, str, str]:
-        """Shapes, FLOPs and bytes of a matrix, as tables show them."""
+        """Return the shapes, FLOPs and bytes of an operation as text.
+
+        Parameters
+        ----------
+        operation : Computation
+            One of `forward` or `backward`.
+
+        Returns
+        -------
+        tuple of str
+            Shapes, FLOPs (empty without a product) and bytes.
+        """
         flops = short(operation.flops) if operation.flops else ""
         return operation.shapes, flops, short(math.prod(operation.shape) * self.itemsize)
 
     @property
     def slides(self) -> dict[str, tuple[Computation, ...]]:
-        """The lecture's two slides by their titles."""
+        """The operations of the lecture's two slides by their titles."""
         return {"Forward pass": self.forward, "Expanded Jacobians": self.backward}
 
     def title(self, layer: int) -> str:
-        """What an operation's `layer` is called."""
+        """Return the heading of a layer.
+
+        Parameters
+        ----------
+        layer : int
+            The `layer` of an operation: 0 for the input, one more than the last layer for the loss.
+
+        Returns
+        -------
+        str
+            The heading.
+        """
         widths = self.model.layer_sizes
         if 0 < layer < len(widths):
             return f"Layer {layer}: {widths[layer - 1]} → {widths[layer]}"
@@ -112,7 +154,43 @@ class Explanation(NamedTuple):
 def explain(
     model: MLP, objective: Objective = PLAIN, *, rows: int = 64, dtype: str = "float32"
 ) -> Explanation:
-    """Return every matrix of a training step in the order in which it is computed."""
+    """Return every matrix of a training step, in the order of computation.
+
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    objective : Objective, optional
+        The loss and its regularisation.
+    rows : int, default 64
+        Rows in a mini-batch, N.
+    dtype : str, default 'float32'
+        The dtype, for the numbers of bytes.
+
+    Returns
+    -------
+    Explanation
+        The operations of the forward and the backward pass, with shapes and formulas.
+
+    Raises
+    ------
+    InputError
+        For an objective that does not fit the network, and for a custom loss, whose formulas are
+        not known.
+
+    References
+    ----------
+    Lecture 11, "forward propagation" and "Expanded Jacobians".
+
+    Examples
+    --------
+    >>> from xpmlp.reports.explain import explain
+    >>> for operation in explain(xpmlp.MLP((4, 2))).backward:
+    ...     print(operation.text)
+    dL = -(1/N)(Y - Ŷ)
+    dW[1] = Xᵀ dL
+    db[1] = sum over rows of dL
+    """
     objective.check(model.output, model.layer_sizes[-1])
     steps = objective.loss_for(model.output).formulas
     if not steps:

@@ -19,8 +19,9 @@ exploding: steps of one learning rate then move one layer a thousand times as fa
 
 
 class LayerFlow(NamedTuple):
-    """Root mean squares in one layer: of the activations it gives (the last one's are L), of its
-    weights and of their gradient. Of members, the means."""
+    """Root mean squares of a layer's activations, weights and gradient.
+
+    The activations of the last layer are L. With members they are means."""
 
     layer: int
     activations: float
@@ -29,7 +30,7 @@ class LayerFlow(NamedTuple):
 
 
 def first_batch(recipe: Recipe, train: Split) -> Split:
-    """The rows that the first step of a run learns from."""
+    """Return the rows of a run's first batch."""
     train, _ = recipe.held_out(train)
     seed = recipe.seed if isinstance(recipe.seed, int) else recipe.seed[0]
     blocks = getattr(train.X, "blocks", None)
@@ -42,9 +43,10 @@ def first_batch(recipe: Recipe, train: Split) -> Split:
 def gradient_flow(
     model: MLP, parameters: np.ndarray, batch: Split, objective: Objective = PLAIN
 ) -> list[LayerFlow]:
-    """The sizes in a training step on these rows, in float64, with nothing left out at random.
+    """Return the sizes of activations, weights and gradients in a training step.
 
-    Weights of classes are left out, too; the gradients are those of loss, smoothing and penalties.
+    It is computed in float64, without dropout and class weights; the gradients are those of the
+    loss with label smoothing and penalties.
     """
     objective = dataclasses.replace(
         objective, dropout=0.0, input_dropout=0.0, mixup=0.0, class_weights=()
@@ -67,7 +69,7 @@ def gradient_flow(
 
 
 def verdict(flow: Sequence[LayerFlow]) -> str:
-    """One sentence about the gradients: whether they vanish or explode towards the input."""
+    """Return a sentence that says whether gradients vanish or explode."""
     sizes = [layer.gradients for layer in flow]
     if not np.isfinite(sizes).all():
         return "Gradients are no finite numbers: they explode"
@@ -91,7 +93,7 @@ DECADES = 6.0
 
 
 def bar_length(value: float, largest: float) -> float:
-    """How long its bar is, 0 to 1, on a logarithmic scale."""
+    """Return the length of a value's bar, 0 to 1, on a logarithmic scale."""
     if not (0.0 < value < math.inf and largest < math.inf):
         return 0.0
     return max(0.0, 1.0 - math.log10(largest / value) / DECADES)

@@ -13,7 +13,7 @@ BINS = 10
 
 
 class Mistake(NamedTuple):
-    """A row, its class, and the class predicted with this probability."""
+    """A wrong prediction: the row, its class, the predicted class and its probability."""
 
     row: int
     label: int
@@ -22,7 +22,11 @@ class Mistake(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Metrics of one class: precision, recall, F1 and its number of rows; NaN for 0 / 0."""
+    """Precision, recall, F1 and support of one class.
+
+    They are the fraction of its predictions that are correct, the fraction of its rows that are
+    found, the harmonic mean of both, and its number of rows; NaN for a division by 0.
+    """
 
     precision: float
     recall: float
@@ -31,7 +35,7 @@ class Score(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Predictions of about one confidence: how many, their mean confidence and accuracy."""
+    """Predictions of similar confidence: their number, mean confidence and accuracy."""
 
     answers: int
     confidence: float
@@ -39,9 +43,9 @@ class Bin(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How far a network's confidence is from how often it is right.
+    """The difference between a network's confidence and its accuracy.
 
-    `error` is the expected calibration error: the mean distance of both over all answers.
+    `error` is the expected calibration error, the mean difference over all predictions.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks", equations 2 and 3.
     """
@@ -51,7 +55,7 @@ class Calibration(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Of one predicted number: root mean square and mean absolute error, and R²."""
+    """Root mean square error, mean absolute error and R² of one output."""
 
     rmse: float
     mae: float
@@ -60,7 +64,7 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class MulticlassReport:
-    """Rows of K classes: `confusion[t, s]` rows of class t were predicted as s."""
+    """The metrics of a classifier: of class t, `confusion[t, s]` rows were predicted s."""
 
     confusion: np.ndarray
     calibration: Calibration
@@ -84,7 +88,7 @@ class MulticlassReport:
 
 @dataclass(frozen=True)
 class MultilabelReport:
-    """K answers of yes or no a row: a score for each question, yes being what is looked for."""
+    """The metrics of a multilabel network: a score for each label."""
 
     scores: list[Score]
     calibration: Calibration
@@ -92,7 +96,7 @@ class MultilabelReport:
 
 @dataclass(frozen=True)
 class RegressionReport:
-    """K numbers a row: errors of each, and the pairs of target and prediction."""
+    """The metrics of a regression: errors of each output, targets and predictions."""
 
     errors: list[Errors]
     targets: np.ndarray
@@ -102,7 +106,7 @@ class RegressionReport:
 def prediction_report(
     model: MLP, labels: np.ndarray, predictions: np.ndarray
 ) -> MulticlassReport | MultilabelReport | RegressionReport:
-    """What a network's predictions (n, K) of rows with these labels, (n,) or (n, K), come to."""
+    """Return the metrics of predictions (n, K) for labels (n,) or (n, K)."""
     if model.is_regression:
         return regression_report(labels.reshape(predictions.shape), predictions)
     if model.output == "sigmoid" and predictions.shape[1] == 1:
@@ -116,7 +120,7 @@ def prediction_report(
 
 
 def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
-    """Of rows that have one class each: labels (n,), probabilities (n, K)."""
+    """Return the metrics of a classifier from labels (n,) and probabilities (n, K)."""
     K = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities[np.arange(len(predicted)), predicted]
@@ -134,7 +138,7 @@ def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> Multicla
 
 
 def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
-    """Of answers that are yes or no, both (n, K)."""
+    """Return the metrics of a multilabel network; both arrays are (n, K)."""
     predicted = probabilities > 0.5
     counts = zip(
         (is_so & predicted).sum(axis=0), predicted.sum(axis=0), is_so.sum(axis=0), strict=True
@@ -145,7 +149,7 @@ def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> Multilabe
 
 
 def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
-    """Of numbers, both (n, K)."""
+    """Return the metrics of a regression; both arrays are (n, K)."""
     targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
     wrong = predictions - targets
     squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
@@ -155,7 +159,7 @@ def regression_report(targets: np.ndarray, predictions: np.ndarray) -> Regressio
 
 
 def score(hits: int, predicted: int, support: int) -> Score:
-    """From rows found, rows predicted to be of the class, and its rows."""
+    """Return the score of a class from its hits, predictions and rows."""
     return Score(
         hits / predicted if predicted else float("nan"),
         hits / support if support else float("nan"),
@@ -165,7 +169,7 @@ def score(hits: int, predicted: int, support: int) -> Score:
 
 
 def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
-    """Of answers with these confidences, 0 to 1, of which some are right; both (n,)."""
+    """Return the calibration of predictions with confidences from 0 to 1; both (n,)."""
     places = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
     counts = np.bincount(places, minlength=BINS)
     sums = (np.bincount(places, values, minlength=BINS) for values in (confidence, is_right))
@@ -180,7 +184,7 @@ def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
-    """Over classes that have rows, each counting alike (macro average)."""
+    """Return the macro average over the classes that have rows."""
     found = np.array([one[:3] for one in scores if one.support], np.float64)
     if not found.size:
         return Score(float("nan"), float("nan"), float("nan"), 0)

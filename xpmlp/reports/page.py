@@ -27,7 +27,9 @@ from xpmlp.training.batches import count_batches
 def write_report(
     run: RunDirectory, path: Path, *, data: str | None = None, backend: Backend | None = None
 ) -> None:
-    """Write the page of a run to `path`, from its files and its data set (`data`: another).
+    """Write the report of a run to `path`.
+
+    It reads the run's files and its data set, or the data set `data`.
 
     Raises `InputError` if a file of the run or the data is missing or does not fit, or if `path`
     cannot be written.
@@ -36,7 +38,7 @@ def write_report(
 
 
 def report(run: RunDirectory, *, data: str | None = None, backend: Backend | None = None) -> str:
-    """The page of a run, as HTML."""
+    """Return the report of a run as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     recipe, trained = run.recipe, run.load_model()

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunFingerprint:
-    """What determines the numbers of a run: with another the resumed run would differ.
+    """The settings, data and versions that a run's numbers depend on.
 
     `settings` are those of its recipe, `data` the SHA-256 of its data set, `versions` those of
     the libraries that compute.
@@ -86,7 +86,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: RunFingerprint) -> None:
-    """Write where a run stands, for `load_checkpoint`."""
+    """Write the state of a run, for `load_checkpoint`."""
     best = {} if snapshot.best is None else snapshot.best._asdict()
     tensors = {
         "correct": snapshot.metric_sum,
@@ -104,7 +104,7 @@ def save_checkpoint(run: RunDirectory, snapshot: Snapshot, origin: RunFingerprin
 
 
 def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, RunFingerprint]:
-    """Where a run stood when it was last saved; `InputError` if that cannot be read."""
+    """Return the last checkpoint of a run; `InputError` if it cannot be read."""
     tensors, metadata = load_tensors(run.checkpoint)
     try:
         best = below(BEST, tensors)
@@ -130,13 +130,14 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, RunFingerprint]:
 
 @dataclass(eq=False, repr=False)
 class Checkpoints(Callback):
-    """Saves where a run stands: before its first step, after every epoch, every few steps or
-    seconds, and at its end.
+    """The callback that writes a run's checkpoints.
 
-    One that would take more than `CHECKPOINT_SHARE` of the run's time so far waits for the next
-    occasion, and one with NaN or infinite parameters is not written. Where the disk refuses,
-    training continues, with one warning, and the next occasion tries again; the last one's refusal
-    is an `InputError`.
+    They are written before the first step, after every epoch, every few steps or seconds, and at
+    the end. A checkpoint that would take more than `CHECKPOINT_SHARE` of the run's time so far is
+    postponed; one with NaN or infinite parameters is not written. If a checkpoint cannot be
+    written, training continues with one warning, and the next one is tried; if the last one fails,
+    that is an
+    `InputError`.
     """
 
     run: RunDirectory

@@ -52,9 +52,10 @@ LOSS = ("loss", "huber_delta", "quantile")
 
 
 class TrainedModel(NamedTuple):
-    """A network with its flat parameters on the host, the shape its inputs had as images, whether
-    they were bytes, which are scaled, the names of its classes and columns, if they have any, and
-    the loss that it is evaluated with."""
+    """A network with its flat parameters on the host, as a run directory has it.
+
+    `image_shape` is the shape of a row as an image; `takes_bytes` says whether rows are bytes,
+    which are scaled; `classes` and `columns` are names or None; `objective` has the loss."""
 
     model: MLP
     parameters: np.ndarray

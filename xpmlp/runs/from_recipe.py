@@ -18,7 +18,7 @@ from xpmlp.training import TrainConfig, Trainer
 def trainer_from_recipe(
     recipe: Recipe, dataset: Dataset, backend: Backend, *, allow_divergence: bool = False
 ) -> Trainer:
-    """The run that a recipe describes, before its first step."""
+    """Return the run that a recipe describes, before its first step."""
     split, validation = recipe.held_out(dataset.train)
     weights = None
     if recipe.initial_weights:
@@ -36,7 +36,7 @@ def trainer_from_recipe(
 
 
 def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: str) -> Recipe:
-    """Return the recipe of a run that Python began, with every setting that a recipe can hold.
+    """Return the recipe of a run that was started in Python.
 
     Warns
     -----
@@ -72,7 +72,7 @@ def _is_plain(value: object) -> bool:
 
 
 def load_initial_weights(path: Path, model: MLP, *, members: int) -> np.ndarray:
-    """The flat parameters in an .npz with W1 B1 W2 B2 ..., the lecture's names; float64.
+    """Return the flat parameters in an `.npz` file with W1 B1 W2 B2 ..., as float64.
 
     Raises `InputError` for a file or an array that does not fit.
     """

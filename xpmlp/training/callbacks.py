@@ -20,17 +20,43 @@ log = logging.getLogger(__name__)
 
 
 class StopTraining(Exception):
-    """Raised by a callback to interrupt a run after this step; nothing is lost.
+    """Raised by a callback to interrupt a run after the present step.
 
-    `StopTraining("reason")` says why. The run keeps its current parameters and can be resumed;
-    `Trainer.stop` ends a run, which then has its best parameters with `restore_best`.
+    `StopTraining("reason")` says why. The run keeps its current parameters and can be resumed.
+    `Trainer.stop`, in contrast, ends a run, which then has its best parameters with `restore_best`.
+
+    Examples
+    --------
+    >>> class OneEpoch(xpmlp.Callback):
+    ...     def on_epoch(self, trainer):
+    ...         raise xpmlp.StopTraining("one epoch is enough")
+    >>> model = xpmlp.MLP((2, 2))
+    >>> run = xpmlp.train(model, np.eye(2), [0, 1], callbacks=[OneEpoch()], verbose=0)
+    >>> run.stopped_by
+    'OneEpoch: one epoch is enough'
     """
 
 
 class Callback:
-    """Listens to a run's events; override those you want. The loop knows no callback.
+    """Base class of callbacks, which are called at the events of a run.
 
-    `every` is a number of steps after each of which `on_tick` must be called; 0: whenever one is.
+    Override the events you need. A callback may read everything of the trainer, and changes it only
+    through its methods.
+
+    Attributes
+    ----------
+    every : int
+        Call `on_tick` after each `every` steps; 0 leaves the interval to the trainer.
+
+    Examples
+    --------
+    >>> class Print(xpmlp.Callback):
+    ...     def on_epoch(self, trainer):
+    ...         print("epoch", trainer.epoch)
+    >>> model = xpmlp.MLP((2, 2))
+    >>> run = xpmlp.train(model, np.eye(2), [0, 1], epochs=2, callbacks=[Print()], verbose=0)
+    epoch 1
+    epoch 2
     """
 
     every: int = 0
@@ -43,16 +69,40 @@ class Callback:
                 raise InputError(f"{cls.__name__}.{name}: no event has this name; use {events}")
 
     def on_start(self, trainer: "Trainer", /) -> None:
-        """Before the first step."""
+        """Called before the first step, and when the run is resumed.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The run.
+        """
 
     def on_tick(self, trainer: "Trainer", /) -> None:
-        """Every few steps, after their losses have reached the host."""
+        """Called every few steps, when their losses are on the host.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The run.
+        """
 
     def on_epoch(self, trainer: "Trainer", /) -> None:
-        """After each epoch, and after its evaluation if there is one."""
+        """Called after each epoch and its validation.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The run.
+        """
 
     def on_end(self, trainer: "Trainer", /) -> None:
-        """After the last step, also where a callback has stopped the run."""
+        """Called after the last step, also if the run was stopped.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The run.
+        """
 
 
 SLOW_CALLBACK = 5.0

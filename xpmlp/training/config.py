@@ -31,16 +31,18 @@ MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every setting of a training run. Anything you leave out takes the lecture's value.
+    """Every setting of a training run.
+
+    Anything you leave out takes the lecture's value.
 
     Parameters
     ----------
     epochs
         Passes over the training rows.
     batch_size
-        Rows of a step.
+        Rows in a mini-batch.
     seed
-        Where shuffling, dropout and initial weights come from; E seeds train E networks at once.
+        Seed of shuffling, dropout and initial weights; E seeds train E networks at once.
     shuffle
         Whether each epoch takes the rows in a new order.
     drop_last
@@ -68,6 +70,12 @@ class TrainConfig:
     ------
     InputError
         For a value out of range.
+
+    Examples
+    --------
+    >>> config = xpmlp.TrainConfig.of(epochs=5, optimizer="adam", beta1=0.95, dropout=0.2)
+    >>> config.epochs, config.objective.dropout
+    (5, 0.2)
     """
 
     epochs: int = 20
@@ -112,9 +120,10 @@ class TrainConfig:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting by the name that `of` takes it by, but those without a meaning here.
+        """All settings by the names that `of` takes.
 
-        An optimizer and a schedule are names with their options; one of your own is itself.
+        Settings of other optimizers, schedules, losses and averages than the chosen ones are left
+        out. An optimizer and a schedule are names with their options; a custom one is itself.
         """
         found: dict[str, Any] = {}
         for part in (self, self.objective, self.descent, self.control):
@@ -135,7 +144,24 @@ class TrainConfig:
     def initialize(
         self, model: MLP, seeds: int | Sequence[int], *, dtype: str, backend: Backend | None = None
     ) -> Array:
-        """Return initial parameters, flat, of a network or one for each seed."""
+        """Draw the initial parameters of a network.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        seeds : int or sequence of int
+            The seed, or one for each member.
+        dtype : str
+            The dtype of the parameters.
+        backend : Backend, optional
+            Where they lie; by default on the host.
+
+        Returns
+        -------
+        array of shape (P,) or (E, P)
+            The parameters.
+        """
         return model.initialize(
             seeds,
             initializer=self.initializer,
@@ -146,9 +172,21 @@ class TrainConfig:
         )
 
     def lr_factors(self, epoch: int, history: History, steps_per_epoch: int) -> np.ndarray:
-        """Return what the learning rate is multiplied by at each step of an epoch, (steps,).
+        """Return the factor on the learning rate in each step of an epoch.
 
-        A plateau looks at what the history had when the epoch began.
+        Parameters
+        ----------
+        epoch : int
+            The number of the epoch, from 0.
+        history : History
+            The history; a plateau looks at its losses before the epoch.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+
+        Returns
+        -------
+        ndarray of shape (steps_per_epoch,)
+            The factors.
         """
         descent, schedule = self.descent, self.descent.schedule
         if descent.warm_up:
@@ -165,7 +203,20 @@ class TrainConfig:
         )
 
     def learning_rates(self, history: History, steps_per_epoch: int) -> np.ndarray:
-        """Return the learning rate of each step that a run has done, (steps,) or (steps, E)."""
+        """Return the learning rate in each step of a history.
+
+        Parameters
+        ----------
+        history : History
+            The history of a run with this configuration.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+
+        Returns
+        -------
+        ndarray of shape (steps,) or (steps, E)
+            The learning rates.
+        """
         steps = len(history.losses)
         epochs = range(-(-steps // steps_per_epoch))
         lr_factors = [self.lr_factors(epoch, history, steps_per_epoch) for epoch in epochs]
@@ -173,7 +224,20 @@ class TrainConfig:
         return np.asarray(np.multiply.outer(done, self.descent.learning_rate))
 
     def averaging(self, epoch: int, steps_per_epoch: int) -> np.ndarray:
-        """Return the weight in their mean of the parameters after each step of an epoch."""
+        """Return the weight of the parameters in their mean after each step of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            The number of the epoch, from 0.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+
+        Returns
+        -------
+        ndarray of shape (steps_per_epoch,)
+            The weights.
+        """
         first, end = epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch
         if self.descent.average == "ema":
             return ema_weights(end, self.descent.average_decay)[first:]
@@ -185,11 +249,21 @@ class TrainConfig:
 
     @classmethod
     def of(cls, config: "TrainConfig | None" = None, **settings: Any) -> "TrainConfig":
-        """Return the configuration with these settings in it.
+        """Return a configuration with settings of all its parts given by keyword.
 
-        Settings are fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`.
-        `optimizer` and `schedule` may be names, followed by their own settings:
-        `optimizer="adam", beta1=0.95`. Names ignore case. A setting of None stays as it was.
+        Parameters
+        ----------
+        config : TrainConfig, optional
+            The configuration to start from; by default that with all defaults.
+        **settings
+            Fields of `TrainConfig`, `Objective`, `OptimizerConfig` and `ValidationConfig`.
+            `optimizer` and `schedule` may be names, followed by their own settings:
+            `optimizer="adam", beta1=0.95`. Names ignore case. None leaves a setting unchanged.
+
+        Returns
+        -------
+        TrainConfig
+            The new configuration.
 
         Raises
         ------

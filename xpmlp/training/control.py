@@ -19,7 +19,7 @@ MONITORS = ("loss", "accuracy")
 @renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class ValidationConfig:
-    """When a run is validated and when it ends early. All but the time follows from its history.
+    """The settings of validation, early stopping and the time limit.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ class ValidationConfig:
     validate_every
         Evaluate every n steps in place of every epoch; 0 for epochs.
     monitor
-        What counts as better: the validation loss or accuracy.
+        The quantity to improve: the validation loss or accuracy.
     patience
-        Evaluations without a better one after which the run ends; 0 for never.
+        Evaluations without improvement after which the run ends; 0 for never.
     restore_best
         Whether the run ends with the best parameters, each member with its own.
     time_limit
@@ -44,6 +44,12 @@ class ValidationConfig:
     ------
     InputError
         For values out of range, and for a setting that needs validation rows without them.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
+    >>> xpmlp.ValidationConfig(validation=rows, patience=3).monitor
+    'loss'
     """
 
     validation: Split | None = None
@@ -75,16 +81,53 @@ class ValidationConfig:
                 )
 
     def cost(self, loss: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-        """Return what of an evaluation should be small."""
+        """Return the monitored quantity, with the sign that makes smaller better.
+
+        Parameters
+        ----------
+        loss : ndarray
+            The validation loss, a scalar or (E,).
+        accuracy : ndarray
+            The validation accuracy, of the same shape.
+
+        Returns
+        -------
+        ndarray of float64
+            The loss, or minus the accuracy.
+        """
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Return which evaluation is best, over members on average; NaN counts as worst."""
+        """Return the number of the best evaluation, by the mean over members.
+
+        Parameters
+        ----------
+        losses : sequence of ndarray
+            The validation loss of each evaluation.
+        accuracies : sequence of ndarray
+            The validation accuracy of each evaluation.
+
+        Returns
+        -------
+        int
+            The index, counted from 0. NaN counts as worst.
+        """
         costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
         return int(np.argmin(np.nan_to_num(costs, nan=np.inf)))
 
     def has_run_dry(self, costs: Sequence[np.ndarray]) -> bool:
-        """Whether no network has got better in the last `patience` evaluations."""
+        """Return whether no network improved in the last `patience` evaluations.
+
+        Parameters
+        ----------
+        costs : sequence of ndarray
+            What `cost` returned for each evaluation.
+
+        Returns
+        -------
+        bool
+            Whether none did.
+        """
         if not self.patience or len(costs) <= self.patience:
             return False
         before, since = np.asarray(costs[: -self.patience]), np.asarray(costs[-self.patience :])
@@ -92,13 +135,41 @@ class ValidationConfig:
 
 
 class Best(NamedTuple):
-    """The best parameters seen, flat, on the host, and what they cost: one of each per member."""
+    """The best parameters so far and their cost, on the host.
+
+    Attributes
+    ----------
+    cost : ndarray
+        What `ValidationConfig.cost` returned for them, a scalar or (E,).
+    parameters : ndarray of shape (P + S,) or (E, P + S)
+        The flat vector.
+
+    Examples
+    --------
+    >>> from xpmlp.training import Best
+    >>> best = Best(np.array(0.5), np.array([1.0]))
+    >>> best.or_better(np.array(0.4), np.array([2.0])).parameters
+    array([2.])
+    """
 
     cost: np.ndarray
     parameters: np.ndarray
 
     def or_better(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
-        """For each member the better of this and of another."""
+        """Return the better of these and other parameters, for each member.
+
+        Parameters
+        ----------
+        cost : ndarray
+            The cost of the others.
+        parameters : ndarray
+            The others.
+
+        Returns
+        -------
+        Best
+            The better ones.
+        """
         is_better = (np.asarray(cost) < self.cost) | np.isnan(self.cost)
         return Best(
             np.where(is_better, cost, self.cost),

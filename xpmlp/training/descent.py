@@ -17,13 +17,40 @@ AVERAGES = ("none", "ema", "swa")
 
 
 def Plateau(patience: int = 5, factor: float = 0.1) -> Schedule:  # noqa: N802
-    """Return `xpmlp.schedules.plateau`: the name and the arguments of 0.1.0."""
+    """Multiply the rate by `factor` after too many evaluations without improvement.
+
+    It falls when more than `patience` evaluations in a row did not improve the loss.
+
+    Parameters
+    ----------
+    patience : int, default 5
+        The number of evaluations without improvement that are tolerated, 0 or more.
+    factor : float, default 0.1
+        The factor on the learning rate, between 0 and 1.
+
+    Returns
+    -------
+    Schedule
+        `xpmlp.schedules.plateau` with these settings. `Plateau` is its name in 0.1.0.
+
+    Raises
+    ------
+    InputError
+        For a value out of range.
+
+    Examples
+    --------
+    >>> xpmlp.Plateau(patience=2)
+    plateau(plateau_patience=2, plateau_factor=0.1)
+    """
     return plateau(plateau_patience=patience, plateau_factor=factor)
 
 
 @dataclass(frozen=True, repr=False)
 class OptimizerConfig:
-    """An optimizer with its learning rate, schedule and limits. Unused features cost nothing.
+    """The optimizer with its learning rate, schedule and limits.
+
+    Features you don't use cost nothing.
 
     Parameters
     ----------
@@ -36,7 +63,7 @@ class OptimizerConfig:
     warm_up
         Epochs over which the learning rate first rises linearly.
     plateau
-        A `Plateau`, as the schedule: the name of 0.1.0.
+        A `Plateau` in place of `schedule`, as in 0.1.0.
     bias_rate
         Factor on the learning rate of biases, gammas and betas.
     weight_decay
@@ -51,10 +78,10 @@ class OptimizerConfig:
     max_norm
         Limit on the norm of the weights into a hidden unit; 0 for none.
     average
-        What is evaluated and saved. `ema`: an exponential mean of the parameters over steps; `swa`:
-        their plain mean over the ends of epochs.
+        The parameters that are evaluated and saved. `none`: the last ones; `ema`: an exponential
+        mean over steps; `swa`: a plain mean over the ends of epochs.
     average_decay
-        How long the exponential mean remembers.
+        Decay of the exponential mean; it spans about 1 / (1 - average_decay) steps.
     average_start
         The fraction of the run after which the plain mean starts.
 
@@ -62,6 +89,16 @@ class OptimizerConfig:
     ------
     InputError
         For values out of range.
+
+    References
+    ----------
+    `xpmlp.optimizers` and `xpmlp.schedules` name the paper of each rule.
+
+    Examples
+    --------
+    >>> from xpmlp.optimizers import adam
+    >>> xpmlp.OptimizerConfig(optimizer=adam(), learning_rate=0.001).learning_rate
+    0.001
     """
 
     optimizer: Optimizer = field(default_factory=sgd)
@@ -102,7 +139,27 @@ class OptimizerConfig:
         one_of(AVERAGES, average=self.average)
 
     def rates(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray:
-        """The learning rate as the state has it: (), (E, 1), (P,) or (E, P)."""
+        """Return the learning rate of each parameter, in the smallest shape.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        members : tuple of int
+            The leading axes of the parameters: () or (E,).
+        dtype : str
+            The dtype of the parameters.
+
+        Returns
+        -------
+        ndarray of shape (), (E, 1), (P,) or (E, P)
+            The rates.
+
+        Raises
+        ------
+        InputError
+            For another number of rates than members, and for a rate that the dtype cannot hold.
+        """
         groups = (
             np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
             if self.bias_rate != 1.0
@@ -111,7 +168,22 @@ class OptimizerConfig:
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
-        """Return the weight decay likewise, or None."""
+        """Return the weight decay of each parameter, in the smallest shape.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        members : tuple of int
+            The leading axes of the parameters: () or (E,).
+        dtype : str
+            The dtype of the parameters.
+
+        Returns
+        -------
+        ndarray of shape (), (E, 1), (P,) or (E, P), or None
+            The weight decay; None if there is none.
+        """
         if not np.any(self.weight_decay):
             return None
         groups = None if self.bias_decay else model.parts.mask("weight").astype(np.float64)
@@ -119,12 +191,12 @@ class OptimizerConfig:
 
     @property
     def counts_steps(self) -> bool:
-        """Whether what a step does depends on its number."""
+        """Whether the update depends on the number of the step."""
         return not self.is_constant or self.average != "none"
 
     @property
     def is_constant(self) -> bool:
-        """Whether the learning rate stays what it is."""
+        """Whether the learning rate is constant."""
         return self.schedule.name == "constant" and not self.warm_up
 
 

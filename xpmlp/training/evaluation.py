@@ -27,11 +27,23 @@ UNASKED_BYTES = 2**24
 
 @renamed.with_old_names
 class Evaluation(NamedTuple):
-    """The loss, by default the mean cross-entropy, and the share of right answers: scalars, or
-    (E,) with members.
+    """The result of `evaluate`.
 
-    For an output of numbers the accuracy is R², the coefficient of determination. `ensemble` is
-    the accuracy of the members' averaged predictions; None for one network.
+    Attributes
+    ----------
+    loss : ndarray
+        The loss, by default the mean cross-entropy: a scalar, or (E,) with members.
+    accuracy : ndarray
+        The fraction of correct predictions, or R² (coefficient of determination) for a regression,
+        of the same shape.
+    ensemble : float or None
+        The accuracy of the ensemble, the members' mean prediction; None for one network.
+
+    Examples
+    --------
+    >>> from xpmlp.training import Evaluation
+    >>> Evaluation(np.array(0.25), np.array(0.9), None)
+    Evaluation(loss=0.25, accuracy=0.9)
     """
 
     loss: np.ndarray
@@ -52,11 +64,38 @@ def evaluate(
     objective: Objective = PLAIN,
     backend: Backend | None = None,
 ) -> Evaluation:
-    """The loss and the accuracy of a network on labelled rows.
+    """Return the loss and the accuracy of a network on labelled rows.
 
-    `parameters` is the flat vector (P,) or (E, P), on the backend's device or on the host. The
-    loss is the objective's, by default the output's usual one, without smoothing, weights or
-    penalties. Raises `InputError` for rows or labels that this network cannot take.
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    parameters : array of shape (P + S,) or (E, P + S)
+        The flat vector, on the backend's device or on the host.
+    split : Split
+        Rows and labels.
+    objective : Objective, optional
+        Its loss is reported, without label smoothing, weights and penalties; by default the usual
+        one of the output.
+    backend : Backend, optional
+        By default NumPy.
+
+    Returns
+    -------
+    Evaluation
+        Loss and accuracy, scalars or (E,), and the accuracy of the ensemble.
+
+    Raises
+    ------
+    InputError
+        For rows or labels that the network cannot take.
+
+    Examples
+    --------
+    >>> model = xpmlp.MLP((2, 2))
+    >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
+    >>> print(xpmlp.evaluate(model, np.zeros(model.size), rows).loss.round(4))  # log 2
+    0.6931
     """
     split = checked(split, model, where="rows to evaluate")
     backend = backend or _numpy()
@@ -119,13 +158,36 @@ def inverse(variance: np.ndarray) -> np.ndarray:
 
 
 def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = None) -> np.ndarray:
-    """Return the prediction for each row, on the host; (n, l0) -> (n, K).
+    """Return the predictions of a network on the host, the mean over members.
 
-    The probability of each class (softmax), of each answer being yes (sigmoid), or numbers. Rows
-    are as in training, an array of NumPy or `SparseRows`: bytes are scaled from 0..255, anything
-    else is taken as it is. With members
-    the result is the ensemble's: the members' predictions averaged.
-    Raises `InputError` for rows that this network cannot take.
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    parameters : array of shape (P + S,) or (E, P + S)
+        The flat vector, on the backend's device or on the host.
+    X : ndarray or SparseRows of shape (n, l0)
+        Rows as in training. Bytes (uint8) are scaled from 0..255 to 0..1, other numbers are not
+        scaled.
+    backend : Backend, optional
+        By default NumPy.
+
+    Returns
+    -------
+    ndarray of shape (n, K)
+        The probability of each class (softmax) or of each label (sigmoid), or numbers.
+
+    Raises
+    ------
+    InputError
+        For rows that the network cannot take.
+
+    Examples
+    --------
+    >>> model = xpmlp.MLP((2, 2))
+    >>> xpmlp.predict(model, np.zeros(model.size), np.eye(2))
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
     """
     backend = backend or _numpy()
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)

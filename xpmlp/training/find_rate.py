@@ -40,7 +40,24 @@ SMOOTHED_SHARE = 1 / 30
 
 @dataclass(frozen=True, repr=False)
 class RateCurve:
-    """What `find_rate` saw: the rate and loss of each step, (steps,), and the run's own rate."""
+    """The learning rates and losses of `find_rate`.
+
+    Parameters
+    ----------
+    rates : ndarray of shape (steps,), float64
+        The learning rate of each step.
+    losses : ndarray of shape (steps,), float64
+        The training loss of each step.
+    own : float
+        The learning rate of the run itself.
+
+    Examples
+    --------
+    >>> from xpmlp.training.find_rate import RateCurve
+    >>> curve = RateCurve(np.geomspace(1e-3, 1, 50), np.linspace(1, 0.1, 50), own=0.03)
+    >>> curve.falls, curve.lowest > 0.5
+    (True, True)
+    """
 
     rates: np.ndarray
     losses: np.ndarray
@@ -50,7 +67,7 @@ class RateCurve:
 
     @functools.cached_property
     def smoothed(self) -> np.ndarray:
-        """The loss without its scatter."""
+        """The loss smoothed over steps, (steps,)."""
         losses = self.losses
         # What explodes at the end would reach back to where it fell.
         losses = np.minimum(losses, 2.0 * losses[: max(1, len(losses) // 10)].max())
@@ -71,7 +88,7 @@ class RateCurve:
 
     @property
     def falls(self) -> bool:
-        """Whether the smoothed loss falls by more than chance lets it, and by 1 % at least."""
+        """Whether the smoothed loss falls, by more than chance and by 1 % at least."""
         end = int(self.smoothed.argmin()) + 1
         highest = float(self.smoothed[:end].max())
         fall = highest - float(self.smoothed[end - 1])
@@ -79,7 +96,7 @@ class RateCurve:
 
     @property
     def rises(self) -> bool:
-        """Whether it rises again beyond `lowest`."""
+        """Whether the smoothed loss rises again above `lowest`."""
         after = self.smoothed[self._lowest :]
         return bool(after.max() > 1.05 * after[0])
 
@@ -95,12 +112,12 @@ class RateCurve:
 
     @property
     def lowest(self) -> float:
-        """The rate at which the smoothed loss is lowest: the one to begin with."""
+        """The learning rate at which the smoothed loss is lowest: the proposed one."""
         return float(self.rates[self._lowest])
 
     @property
     def steepest(self) -> float:
-        """The rate at which it falls fastest, by the logarithm of the rate; below `lowest`."""
+        """The learning rate at which the smoothed loss falls fastest; below `lowest`."""
         falling = self.smoothed[: max(2, self._lowest + 1)]
         return float(self.rates[np.gradient(falling).argmin()])
 
@@ -108,13 +125,46 @@ class RateCurve:
 def find_rate(
     training: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
 ) -> RateCurve:
-    """Train for an epoch with a rate that rises from step to step, and look.
+    """Search for a learning rate by training while it rises from step to step.
 
-    `training` is a run that has not begun; its own rate, schedule, validation, order of rows and
-    number of epochs do not matter, and it is not changed. By default `steps` are those of an
-    epoch, 300 to 3000. Rows are always shuffled: sorted by class, the loss would follow the classes
-    in place of the rate. Raises `InputError` for an empty range, and for members: each would
-    have a curve of its own.
+    Rows are always shuffled: if they were sorted by class, the loss would follow the classes in
+    place of the rate.
+
+    Parameters
+    ----------
+    training : Trainer
+        A run that has not started, which is not changed. Its own rate, schedule, validation, order
+        of rows and number of epochs do not matter.
+    lowest : float, default 1e-6
+        The learning rate of the first step, more than 0.
+    highest : float, default 10.0
+        The learning rate of the last step, more than `lowest`.
+    steps : int, optional
+        The number of steps, 10 or more; by default those of an epoch, but at least 300 and at most
+        3000.
+
+    Returns
+    -------
+    RateCurve
+        The rate and the loss of each step. It ends early if the loss explodes.
+
+    Raises
+    ------
+    InputError
+        For an empty range, too few steps, a loss that explodes at once, and for a run with members.
+
+    References
+    ----------
+    Smith 2017, Cyclical learning rates for training neural networks, section 3.3.
+
+    Examples
+    --------
+    >>> from xpmlp.training.find_rate import find_rate
+    >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
+    >>> numpy = xpmlp.select_backend("numpy")
+    >>> trainer = xpmlp.Trainer(xpmlp.MLP((2, 2)), rows, backend=numpy, batch_size=2)
+    >>> find_rate(trainer, steps=20).rates.shape
+    (20,)
     """
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")

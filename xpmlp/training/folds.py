@@ -18,9 +18,23 @@ from xpmlp.training.trainer import Trainer, train
 
 
 class Folds(NamedTuple):
-    """Loss and accuracy of each fold's network on the rows that it did not train on, (E,).
+    """The result of `cross_validate`.
 
-    `run` is the run that trained them all, each a member.
+    Attributes
+    ----------
+    losses : ndarray of shape (E,)
+        The loss of each fold's network on the rows that it did not train on.
+    accuracies : ndarray of shape (E,)
+        The accuracy likewise, R² for a regression.
+    run : Trainer
+        The run that trained all networks as members.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(4), np.array([0, 1, 0, 1]))
+    >>> settings = {"batch_size": 2, "epochs": 1}
+    >>> xpmlp.cross_validate(xpmlp.MLP((4, 2)), rows, folds=2, **settings).run.epoch
+    1
     """
 
     losses: np.ndarray
@@ -32,13 +46,39 @@ class Folds(NamedTuple):
 
 
 def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The rows (E, n) that each fold trains on and the rows that each holds, by number, rising.
+    """Return the rows that each fold trains on and the rows that it is tested on.
 
-    Every row is held by one fold. Each class has its part in every fold, to a row; targets that
-    are no class labels are dealt at random.
-    Members train on equally many rows: where the folds' sizes differ, by one, the smaller folds
-    leave one row out of training, drawn from the seed as all else is. Raises `InputError` for
-    fewer than 2 folds and for more than there are rows.
+    Each row is in the test part of one fold. Each class is spread evenly over the folds; targets
+    that are no classes are dealt at random. Members train on the same number of rows: if the sizes
+    of folds differ, by one, some folds leave one row out of training, drawn from the seed.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        The labels.
+    folds : int
+        The number of folds E, 2 to n.
+    seed : int
+        The seed.
+
+    Returns
+    -------
+    rows : ndarray of shape (E, m), int64
+        The numbers of the training rows, ascending.
+    held : list of E ndarrays, int64
+        The numbers of the test rows.
+
+    Raises
+    ------
+    InputError
+        For fewer than 2 folds, and for more folds than rows.
+
+    Examples
+    --------
+    >>> from xpmlp.training import fold_rows
+    >>> rows, held = fold_rows(np.array([0, 0, 1, 1]), folds=2, seed=0)
+    >>> rows.shape, [len(part) for part in held]
+    ((2, 2), [2, 2])
     """
     count = len(labels)
     if type(folds) is not int or not 2 <= folds <= count:
@@ -69,14 +109,48 @@ def cross_validate(
     backend: Backend | None = None,
     **settings: Any,
 ) -> Folds:
-    """Train a network on all rows but one fold's, for each fold, and evaluate it on that fold.
+    """Train a network for each fold on the other rows, and evaluate it on that fold.
 
-    The folds are members of one run of `train`, which takes the other settings. Each begins with
-    weights of its own, from seeds counted up: their differences show what chance does by its
-    choice of rows and of weights. The order of rows comes from `seed`. Raises what `train` does.
+    The networks are members of one run. Each starts from weights of its own, from seeds counted up,
+    so the spread of the results includes the effect of the initial weights.
 
-        found = cross_validate(model, mnist.train, folds=5, epochs=3, learning_rate=0.1)
-        found.accuracies.mean(), found.accuracies.std(ddof=1)
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    split : Split
+        Rows and labels.
+    folds : int, default 5
+        The number of folds E, 2 or more.
+    seed : int, default 0
+        The seed of the folds, of the order of rows, and of the first network's weights.
+    backend : Backend, optional
+        By default that of `select_backend()`.
+    **settings
+        Settings of `TrainConfig`.
+
+    Returns
+    -------
+    Folds
+        Loss and accuracy of each fold, (E,), and the run.
+
+    Raises
+    ------
+    InputError
+        As `xpmlp.train`, and for an invalid number of folds.
+    Diverged
+        For a loss that became NaN or infinite.
+
+    References
+    ----------
+    Stone 1974, Cross-validatory choice and assessment of statistical predictions.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(4), np.array([0, 1, 0, 1]))
+    >>> result = xpmlp.cross_validate(xpmlp.MLP((4, 2)), rows, folds=2, batch_size=2, epochs=1)
+    >>> result.accuracies.shape
+    (2,)
     """
     for name in ("rows", "parameters"):
         if name in settings:

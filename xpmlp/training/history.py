@@ -15,10 +15,30 @@ from xpmlp.habits import HabitHints
 
 @dataclass(repr=False)
 class History(HabitHints):
-    """The series of a run, as the lecture keeps them; with E members each entry has E values.
+    """The series of a run; with E members each entry has E values.
 
-    The validation series have an entry for each evaluation on the validation rows,
-    after this iteration.
+    `history[name]` returns a series as an array: `loss` of each iteration, `accuracy` of each
+    epoch, and `validation_iteration`, `validation_loss` and `validation_accuracy` of each
+    evaluation.
+
+    Parameters
+    ----------
+    losses : list of ndarray, default []
+        The training loss of each iteration.
+    accuracies : list of ndarray, default []
+        The training accuracy of each epoch, R² for a regression.
+    validation_iterations : list of int, default []
+        The iteration after which each evaluation was made.
+    validation_losses : list of ndarray, default []
+        The validation loss of each evaluation.
+    validation_accuracies : list of ndarray, default []
+        The validation accuracy of each evaluation.
+
+    Examples
+    --------
+    >>> run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=3, verbose=0)
+    >>> run.history["loss"].shape, list(run.history)
+    ((3,), ['loss', 'accuracy'])
     """
 
     losses: list[np.ndarray] = field(default_factory=list)
@@ -39,11 +59,17 @@ class History(HabitHints):
 
     @property
     def series(self) -> dict[str, np.ndarray]:
-        """Every series by name."""
+        """Each series by name."""
         return {"loss": self.loss, "accuracy": self.accuracy, **self.validation}
 
     def keys(self) -> Iterable[str]:
-        """Return the names of the series."""
+        """Return the names of the series.
+
+        Returns
+        -------
+        iterable of str
+            The names.
+        """
         return self.series.keys()
 
     def __iter__(self) -> Iterator[str]:
@@ -61,28 +87,44 @@ class History(HabitHints):
         return as_html(counts, self.loss)
 
     def copy(self) -> "History":
-        """Return an independent copy."""
+        """Return an independent copy.
+
+        Returns
+        -------
+        History
+            The copy.
+        """
         return History(**{name: list(series) for name, series in vars(self).items()})
 
     def add_evaluation(self, iteration: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
-        """Append an evaluation on validation rows after this iteration."""
+        """Append an evaluation on the validation set.
+
+        Parameters
+        ----------
+        iteration : int
+            The number of steps done.
+        loss : ndarray
+            The validation loss, a scalar or (E,).
+        accuracy : ndarray
+            The validation accuracy, of the same shape.
+        """
         self.validation_iterations.append(iteration)
         self.validation_losses.append(np.asarray(loss))
         self.validation_accuracies.append(np.asarray(accuracy))
 
     @property
     def loss(self) -> np.ndarray:
-        """The training loss of every iteration, (iterations,) or (iterations, E)."""
+        """The training loss of each iteration, (iterations,) or (iterations, E)."""
         return np.asarray(self.losses)
 
     @property
     def accuracy(self) -> np.ndarray:
-        """The share of right answers over each epoch while it trained, (epochs,) or (epochs, E)."""
+        """The training accuracy of each epoch, (epochs,) or (epochs, E)."""
         return np.asarray(self.accuracies)
 
     @property
     def validation(self) -> dict[str, np.ndarray]:
-        """The validation series by name: iteration, loss and accuracy; empty without any."""
+        """The validation series by name; empty without any."""
         if not self.validation_iterations:
             return {}
         return {
@@ -92,10 +134,24 @@ class History(HabitHints):
         }
 
     def epoch_losses(self, epochs: int, steps_per_epoch: int, *, is_validated: bool) -> list[float]:
-        """What a plateau is seen in: validation losses, or else the mean losses of epochs.
+        """Return the losses that a plateau schedule sees, means over members.
 
-        Those that were known after `epochs` epochs: a run resumed in the middle of one sees the
-        same. Of members, the mean of those that have not diverged.
+        Members that have diverged are left out. A run that is resumed within an epoch sees the
+        same.
+
+        Parameters
+        ----------
+        epochs : int
+            The number of finished epochs.
+        steps_per_epoch : int
+            The number of steps in an epoch.
+        is_validated : bool
+            Whether to return validation losses, else the mean training loss of each epoch.
+
+        Returns
+        -------
+        list of float
+            The losses known after these epochs.
         """
         begun = epochs * steps_per_epoch
         if is_validated:

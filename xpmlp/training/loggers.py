@@ -48,7 +48,13 @@ class Logger(Callback):
 
     @classmethod
     def require(cls) -> None:
-        """Raise `InputError` with the command to type if the logger's library is not installed."""
+        """Raise an error if a package that the logger needs is missing.
+
+        Raises
+        ------
+        InputError
+            With the command that installs it.
+        """
         for package in cls.packages:
             try:
                 importlib.import_module(package)
@@ -60,7 +66,18 @@ class Logger(Callback):
 
     @classmethod
     def inside(cls, directory: Path) -> Self:
-        """Return a logger that writes inside the directory of a run."""
+        """Return a logger that writes inside the directory of a run.
+
+        Parameters
+        ----------
+        directory : Path
+            The directory.
+
+        Returns
+        -------
+        Logger
+            The logger.
+        """
         return cls(directory / cls.place)  # type: ignore[call-arg]  # a logger's first argument
 
     def on_start(self, trainer: Trainer, /) -> None:
@@ -110,12 +127,22 @@ class Logger(Callback):
 
 
 class CSVLogger(Logger):
-    """Writes a table with a row for each epoch.
+    """Write a CSV table with a row for each epoch.
 
     Parameters
     ----------
-    path
-        The file. One that exists is replaced, at the start, by the epochs there are so far.
+    path : path or str, default 'epochs.csv'
+        The file. An existing file is overwritten when the run starts, with the epochs so far.
+
+    Examples
+    --------
+    >>> log = xpmlp.CSVLogger("epochs.csv")
+    >>> run = xpmlp.train(
+    ...     xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, callbacks=[log], verbose=0
+    ... )
+    >>> from pathlib import Path
+    >>> print(Path("epochs.csv").read_text().splitlines()[0])
+    epoch,loss,accuracy,learning_rate
     """
 
     place = "epochs.csv"
@@ -143,17 +170,26 @@ class CSVLogger(Logger):
 
 
 class TensorBoardLogger(Logger):
-    """Writes scalars for TensorBoard, with the epoch as step: `tensorboard --logdir DIRECTORY`.
+    """Write scalars for TensorBoard, with the epoch as step.
+
+    Look at them with `tensorboard --logdir DIRECTORY`.
 
     Parameters
     ----------
-    directory
-        Where the event files go. TensorBoard then hides the scalars of earlier runs there.
+    directory : path or str, default 'tensorboard'
+        The directory of the event files. TensorBoard hides the scalars of earlier runs there.
 
     Raises
     ------
     InputError
         Without the extra `tensorboard`.
+
+    Examples
+    --------
+    >>> log = xpmlp.TensorBoardLogger("logs")
+    >>> run = xpmlp.train(
+    ...     xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, callbacks=[log], verbose=0
+    ... )
     """
 
     packages = ("tensorboard",)
@@ -197,22 +233,29 @@ class TensorBoardLogger(Logger):
 
 
 class MLflowLogger(Logger):
-    """Logs to MLflow: settings as parameters of a run, numbers as its metrics.
+    """Log to MLflow: settings as parameters, the numbers of each epoch as metrics.
 
     Parameters
     ----------
-    directory
-        Where `mlflow.db` is made; a resumed run continues the newest run in it. By default MLflow
-        decides, by `MLFLOW_TRACKING_URI`.
-    experiment
+    directory : path or str, optional
+        The directory of `mlflow.db`; a resumed run continues the newest run in it. By default
+        `MLFLOW_TRACKING_URI` decides.
+    experiment : str, default 'xpmlp'
         The name of MLflow's experiment.
-    run_id
-        A run of MLflow to continue. Without one `run_id` is set when training starts.
+    run_id : str, optional
+        A run of MLflow to continue. Without it the attribute `run_id` is set when training starts.
 
     Raises
     ------
     InputError
         Without the extra `mlflow`.
+
+    Examples
+    --------
+    >>> log = xpmlp.MLflowLogger("logs")
+    >>> run = xpmlp.train(
+    ...     xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, callbacks=[log], verbose=0
+    ... )
     """
 
     packages = ("mlflow", "sqlalchemy", "alembic")
@@ -267,18 +310,18 @@ class MLflowLogger(Logger):
 
 
 class WandbLogger(Logger):
-    """Logs to Weights & Biases: settings as the run's config, numbers with the epoch as step.
+    """Log to Weights & Biases: settings as config, numbers with the epoch as step.
 
-    Offline unless `mode=` or `WANDB_MODE` asks for more; `wandb sync` uploads the run afterwards.
+    It is offline unless `mode=` or `WANDB_MODE` says otherwise; `wandb sync` uploads the run later.
 
     Parameters
     ----------
-    directory
-        Where the folder `wandb` is made; a resumed run continues the newest run in it.
-    project
+    directory : path or str, default '.'
+        The directory of the folder `wandb`; a resumed run continues the newest run in it.
+    project : str, default 'xpmlp'
         The name of the project.
-    id
-        A run to continue. Without one `id` is set when training starts.
+    id : str, optional
+        A run to continue. Without it the attribute `id` is set when training starts.
     **settings
         Further arguments of `wandb.init`: `mode="online"`, `name=`, `tags=`.
 
@@ -286,6 +329,13 @@ class WandbLogger(Logger):
     ------
     InputError
         Without the extra `wandb`.
+
+    Examples
+    --------
+    >>> log = xpmlp.WandbLogger("logs")
+    >>> run = xpmlp.train(
+    ...     xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, callbacks=[log], verbose=0
+    ... )
     """
 
     packages = ("wandb",)

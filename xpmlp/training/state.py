@@ -22,11 +22,31 @@ from xpmlp.typing import Array, dtype_name
 @renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class Snapshot:
-    """A run at one moment, on the host: all that resuming needs.
+    """The state of a run, copied to the host: all that resuming needs.
 
-    `epoch` counts the finished epochs, `step` the steps done in the present one, `metric_sum` the
-    sum of their `batch_metric`; `state` has the arrays that steps change, by name: `parameters`,
-    `optimizer.m` and so on. `best` are the best parameters seen, where a run keeps them.
+    Parameters
+    ----------
+    state : dict of str to ndarray
+        The arrays that steps change, by name: `parameters`, `optimizer.velocity` and so on.
+    epoch : int
+        The number of finished epochs.
+    step : int
+        The number of steps done in the present epoch.
+    metric_sum : ndarray
+        The number of correct predictions in those steps, a scalar or (E,).
+    history : History
+        The history so far.
+    seconds : float, default 0
+        The seconds of training so far.
+    best : Best, optional
+        The best parameters so far.
+
+    Examples
+    --------
+    >>> run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=3, verbose=0)
+    >>> snapshot = run.trainer.snapshot()
+    >>> snapshot.epoch, snapshot.parameters.shape
+    (3, (6,))
     """
 
     state: dict[str, np.ndarray]
@@ -41,7 +61,7 @@ class Snapshot:
 
     @property
     def parameters(self) -> np.ndarray:
-        """The flat vector of what is learned."""
+        """The learned parameters as a flat vector."""
         return self.state["parameters"]
 
     @property
@@ -50,7 +70,20 @@ class Snapshot:
         return bool(np.isfinite(self.parameters).all())
 
     def check_fits(self, now: "Snapshot", control: ValidationConfig) -> None:
-        """Raise `InputError` unless this is a whole snapshot of a run that is now as `now` is."""
+        """Raise an error unless this is a complete snapshot of a given run.
+
+        Parameters
+        ----------
+        now : Snapshot
+            A snapshot of the run as it is now.
+        control : ValidationConfig
+            Whether the run keeps its best parameters, and whether some may be NaN or infinite.
+
+        Raises
+        ------
+        InputError
+            For a snapshot of another network, optimizer or dtype, and for an incomplete one.
+        """
         for name, found, wanted in (
             *((name, self.state.get(name), now.state[name]) for name in now.state),
             ("counts", self.metric_sum, now.metric_sum),

@@ -22,13 +22,34 @@ from xpmlp.typing import Array, Namespace
 
 
 class TrainingState(NamedTuple):
-    """What a step changes, and what it learns by.
+    """The arrays that a training step changes, and its rates.
 
-    `parameters` (P,) is the flat vector of what is learned, `optimizer` the optimizer's own state,
-    `learning_rate` and `weight_decay` scalars, (E, 1) where each member has its own, or vectors
-    where weights and biases differ. `offset` is the position in the epoch's order of the next
-    batch's first row, and `step` (1,) the number of steps done. `statistics` (S,) are the running
-    ones of batch normalisation; `mean` and `mean_statistics` what averaging keeps of both.
+    Attributes
+    ----------
+    parameters : array of shape (P,) or (E, P)
+        The learned parameters.
+    optimizer : named tuple of arrays
+        The state of the optimizer.
+    learning_rate : array of shape (), (E, 1), (P,) or (E, P)
+        The learning rate, before the schedule's factor.
+    offset : array of shape (), int64
+        The position of the next batch's first row in the order of the epoch.
+    step : array of shape (1,), int64, or None
+        The number of steps done.
+    weight_decay : array or None
+        The weight decay, shaped like the learning rate.
+    statistics : array of shape (S,) or (E, S), or None
+        The running statistics of batch normalisation.
+    mean : array or None
+        The mean of the parameters, if they are averaged.
+    mean_statistics : array or None
+        The mean of the running statistics likewise.
+
+    Examples
+    --------
+    >>> run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, verbose=0)
+    >>> run.trainer.state.parameters.shape
+    (6,)
     """
 
     parameters: Array
@@ -44,15 +65,48 @@ class TrainingState(NamedTuple):
 
 @renamed.with_old_names
 class TrainingData(NamedTuple):
-    """What a step reads, all of it on the device.
+    """The arrays that a training step reads, all on the device.
 
-    X (n, l0) as stored; labels (n,), or targets (n, K); order (n,) the rows in this epoch's order,
-    or (E, n) one for each member; positions (N,) = 0..N-1 and classes (K,) = 0..K-1.
-    Of the rows, in the epoch's order: weights (n,) or (E, n), and mixup_lambda (n,). Of the steps
-    from number `first` (1,) on: penalties (steps,) or (E, steps), which the penalties are
-    multiplied by, lr_factors (steps,) of the learning rate, and averaging (steps,), the weight of
-    each step's parameters in their mean. For dropout `key`, `columns` and, where members differ,
-    the rates (E, 1, 1). `inverse_variance` (K,), or (E, 1, K), is that of each target, for R².
+    Attributes
+    ----------
+    X : array of shape (n, l0)
+        Rows as stored.
+    labels : array of shape (n,) or (n, K)
+        Labels or targets.
+    order : array of shape (n,) or (E, n)
+        The order of rows in this epoch, one for all members or one for each.
+    positions : array of shape (N,)
+        The numbers 0, ..., N-1 of the rows in a batch.
+    classes : array of shape (K,)
+        The numbers 0, ..., K-1.
+    inverse_variance : array of shape (K,) or (E, 1, K), or None
+        1 / variance of each target, for R².
+    weights : array of shape (n,) or (E, n), or None
+        The weight of each row, in the order of the epoch.
+    mixup_lambda : array of shape (n,), or None
+        The mixing weight of each row for mixup, in the order of the epoch.
+    first : array of shape (1,), or None
+        The number of the first step that the following series have.
+    penalties : array of shape (steps,) or (E, steps), or None
+        The factor on the penalties in each step.
+    lr_factors : array of shape (steps,), or None
+        The factor on the learning rate in each step.
+    averaging : array of shape (steps,), or None
+        The weight of the parameters in their mean after each step.
+    key : array or None
+        The key of dropout's random numbers.
+    columns : array or None
+        The numbers of the units, for dropout.
+    input_rate : array of shape (E, 1, 1), or None
+        The dropout rate of inputs, if members differ.
+    hidden_rate : array of shape (E, 1, 1), or None
+        The dropout rate of hidden units, if members differ.
+
+    Examples
+    --------
+    >>> run = xpmlp.train(xpmlp.MLP((2, 2)), np.eye(2), [0, 1], epochs=1, verbose=0)
+    >>> run.trainer.fixed.classes
+    array([0, 1])
     """
 
     X: Array
@@ -81,12 +135,37 @@ def make_step(
     parts: int = 1,
     xp: Namespace,
 ) -> Step:
-    """The training step of a network: (state, data) -> (state, metrics).
+    """Return the training step of a network: (state, data) -> (state, metrics).
 
-    A batch may be taken in `parts`, whose gradients are added up: the same mathematics in less
-    memory.
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    objective : Objective, default Objective()
+        The loss and its regularisation.
+    descent : OptimizerConfig, default OptimizerConfig()
+        Optimizer, learning rate and limits.
+    parts : int, default 1
+        The number of parts that a batch is split into to save memory; their gradients are added up,
+        which is mathematically the same.
+    xp : namespace
+        The Array API library of the arrays.
 
-    Source: lecture 11, the body of "for b_idx in range(n_batch)".
+    Returns
+    -------
+    Step
+        The step, a pure function.
+
+    References
+    ----------
+    Lecture 11, the body of "for b_idx in range(n_batch)".
+
+    Examples
+    --------
+    >>> from xpmlp.training import make_step
+    >>> step = make_step(xpmlp.MLP((2, 2)), xp=np)
+    >>> callable(step)
+    True
     """
 
     mark = marker(xp)

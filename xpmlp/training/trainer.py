@@ -39,12 +39,58 @@ from xpmlp.typing import DTYPES, Array, dtype_name
 
 @renamed.with_old_names
 class Trainer:
-    """A run of training: what to do, and how far it has come.
+    """The training of a network: its settings and how far it is.
 
-    `restore` puts it back to a snapshot, `run` trains. Callbacks read it, and change it by its
-    methods alone. `ended` says why a run ended before its last epoch, empty if it did not;
-    `was_stopped` whether a callback raised `StopTraining`; `stopped_by` the class of the
-    callback that did either, and its reason.
+    `run` trains, `snapshot` copies the state, and `restore` returns to a snapshot. Callbacks read
+    the trainer, and change it only through its methods.
+
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    split : Split
+        Rows X (n, l0), bytes or floating-point, and labels (n,) or targets (n, K). Rows and labels
+        on the backend's device are taken without checks.
+    backend : Backend
+        What executes the steps.
+    parameters : array of shape (P,), (P + S,) or (E, P + S), optional
+        The initial parameters, which are copied and decide between float32 and float64; by default
+        `initializer` draws them from the seed.
+    config : TrainConfig, optional
+        The settings.
+    orders : callable, optional
+        From the number of an epoch to its order of rows, (n,), or (E, n) with `rows`; by default
+        the first seed decides.
+    rows : ndarray of shape (E, m), optional
+        The numbers of the rows that each member trains on; by default all.
+    sample_weights : ndarray of shape (n,) or (E, n), optional
+        A weight for each row.
+    **settings
+        Settings of `TrainConfig`, which replace those of `config`.
+
+    Attributes
+    ----------
+    epoch, step : int
+        The number of finished epochs, and of steps done in the present epoch.
+    history : History
+        The history so far.
+    ended : str
+        Why the run ended before its last epoch; empty if it did not.
+    was_stopped : bool
+        Whether a callback raised `StopTraining`.
+
+    Raises
+    ------
+    InputError
+        For data or parameters that do not fit the network, and for unknown settings.
+
+    Examples
+    --------
+    >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
+    >>> numpy = xpmlp.select_backend("numpy")
+    >>> trainer = xpmlp.Trainer(xpmlp.MLP((2, 2)), rows, backend=numpy, epochs=2, batch_size=2)
+    >>> trainer.run().epoch
+    2
     """
 
     def __init__(
@@ -60,17 +106,7 @@ class Trainer:
         sample_weights: np.ndarray | None = None,
         **settings: Any,
     ) -> None:
-        """Make a run that has not started; it trains a copy of the given parameters.
-
-        `parameters` is (P,) or (E, P), with the running statistics behind or without, and decides
-        between float32 and float64; by default `initializer` draws it from the seed. The order of
-        rows comes from the first seed, or for each epoch from `orders`, which gives (n,) or, with
-        `rows`, one for each member (E, n); each member's dropout comes from its own seed.
-        `rows` (E, n) are the numbers of the rows that each member trains on, by default all, and
-        `sample_weights` (n,) or (E, n) weigh all rows. Rows and labels that lie on the backend's
-        device already are taken as they are: who gives them has checked them. `settings` are those
-        of `TrainConfig`.
-        """
+        """Make a run that has not started; see the class."""
         config = _checked(TrainConfig.of(config, **settings), model)
         split = checked(split, model, where="training data")
         with backend.activate():
@@ -109,13 +145,38 @@ class Trainer:
 
     @classmethod
     def begin(cls, model: MLP, split: Split, **settings: Any) -> Self:
-        """Return `Trainer(model, split, ...)`: the name of 0.1.0."""
+        """Return `Trainer(model, split, ...)`; this is its name of 0.1.0.
+
+        Parameters
+        ----------
+        model : MLP
+            The network.
+        split : Split
+            Rows and labels.
+        **settings
+            The other arguments of `Trainer`.
+
+        Returns
+        -------
+        Trainer
+            The run.
+        """
         return cls(model, split, **settings)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Continue from a snapshot of this run: the next step is the one that followed it then.
+        """Continue from a snapshot of this run.
 
-        Raises `InputError` for a snapshot of another network, optimizer or dtype.
+        The next step is the one that followed the snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The snapshot.
+
+        Raises
+        ------
+        InputError
+            For a snapshot of another network, optimizer or dtype.
         """
         snapshot.check_fits(self.snapshot(), self.control)
         self.load_state(snapshot.state)
@@ -140,12 +201,24 @@ class Trainer:
         self.epochs, self.batch_size = config.epochs, config.batch_size
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take these arrays of the state, by the names that a snapshot has, in place of its own."""
+        """Replace arrays of the state.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            The arrays, by the names of a snapshot's `state`.
+        """
         with self.backend.activate():
             self.state = with_arrays(self.state, arrays, backend=self.backend)
 
     def set_learning_rate(self, rates: np.ndarray | float) -> None:
-        """Continue with another learning rate, (), or with one for each member, (E,)."""
+        """Continue with another learning rate.
+
+        Parameters
+        ----------
+        rates : ndarray of shape () or (E,)
+            The rate, or one for each member.
+        """
         self._configure(TrainConfig.of(self.config, learning_rate=np.asarray(rates).tolist()))
         now = self.state.learning_rate
         sent = self.descent.rates(self.model, self.metric_sum.shape, dtype_name(now))
@@ -158,26 +231,50 @@ class Trainer:
 
     @property
     def stopped_by(self) -> str:
-        """The class of the callback that ended the run early, and its reason; else empty."""
+        """The class of the callback that ended the run early and its reason; else empty."""
         return self.callback_log.stopped_by
 
     def extend(self, epochs: int) -> None:
-        """Let a run that is over continue for this many more epochs."""
+        """Let a finished run continue for more epochs; call `run` afterwards.
+
+        Parameters
+        ----------
+        epochs : int
+            The number of further epochs.
+        """
         epochs = self.epoch + check_integer("epochs", epochs, least=0)
         self._configure(dataclasses.replace(self.config, epochs=epochs))
         self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
 
     def stop(self, reason: str) -> None:
-        """End the run after the step it is at, for this reason."""
+        """End the run after the present step.
+
+        Parameters
+        ----------
+        reason : str
+            The reason, for `stopped_by`.
+        """
         self.ended = self.ended or reason
 
     def keep_if_better(self, cost: np.ndarray) -> None:
-        """Keep the current parameters of each member whose cost is the smallest so far."""
+        """Keep the current parameters of each member whose cost is the smallest so far.
+
+        Parameters
+        ----------
+        cost : ndarray
+            The cost of the current parameters, a scalar or (E,).
+        """
         parameters = self.backend.to_numpy(self.current_parameters)
         self.best = (self.best or Best(cost, parameters)).or_better(cost, parameters)
 
     def snapshot(self) -> Snapshot:
-        """Return the run as it stands, copied to the host."""
+        """Return the state of the run, copied to the host.
+
+        Returns
+        -------
+        Snapshot
+            The copy.
+        """
         to_numpy = self.backend.to_numpy
         return Snapshot(
             state={name: to_numpy(array) for name, array in saved_arrays(self.state).items()},
@@ -196,28 +293,28 @@ class Trainer:
 
     @property
     def step_maker(self) -> StepMaker:
-        """What makes the step of this run for a library's namespace."""
+        """The function that makes this run's step for a namespace."""
         return functools.partial(
             make_step, self.model, self.objective, self.descent, parts=self.memory.parts
         )
 
     @property
     def iteration(self) -> int:
-        """Steps done in all."""
+        """The number of steps done in all epochs."""
         return self.epoch * self.steps_per_epoch + self.step
 
     @property
     def is_over(self) -> bool:
-        """Whether the run has no step ahead."""
+        """Whether no step is left."""
         return bool(self.ended) or self.epoch >= self.epochs
 
     @property
     def parameters(self) -> Array:
-        """The flat vector to predict with, on the device: (P,) or (E, P), statistics behind.
+        """The flat vector to predict with, on the device: (P + S,) or (E, P + S).
 
-        The mean of the parameters where the run averages them, and, once it is over, the best
-        ones where it keeps them. The next step may overwrite this (NumPy, CuPy, torch) or give its
-        memory away (JAX): a callback that wants to keep it takes a copy.
+        It is the mean of the parameters if the run averages them, and, once the run is over, the
+        best ones if it keeps them. The next step may overwrite it (NumPy, CuPy, torch) or release
+        its memory (JAX): copy it to keep it.
         """
         if self.best is not None and self.is_over:
             return self.backend.asarray(self.best.parameters)
@@ -225,7 +322,7 @@ class Trainer:
 
     @property
     def current_parameters(self) -> Array:
-        """The same after the last step, the best or not."""
+        """The flat vector after the last step, the best or not."""
         state = self.state
         vector, statistics = (
             (state.parameters, state.statistics)
@@ -237,12 +334,31 @@ class Trainer:
         return self.backend.xp.concat((vector, statistics), axis=-1)
 
     def evaluate(self, split: Split, parameters: Array | None = None) -> Evaluation:
-        """Return loss and accuracy on these rows, by default of `self.parameters`."""
+        """Return loss and accuracy on labelled rows.
+
+        Parameters
+        ----------
+        split : Split
+            Rows and labels.
+        parameters : array of shape (P + S,) or (E, P + S), optional
+            The flat vector; by default `self.parameters`.
+
+        Returns
+        -------
+        Evaluation
+            Loss and accuracy.
+        """
         vector = self.parameters if parameters is None else parameters
         return evaluate(self.model, vector, split, objective=self.objective, backend=self.backend)
 
     def loader(self) -> BatchLoader:
-        """Return what the steps of this run get their rows from."""
+        """Return the loader from which the steps of this run get their rows.
+
+        Returns
+        -------
+        BatchLoader
+            The loader.
+        """
         return make_loader(
             self.split,
             batch_size=self.batch_size,
@@ -253,16 +369,36 @@ class Trainer:
         )
 
     def epoch_plan(self) -> EpochPlan:
-        """Return what the steps of the present epoch look up."""
+        """Return the inputs of the present epoch's steps, such as the order of rows.
+
+        Returns
+        -------
+        EpochPlan
+            The inputs.
+        """
         return self.batches.plan(self.epoch, self.history)
 
     def run(self, callbacks: Iterable[Callback] = ()) -> Self:
         """Train until the last epoch, a callback's `stop`, or `StopTraining`.
 
-        Raises `CallbackError` for a callback that fails, after `on_end` of all; the run then stands
-        where it was and can be run again.
-        Raises `Diverged` when a loss or a parameter becomes NaN or infinite; the run then stands
-        where its numbers were last known to be good: after an epoch, or where it began.
+        Parameters
+        ----------
+        callbacks : iterable of Callback, default ()
+            Callbacks of the run.
+
+        Returns
+        -------
+        Trainer
+            This run.
+
+        Raises
+        ------
+        CallbackError
+            For a callback that failed, after `on_end` of all callbacks. The run keeps its state and
+            can be run again.
+        Diverged
+            For a loss or a parameter that became NaN or infinite. The run returns to its last
+            finite state, that after an epoch or at its start.
         """
         before, after = callbacks_of(self.control)
         given = [*callbacks, *after]
@@ -387,16 +523,42 @@ def train(
     callbacks: Iterable[Callback] = (),
     **settings: Any,
 ) -> Trainer:
-    """Train a network, by default by mini-batch SGD, and return the finished run.
+    """Train a network with callbacks and return the trainer.
 
-    `split` has the rows X (n, l0), bytes or floating, and labels (n,) or targets (n, K). The
-    defaults are the lecture's. A sequence of E seeds trains E networks at once on the same
-    batches, whose order the first seed gives, or on `rows` (E, n) of their own. The last incomplete
-    batch is dropped, or trained on with `drop_last=False`. `settings` are those of `Trainer` and of
-    `TrainConfig`. The result has `parameters` and `history`.
+    `xpmlp.train` is the same with more kinds of input, and returns a `Run`.
 
-    Raises `InputError` for data that does not fit the network, `Diverged` for a loss that became
-    NaN or infinite.
+    Parameters
+    ----------
+    model : MLP
+        The network.
+    split : Split
+        Rows X (n, l0), bytes or floating-point, and labels (n,) or targets (n, K).
+    backend : Backend, optional
+        By default that of `select_backend()`.
+    callbacks : iterable of Callback, default ()
+        Callbacks of the run.
+    **settings
+        The other arguments of `Trainer`, and settings of `TrainConfig`. E seeds train E networks at
+        once on the same batches, or on `rows` (E, m) of their own.
+
+    Returns
+    -------
+    Trainer
+        The finished run, with `parameters` and `history`.
+
+    Raises
+    ------
+    InputError
+        For data that does not fit the network.
+    Diverged
+        For a loss that became NaN or infinite.
+
+    Examples
+    --------
+    >>> from xpmlp.training import train
+    >>> rows = xpmlp.Split(np.eye(2), np.array([0, 1]))
+    >>> train(xpmlp.MLP((2, 2)), rows, epochs=3, batch_size=2).history.loss.shape
+    (3,)
     """
     settings = renamed.arguments("training.train", settings)
     callbacks = settings.pop("callbacks", callbacks)

@@ -13,10 +13,28 @@ DIGEST = "6e4ca8274baa4b97005cb36423dc4a90409f688d2a04a80a5596f620b95dfaa3"
 
 
 def load_mnist() -> Dataset:
-    """The MNIST digits: 60,000 to train and 10,000 to test, 28 x 28 uint8, light on dark.
+    """Load the MNIST digits, which are part of the package.
 
-    Raises `InputError` if a file is missing or is not, bit for bit, the published one.
-    Source: LeCun, Bottou, Bengio and Haffner 1998.
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test images of 28 x 28 pixels, uint8, light on dark, flattened to
+        rows of 784.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or its SHA-256 is not the known one.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio and Haffner 1998, Gradient-based learning applied to document recognition.
+
+    Examples
+    --------
+    >>> mnist = xpmlp.load_mnist()
+    >>> mnist.train.X.shape, mnist.test.labels[:3]
+    ((60000, 784), array([7, 2, 1]))
     """
     try:
         train, test, _ = read_idx_directory(DIRECTORY)
