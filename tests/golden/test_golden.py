@@ -27,6 +27,7 @@ from safetensors.numpy import load_file
 
 import xpmlp
 from xpmlp.cli.app import run
+from xpmlp.training import Best
 
 pytestmark = pytest.mark.extended(keep=35)
 
@@ -365,9 +366,18 @@ def test_resume_for_more_epochs(artefact, outcome, kept, command, stored) -> Non
     assert_same_parameters(parameters_of(path), stored("more"))
 
 
+class FirstBest(Best):
+    """0.1.0 restored the first of equally good evaluations."""
+
+    def or_as_good(self, cost: np.ndarray, parameters: np.ndarray) -> Best:
+        return FirstBest(*super().or_as_good(cost, parameters)) if cost < self.cost else self
+
+
 @undrawn
 @cases("train RECIPE")
-def test_train_an_old_recipe(artefact, outcome, kept, command, stored) -> None:
+def test_train_an_old_recipe(artefact, outcome, kept, command, stored, monkeypatch) -> None:
+    if artefact == "classes":  # its accuracies tie; all else is as it was
+        monkeypatch.setattr("xpmlp.training.trainer.Best", FirstBest)
     recipe = kept / "recipes" / f"{artefact}.toml"
     said = command("train", recipe, "--threads", 1, *BACKEND, "--quiet", "--out", "run")
     if assert_outcome(said, outcome):

@@ -229,7 +229,8 @@ def test_a_run_ends_with_what_was_best(patience: int) -> None:
 def test_each_member_ends_with_its_own_best() -> None:
     run = over_a_hill([-3.0, -5.5, -40.0], restore_best=True).run()
     assert run.epoch == 12
-    np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-5.0, 0.5], [-12.0, 28.0]])
+    # Epochs 5 and 6 are equally good for the second: it has the last.
+    np.testing.assert_allclose(run.parameters, [[-3.0, 0.0], [-6.0, -0.5], [-12.0, 28.0]])
     assert run.best is not None
     np.testing.assert_allclose(run.best.cost, [0.0, 0.125, 392.0])
 
@@ -264,7 +265,8 @@ def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     )
     run = begin(model, control=control, backend=backend).run([watcher])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
-    place = int(np.argmin(series) if monitor == "loss" else np.argmax(series))
+    costs = np.asarray(series if monitor == "loss" else -np.asarray(series))
+    place = int(np.flatnonzero(costs == costs.min())[-1])
     iteration = run.history.validation_iterations[place]
     found = backend.to_numpy(run.parameters)
     np.testing.assert_array_equal(found, watcher.way[iteration - 1])
@@ -275,10 +277,18 @@ def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
 
 def test_better_of_two_is_each_member_s_own() -> None:
     best = Best(np.array([1.0, 2.0, 3.0]), np.zeros((3, 2)))
-    found = best.or_better(np.array([0.5, 2.0, np.nan]), np.ones((3, 2)))
-    np.testing.assert_array_equal(found.cost, [0.5, 2.0, 3.0])  # as good is not better
-    np.testing.assert_array_equal(found.parameters, [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    found = best.or_as_good(np.array([0.5, 2.0, np.nan]), np.ones((3, 2)))
+    np.testing.assert_array_equal(found.cost, [0.5, 2.0, 3.0])
+    np.testing.assert_array_equal(found.parameters, [[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
     np.testing.assert_array_equal(best.parameters, 0.0)
+
+
+def test_the_last_of_equally_good_epochs_is_restored() -> None:
+    run = over_a_hill([-2.5], restore_best=True).run()
+    losses = run.history.validation_losses
+    assert losses[1] == losses[2] == min(losses)
+    np.testing.assert_array_equal(run.parameters[1], 2.5 - 3.0)
+    assert run.control.best_of(losses, run.history.validation_accuracies) == 2
 
 
 # Time

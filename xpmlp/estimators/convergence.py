@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from xpmlp.training import Best, Callback, Trainer
+from xpmlp.training import Callback, Trainer
 from xpmlp.training.progress import Progress
 
 SLOWEST, SLOWER = 1e-6, 5.0
@@ -93,9 +93,11 @@ class Convergence(Callback):
             vectors = training.backend.to_numpy(training.parameters)
             found = [self._score(vector) for vector in vectors.reshape(-1, vectors.shape[-1])]
             scores, best_scores = np.array(found).reshape(losses.shape), learned.best_scores
-            best = Best(-best_scores, learned.best_parameters).or_better(-scores, vectors)
-            learned.best_scores = np.asarray(-best.cost)
-            learned.best_parameters = best.parameters
+            is_better = scores > best_scores  # of equals scikit-learn keeps the first
+            learned.best_scores = np.where(is_better, scores, best_scores)
+            learned.best_parameters = np.where(
+                is_better[..., None], vectors, learned.best_parameters
+            )
             estimator.validation_scores_.append(float(scores.mean()))
             estimator.best_validation_score_ = float(learned.best_scores.mean())
         if estimator.early_stopping:

@@ -32,7 +32,8 @@ class ValidationConfig:
     patience
         Evaluations without improvement after which the run ends; 0 for never.
     restore_best
-        Whether the run ends with the best parameters, each member with its own.
+        Whether the run ends with the best parameters, each member with its own; of equally
+        good ones with the last.
     time_limit
         Seconds of training after which the run ends, in recipes also `10m` or `1h`; a resumed run
         counts its earlier seconds, too.
@@ -98,7 +99,7 @@ class ValidationConfig:
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Return the number of the best evaluation, by the mean over members.
+        """Return the number of the last of the best evaluations, by the mean over members.
 
         Parameters
         ----------
@@ -113,7 +114,8 @@ class ValidationConfig:
             The index, counted from 0. NaN counts as worst.
         """
         costs = [self.cost(*both).mean() for both in zip(losses, accuracies, strict=True)]
-        return int(np.argmin(np.nan_to_num(costs, nan=np.inf)))
+        latest_first = np.nan_to_num(costs, nan=np.inf)[::-1]
+        return len(costs) - 1 - int(np.argmin(latest_first))
 
     def has_run_dry(self, costs: Sequence[np.ndarray]) -> bool:
         """Return whether no network improved in the last `patience` evaluations.
@@ -148,15 +150,15 @@ class Best(NamedTuple):
     --------
     >>> from xpmlp.training import Best
     >>> best = Best(np.array(0.5), np.array([1.0]))
-    >>> best.or_better(np.array(0.4), np.array([2.0])).parameters
+    >>> best.or_as_good(np.array(0.4), np.array([2.0])).parameters
     array([2.])
     """
 
     cost: np.ndarray
     parameters: np.ndarray
 
-    def or_better(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
-        """Return the better of these and other parameters, for each member.
+    def or_as_good(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
+        """Return the better of these and other parameters, for each member; of equals, the others.
 
         Parameters
         ----------
@@ -170,7 +172,7 @@ class Best(NamedTuple):
         Best
             The better ones.
         """
-        is_better = (np.asarray(cost) < self.cost) | np.isnan(self.cost)
+        is_better = (np.asarray(cost) <= self.cost) | np.isnan(self.cost)
         return Best(
             np.where(is_better, cost, self.cost),
             np.where(is_better[..., None], parameters, self.parameters),

@@ -257,7 +257,7 @@ class Trainer:
         self.ended = self.ended or reason
 
     def keep_if_better(self, cost: np.ndarray) -> None:
-        """Keep the current parameters of each member whose cost is the smallest so far.
+        """Keep the current parameters of each member whose cost is none greater than before.
 
         Parameters
         ----------
@@ -265,7 +265,7 @@ class Trainer:
             The cost of the current parameters, a scalar or (E,).
         """
         parameters = self.backend.to_numpy(self.current_parameters)
-        self.best = (self.best or Best(cost, parameters)).or_better(cost, parameters)
+        self.best = (self.best or Best(cost, parameters)).or_as_good(cost, parameters)
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run, copied to the host.
