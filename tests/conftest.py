@@ -47,6 +47,9 @@ class StrictBackend(Backend):
             yield
 
 
+CASES = 2
+"""The default run has at most this many cases of a test, unless `extended` says how many."""
+
 ORACLES = 4
 """The default run has one of four tests with an oracle (torch, JAX)."""
 
@@ -89,19 +92,21 @@ def _marked(items: list[pytest.Item], mark: str) -> list[pytest.Item]:
 
 
 def _extended(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """What is marked `extended`, but for `keep` cases of each function or file that is; and most of
-    the oracles, which take as long as all the rest."""
-    marked: dict[str, list[pytest.Item]] = {}
+    """Yield what plain `pytest` leaves out: of each test all cases but `CASES`, or but `keep` where
+    it or its file is marked `extended`, and most of the oracles, which take as long as all the
+    rest."""
+    cases: dict[str, list[pytest.Item]] = {}
     keep: dict[str, int] = {}
     for item in items:
+        name, kept = item.nodeid.partition("[")[0], CASES
         for node, mark in item.iter_markers_with_node("extended"):
-            name = node.nodeid.partition("[")[0]
-            marked.setdefault(name, []).append(item)
-            keep[name] = mark.kwargs.get("keep", 0)
+            name, kept = node.nodeid.partition("[")[0], mark.kwargs.get("keep", 0)
             break  # a function's own mark goes before its file's
-    for name, cases in marked.items():
-        kept = {number * len(cases) // keep[name] for number in range(keep[name])}
-        yield from (item for number, item in enumerate(cases) if number not in kept)
+        cases.setdefault(name, []).append(item)
+        keep[name] = kept
+    for name, all_of in cases.items():
+        kept_of = {number * len(all_of) // keep[name] for number in range(keep[name])}
+        yield from (item for number, item in enumerate(all_of) if number not in kept_of)
     oracles = _marked(items, "oracle")
     yield from (item for number, item in enumerate(oracles) if number % ORACLES)
 

@@ -89,6 +89,7 @@ def faults(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.extended
 def test_texts_have_the_fields_words() -> None:
     found = [fault for path in files() for fault in faults(path)]
     assert not found, "\n".join(found)

@@ -160,6 +160,7 @@ def test_terminal_keeps_one_line_for_each_epoch(tiny) -> None:
     assert kept == ["1", "2", "3"]
 
 
+@pytest.mark.extended
 def test_dumb_terminal_gets_lines(tiny) -> None:
     lines = [line for line in on_a_terminal(*tiny, TERM="dumb").splitlines() if "epoch " in line]
     assert [line.split()[1] for line in lines[:2]] == ["1/2", "2/2"]
@@ -179,6 +180,7 @@ def test_terminal_wraps_messages_between_words(tiny) -> None:
     assert " ".join(line.strip() for line in lines).count(message) == 1
 
 
+@pytest.mark.extended
 def test_terminal_keeps_json_and_the_next_command_whole(tiny) -> None:
     assert "lecture" in json.loads(on_a_terminal("recipes", "--json", COLUMNS="40"))
     seen = on_a_terminal(*tiny, "--out", "a-rather-long-name", COLUMNS="40")

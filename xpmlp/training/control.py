@@ -99,7 +99,7 @@ class ValidationConfig:
         return np.asarray(loss if self.monitor == "loss" else -accuracy, np.float64)
 
     def best_of(self, losses: Sequence[np.ndarray], accuracies: Sequence[np.ndarray]) -> int:
-        """Return the number of the last of the best evaluations, by the mean over members.
+        """Return the number of the last of the best evaluations, over all members.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Best(NamedTuple):
     parameters: np.ndarray
 
     def or_as_good(self, cost: np.ndarray, parameters: np.ndarray) -> "Best":
-        """Return the better of these and other parameters, for each member; of equals, the others.
+        """Return the better of both for each member; of equals the others.
 
         Parameters
         ----------

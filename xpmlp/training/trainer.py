@@ -257,7 +257,7 @@ class Trainer:
         self.ended = self.ended or reason
 
     def keep_if_better(self, cost: np.ndarray) -> None:
-        """Keep the current parameters of each member whose cost is none greater than before.
+        """Keep the current parameters of each member that has not become worse.
 
         Parameters
         ----------
