@@ -1,5 +1,6 @@
 """When a run is looked at and when it ends: validation, stopping, the best, time; and resuming."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -327,6 +328,15 @@ def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
     assert (run.epoch, run.seconds) == (3, 0.0)
+
+
+def test_time_limit_counts_the_seconds_before_a_restore() -> None:
+    control = ValidationConfig(time_limit=3600.0)
+    stopped, again = begin(epochs=1).run(), begin(control=control, epochs=3)
+    again.restore(dataclasses.replace(stopped.snapshot(), seconds=4000.0))
+    again.run()
+    assert again.iteration < again.epochs * again.steps_per_epoch
+    assert again.ended == "the time limit of 3600 s is reached"
 
 
 def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
