@@ -1,7 +1,12 @@
 """What people type from habit of Keras, PyTorch and scikit-learn, and what to type here."""
 
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from xpmlp.errors import InputError
+
+_Kind = TypeVar("_Kind", bound=type)
 
 
 def by_habit(table: Mapping[str, str]) -> dict[str, str]:
@@ -67,3 +72,18 @@ class HabitHints:
 
         def __getattr__(self, name: str) -> NoReturn:
             raise no_attribute(self, name)
+
+
+def widths_in_one(kind: _Kind) -> _Kind:
+    """Let a class say that widths are one sequence, for `MLP(784, 64, 10)`: a decorator."""
+    make = kind.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def construct(self: Any, *arguments: Any, **settings: Any) -> None:
+        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
+            widths = ", ".join(map(str, arguments))
+            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
+        make(self, *arguments, **settings)
+
+    kind.__init__ = construct  # type: ignore[misc]
+    return kind

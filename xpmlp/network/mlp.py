@@ -32,7 +32,7 @@ from xpmlp.checks import check_layer_sizes, check_range, member_seeds, one_of
 from xpmlp.compiler.scopes import marker
 from xpmlp.display import TextTable, as_html, short_repr
 from xpmlp.errors import InputError
-from xpmlp.habits import HabitHints
+from xpmlp.habits import HabitHints, widths_in_one
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, Activate, Chain, Dense, Dropout, Layer, Mode, Normalize
 from xpmlp.network.objective import PLAIN, Objective
@@ -87,23 +87,8 @@ class BatchGradients(NamedTuple):
     statistics: Array | None
 
 
-def _takes_widths_at_once(kind: type) -> Any:
-    """Refuse `MLP(784, 64, 10)`: a decorator."""
-    make = kind.__init__  # type: ignore[misc]
-
-    @functools.wraps(make)
-    def construct(self: Any, *arguments: Any, **settings: Any) -> None:
-        if len(arguments) > 1 and all(isinstance(one, int) for one in arguments[:2]):
-            widths = ", ".join(map(str, arguments))
-            raise InputError(f"MLP({widths}): give the widths as one sequence, MLP(({widths}))")
-        make(self, *arguments, **settings)
-
-    kind.__init__ = construct  # type: ignore[misc]
-    return kind
-
-
 @renamed.with_old_names
-@_takes_widths_at_once
+@widths_in_one
 @dataclass(frozen=True)
 class MLP(HabitHints):
     """A multilayer perceptron: dense layers, one activation between them, an output.
