@@ -213,3 +213,9 @@ def test_any_cut_or_flip_of_npy(tmp_path: Path, data: st.DataObject) -> None:
     path.write_bytes(cut_or_flipped(data, buffer.getvalue()))
     rows = outcome(read_rows, path)
     assert isinstance(rows, str) or rows.ndim == 2
+
+
+def test_a_file_that_is_larger_than_an_image(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("xpmlp.data.images.LARGEST_IMAGE", 1000)
+    (tmp_path / "a.png").write_bytes(png(28, 28) + bytes(1000))
+    assert "more than 1,000 bytes" in refusal(read_image, tmp_path / "a.png")

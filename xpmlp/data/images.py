@@ -1,6 +1,8 @@
 """Images and arrays given to a trained network, made to look like its training data."""
 
+import io
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -14,6 +16,12 @@ from xpmlp.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 """What Pillow may decode: an EPS file, for one, is a program, which it would have run."""
+
+PIXELS_PER_BYTE = 1032
+"""The most that a byte of a file can hold: pixels of one byte, at deflate's best."""
+
+LARGEST_IMAGE = 1 << 29
+"""Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
 
 LIGHT = 128
 """Greys from here on are nearer to white (255) than to black."""
@@ -94,7 +102,17 @@ def _decode(file: BinaryIO, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image: Image.Image = Image.open(file, formats=FORMATS)
+        # From memory, where reading as much as a header asks for takes no more than there is.
+        if (size := os.fstat(file.fileno()).st_size) > LARGEST_IMAGE:
+            raise InputError(
+                f"{name}: {size:,} bytes, more than {LARGEST_IMAGE:,} bytes; give a smaller image"
+            )
+        image: Image.Image = Image.open(io.BytesIO(file.read(size)), formats=FORMATS)
+        if image.width * image.height > PIXELS_PER_BYTE * size:
+            raise InputError(
+                f"{name}: {image.width:,} x {image.height:,} pixels in {size:,} bytes, at most "
+                f"{PIXELS_PER_BYTE:,} a byte are possible; give a whole PNG file"
+            )
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise InputError(f"{name}: a floating-point image; save it with 8 or 16 bits")
