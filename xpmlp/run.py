@@ -32,7 +32,7 @@ from xpmlp.data import (
     choose_rows,
     rows_to_hold_out,
 )
-from xpmlp.data.conversion import Rows, as_labels, as_rows
+from xpmlp.data.conversion import Rows, as_labels, as_rows, as_trained
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.habits import no_attribute
@@ -594,22 +594,11 @@ def _hold_out(
 
 
 def _rows_like_training(X: Any, columns: np.ndarray | None, *, takes_bytes: bool) -> Rows:
-    """Rows with the columns of training, in numbers that mean what they meant there.
-
-    Bytes are scaled to 0..1 in training and ever after; other numbers never are.
-    """
+    """Rows with the columns of training, in numbers that mean what they meant there."""
     rows = as_rows(X, columns=None if columns is None else columns.tolist())
-    X = rows.X
-    if not isinstance(X, np.ndarray) or takes_bytes == (X.dtype == np.uint8):
+    if not isinstance(rows.X, np.ndarray):
         return rows
-    if not takes_bytes:
-        return rows._replace(X=X.astype(np.float32))
-    if X.dtype.kind in "ui" or (X.size and X.max() > 1.0):
-        raise InputError(
-            f"X of type {X.dtype}: the network was trained on bytes, uint8, scaled to 0..1; give "
-            "bytes, or numbers from 0 to 1"
-        )
-    return rows
+    return rows._replace(X=as_trained(rows.X, takes_bytes=takes_bytes))
 
 
 def _weights(given: Any) -> np.ndarray | None:

@@ -8,7 +8,6 @@ from xpmlp.backends import select_backend
 from xpmlp.cli.console import echo, say_verbatim
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
-from xpmlp.data import load_data
 from xpmlp.runs import RunDirectory
 from xpmlp.training import evaluate as evaluate_network
 
@@ -25,9 +24,9 @@ def evaluate(
     Example: xpmlp evaluate runs/lecture-1 --data fashion-mnist/
     """
     directory = RunDirectory.existing(run)
-    model, parameters, *_ = directory.load_model()
-    recipe = directory.recipe
-    dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
+    trained, recipe = directory.load_model(), directory.recipe
+    model, parameters, *_ = trained
+    dataset = directory.load_data(trained, data)
     chosen = select_backend(backend or "auto", device)
     found = evaluate_network(
         model, parameters, dataset.test, objective=recipe.objective(), backend=chosen

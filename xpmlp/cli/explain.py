@@ -11,7 +11,6 @@ from xpmlp.backends import PRECISIONS
 from xpmlp.cli.console import echo, print_table
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import DataOption, RecipeOptions, check_ending, takes_settings
-from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_text
 from xpmlp.recipes import recipe_names
@@ -62,7 +61,7 @@ def explain(
         recipe = directory.recipe
         trained = directory.load_model()
         model = trained.model
-        dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
+        dataset = directory.load_data(trained, data)
         batch = first_batch(recipe, dataset.train)
         flow = gradient_flow(model, trained.parameters, batch, recipe.objective())
     else:

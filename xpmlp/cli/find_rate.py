@@ -10,7 +10,6 @@ from xpmlp.backends import select_backend
 from xpmlp.cli.console import echo, errors
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, check_ending, takes_settings
-from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.reports import plot_rates
 from xpmlp.runs import trainer_from_recipe
@@ -38,8 +37,8 @@ def find_rate(
 
     Example: xpmlp find-rate modern --steps 500 --out rates.png
     """
-    planned = given.recipe(recipe).of_one_network
-    dataset = load_data(planned.data)
+    planned, dataset = given.recipe_and_data(recipe)
+    planned = planned.of_one_network
     chosen = select_backend(planned.backend, planned.device or None)
     training = trainer_from_recipe(planned, dataset, chosen)
     _check_place(out)

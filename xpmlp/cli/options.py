@@ -10,8 +10,17 @@ import typer
 
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
+from xpmlp.data import Dataset, class_count
 from xpmlp.errors import InputError
-from xpmlp.recipes import CHOICES, SETTINGS, Recipe, by_name, load_recipe, read_setting
+from xpmlp.recipes import (
+    CHOICES,
+    SETTINGS,
+    Recipe,
+    by_name,
+    load_recipe,
+    read_setting,
+    recipe_names,
+)
 from xpmlp.training.loggers import LOGGERS
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
@@ -52,6 +61,31 @@ class RecipeOptions(NamedTuple):
     def recipe(self, name: str, *before: str) -> Recipe:
         """Return the recipe with settings `before` those of the command line, then its options."""
         return load_recipe(name, [*before, *self.settings], self.options)
+
+    def recipe_and_data(self, name: str, *before: str) -> tuple[Recipe, Dataset]:
+        """Return the recipe and its data set.
+
+        Widths and output of a recipe that comes with xpmlp follow from the data, where the command
+        line does not choose them; a file says what it trains.
+        """
+        recipe = self.recipe(name, *before)
+        dataset = recipe.load_data()
+        recipe = recipe.replace({"target": dataset.schema.target})
+        if name not in recipe_names():
+            return recipe, dataset
+        chosen = {*self.options, *by_name(dict(map(read_setting, self.settings)))[0]}
+        K = class_count(dataset.train.labels, dataset.schema)
+        changes: dict[str, object] = {}
+        if K is None and recipe.output == "softmax" and "output" not in chosen:
+            changes = {"output": "identity", "loss": "", "label_smoothing": 0.0, "mixup": 0.0}
+        if "layer_sizes" not in chosen:
+            inner, labels = recipe.layer_sizes[1:-1], dataset.train.labels
+            if K is None or changes or recipe.model.is_regression:
+                K = labels.shape[1] if labels.ndim == 2 else 1
+            elif recipe.output == "sigmoid" and K == 2:
+                K = 1
+            changes["layer_sizes"] = [dataset.train.X.shape[1], *inner, K]
+        return recipe.replace({key: changes[key] for key in changes if key not in chosen}), dataset
 
     def again(
         self, command: str, recipe: str, found: Mapping[str, object] | None = None

@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -14,8 +14,9 @@ from xpmlp.cli.habits import swapped
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
+from xpmlp.data.conversion import as_trained
+from xpmlp.data.tables import is_table, read_table
 from xpmlp.errors import InputError
-from xpmlp.network import MLP
 from xpmlp.runs import RunDirectory, TrainedModel
 from xpmlp.training import predict as predict_rows
 
@@ -23,7 +24,8 @@ from xpmlp.training import predict as predict_rows
 def predict(
     run: RunArgument,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Images, or .npy files of rows.")
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Images, or .npy, CSV or Parquet files of rows."),
     ],
     backend: BackendOption = None,
     device: DeviceOption = None,
@@ -49,39 +51,61 @@ def predict(
     if as_json:
         values_are = "values" if model.is_regression else "probabilities"
         found = [
-            {"input": str(path), "row": row, **_answer(model, values), values_are: values.tolist()}
+            {
+                "input": str(path),
+                "row": row,
+                **_answer(trained, values),
+                values_are: values.tolist(),
+            }
             for path, row, values in answers
         ]
         say_verbatim(json.dumps(found))
         return
-    names = [f"{path}[{row}]" if path.suffix == ".npy" else f"{path}" for path, row, _ in answers]
+    names = [f"{path}[{row}]" if _has_rows(path) else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
     symbol = "Y" if model.is_regression else "P"
-    columns = "".join(f"{f'{symbol}({number})':>10}" for number in range(model.layer_sizes[-1]))
-    answer = "".join(f"{name:>7}" for name in _answer(model, answers[0][2]))
+    called = map(trained.schema.class_name, range(model.layer_sizes[-1]))
+    heads = [f"{symbol}({name})" for name in called]
+    columns = "".join(f"{head:>{max(10, len(head) + 2)}}" for head in heads)
+    longest = max(5, *(len(str(one)) for one in trained.schema.classes or [""]))
+    answer = "".join(f"{name:>{longest + 2}}" for name in _answer(trained, answers[0][2]))
     echo(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
-            f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>7}"
-            for one in _answer(model, values).values()
+            f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>{longest + 2}}"
+            for one in _answer(trained, values).values()
         )
-        echo(f"{name:<{width}}{said}" + "".join(f"{value:10.4f}" for value in values))
+        pairs = zip(heads, values, strict=True)
+        echo(
+            f"{name:<{width}}{said}"
+            + "".join(f"{value:{max(10, len(head) + 2)}.4f}" for head, value in pairs)
+        )
     echo_next("xpmlp", "report", str(run))
 
 
-def _answer(model: MLP, values: np.ndarray) -> dict[str, int | list[int]]:
+def _answer(trained: TrainedModel, values: np.ndarray) -> dict[str, Any]:
     """The class; with a sigmoid 0 or 1, or all classes whose answer is yes; of numbers nothing."""
+    model, class_name = trained.model, trained.schema.class_name
     if model.output == "softmax":
-        return {"class": int(values.argmax())}
+        return {"class": class_name(int(values.argmax()))}
     if model.is_regression:
         return {}
     yes = np.flatnonzero(values > 0.5).tolist()
-    return {"class": len(yes)} if len(values) == 1 else {"classes": yes}
+    if len(values) == 1:
+        return {"class": class_name(len(yes))}
+    return {"classes": [class_name(one) for one in yes]}
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether a file has rows, in place of an image."""
+    return path.suffix == ".npy" or is_table(path)
 
 
 def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
-    if path.suffix == ".npy":
-        return check_rows(read_rows(path), where=str(path), layer_sizes=trained.model.layer_sizes)
+    if _has_rows(path):
+        rows = read_table(path, trained.schema) if is_table(path) else read_rows(path)
+        rows = as_trained(rows, takes_bytes=trained.takes_bytes, where=str(path))
+        return check_rows(rows, where=str(path), layer_sizes=trained.model.layer_sizes)
     shape = trained.image_shape
     if len(shape) != 2 or math.prod(shape) != trained.model.layer_sizes[0]:
         raise InputError(f"{path}: this network was not trained on images; give a .npy file")

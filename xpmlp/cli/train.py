@@ -15,7 +15,7 @@ from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import LogOption, RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
-from xpmlp.data import Dataset, load_data
+from xpmlp.data import Dataset
 from xpmlp.errors import CallbackError, DeviceLost, Diverged, InputError
 from xpmlp.files import remove_unfinished
 from xpmlp.recipes import Recipe, load_recipe, seconds
@@ -39,7 +39,7 @@ from xpmlp.training.progress import Progress
         "epochs", "batch_size", "learning_rate", "hidden", "seed", "shuffle", "members",
         "initial_weights", "time_limit",
     ),
-    Data=("data",),
+    Data=("data", "target", "drop"),
     Machine=("backend", "device", "dtype", "threads", "compile"),
 )  # fmt: skip
 def train(
@@ -82,7 +82,7 @@ def train(
         loggers=loggers_named(log or []),
     )
     if resume is None:
-        _begin(given.recipe(recipe), out, name=Path(recipe).stem, options=options)
+        _begin(*given.recipe_and_data(recipe), out, name=Path(recipe).stem, options=options)
     elif (
         recipe == "lecture"
         and not (out or given.settings)
@@ -116,9 +116,11 @@ def _steps_or_seconds(text: str) -> tuple[int, float]:
     return int(text), math.inf
 
 
-def _begin(recipe: Recipe, out: Path | None, *, name: str, options: RunOptions) -> None:
+def _begin(
+    recipe: Recipe, dataset: Dataset, out: Path | None, *, name: str, options: RunOptions
+) -> None:
     """A new run. Whatever can be refused is refused before its directory is made."""
-    dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
+    dataset = dataset.for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
     training = trainer_from_recipe(recipe, dataset, backend)
@@ -137,7 +139,7 @@ def _resume(
         raise InputError(
             f"{run.path}: its {snapshot.epoch} epochs are done; ask for more with --epochs"
         )
-    dataset = load_data(recipe.data).for_network(recipe.layer_sizes, recipe.output)
+    dataset = recipe.load_data().for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     backend.reason = f"{backend.name} on {backend.device_name}: set in {run.config}"
     now = RunFingerprint.of(recipe, dataset, backend)
@@ -170,7 +172,7 @@ def _carry_out(
     again = f"resume with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
         if not options.quiet:
-            _introduce(training)
+            _introduce(training, dataset)
         if options.is_profiled:
             show(profile_steps(training), training)
         if not options.quiet:
@@ -205,14 +207,27 @@ def _carry_out(
 
 def _save(run: RunDirectory, training: Trainer, dataset: Dataset) -> dict[str, Any]:
     test = training.evaluate(dataset.test)
-    summary = run.save_results(training, test, image_shape=dataset.image_shape)
+    summary = run.save_results(
+        training, test, image_shape=dataset.image_shape, schema=dataset.schema
+    )
     if training.history.losses:
         plot_training(training.history, run.plot)
     return summary
 
 
-def _introduce(training: Trainer) -> None:
-    backend = training.backend
+def _introduce(training: Trainer, dataset: Dataset) -> None:
+    backend, schema = training.backend, dataset.schema
+    if schema.target:
+        K = training.model.layer_sizes[-1]
+        what = "numbers" if training.model.is_regression else f"{max(2, K)} classes"
+        names = f" ({', '.join(map(str, schema.classes[:8]))})" if schema.classes else ""
+        echo(f"Target: column {schema.target!r}, {what}{names}, from {len(schema.columns)} columns")
+    unused = training.row_count - training.steps_per_epoch * training.batch_size
+    if unused > 0 and not training.config.shuffle:
+        echo(
+            f"{unused:,} of {training.row_count:,} rows are never used: the last incomplete batch "
+            "is dropped, and rows are not shuffled (--shuffle, --set drop_last=false)"
+        )
     echo(backend.reason)
     echo()
     echo("W/B Shapes", style="green")

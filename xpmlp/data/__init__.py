@@ -8,6 +8,7 @@
     SparseRows                        rows of a sparse matrix, dense when they are read
     MappedRows                        rows of a large file, read when they are needed
     HOST_ROWS                         what X can be that does not lie on a device
+    Schema, class_count               the names of columns, target and classes
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: images and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -33,6 +34,7 @@ from xpmlp.data.idx import load_idx_directory, read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
+from xpmlp.data.schema import Schema, class_count
 from xpmlp.data.sources import DATA_NAMES, UNNAMED, load_data
 from xpmlp.data.sparse import SparseRows
 
@@ -42,12 +44,14 @@ __all__ = [
     "UNNAMED",
     "Dataset",
     "MappedRows",
+    "Schema",
     "SparseRows",
     "Split",
     "check_labels",
     "check_rows",
     "check_split",
     "choose_rows",
+    "class_count",
     "dataset_of",
     "hold_out",
     "load_data",

@@ -9,6 +9,7 @@ from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.mapped import is_large
 from xpmlp.data.npy import held, map_npy, read_npz
 from xpmlp.data.opening import FilePath, shown
+from xpmlp.data.schema import AS_IS, NAMELESS, Reading
 from xpmlp.errors import InputError
 
 NAMES = (
@@ -23,7 +24,7 @@ NAMES = (
 """Names of the arrays: training and test rows, or all rows, a part of which is the test set."""
 
 
-def load_npz(path: FilePath, name: str | None = None) -> Dataset:
+def load_npz(path: FilePath, name: str | None = None, *, reading: Reading = AS_IS) -> Dataset:
     """Load an `.npz` file with arrays X_train, y_train, X_test and y_test, or `NAMES` like these.
 
     Raises `InputError` if they are missing, broken, pickled or do not fit together.
@@ -36,10 +37,12 @@ def load_npz(path: FilePath, name: str | None = None) -> Dataset:
         np.ascontiguousarray(array, array.dtype.newbyteorder("="))
         for array in read_npz(path, choose).values()
     ]
-    return _dataset(name or Path(path).stem, arrays, where=shown(path))
+    return _dataset(name or Path(path).stem, arrays, reading, where=shown(path))
 
 
-def load_npy_directory(path: FilePath, name: str | None = None) -> Dataset:
+def load_npy_directory(
+    path: FilePath, name: str | None = None, *, reading: Reading = AS_IS
+) -> Dataset:
     """Load a directory with X_train.npy, y_train.npy, X_test.npy and y_test.npy, or the like.
 
     Rows of more than 1 GiB stay in their file (see `MappedRows`): they may be more than memory
@@ -49,7 +52,7 @@ def load_npy_directory(path: FilePath, name: str | None = None) -> Dataset:
     names = _set_of((file.stem for file in directory.glob("*.npy")), shown(path), "files")
     arrays = [map_npy(directory / f"{name}.npy") for name in names]
     arrays = [one if is_large(one) and one.ndim > 1 else held(one) for one in arrays]
-    return _dataset(name or directory.resolve().name, arrays, where=shown(path))
+    return _dataset(name or directory.resolve().name, arrays, reading, where=shown(path))
 
 
 def _set_of(names: Iterable[str], where: str, kind: str) -> tuple[str, ...]:
@@ -65,10 +68,24 @@ def _set_of(names: Iterable[str], where: str, kind: str) -> tuple[str, ...]:
     return found[0]
 
 
-def _dataset(name: str, arrays: list[np.ndarray], *, where: str) -> Dataset:
+def _dataset(name: str, arrays: list[np.ndarray], reading: Reading, *, where: str) -> Dataset:
     """Rows and labels by turns, to train and, if there are four, to test."""
     for place, labels in enumerate(arrays):
         if place % 2 and labels.ndim == 2 and labels.shape[1] == 1:
             arrays[place] = labels.ravel()
     X, y, *test = arrays
-    return dataset_of(name, train=(X, y), test=(test[0], test[1]) if test else None, where=where)
+    schema = reading.schema or NAMELESS
+    if schema.classes:
+        raise InputError(
+            f"{where}: the network was trained on classes with names "
+            f"({', '.join(map(repr, schema.classes[:8]))}), arrays have none; give a table or "
+            "folders of images"
+        )
+    return dataset_of(
+        name,
+        train=(X, y),
+        test=(test[0], test[1]) if test else None,
+        where=where,
+        schema=schema,
+        holds_out=reading.holds_out,
+    )

@@ -19,6 +19,24 @@ class Rows(NamedTuple):
     columns: tuple[str, ...] | None = None
 
 
+def as_trained(X: np.ndarray, *, takes_bytes: bool, where: str = "X") -> np.ndarray:
+    """Return rows as numbers that mean what they meant in training.
+
+    Bytes are scaled to 0..1 in training and ever after; other numbers never are. Raises
+    `InputError` for rows that would have to be scaled and are no bytes.
+    """
+    if takes_bytes == (X.dtype == np.uint8):
+        return X
+    if not takes_bytes:
+        return X.astype(np.float32)
+    if X.dtype.kind in "ui" or (X.size and X.max() > 1.0):
+        raise InputError(
+            f"{where} of type {X.dtype}: the network was trained on bytes, uint8, scaled to 0..1; "
+            "give bytes, or numbers from 0 to 1"
+        )
+    return X
+
+
 def as_rows(X: Any, *, where: str = "X", columns: Sequence[str] | None = None) -> Rows:
     """Return X as rows that `check_rows` takes; those on a device stay there.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from xpmlp.algebra import OUTPUTS
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
+from xpmlp.data.schema import NAMELESS, Schema
 from xpmlp.data.sparse import SparseRows
 from xpmlp.display import as_html, short_repr
 from xpmlp.errors import InputError, remedy
@@ -67,6 +68,8 @@ class Dataset:
         The shape of a row before it was flattened.
     where : str
         The directory, or the name that error messages show.
+    schema : Schema, optional
+        The names of the columns, the target and the classes.
 
     Examples
     --------
@@ -81,6 +84,7 @@ class Dataset:
     test: Split
     image_shape: tuple[int, ...]
     where: str
+    schema: Schema = NAMELESS
 
     __repr__ = short_repr
 
@@ -514,6 +518,8 @@ def dataset_of(
     train: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray] | None = None,
     where: str | None = None,
+    schema: Schema = NAMELESS,
+    holds_out: bool = True,
 ) -> Dataset:
     """Return a data set of arrays.
 
@@ -527,6 +533,11 @@ def dataset_of(
         Test rows likewise; by default a tenth of `train`.
     where : str, optional
         The name that starts error messages; by default `name`.
+    schema : Schema, optional
+        The names of the columns, the target and the classes.
+    holds_out : bool, default True
+        Whether a tenth of the rows becomes the test set if there is none; else all rows are test
+        rows.
 
     Returns
     -------
@@ -550,15 +561,19 @@ def dataset_of(
     (X, labels), image_shape = train, train[0].shape[1:]
     # Of numbers and distributions the network's output decides later what it takes.
     are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
+    are_targets |= labels.dtype.kind == "i" and bool((labels < 0).any())
     output = "identity" if are_targets else "softmax"
     if test is None:
         split = check_split(X, labels, where=where, output=output)
+        if not holds_out:
+            return Dataset(name, split, split, image_shape, where, schema)
         if len(labels) < FEWEST:
             raise InputError(
                 f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give "
                 f"{FEWEST} or more, or a test set of your own"
             )
-        return Dataset(name, *hold_out(split, TEST_SHARE, seed=0), image_shape, where)
+        parts = hold_out(split, TEST_SHARE, seed=0)
+        return Dataset(name, *parts, image_shape, where, schema)
     train_split = check_split(X, labels, where=f"{where} (train)", output=output)
     test_split = check_split(*test, where=f"{where} (test)", output=output)
     if image_shape != (other := test[0].shape[1:]):
@@ -566,7 +581,7 @@ def dataset_of(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
             "give both in one shape"
         )
-    return Dataset(name, train_split, test_split, image_shape, where)
+    return Dataset(name, train_split, test_split, image_shape, where, schema)
 
 
 def order(

@@ -1,5 +1,6 @@
 """Data sets of images in folders, one for each class, read by Pillow."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,14 +10,22 @@ from xpmlp.backends.base import host_memory
 from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
+from xpmlp.data.schema import AS_IS, Reading, Schema
 from xpmlp.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 
 SPLITS = ("train", "test")
 
+UNUSED = ("val", "valid", "validation", "dev")
+"""Folders beside them that nothing reads."""
 
-def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
+log = logging.getLogger(__name__)
+
+
+def load_image_folders(
+    path: FilePath, name: str | None = None, *, reading: Reading = AS_IS
+) -> Dataset:
     """Load `DIR/train/CLASS/*.png` and `DIR/test/CLASS/*.png`, or `DIR/CLASS/*.png`.
 
     In the second form a tenth of each class becomes the test set. Images are made light on dark
@@ -29,6 +38,12 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
     root, where = Path(path), shown(path)
     name = name or root.resolve().name
     parts = [part for part in SPLITS if (root / part).is_dir()]
+    if parts and (unused := [one for one in UNUSED if (root / one).is_dir()]):
+        log.warning(
+            "%s: the folder %s is not used; validation rows come from train (validation=0.1)",
+            where,
+            unused[0],
+        )
     if len(parts) == 1:
         raise InputError(
             f"{where}: only {parts[0]} of the folders {' and '.join(SPLITS)}; give both, or the "
@@ -36,12 +51,15 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
         )
     tops = [root / part for part in parts] or [root]
     classes = [_classes(top) for top in tops]
-    numbers = _numbered(list(classes[0]), where=where)
-    for extra in sorted(set(classes[-1]) - set(numbers)):
-        raise InputError(
-            f"{shown(tops[-1] / extra)}: a class that {shown(tops[0])} does not have; add images "
-            "of it there or take it away"
-        )
+    if known := reading.classes:
+        numbers = {str(one): number for number, one in enumerate(known)}
+        whence = "that the network was not trained on; take it away"
+    else:
+        numbers = _numbered(list(classes[0]), where=where)
+        whence = f"that {shown(tops[0])} does not have; add images of it there or take it away"
+    for top, found in zip(tops, classes, strict=True):
+        for extra in sorted(set(found) - set(numbers)):
+            raise InputError(f"{shown(top / extra)}: a class {whence}")
     shape: tuple[int, int] | None = None
     pairs = []
     for found in classes:
@@ -51,7 +69,15 @@ def load_image_folders(path: FilePath, name: str | None = None) -> Dataset:
         shape = X.shape[1:]
         pairs.append((X, np.array(labels, np.int64)))
     train, *test = pairs
-    return dataset_of(name, train=train, test=test[0] if test else None, where=where)
+    are_names = any(not one.isdecimal() for one in numbers)
+    return dataset_of(
+        name,
+        train=train,
+        test=test[0] if test else None,
+        where=where,
+        schema=Schema(classes=tuple(numbers) if are_names else ()),
+        holds_out=reading.holds_out,
+    )
 
 
 def has_image_folders(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Where examples come from, by the name that a recipe gives."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xpmlp.checks import nearest
@@ -10,7 +11,8 @@ from xpmlp.data.idx import load_idx_directory
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
-from xpmlp.data.tables import SUFFIXES, load_table, load_table_directory
+from xpmlp.data.schema import Reading, Schema
+from xpmlp.data.tables import PARTS, is_table, load_table, load_table_directory
 from xpmlp.errors import InputError
 from xpmlp.files import nearest_path
 
@@ -23,7 +25,14 @@ UNNAMED = "rows given in Python"
 """What the recipe of a run has in place of a path where its rows came from no file."""
 
 
-def load_data(source: str) -> Dataset:
+def load_data(
+    source: str,
+    *,
+    target: str = "",
+    drop: Sequence[str] = (),
+    schema: Schema | None = None,
+    holds_out: bool = True,
+) -> Dataset:
     """Load a data set by its name, or from a file or directory.
 
     Parameters
@@ -33,6 +42,16 @@ def load_data(source: str) -> Dataset:
         may be downloaded; or a path. A file is `.npz`, `.csv` or `.parquet`. A directory has
         MNIST's four IDX files, `.npy` files, tables `train` and `test`, or folders of images. For a
         directory that has one of the names, write `./kmnist`.
+    target : str, default ''
+        The column of a table with the labels; by default the first of `label`, `class` and
+        `target` that there is, else the last column.
+    drop : sequence of str, default ()
+        Columns of a table that are left out.
+    schema : Schema, optional
+        That of a trained network: columns are found by name, and classes keep their numbers.
+    holds_out : bool, default True
+        Whether a tenth of the rows becomes the test set if there is none; else all rows are test
+        rows.
 
     Returns
     -------
@@ -53,6 +72,7 @@ def load_data(source: str) -> Dataset:
     >>> load_data("tiny.npz").train.X.shape
     (4, 3)
     """
+    reading = Reading(target, tuple(drop), schema, holds_out)
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
     if source == MNIST:
@@ -66,28 +86,28 @@ def load_data(source: str) -> Dataset:
         cause = getattr(error, "strerror", None) or error
         raise InputError(f"{shown(source)}: {cause}; give {_choices()}") from error
     if is_directory:
-        return _load_directory(path, source)
+        return _load_directory(path, source, reading)
     if exists and path.suffix == ".npz":
-        return load_npz(source)
-    if exists and path.suffix in SUFFIXES:
-        return load_table(source)
+        return load_npz(source, reading=reading)
+    if exists and is_table(path):
+        return load_table(source, reading=reading)
     if not exists and (near := nearest(source, DATA_NAMES) or nearest_path(source)):
         raise InputError(f"{shown(source)}: No such file or directory; {near.strip()}")
     said = "not a kind of file that is read" if exists else "No such file or directory"
     raise InputError(f"{shown(source)}: {said}; give {_choices()}")
 
 
-def _load_directory(path: Path, source: str) -> Dataset:
+def _load_directory(path: Path, source: str, reading: Reading) -> Dataset:
     try:
         names = [entry.name for entry in path.iterdir()]
     except OSError as error:
         raise InputError(f"{shown(source)}: {error.strerror}; give {_choices()}") from error
-    kinds = {
-        "IDX files": (load_idx_directory, any("-idx" in name or ".idx" in name for name in names)),
+    kinds: dict[str, tuple[Callable[..., Dataset], bool]] = {
+        "IDX files": (_load_idx, any("-idx" in name or ".idx" in name for name in names)),
         ".npy files": (load_npy_directory, any(name.endswith(".npy") for name in names)),
         "tables": (
             load_table_directory,
-            any(f"train{suffix}" in names or f"test{suffix}" in names for suffix in SUFFIXES),
+            any(is_table(Path(name)) and name.partition(".")[0] in PARTS for name in names),
         ),
         "folders of images": (load_image_folders, has_image_folders(path)),
     }
@@ -98,7 +118,12 @@ def _load_directory(path: Path, source: str) -> Dataset:
             "its own"
         )
     load, _ = kinds[found[0] if found else "IDX files"]
-    return load(source)
+    return load(source, reading=reading)
+
+
+def _load_idx(source: str, *, reading: Reading) -> Dataset:
+    """Four IDX files; their labels are integers, and nothing is called by name."""
+    return load_idx_directory(source)
 
 
 def _choices() -> str:

@@ -1,83 +1,144 @@
 """Data sets in tables: CSV and Parquet, read block by block by pyarrow (extra `tables`)."""
 
+import csv as csv_text
+import io
+import json
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.backends.base import host_memory
+from xpmlp.checks import nearest
 from xpmlp.data.conversion import class_numbers
 from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.opening import FilePath, opened, shown
+from xpmlp.data.schema import AS_IS, Reading, Schema, missing_column
 from xpmlp.errors import InputError
 
-SUFFIXES = (".csv", ".parquet")
+TEXT, PACKED = (".csv", ".tsv"), ".gz"
+SUFFIXES = (*TEXT, *(suffix + PACKED for suffix in TEXT), ".parquet")
 
-LABELS = ("label", "class", "target", "y")
-"""Names of the column of labels, the first that there is; else it is the last column."""
+PARTS = ("train", "test")
+
+TARGETS = ("label", "class", "target")
+"""Names of the target's column, the first that there is; else it is the last column."""
+
+DELIMITERS = ",;\t|"
 
 ROWS = 1 << 16
 """Rows of a block of a Parquet file; a CSV file's blocks are pyarrow's, of 1 MiB."""
 
+HEAD = 1 << 16
+"""Bytes of a CSV file in which its delimiter shows."""
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 """A number as text; what Python takes for one besides, such as 1_000 or infinity, is a name."""
 
+ORDINAL = re.compile(r"[+-]?0\d+", re.ASCII)
+"""Digits after a zero are a code, such as 010, which is another than 10."""
+
+INDEX = ("", "Unnamed: 0")
+"""What the first column is called where pandas wrote its index into a CSV file."""
+
+log = logging.getLogger(__name__)
+
 
 class Table(NamedTuple):
-    """X (n, l0) and the labels' column (n,) as it stands: numbers, or text as objects."""
+    """X (n, l0) and the target's column (n,) as it stands, numbers or text as objects, or None."""
 
     X: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
     columns: tuple[str, ...]
-    label: str
+    target: str
 
 
-def load_table(path: FilePath, name: str | None = None) -> Dataset:
-    """Load one `.csv` or `.parquet` file; a tenth of its rows becomes the test set.
+class Layout(NamedTuple):
+    """Which columns of a file are read: values in their order, and the target if it is there."""
 
-    Every column but the labels' is a value of X: a number, taken as it is, but that a Parquet file
+    columns: tuple[str, ...]
+    target: str
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.columns, *([self.target] if self.target else [])]
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name ends as a table's does."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def load_table(path: FilePath, name: str | None = None, *, reading: Reading = AS_IS) -> Dataset:
+    """Load one CSV or Parquet file; a tenth of its rows becomes the test set.
+
+    Every column but the target's is a value of X: a number, taken as it is, but that a Parquet file
     of uint8 alone has pixels from 0 to 255. Text labels become class numbers in sorted order.
     Raises `InputError` for missing values, with their row, and whatever else is no table of
     numbers.
     """
-    return _dataset(path, [Path(path)], name or Path(path).stem)
+    return _dataset(path, [Path(path)], name or Path(path).name.partition(".")[0], reading)
 
 
-def load_table_directory(path: FilePath, name: str | None = None) -> Dataset:
-    """Load a directory with `train.csv` and `test.csv`, or `.parquet`; otherwise the same."""
+def load_table_directory(
+    path: FilePath, name: str | None = None, *, reading: Reading = AS_IS
+) -> Dataset:
+    """Load a directory with tables `train` and `test`; otherwise the same."""
     directory = Path(path)
     files = []
-    for part in ("train", "test"):
-        found = [file for suffix in SUFFIXES if (file := directory / f"{part}{suffix}").is_file()]
+    for part in PARTS:
+        found = [
+            file
+            for file in sorted(directory.iterdir())
+            if is_table(file) and file.name.partition(".")[0] == part
+        ]
         if len(found) != 1:
             raise InputError(
                 f"{shown(path)}: {len(found) or 'no'} files {part}.csv or {part}.parquet; "
                 "give one of them"
             )
         files.append(found[0])
-    return _dataset(path, files, name or directory.resolve().name)
+    return _dataset(path, files, name or directory.resolve().name, reading)
 
 
-def _dataset(path: FilePath, files: Sequence[Path], name: str) -> Dataset:
+def read_table(path: FilePath, schema: Schema) -> np.ndarray:
+    """Return the rows (n, l0) of a table, its columns those that a network was trained on."""
+    return _read(Path(path), Reading(schema=schema)).X
+
+
+def _dataset(path: FilePath, files: Sequence[Path], name: str, reading: Reading) -> Dataset:
     """The data set of one table, or of one to train and one to test."""
-    tables = [_read(file) for file in files]
+    first = _read(files[0], reading)
+    tables = [first, *(_read(file, _like(first, reading)) for file in files[1:])]
     # The column that the labels come from is named in every message.
-    where = f"{shown(path)} (labels: column {tables[0].label!r})"
-    here, *there = ((*one.columns, one.label) for one in tables)
-    if there and here != there[0]:
-        differing = sorted({*here} ^ {*there[0]}) or ["their order"]
-        raise InputError(
-            f"{where}: {files[0].name} and {files[1].name} differ in columns "
-            f"({', '.join(map(repr, differing[:4]))}); give both the same"
-        )
-    labels = _numbered([one.labels for one in tables], where=where)
+    where = f"{shown(path)} (target: column {first.target!r})"
+    found = []
+    for file, table in zip(files, tables, strict=True):
+        if table.labels is None:
+            target = reading.schema.target if reading.schema else first.target
+            raise missing_column(target, table.columns, where=shown(file), what="the target")
+        found.append(table.labels)
+    labels, classes = _numbered(found, reading.classes, where=where)
     train, *test = zip((one.X for one in tables), labels, strict=True)
-    return dataset_of(name, train=train, test=test[0] if test else None, where=where)
+    return dataset_of(
+        name,
+        train=train,
+        test=test[0] if test else None,
+        where=where,
+        schema=Schema(first.columns, first.target, classes),
+        holds_out=reading.holds_out,
+    )
 
 
-def _read(path: FilePath) -> Table:
+def _like(table: Table, reading: Reading) -> Reading:
+    """How the second file is read: as the first was."""
+    return reading._replace(schema=Schema(table.columns, table.target, reading.classes))
+
+
+def _read(path: Path, reading: Reading) -> Table:
     """The rows of one file; `InputError` for whatever pyarrow cannot read as a table."""
     name = shown(path)
     with opened(path):  # or refused
@@ -87,9 +148,9 @@ def _read(path: FilePath) -> Table:
     except ImportError as error:
         raise InputError(f"{name}: tables need pyarrow; pip install 'xpmlp[tables]'") from error
     try:
-        if Path(path).suffix == ".csv":
-            return _read_csv(path, name, pa)
-        return _read_parquet(path, name, pa)
+        if path.name.lower().endswith(".parquet"):
+            return _read_parquet(path, name, reading, pa)
+        return _read_csv(path, name, reading, pa)
     except InputError:
         raise
     except (pa.ArrowException, OSError, UnicodeError, ValueError, OverflowError) as error:
@@ -99,63 +160,155 @@ def _read(path: FilePath) -> Table:
         ) from error
 
 
-def _read_csv(path: FilePath, name: str, pa: Any) -> Table:
+def _read_csv(path: Path, name: str, reading: Reading, pa: Any) -> Table:
     from pyarrow import csv
 
-    # The first block has the names; its guesses at types are not used.
-    with csv.open_csv(path) as reader:
+    delimiter, decimal = _dialect(path, pa)
+
+    def blocks(**options: Any) -> Any:
+        return csv.open_csv(
+            _stream(path, pa),
+            parse_options=csv.ParseOptions(delimiter=delimiter),
+            convert_options=csv.ConvertOptions(decimal_point=decimal, **options),
+        )
+
+    with blocks() as reader:  # the first block has the names, and shows truth values and text
+        guessed = {field.name: field.type for field in reader.schema}
         names = reader.schema.names
-    label = _label_column(names, name)
     if all(map(NUMBER.fullmatch, names)):
         raise InputError(
             f"{name}: the first line has numbers only, and is to name the columns; add a header"
         )
-    types = {column: pa.float64() for column in names if column != label}
-    converting = csv.ConvertOptions(
-        column_types=types | {label: pa.string()}, strings_can_be_null=True
-    )
-    with csv.open_csv(path, convert_options=converting) as reader:
-        return _collect(reader, names, label, name, pa)
+    index = names[:1] if names[0] in INDEX and not _is_wanted(names[0], reading) else []
+    layout = _layout(names, index, reading, name)
+    types = {
+        column: pa.bool_() if pa.types.is_boolean(guessed[column]) else pa.float64()
+        for column in layout.columns
+    }
+    is_text = [column for column in types if pa.types.is_string(guessed[column])]
+    if layout.target:
+        types[layout.target] = pa.string()
+    try:
+        if is_text:
+            raise pa.ArrowInvalid(f"column {is_text[0]!r} has text")
+        with blocks(
+            column_types=types, include_columns=layout.names, strings_can_be_null=True
+        ) as reader:
+            return _collect(reader, layout, name, pa)
+    except pa.ArrowInvalid:
+        as_text = dict.fromkeys(layout.columns, pa.string())
+        with blocks(column_types=as_text, include_columns=list(layout.columns)) as reader:
+            _refuse_text(reader, layout.columns, decimal, name)
+        raise
 
 
-def _read_parquet(path: FilePath, name: str, pa: Any) -> Table:
+def _dialect(path: Path, pa: Any) -> tuple[str, str]:
+    """Return the delimiter, which divides the first line into most columns, and the decimal point,
+    a comma where that does not divide columns and stands within numbers."""
+    with _stream(path, pa) as stream:
+        head = stream.read(HEAD).decode("utf-8-sig", errors="replace")
+
+    def lines(delimiter: str) -> Iterator[list[str]]:
+        return csv_text.reader(io.StringIO(head), delimiter=delimiter)
+
+    delimiter = max(DELIMITERS, key=lambda one: len(next(lines(one), [])))
+    rows = [row for row, _ in zip(lines(delimiter), range(8), strict=False)]
+    has_commas = any(re.fullmatch(r"[+-]?\d+,\d+", cell) for row in rows[1:] for cell in row)
+    return delimiter, "," if delimiter != "," and has_commas else "."
+
+
+def _stream(path: Path, pa: Any) -> Any:
+    packed = "gzip" if path.name.lower().endswith(PACKED) else None
+    return pa.input_stream(str(path), compression=packed)
+
+
+def _refuse_text(reader: Any, columns: Sequence[str], decimal: str, where: str) -> None:
+    """Name the first value that is no number, with its column and row."""
+    done = 0
+    for batch in reader:
+        for column in columns:
+            values = batch.column(column).to_pylist()
+            # Truth values are written as words, and stand in a column of their own.
+            are_truths = {str(one).lower() for one in values} <= {"true", "false", "", "none"}
+            for row, value in enumerate(values, start=done):
+                if value and not are_truths and not NUMBER.fullmatch(value.replace(decimal, ".")):
+                    raise InputError(
+                        f"{where}: text {value[:40]!r} in row {row:,}, column {column!r}; a "
+                        f"network takes numbers: encode it, or leave the column out (drop)"
+                    )
+        done += batch.num_rows
+
+
+def _read_parquet(path: Path, name: str, reading: Reading, pa: Any) -> Table:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-        schema = file.schema_arrow
-        label = _label_column(schema.names, name)
-        for field in schema:
-            if field.name != label and not _is_number(field.type, pa):
+        fields = file.schema_arrow
+        of_pandas = json.loads((fields.metadata or {}).get(b"pandas", b"{}"))
+        index = [
+            one
+            for one in of_pandas.get("index_columns", [])
+            if isinstance(one, str) and one in fields.names and not _is_wanted(one, reading)
+        ]
+        layout = _layout(fields.names, index, reading, name)
+        for column in layout.columns:
+            if not _is_number(kind := fields.field(column).type, pa):
                 raise InputError(
-                    f"{name}: column {field.name!r} has elements of type {field.type}, a network "
-                    "takes numbers; convert it or leave it out"
+                    f"{name}: column {column!r} has elements of type {kind}, a network takes "
+                    "numbers; convert it or leave it out (drop)"
                 )
-        return _collect(file.iter_batches(ROWS), schema.names, label, name, pa)
+        batches = file.iter_batches(ROWS, columns=layout.names)
+        return _collect(batches, layout, name, pa)
 
 
-def _label_column(names: Sequence[str], where: str) -> str:
+def _is_wanted(column: str, reading: Reading) -> bool:
+    """Whether a column was asked for by name, or was trained on."""
+    names = {reading.target, *(reading.schema.columns if reading.schema else ())}
+    return bool(column) and column in names
+
+
+def _layout(names: Sequence[str], index: Sequence[str], reading: Reading, where: str) -> Layout:
+    """Choose the columns to read; `index` are those in which pandas keeps the rows' numbers."""
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{where}: two columns are called {twice!r}; rename one")
-    if len(names) < 2:
+    if schema := reading.schema:
+        for column in schema.columns:
+            if column not in names:
+                what = "which the network was trained with"
+                raise missing_column(column, names, where=where, what=what)
+        if not schema.columns:
+            raise InputError(
+                f"{where}: the network was not trained on a table, so its columns are not known; "
+                "give the kind of data that it was trained on"
+            )
+        return Layout(schema.columns, schema.target if schema.target in names else "")
+    if index:
+        log.warning("%s: column %r is the index of pandas, and left out", where, index[0])
+    for column in (*reading.drop, *([reading.target] if reading.target else [])):
+        if column not in names:
+            near = nearest(column, names)
+            raise missing_column(column, names, where=where, what=f"{near}as asked".strip())
+    rest = [name for name in names if name not in {*index, *reading.drop}]
+    if len(rest) < 2:
         raise InputError(
-            f"{where}: {len(names)} column, a table has values and labels; give at least two"
+            f"{where}: {len(rest)} column, a table has values and a target; give at least two"
         )
-    return next((name for name in LABELS if name in names), names[-1])
+    named = next((name for name in TARGETS if name in rest), rest[-1])
+    target = reading.target or named
+    return Layout(tuple(name for name in rest if name != target), target)
 
 
-def _collect(
-    batches: Iterable[Any], names: Sequence[str], label: str, where: str, pa: Any
-) -> Table:
+def _collect(batches: Iterable[Any], layout: Layout, where: str, pa: Any) -> Table:
     """The batches of a file put together; they are counted, so as not to outgrow the memory."""
-    columns = tuple(name for name in names if name != label)
     limit = (host_memory() or 1 << 62) // 2
     blocks, labels, done, taken = [], [], 0, 0
     for batch in batches:
-        _refuse_missing(batch, names, done, where)
-        blocks.append(np.stack([_numbers(batch.column(name)) for name in columns], axis=1))
-        labels.append(_label_values(batch.column(label), where, label, pa))
-        done += len(labels[-1])
+        _refuse_missing(batch, layout.names, done, where)
+        blocks.append(np.stack([_numbers(batch.column(name)) for name in layout.columns], axis=1))
+        if layout.target:
+            labels.append(_label_values(batch.column(layout.target), where, layout.target, pa))
+        done += len(blocks[-1])
         taken += blocks[-1].nbytes
         if taken > limit:
             raise InputError(
@@ -170,7 +323,7 @@ def _collect(
             narrow = X.astype(np.float32)
         if (narrow == X).all():
             X = narrow  # Nothing is lost, and half the memory won.
-    return Table(X, np.concatenate(labels), columns, label)
+    return Table(X, np.concatenate(labels) if labels else None, layout.columns, layout.target)
 
 
 def _refuse_missing(batch: Any, names: Sequence[str], before: int, where: str) -> None:
@@ -206,16 +359,25 @@ def _label_values(column: Any, where: str, label: str, pa: Any) -> np.ndarray:
     raise InputError(f"{where}: column {label!r} has labels of type {kind}; give text or integers")
 
 
-def _numbered(columns: Sequence[np.ndarray], *, where: str) -> list[np.ndarray]:
-    """The labels to train, and to test, as numbers: as they are, or of a class in sorted order."""
-    if all(map(_is_numeric, columns)):
+def _numbered(
+    columns: Sequence[np.ndarray], known: tuple[Any, ...], *, where: str
+) -> tuple[list[np.ndarray], tuple[Any, ...]]:
+    """Return the labels to train, and to test, as numbers, and the classes if they have names.
+
+    Numbers stay as they are; text is of the `known` classes, or of those found, sorted.
+    """
+    if not known and all(map(_is_numeric, columns)):
         numbers = [one.astype(np.float64) if one.dtype == object else one for one in columns]
         are_integers = all((one == np.trunc(one)).all() for one in numbers)
-        return [one.astype(np.int64 if are_integers else np.float64) for one in numbers]
-    classes = sorted({str(value) for value in columns[0]})
+        return [one.astype(np.int64 if are_integers else np.float64) for one in numbers], ()
     texts = [[str(value) for value in column] for column in columns]
-    return [class_numbers(labels, classes, where=where) for labels in texts]
+    classes = known or tuple(sorted(set(texts[0])))
+    names = [str(one) for one in classes]
+    return [class_numbers(labels, names, where=where) for labels in texts], classes
 
 
 def _is_numeric(column: np.ndarray) -> bool:
-    return column.dtype != object or all(map(NUMBER.fullmatch, column))
+    """Whether labels are numbers; of codes such as 010 each is a class of its own."""
+    if column.dtype != object:
+        return True
+    return all(map(NUMBER.fullmatch, column)) and not any(map(ORDINAL.fullmatch, column))

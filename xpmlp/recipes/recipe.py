@@ -17,7 +17,7 @@ import tomli_w
 
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import check_integer, nearest
-from xpmlp.data import DATA_NAMES, Split, hold_out
+from xpmlp.data import DATA_NAMES, Dataset, Split, hold_out, load_data
 from xpmlp.errors import InputError
 from xpmlp.files import nearest_path, refuse_special_file
 from xpmlp.network import MLP, Objective, balanced_weights
@@ -130,6 +130,15 @@ class Recipe:
                 f"class_weights=balanced: with mixup={self.mixup:g} a row is of several classes; "
                 "choose one"
             )
+
+    @property
+    def dropped(self) -> list[str]:
+        """The columns of a table that are left out."""
+        return [name.strip() for name in self.drop.split(",")] if self.drop else []
+
+    def load_data(self) -> Dataset:
+        """Load the data set that the recipe names."""
+        return load_data(self.data, target=self.target, drop=self.dropped)
 
     @property
     def model(self) -> MLP:

@@ -37,6 +37,10 @@ class Source:
     ----------
     data
         The data set inside the package, the name of another, or a file or directory of data.
+    target
+        The column of a table to predict; empty for `label`, `class`, `target` or the last column.
+    drop
+        Columns of a table to leave out, such as `id,name`.
     validation
         Fraction of the training rows that becomes the validation set, stratified by class.
     initial_weights
@@ -50,6 +54,8 @@ class Source:
     """
 
     data: str = "mnist"
+    target: str = ""
+    drop: str = ""
     validation: float = 0.0
     initial_weights: str = ""
     members: int = 1

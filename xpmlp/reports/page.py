@@ -12,7 +12,6 @@ import numpy as np
 
 import xpmlp
 from xpmlp.backends import Backend
-from xpmlp.data import load_data
 from xpmlp.errors import InputError
 from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, load_recipe
@@ -43,7 +42,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
 
     recipe, trained = run.recipe, run.load_model()
     model, parameters, objective = trained.model, trained.parameters, recipe.objective()
-    dataset = load_data(data or recipe.data).for_network(model.layer_sizes, model.output)
+    dataset = run.load_data(trained, data)
     Y_hat = predict(model, parameters, dataset.test.X, backend=backend)
     evaluation = evaluate(model, parameters, dataset.test, objective=objective, backend=backend)
     train, _ = recipe.held_out(dataset.train)
@@ -63,6 +62,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         name=run.path.resolve().name, model=model, activation=model.activation, recipe=recipe,
         history=run.load_history(), summary=run.load_summary(),
         dataset=dataset, is_other_data=data is not None, image_shape=trained.image_shape,
+        class_name=trained.schema.class_name,
         is_regression=is_regression, has_members=parameters.ndim == 2,
         evaluation=evaluation, ensemble=evaluation.ensemble,
         found=prediction_report(model, np.asarray(dataset.test.labels), Y_hat),

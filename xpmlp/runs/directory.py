@@ -15,11 +15,12 @@ import csv
 import io
 import itertools
 import json
+import logging
 import math
 import platform
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,11 @@ import numpy as np
 
 import xpmlp
 from xpmlp import renamed
+from xpmlp.data import Dataset, Schema, load_data
+from xpmlp.data.conversion import as_trained
 from xpmlp.data.npy import read_npz
+from xpmlp.data.schema import NAMELESS
+from xpmlp.data.tables import is_table
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError, remedy
 from xpmlp.files import nearest_path, write_atomically
@@ -36,6 +41,8 @@ from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Trainer
 from xpmlp.typing import DTYPES
+
+log = logging.getLogger(__name__)
 
 SUMMARY_NUMBERS = (
     "epochs", "steps", "seconds", "seconds_per_step", "train_accuracy", "test_accuracy",
@@ -55,7 +62,8 @@ class TrainedModel(NamedTuple):
     """A network with its flat parameters on the host, as a run directory has it.
 
     `image_shape` is the shape of a row as an image; `takes_bytes` says whether rows are bytes,
-    which are scaled; `classes` and `columns` are names or None; `objective` has the loss."""
+    which are scaled; `classes` and `columns` are names or None; `objective` has the loss. `target`
+    is the column of the labels, empty if they had none and None if 0.1.0 did not record it."""
 
     model: MLP
     parameters: np.ndarray
@@ -64,6 +72,15 @@ class TrainedModel(NamedTuple):
     classes: np.ndarray | None = None
     columns: np.ndarray | None = None
     objective: Objective = Objective()
+    target: str | None = ""
+
+    @property
+    def schema(self) -> Schema:
+        """The names of its data; integers from 0 are no names."""
+        classes = () if self.classes is None else tuple(self.classes.tolist())
+        columns = () if self.columns is None else tuple(map(str, self.columns))
+        is_counted = classes == tuple(range(len(classes)))
+        return Schema(columns, self.target or "", () if is_counted else classes)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -139,6 +156,34 @@ class RunDirectory:
     def plot(self) -> Path:
         return self.path / "training.png"
 
+    def load_data(self, trained: TrainedModel, source: str | None = None) -> Dataset:
+        """Load the run's data set, or all rows of another, as its network takes them.
+
+        Raises `InputError` for data with other columns or classes than it was trained on.
+        """
+        recipe, model = self.recipe, trained.model
+        if trained.target is None and source and is_table(Path(source)):
+            log.warning(
+                "%s: trained by xpmlp 0.1.0, which kept no names; the columns and classes of %s "
+                "cannot be checked",
+                self.path,
+                source,
+            )
+        dataset = load_data(
+            source or recipe.data,
+            target=recipe.target,
+            drop=recipe.dropped,
+            schema=None if trained.target is None else trained.schema,
+            holds_out=source is None,
+        )
+        parts = {}
+        for part in ("train", "test"):
+            split = getattr(dataset, part)
+            if isinstance(split.X, np.ndarray):
+                takes: Any = {"takes_bytes": trained.takes_bytes, "where": dataset.where}
+                parts[part] = split._replace(X=as_trained(split.X, **takes))
+        return replace(dataset, **parts).for_network(model.layer_sizes, model.output)
+
     @property
     def recipe(self) -> Recipe:
         """The recipe of the run, every setting resolved."""
@@ -149,7 +194,12 @@ class RunDirectory:
         write_atomically(self.config, lambda file: file.write_text(recipe.to_toml(), "utf-8"))
 
     def save_results(
-        self, training: Trainer, test: Evaluation, *, image_shape: tuple[int, ...]
+        self,
+        training: Trainer,
+        test: Evaluation,
+        *,
+        image_shape: tuple[int, ...],
+        schema: Schema = NAMELESS,
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
         recipe, history = self.recipe, training.history
@@ -158,7 +208,10 @@ class RunDirectory:
             training.backend.to_numpy(training.parameters),
             image_shape,
             training.takes_bytes,
-            objective=training.objective.loss_alone,
+            np.array(schema.classes) if schema.classes else None,
+            np.array(schema.columns) if schema.columns else None,
+            training.objective.loss_alone,
+            schema.target,
         )
         self.save_trained(trained, history)
         self._save_metrics(history, training)
@@ -205,6 +258,7 @@ class RunDirectory:
             **model.architecture,
             "image_shape": list(trained.image_shape),
             "takes_bytes": trained.takes_bytes,
+            "target": trained.target or "",
             "version": xpmlp.__version__,
         }
         if isinstance(trained.objective.loss, str):
@@ -287,7 +341,13 @@ class RunDirectory:
         names = {one: np.array(metadata[one]) for one in METADATA_NAMES if one in metadata}
         loss = {name: metadata[name] for name in LOSS if name in metadata}
         return TrainedModel(
-            model, parameters, image_shape, takes_bytes, objective=Objective(**loss), **names
+            model,
+            parameters,
+            image_shape,
+            takes_bytes,
+            objective=Objective(**loss),
+            target=metadata.get("target"),
+            **names,
         )
 
     def steps_per_epoch(self) -> int | None:
