@@ -154,9 +154,15 @@ class MLP(HabitHints):
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return dict(zip(ARCHITECTURE, values, strict=True))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle keeps: the fields, and nothing that follows from them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
-        self.__dict__.update({renamed.SETTINGS.get(name, name): state[name] for name in state})
+        known = {renamed.SETTINGS.get(name, name): state[name] for name in state}
+        names = {field.name for field in dataclasses.fields(self)}
+        self.__dict__.update({name: known[name] for name in names & known.keys()})
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -414,7 +420,7 @@ class MLP(HabitHints):
 
         Returns
         -------
-        Forward
+        ForwardPass
             L of shape (N, K), or (E, N, K), and what each layer saved for its backward pass.
 
         References
