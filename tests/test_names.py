@@ -2,7 +2,9 @@
 
 import ast
 import collections
+import dataclasses
 import logging
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import xpmlp
 import xpmlp.training
 from xpmlp import MLP, OptimizerConfig, Split, Trainer, ValidationConfig, renamed
 from xpmlp.backends import StepMetrics
+from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.recipes.settings import by_name
 from xpmlp.training import Evaluation, TrainingData
@@ -162,3 +165,16 @@ def test_new_names_do_not_warn() -> None:
         fitted(restore_best=True, allow_divergence=True).snapshot()
         assert repr(MLP((4, 3, 2), activation="relu"))
         assert Recipe(restore_best=True, validation=0.1).model.activation
+
+
+def test_old_and_new_name_together_are_refused() -> None:
+    with pytest.raises(InputError, match="hidden and activation: give activation alone"):
+        MLP((3, 2), hidden="tanh", activation="relu")
+
+
+def test_pickle_of_a_network_has_its_fields_alone() -> None:
+    """So a name inside the package may change without breaking a pickled estimator."""
+    model = MLP((3, 2))
+    assert model.parts.shapes  # computed on first use
+    assert model.__getstate__().keys() == {one.name for one in dataclasses.fields(model)}
+    assert pickle.loads(pickle.dumps(model)) == model  # noqa: S301

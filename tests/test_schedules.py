@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from xpmlp import InputError
+from xpmlp import InputError, OptimizerConfig, TrainConfig
 from xpmlp.optimizers import OPTIMIZERS
 from xpmlp.schedules import (
     SCHEDULES,
+    Schedule,
     constant,
     cosine,
     cosine_log,
@@ -20,9 +21,11 @@ from xpmlp.schedules import (
     factor_on_plateau,
     inverse_scaling,
     one_cycle,
+    plateau,
     step,
     warm_up,
 )
+from xpmlp.training import History
 
 TOTAL, PER_EPOCH = 60, 5
 STEPS = np.arange(TOTAL)
@@ -205,3 +208,15 @@ def test_plateaus_that_are_none_are_refused(option: str, value: float) -> None:
     options: dict[str, Any] = {"patience": 3, "factor": 0.1} | {option: value}
     with pytest.raises(InputError, match=f"{option}={value}"):
         factor_on_plateau([1.0], **options)
+
+
+def test_plateau_after_a_warm_up_reads_losses() -> None:
+    schedule = warm_up(plateau(plateau_patience=0, plateau_factor=0.5), 1)
+    config = TrainConfig(descent=OptimizerConfig(schedule=schedule), epochs=4)
+    flat = History([np.float64(1.0)] * 6, [np.array(0.5)] * 3)
+    np.testing.assert_allclose(config.lr_factors(3, flat, 2), 0.25)
+
+
+def test_schedule_of_ones_own_may_have_any_name() -> None:
+    halved = Schedule("constant", lambda times: np.full(times.step.shape, 0.5))
+    assert not OptimizerConfig(schedule=halved).is_constant

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from xpmlp.errors import InputError
+
 _Kind = TypeVar("_Kind", bound=type)
 
 CLASSES = {
@@ -13,12 +15,20 @@ CLASSES = {
 }  # fmt: skip
 """Classes of `xpmlp` and `xpmlp.training`."""
 
+MODULES = {
+    "xpmlp.network": {"Noise": "DropoutKeys"},
+    "xpmlp.runs": {"Origin": "RunFingerprint", "begin_training": "trainer_from_recipe"},
+    "xpmlp.schedules": {"plateau_factor": "factor_on_plateau"},
+}
+"""Names of other modules."""
+
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
 _SUM = {"correct": "metric_sum"}
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "MLP": {"hidden": "activation"},
     "ValidationConfig": _CONFIG,
+    "TrainConfig": _CONFIG,
     "training.train": {"observers": "callbacks"},
     "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
 }
@@ -51,16 +61,19 @@ def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return keyword arguments by their names of now."""
     known = ARGUMENTS[taker]
     for old in given.keys() & known.keys():
+        if known[old] in given:
+            raise InputError(f"{old} and {known[old]}: give {known[old]} alone, its name now")
         warn(f"{old}=", f"{known[old]}=", level=4)
     return {known.get(name, name): value for name, value in given.items()}
 
 
 def attribute(module: str, name: str) -> str:
     """Return what a module's attribute is called now, with a warning; `AttributeError` if none."""
-    if name not in CLASSES:
+    known = MODULES.get(module, CLASSES)
+    if name not in known:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", f"xpmlp.{CLASSES[name]}", level=4)
-    return CLASSES[name]
+    warn(f"{module}.{name}", f"{module if module in MODULES else 'xpmlp'}.{known[name]}", level=4)
+    return known[name]
 
 
 def with_old_names(kind: _Kind) -> _Kind:

@@ -319,10 +319,13 @@ class Run:
     def __getattr__(self, name: str) -> Any:
         """What `train` returned in 0.1.0 was the trainer."""
         trainer = self.__dict__.get("trainer")
-        if trainer is None or not hasattr(trainer, name):
-            raise no_attribute(self, name)
-        renamed.warn(f"run.{name}", f"run.trainer.{name}")
-        return getattr(trainer, name)
+        name_now = renamed.ATTRIBUTES["Trainer"].get(name, name)
+        try:
+            found = getattr(trainer, name_now)
+        except AttributeError:
+            raise no_attribute(self, name) from None
+        renamed.warn(f"run.{name}", f"run.trainer.{name_now}")
+        return found
 
     def __repr__(self) -> str:
         facts = [f"{len(self.history.accuracies)} epochs"]
@@ -422,7 +425,7 @@ def train(
             "train(xpmlp.MLP((4, 8, 3)), X, y)"
         )
     chosen = renamed.arguments("train", settings)
-    callbacks = callbacks or chosen.pop("callbacks", ())
+    callbacks = chosen.pop("callbacks", callbacks)
     rows = _split(X, y, model)
     weights = _weights(chosen.pop("sample_weight", sample_weight))
     backend = _backend(backend, rows.split.X, chosen)

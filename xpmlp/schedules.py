@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.checks import check_integer, check_range
 from xpmlp.errors import InputError
 
@@ -70,6 +71,8 @@ class Schedule:
         The function from `Times` to the factors.
     options : tuple of (str, value), default ()
         The settings of the schedule by name.
+    reads_losses : bool, default False
+        Whether the factors depend on the losses so far.
 
     Examples
     --------
@@ -82,6 +85,7 @@ class Schedule:
     name: str
     factor: Callable[[Times], np.ndarray] = field(repr=False)
     options: tuple[tuple[str, Any], ...] = ()
+    reads_losses: bool = False
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options)})"
@@ -111,7 +115,11 @@ def constant() -> Schedule:
     >>> constant()(np.arange(3), total=3, steps_per_epoch=1)
     array([1., 1., 1.])
     """
-    return Schedule("constant", lambda times: np.ones(times.step.shape))
+    return Schedule("constant", _ones)
+
+
+def _ones(times: Times) -> np.ndarray:
+    return np.ones(times.step.shape)
 
 
 def step(*, decay_every: int = 10, decay_factor: float = 0.1) -> Schedule:
@@ -353,7 +361,8 @@ def cosine_log() -> Schedule:
 def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedule:
     """Multiply the rate by a factor after too many evaluations without improvement.
 
-    It falls when more than `plateau_patience` evaluations in a row did not improve the loss.
+    It falls when more than `plateau_patience` evaluations in a row did not improve the validation
+    loss, or without validation rows the mean loss of an epoch.
 
     Parameters
     ----------
@@ -387,8 +396,6 @@ def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedu
     >>> falling = plateau(plateau_patience=0, plateau_factor=0.5)
     >>> falling([3], total=9, steps_per_epoch=1, losses=[1.0, 1.0]).item()
     0.5
-
-    They are those of the validation loss, or without validation the mean losses of epochs.
     """
     _check(plateau_patience=plateau_patience)
     _check(plateau_factor=plateau_factor, above=0.0, below=1.0)
@@ -398,7 +405,7 @@ def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedu
         return np.full(times.step.shape, fallen)
 
     options = ("plateau_patience", plateau_patience), ("plateau_factor", plateau_factor)
-    return Schedule("plateau", factor, options)
+    return Schedule("plateau", factor, options, reads_losses=True)
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
@@ -449,6 +456,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     return Schedule(
         f"{schedule.name} after warm-up",
         lambda times: schedule.factor(times) * np.minimum((times.step + 1.0) / steps, 1.0),
+        reads_losses=schedule.reads_losses,
     )
 
 
@@ -524,3 +532,7 @@ def _check(above: float | None = None, below: float = math.inf, **given: float) 
             check_range(name, value, least=0.0, below=below)
         else:
             check_range(name, value, above=above, below=below)
+
+
+def __getattr__(name: str) -> Any:
+    return globals()[renamed.attribute(__name__, name)]

@@ -47,7 +47,7 @@ def test_element_types_are_kept(dtype: str) -> None:
         (IMAGES[0, 0], "shape (3,)"),
         (
             np.array([[0, 1], [np.nan, 0], [-np.inf, 0]]),
-            "NaN or infinite values, the first in row 1;",
+            "2 of 6 values are NaN or infinite, the first in row 1;",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_files_that_do_not_belong_there(root: Path) -> None:
     (root / "README").unlink()
     broken = root / "cat" / "00.png"
     broken.write_bytes(broken.read_bytes()[:100])
-    assert f"{broken}: not an image that Pillow can read" in refusal(root)
+    assert f"{broken}: not an image" in refusal(root)
 
 
 def test_classes_that_differ(split: Path) -> None:

@@ -139,7 +139,7 @@ def test_file_that_is_no_image_is_refused(tmp_path: Path, digit: np.ndarray) -> 
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n"  # a program
     for content in (b"", b"hello\n", png(0, 0), png(28, 28), eps):
         path.write_bytes(content)
-        assert "not an image that Pillow can read" in refusal(read_image, path)
+        assert "not an image" in refusal(read_image, path)
     assert "No such file" in refusal(read_image, tmp_path / "none.png")
     assert "not a regular file" in refusal(read_image, tmp_path)
     path = saved(path, digit)

@@ -171,7 +171,7 @@ def test_an_infinite_value_is_found_by_its_row(tmp_path: Path, labels: np.ndarra
     X = np.load(tmp_path / "X.npy", mmap_mode="r+")
     check_split(X, labels, where="here")
     X[777, 2], X[900, 1] = np.nan, np.inf
-    with pytest.raises(InputError, match="infinite values, the first in row 777; remove"):
+    with pytest.raises(InputError, match="are NaN or infinite, the first in row 777; remove"):
         check_split(X, labels, where="here")
 
 

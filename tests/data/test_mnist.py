@@ -48,12 +48,12 @@ def test_mnist_fits_the_lecture_network(digits: Dataset) -> None:
 
 def test_another_content_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "DIGEST", "0" * 64)
-    with pytest.raises(InputError, match=r"not the published files .*--force-reinstall xpmlp"):
+    with pytest.raises(InputError, match=r"that of the published files .*--force-reinstall xpmlp"):
         load_mnist()
 
 
 def test_a_missing_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(mnist, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(mnist, "FILES", tmp_path)
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz.*force-reinstall"):
         load_mnist()
 

@@ -61,10 +61,10 @@ def sizes(*gradients: float) -> list[LayerFlow]:
     [
         ((1e-3, 1e-2, 1e-1), "Gradients reach every layer: 0.01 to 1 times the last layer's"),
         ((1e-6, 1e-3, 1e-1), "Gradients vanish: layer 1's are 1e-05 times the last layer's"),
-        ((0.0, 1.0), "Gradients vanish: layer 1's are 0 times the last layer's"),
+        ((0.0, 1.0), "Gradients vanish: layer 1's are 0 while the last layer's are not"),
         ((5e3, 1e2, 1.0), "Gradients explode: layer 1's are 5e+03 times the last layer's"),
-        ((float("inf"), 1.0), "Gradients are no finite numbers: they explode"),
-        ((float("nan"), 1.0), "Gradients are no finite numbers: they explode"),
+        ((float("inf"), 1.0), "Gradients are NaN or infinite: they explode"),
+        ((float("nan"), 1.0), "Gradients are NaN or infinite: they explode"),
         ((0.0, 0.0), "All gradients are 0"),
         ((1.0, 0.0), "The last layer's gradients are 0"),
         ((0.5,), "One layer: its gradients are the loss's own"),

@@ -188,7 +188,7 @@ def test_members_are_an_ensemble(images: Path, tmp_path: Path) -> None:
 def test_many_classes_are_an_image(tmp_path: Path) -> None:
     data = write_images(tmp_path / "many", classes=30)
     page = checked(report(trained_run(tmp_path / "run", data, "layer_sizes=16,6,30")))
-    assert "Darker squares have a larger share of their class" in page.text
+    assert "darker squares have a larger fraction of their class" in page.text
     assert 'class="confusion"' not in report(RunDirectory(tmp_path / "run"))
 
 
@@ -207,7 +207,7 @@ def test_answers_have_scores_but_no_confusion(tmp_path: Path) -> None:
     data = write_table(tmp_path / "answers.npz", targets)
     run = trained_run(tmp_path / "run", data, "layer_sizes=5,4,3", "output=sigmoid")
     page = checked(report(run))
-    assert "Precision and recall of each answer" in page.text
+    assert "Precision and recall of each label" in page.text
     assert "mistakes" not in page.text
 
 

@@ -634,3 +634,12 @@ def test_rows_in_blocks_train_the_same(name: str, make: Any, monkeypatch, reques
     if name != "numpy":
         return  # what is left is the host's alone
     assert_same(resumed(lambda: make(backend, **changes), 19), resident)
+
+
+def test_restored_run_continues_after_it_was_stopped() -> None:
+    run = begin(epochs=2)
+    start = run.snapshot()
+    run.run([hearing(1, on_tick=lambda trainer: trainer.stop("enough"))])
+    assert run.ended == "enough"
+    run.restore(start)
+    assert run.run().epoch == 2

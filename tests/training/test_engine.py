@@ -176,15 +176,15 @@ def test_unknown_words_are_refused() -> None:
 
 
 def test_proof_of_the_lecture_s_network_is_quick() -> None:
-    """Under 100 ms, without the time of training; compared with the quickest of a few."""
+    """Under 100 ms of CPU time, training included; of a few the quickest counts."""
     random = np.random.default_rng(1)
     split = Split(random.integers(0, 256, (640, 784), dtype=np.uint8), random.integers(0, 10, 640))
     backend = select_backend("numpy")
     taken = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         train(MLP((784, 64, 32, 10)), split, epochs=1, threads=1, backend=backend)
-        taken.append(time.perf_counter() - started)
+        taken.append(time.process_time() - started)
     assert min(taken) < 0.1
 
 

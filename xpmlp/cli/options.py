@@ -131,7 +131,10 @@ def takes_settings(**panels: tuple[str, ...]) -> Callable[[Callable[..., None]],
 def check_ending(path: Path | None, *endings: str) -> None:
     """Refuse a file to be written whose name tells of another kind of file."""
     if path is not None and path.suffix.lower() not in endings:
-        raise InputError(f"{path}: give a name that ends in {' or '.join(endings)}")
+        raise InputError(
+            f"{path}: {path.suffix or 'no ending'} is not supported; give a name that ends in "
+            f"{' or '.join(endings)}"
+        )
 
 
 def _option(name: str, panel: str) -> inspect.Parameter:

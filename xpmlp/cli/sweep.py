@@ -135,15 +135,19 @@ def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
     Raises `InputError` if it cannot be made or has a sweep in it.
     """
     numbered = (Path("sweeps") / f"{name}-{number}" for number in itertools.count(1))
-    path = out or next(path for path in numbered if not path.exists())
-    try:
-        if (path / RECIPE).exists():
-            raise InputError(f"{path}: holds a sweep already; give another --out")
-        path.mkdir(parents=True, exist_ok=out is not None)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be made ({error.strerror}); give another --out"
-        ) from error
+    for path in numbered if out is None else [out]:
+        try:
+            if (path / RECIPE).exists() and out is not None:
+                raise InputError(f"{path}: holds a sweep already; give another --out")
+            # Made here and now: of two sweeps that begin together, each gets its own.
+            path.mkdir(parents=True, exist_ok=out is not None)
+            break
+        except OSError as error:
+            if out is None and isinstance(error, FileExistsError):
+                continue
+            raise InputError(
+                f"{path}: cannot be made ({error.strerror}); give another --out"
+            ) from error
     try:
         write_text(path / RECIPE, recipe.to_toml())
     except InputError:

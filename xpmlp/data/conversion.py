@@ -163,7 +163,7 @@ def _numbered(
     outputs = 2 if output == "sigmoid" and width == 1 else width
     if output == "sigmoid" and width > 1:
         raise InputError(
-            f"{where}: one name per row for {width} answers; give 0 or 1 for each answer, (n, "
+            f"{where}: one name per row for {width} outputs; give 0 or 1 for each output, (n, "
             f"{width}), or a network with output='softmax'"
         )
     if found.dtype.kind == "S":

@@ -230,8 +230,10 @@ def _check_finite(rows: np.ndarray, *, where: str) -> None:
                 continue
         finite = np.isfinite(part).all(axis=1)
         if not finite.all():
+            rest = (rows[at : at + block] for at in range(start, len(rows), block))
+            count = sum(int((~np.isfinite(one)).sum()) for one in rest)
             raise InputError(
-                f"{where}: NaN or infinite values, the first in row "
+                f"{where}: {count:,} of {rows.size:,} values are NaN or infinite, the first in row "
                 f"{start + int(finite.argmin()):,}; remove or replace them"
             )
 

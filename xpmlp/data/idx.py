@@ -188,13 +188,16 @@ def _parse(content: BinaryIO | gzip.GzipFile, name: str, *, most: int) -> np.nda
     payload_size = math.prod(shape) * dtype.itemsize
     promised = len(magic) + len(sizes) + payload_size
 
-    def wrong_size(found: str) -> InputError:
+    def wrong_size(found: str, verdict: str) -> InputError:
         return InputError(
-            f"{name}: {found} bytes where its header promises {promised:,}; fetch it again"
+            f"{name}: {found} bytes where its header promises {promised:,}: {verdict}; "
+            "fetch it again"
         )
 
     if promised > most:
-        raise wrong_size(f"at most {most:,}")
+        is_packed = isinstance(content, gzip.GzipFile)
+        verdict = "truncated, or too large for this memory" if is_packed else "it is truncated"
+        raise wrong_size(f"at most {most:,}", verdict)
     # NumPy leaves zeros out of this product, so an array without elements can still be too big.
     if math.prod(filter(None, shape)) * dtype.itemsize > sys.maxsize:
         raise InputError(f"{name}: shape {shape} is beyond any memory; fetch it again")
@@ -202,9 +205,9 @@ def _parse(content: BinaryIO | gzip.GzipFile, name: str, *, most: int) -> np.nda
     while chunk := content.read(min(READ_CHUNK, payload_size - len(payload))):
         payload += chunk
     if len(payload) < payload_size:
-        raise wrong_size(f"{promised - payload_size + len(payload):,}")
+        raise wrong_size(f"{promised - payload_size + len(payload):,}", "it is truncated")
     if content.read(1):  # This also has gzip compare its checksum.
-        raise wrong_size(f"more than {promised:,}")
+        raise wrong_size(f"more than {promised:,}", "it is too long")
     return np.ndarray(shape, dtype, buffer=payload).astype(dtype.newbyteorder("="), copy=False)
 
 

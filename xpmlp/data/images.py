@@ -37,7 +37,7 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
     Parameters
     ----------
     path : path or str
-        The file, of any format that Pillow reads.
+        The file: PNG, JPEG, BMP, GIF, PPM, TIFF or WebP.
     image_shape : (int, int), default (28, 28)
         Rows and columns of the result.
 
@@ -73,11 +73,17 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
 def read_grey(path: FilePath) -> np.ndarray:
     """The same image in its own size, (rows, columns) uint8, light on dark."""
     name = shown(path)
+    from PIL import UnidentifiedImageError
+
     with opened(path) as file:
         try:
             grey = _decode(file, name)
         except InputError:
             raise
+        except UnidentifiedImageError as error:
+            raise InputError(
+                f"{name}: not an image of the kinds {', '.join(FORMATS)}; convert it to PNG"
+            ) from error
         except Exception as error:  # Pillow's decoders raise whatever their parsers stumble on.
             cause = (
                 " ".join(str(error).split()).replace(repr(file), "").strip() or type(error).__name__

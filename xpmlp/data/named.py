@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.idx import idx_files, read_idx_directory
@@ -167,6 +168,9 @@ def fetch(base: str, file: File, directory: Path) -> Path:
             open(target, "wb") as output,
         ):
             response.raise_for_status()
+            asked = urlsplit(url).scheme
+            if any(urlsplit(one.url).scheme != asked for one in (*response.history, response)):
+                raise ValueError(f"it leads to {response.url[:200]!r}, which is not {asked}")
             # As it was sent: a server may call a .gz file its encoding.
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 output.write(chunk)

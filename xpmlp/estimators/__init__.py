@@ -3,7 +3,7 @@
 classifier.py    MLPClassifier
 regressor.py     MLPRegressor
 base.py          what both have in common: fit, fitted state, predictions
-parameters.py    what the constructor takes, and the training that it asks for
+hyperparameters.py  what the constructor takes, and the training that it asks for
 learned.py       what a fit has found; the classes
 conventions.py   scikit-learn's conventions: its losses, initial weights, learning rates
 stochastic.py    mini-batch training: sgd, adam and xpmlp's optimizers

@@ -7,6 +7,9 @@ initializers.py  what its weights are before the first step
 objective.py     a loss with its regularisation
 """
 
+from typing import Any
+
+from xpmlp import renamed
 from xpmlp.network.initializers import INITIALIZERS
 from xpmlp.network.layers import TRAINING, DropoutKeys, Mode
 from xpmlp.network.mlp import ARCHITECTURE, MLP, NORMALIZATIONS
@@ -24,3 +27,7 @@ __all__ = [
     "Objective",
     "balanced_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return globals()[renamed.attribute(__name__, name)]

@@ -151,12 +151,16 @@ class MLP(HabitHints):
     @property
     def architecture(self) -> dict[str, Any]:
         """What files say of the network, by the names in `ARCHITECTURE`."""
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return dict(zip(ARCHITECTURE, values, strict=True))
+        return dict(zip(ARCHITECTURE, self.__getstate__().values(), strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle keeps: the fields, and nothing that follows from them."""
+        return {name: getattr(self, name) for name in self.__match_args__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a pickle; those of 0.1.0 have the activation as `hidden`."""
-        self.__dict__.update({renamed.SETTINGS.get(name, name): state[name] for name in state})
+        known = {renamed.SETTINGS.get(name, name): state[name] for name in state}
+        self.__dict__.update({name: known[name] for name in self.__match_args__ if name in known})
 
     @functools.cached_property
     def chain(self) -> Chain:
@@ -414,7 +418,7 @@ class MLP(HabitHints):
 
         Returns
         -------
-        Forward
+        ForwardPass
             L of shape (N, K), or (E, N, K), and what each layer saved for its backward pass.
 
         References

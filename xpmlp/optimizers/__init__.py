@@ -12,7 +12,6 @@ lion.py       the rule that keeps only a sign
 decay.py      decoupled weight decay, before a rule
 clipping.py   limits on the gradients, before a rule
 averaging.py  the mean of the parameters over steps, after a rule
-options.py    checks of hyperparameters
 """
 
 from collections.abc import Callable

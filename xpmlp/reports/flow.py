@@ -72,7 +72,7 @@ def verdict(flow: Sequence[LayerFlow]) -> str:
     """Return a sentence that says whether gradients vanish or explode."""
     sizes = [layer.gradients for layer in flow]
     if not np.isfinite(sizes).all():
-        return "Gradients are no finite numbers: they explode"
+        return "Gradients are NaN or infinite: they explode"
     if not any(sizes):
         return "All gradients are 0"
     if len(flow) == 1:
@@ -83,6 +83,9 @@ def verdict(flow: Sequence[LayerFlow]) -> str:
     least, most = min(ratios), max(ratios)
     if least >= 1 / FAR and most <= FAR:
         return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
+    if not least:
+        layer = flow[sizes.index(0.0)].layer
+        return f"Gradients vanish: layer {layer}'s are 0 while the last layer's are not"
     what, ratio = ("vanish", least) if least < 1 / FAR else ("explode", most)
     layer = flow[ratios.index(ratio)].layer
     return f"Gradients {what}: layer {layer}'s are {ratio:.2g} times the last layer's"

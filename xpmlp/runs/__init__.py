@@ -1,11 +1,14 @@
 """Runs of training as directories: started from a recipe, checkpointed, resumed.
 
-trainer_from_recipe, recipe_of       the run that a recipe describes, and back
-RunDirectory                    where it leaves its recipe, model, history and summary
-Checkpoints                     a callback that saves where it stands
-load_checkpoint, RunFingerprint         where it stood, and what it began with
+trainer_from_recipe, recipe_of   the run that a recipe describes, and back
+RunDirectory                     where it leaves its recipe, model, history and summary
+Checkpoints                      a callback that saves where it stands
+load_checkpoint, RunFingerprint  where it stood, and what it began with
 """
 
+from typing import Any
+
+from xpmlp import renamed
 from xpmlp.runs.checkpoints import (
     MAY_DIFFER,
     Checkpoints,
@@ -28,3 +31,7 @@ __all__ = [
     "save_checkpoint",
     "trainer_from_recipe",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return globals()[renamed.attribute(__name__, name)]

@@ -136,8 +136,7 @@ class Checkpoints(Callback):
     the end. A checkpoint that would take more than `CHECKPOINT_SHARE` of the run's time so far is
     postponed; one with NaN or infinite parameters is not written. If a checkpoint cannot be
     written, training continues with one warning, and the next one is tried; if the last one fails,
-    that is an
-    `InputError`.
+    that is an `InputError`.
     """
 
     run: RunDirectory

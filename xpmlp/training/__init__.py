@@ -18,6 +18,7 @@ history.py     what a run has measured so far
 evaluation.py  loss, accuracy and probabilities on given rows
 folds.py       cross-validation: every fold a member of one run
 find_rate.py   which learning rate to begin with
+typed_settings.py  the keywords of `xpmlp.train`, for editors
 profile.py     where a step's time goes, phase by phase
 progress.py    a bar, or a line for each epoch
 """
@@ -68,4 +69,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    return globals()[renamed.attribute(__name__, name)]
+    globals()[name] = globals()[renamed.attribute(__name__, name)]
+    return globals()[name]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpmlp import habits
+from xpmlp import habits, renamed
 from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import check_integer, check_range, member_seeds, nearest, one_of
@@ -192,7 +192,7 @@ class TrainConfig:
         if descent.warm_up:
             schedule = warm_up(schedule, max(1, round(descent.warm_up * steps_per_epoch)))
         losses: Sequence[float] = ()
-        if descent.schedule.name == "plateau":
+        if schedule.reads_losses:
             is_validated = self.control.validation is not None
             losses = history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
         return schedule(
@@ -272,7 +272,13 @@ class TrainConfig:
         """
         config = cls() if config is None else config
         _check_kind("config", config, cls)
+        settings = renamed.arguments("TrainConfig", settings)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
+        if "plateau" in settings:  # the name of 0.1.0 for a schedule
+            descent = settings.get("descent", config.descent)
+            chosen = {"schedule": settings.pop("schedule")} if "schedule" in settings else {}
+            plateau = settings.pop("plateau")
+            settings["descent"] = dataclasses.replace(descent, **chosen, plateau=plateau)
         _check_own(settings, config)
         settings = _named("optimizer", OPTIMIZERS, settings, config.descent.optimizer)
         settings = _named("schedule", SCHEDULES, settings, config.descent.schedule)

@@ -119,16 +119,17 @@ class OptimizerConfig:
     __repr__ = short_repr
 
     def __post_init__(self, plateau: Schedule | None) -> None:
-        if plateau is not None:
-            if self.schedule.name != "constant":
-                raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
-            object.__setattr__(self, "schedule", plateau)
-        for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):
-            if not isinstance(value := getattr(self, name), kind):
+        kinds = {"optimizer": Optimizer, "schedule": Schedule}
+        for name, value in (*((one, getattr(self, one)) for one in kinds), ("schedule", plateau)):
+            if value is not None and not isinstance(value, kinds[name]):
                 raise InputError(
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
                     f"{'adam()' if name == 'optimizer' else 'cosine()'}"
                 )
+        if plateau is not None:
+            if not (self.schedule.reads_losses or self.schedule.factor is constant().factor):
+                raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
+            object.__setattr__(self, "schedule", plateau)
         check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.
@@ -197,7 +198,7 @@ class OptimizerConfig:
     @property
     def is_constant(self) -> bool:
         """Whether the learning rate is constant."""
-        return self.schedule.name == "constant" and not self.warm_up
+        return self.schedule.factor is constant().factor and not self.warm_up
 
 
 def _by_group(

@@ -189,6 +189,7 @@ class Trainer:
         self.history, self.best = snapshot.history.copy(), snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
+        self.ended, self.was_stopped = "", False
 
     def _configure(self, config: TrainConfig) -> None:
         """Continue with these settings; the step is compiled for the first ones."""

@@ -1,12 +1,12 @@
 """MNIST, as it comes with xpmlp: the four files beside this one (see NOTICE.md)."""
 
-from pathlib import Path
+from importlib.resources import as_file, files
 
 from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.idx import read_idx_directory
 from xpmlp.errors import InputError
 
-DIRECTORY = Path(__file__).parent
+FILES = files(__name__)
 
 DIGEST = "6e4ca8274baa4b97005cb36423dc4a90409f688d2a04a80a5596f620b95dfaa3"
 """What `Dataset.digest` is of the published files."""
@@ -24,7 +24,7 @@ def load_mnist() -> Dataset:
     Raises
     ------
     InputError
-        If a file is missing, or its SHA-256 is not the known one.
+        If a file is missing, or the content is not that of the published files.
 
     References
     ----------
@@ -37,10 +37,11 @@ def load_mnist() -> Dataset:
     ((60000, 784), array([7, 2, 1]))
     """
     try:
-        train, test, _ = read_idx_directory(DIRECTORY)
+        with as_file(FILES) as directory:
+            train, test, _ = read_idx_directory(directory)
         dataset = dataset_of("mnist", train=train, test=test)
         if dataset.digest != DIGEST:
-            raise InputError(f"{DIRECTORY}: these are not the published files")
+            raise InputError(f"{FILES}: another content than that of the published files")
     except InputError as error:
         raise InputError(
             f"{error} (they come with xpmlp: pip install --force-reinstall xpmlp)"
