@@ -360,7 +360,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
     ],
     "explain": [
         ("nothing-like-it", "nothing-like-it"),
-        ("lecture --out a.pdf", "a.pdf: .pdf is not supported; give a name that ends in .svg or .png"),
+        ("lecture --out a.pdf", ".pdf is not supported; give a name that ends in .svg or .png"),
         ("lecture --latex a.txt", "a.txt: .txt is not supported; give a name that ends in .tex"),
         ("lecture --out no/a.svg", "no/a.svg"),
         ("lecture --latex no/a.tex", "no/a.tex"),
