@@ -74,14 +74,16 @@ class RecipeOptions(NamedTuple):
         if name not in recipe_names():
             return recipe, dataset
         chosen = {*self.options, *by_name(dict(map(read_setting, self.settings)))[0]}
-        K = class_count(dataset.train.labels, dataset.schema)
+        labels = dataset.train.labels
+        K, targets = class_count(labels, dataset.schema), labels.shape[1] if labels.ndim == 2 else 1
+        has_room = "layer_sizes" not in chosen or recipe.layer_sizes[-1] == targets
         changes: dict[str, object] = {}
-        if K is None and recipe.output == "softmax" and "output" not in chosen:
+        if K is None and has_room and recipe.output == "softmax" and "output" not in chosen:
             changes = {"output": "identity", "loss": "", "label_smoothing": 0.0, "mixup": 0.0}
         if "layer_sizes" not in chosen:
-            inner, labels = recipe.layer_sizes[1:-1], dataset.train.labels
-            if K is None or changes or recipe.model.is_regression:
-                K = labels.shape[1] if labels.ndim == 2 else 1
+            inner = recipe.layer_sizes[1:-1]
+            if K is None or recipe.model.is_regression:
+                K = targets
             elif recipe.output == "sigmoid" and K == 2:
                 K = 1
             changes["layer_sizes"] = [dataset.train.X.shape[1], *inner, K]

@@ -563,10 +563,15 @@ def dataset_of(
     (X, labels), image_shape = train, train[0].shape[1:]
     # Of numbers and distributions the network's output decides later what it takes.
     are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
-    are_targets |= labels.dtype.kind == "i" and bool((labels < 0).any())
-    output = "identity" if are_targets else "softmax"
-    if test is None:
+    is_signed = labels.dtype.kind == "i" and bool((labels < 0).any())
+    output = "identity" if are_targets or is_signed else "softmax"
+
+    def checked(X: np.ndarray, labels: np.ndarray, where: str) -> Split:
         split = check_split(X, labels, where=where, output=output)
+        return split._replace(labels=labels.astype(np.int64)) if is_signed else split
+
+    if test is None:
+        split = checked(X, labels, where)
         if not holds_out:
             return Dataset(name, split, split, image_shape, where, schema)
         if len(labels) < FEWEST:
@@ -576,8 +581,8 @@ def dataset_of(
             )
         parts = hold_out(split, TEST_SHARE, seed=0)
         return Dataset(name, *parts, image_shape, where, schema)
-    train_split = check_split(X, labels, where=f"{where} (train)", output=output)
-    test_split = check_split(*test, where=f"{where} (test)", output=output)
+    train_split = checked(X, labels, f"{where} (train)")
+    test_split = checked(*test, f"{where} (test)")
     if image_shape != (other := test[0].shape[1:]):
         raise InputError(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
