@@ -305,7 +305,7 @@ def test_repr_of_a_run_is_short() -> None:
         (lambda: fit(y=1), "y of type int"),
         (lambda: fit(y=pd.array([pd.NA, *SIDES[1:]], "string")), "no label in row 0"),
         (lambda: fit(model=MLP((4, 8, 5))), "2 classes, the network has 5"),
-        (lambda: fit(model=MLP((4, 8, 3), output="sigmoid")), "one name per row for 3 answers"),
+        (lambda: fit(model=MLP((4, 8, 3), output="sigmoid")), "one name per row for 3 outputs"),
         (lambda: fit(class_weights={"up": 2.0}), "class_weights: 'up' is not one of the classes"),
         (lambda: xpmlp.Objective(class_weights={0: 1, 1: 2}), "give a sequence"),
         (lambda: fit(sample_weight=np.zeros(120)), "sample_weight: all are 0"),

@@ -105,8 +105,7 @@ def __getattr__(name: str) -> Any:
     if name in ("optimizers", "schedules", "training"):
         return importlib.import_module(f"xpmlp.{name}")
     if name not in _HOME_OF:
-        globals()[name] = __getattr__(renamed.attribute("xpmlp", name))
-        return globals()[name]
+        return __getattr__(renamed.attribute("xpmlp", name))
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""Names of 0.1.0 that work for one more release, with a `DeprecationWarning`: all there are."""
+"""Names of 0.1.0 that work for one more release, with a `DeprecationWarning`."""
 
 import functools
 import warnings

@@ -148,6 +148,19 @@ def test_server_that_cannot_be_trusted(server: Server, tmp_path, answer: Answer,
     assert said in refusal(server, tmp_path)
 
 
+def test_server_that_leaves_its_scheme_is_refused(server: Server, tmp_path, monkeypatch) -> None:
+    """What https began stays https; here it begins as http, and the last address says another."""
+    server.answers["/some.gz"] = sends(CONTENT)
+    monkeypatch.setattr("requests.Response.url", "https://elsewhere/some.gz", raising=False)
+    monkeypatch.setattr("requests.Response.__setattr__", _keeping_url)
+    assert "leads to 'https://elsewhere/some.gz', which is not http" in refusal(server, tmp_path)
+
+
+def _keeping_url(response: object, name: str, value: object) -> None:
+    if name != "url":
+        object.__setattr__(response, name, value)
+
+
 def test_a_server_that_sends_on(server: Server, tmp_path: Path) -> None:
     server.answers["/some.gz"] = sends_on("/there")
     server.answers["/there"] = sends(CONTENT)

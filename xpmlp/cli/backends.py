@@ -7,7 +7,7 @@ from xpmlp.cli.next_command import echo_next
 
 
 def backends() -> None:
-    """Show what can compute on this machine, and how to fix the rest.
+    """Show which backends work on this machine, and how to fix the others.
 
     Example: xpmlp backends
     """

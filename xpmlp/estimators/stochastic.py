@@ -135,7 +135,7 @@ def _begin(
         products = config.model.products(batch_size)
         if steps < FEW or steps * sum(map(math.prod, products)) < LITTLE:
             threads = backend.spare_threads(products)
-    training = Trainer.begin(
+    training = Trainer(
         config.model,
         data.train,
         parameters=estimator._learned.parameters[..., : config.model.size],

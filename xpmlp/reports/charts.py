@@ -77,8 +77,10 @@ def calibration_chart(found: Calibration) -> str:
             edges[:-1], shares, width=np.diff(edges), align="edge", color=SERIES[0], alpha=0.55,
             edgecolor=SERIES[0], label="right",
         )  # fmt: skip
-        axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as confident")
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share of right answers")
+        axes.plot(
+            [0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="perfect calibration"
+        )
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
         _legend(axes)
     return done[0]
 
@@ -90,7 +92,7 @@ def numbers_chart(targets: np.ndarray, predictions: np.ndarray, name: str) -> st
         x, y = targets[chosen], predictions[chosen]
         axes.plot(x, y, ".", color=SERIES[0], markersize=3, alpha=0.6, label="rows")
         ends = [float(x.min()), float(x.max())]
-        axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1, label="as it is")
+        axes.plot(ends, ends, color=INK, linestyle="--", linewidth=1, label="perfect prediction")
         axes.set(xlabel="target", ylabel="prediction")
         _legend(axes)
     return done[0]

@@ -69,5 +69,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    globals()[name] = globals()[renamed.attribute(__name__, name)]
-    return globals()[name]
+    return globals()[renamed.attribute(__name__, name)]

@@ -66,8 +66,8 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.validation, Split | None):
             raise InputError(
-                f"validation={self.validation!r:.60}: give a Split here; xpmlp.train takes a share "
-                "or a pair (X, y), too"
+                f"validation={self.validation!r:.60}: give a Split here; xpmlp.train takes a "
+                "fraction or a pair (X, y), too"
             )
         one_of(MONITORS, monitor=self.monitor)
         for name in ("validate_every", "patience"):
