@@ -16,6 +16,7 @@ DIRECTIONS = 3
 DROPOUT = 4
 MIXUP = 5
 HOLD_OUT = 6
+SAMPLE = 7
 
 
 def generator(seed: int, *use: int) -> np.random.Generator:

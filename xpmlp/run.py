@@ -11,7 +11,7 @@ import functools
 import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Unpack
 
@@ -26,6 +26,7 @@ from xpmlp.data import (
     DATA_NAMES,
     UNNAMED,
     Dataset,
+    Schema,
     Split,
     check_labels,
     check_split,
@@ -33,6 +34,7 @@ from xpmlp.data import (
     rows_to_hold_out,
 )
 from xpmlp.data.conversion import Rows, as_labels, as_rows, as_trained
+from xpmlp.data.schema import NAMELESS
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.habits import no_attribute
@@ -80,6 +82,8 @@ class Run:
         The trainer; None for a loaded run.
     test : Split or None
         The test rows of the data set, if there was one.
+    schema : Schema
+        How tables are read: columns and what became of them, target, classes.
     data : str
         The name or the path of the data set, as the command line takes it.
 
@@ -102,6 +106,7 @@ class Run:
     objective: Objective = field(default_factory=Objective)
     trainer: Trainer | None = None
     test: Split | None = None
+    schema: Schema = NAMELESS
     data: str = UNNAMED
 
     def predict_proba(self, X: Any) -> Array:
@@ -169,7 +174,7 @@ class Run:
         return predict(self.model, self.parameters, rows, backend=self.backend)
 
     def _rows(self, X: Any) -> Rows:
-        return _rows_like_training(X, self.feature_names_in_, takes_bytes=self.takes_bytes)
+        return _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
         """Return the loss and the accuracy on labelled rows, R² for a regression.
@@ -259,6 +264,7 @@ class Run:
             self.classes_,
             self.feature_names_in_,
             self.objective,
+            self.schema,
         )
         recipe = recipe_of(self.model, self.objective, self.trainer, self.data)
         RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
@@ -454,7 +460,8 @@ def train(
         training.history,
         backend,
         classes_=rows.classes,
-        feature_names_in_=rows.columns,
+        feature_names_in_=rows.feature_names,
+        schema=rows.schema,
         image_shape=rows.image_shape,
         takes_bytes=training.takes_bytes,
         objective=config.objective.loss_alone,
@@ -507,6 +514,7 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
         backend,
         classes_=_classes(trained.model) if trained.classes is None else trained.classes,
         feature_names_in_=trained.columns,
+        schema=trained.schema,
         image_shape=trained.image_shape,
         takes_bytes=trained.takes_bytes,
         objective=trained.objective,
@@ -518,8 +526,12 @@ class _Given(NamedTuple):
 
     split: Split
     classes: np.ndarray | None
-    columns: np.ndarray | None
+    schema: Schema
     image_shape: tuple[int, ...]
+
+    @property
+    def feature_names(self) -> np.ndarray | None:
+        return np.array(self.schema.names) if self.schema.columns else None
 
 
 def _split(
@@ -534,7 +546,8 @@ def _split(
         if y is not None:
             raise InputError("y: a data set has labels of its own; leave y out")
         split = X.for_network(model.layer_sizes, model.output).train
-        return _Given(split, _classes(model), None, X.image_shape)
+        names = np.array(X.schema.classes) if X.schema.classes else _classes(model)
+        return _Given(split, names, X.schema, X.image_shape)
     if isinstance(y, str):
         raise InputError(
             f"y={y!r}: give the labels themselves, train(model, X.drop(columns={y!r}), X[{y!r}])"
@@ -543,7 +556,7 @@ def _split(
         if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")
         X, y = X
-    rows, names = rows_of(X)
+    rows, schema = rows_of(X)
     sizes, output = model.layer_sizes, model.output
     labels, found = as_labels(y, output=output, width=sizes[-1], classes=classes)
     if is_on_device(rows):
@@ -554,7 +567,9 @@ def _split(
     else:
         split = check_split(rows, labels, where="X, y", layer_sizes=sizes, output=output)
     known = _classes(model) if found is None else found
-    return _Given(split, known, None if names is None else np.array(names), tuple(rows.shape[1:]))
+    if found is not None:
+        schema = replace(schema, classes=tuple(found.tolist()))
+    return _Given(split, known, schema, tuple(rows.shape[1:]))
 
 
 def _hold_out(
@@ -587,7 +602,7 @@ def _hold_out(
             )
         takes_bytes = str(split.X.dtype).endswith("uint8")
         rows_of = functools.partial(
-            _rows_like_training, columns=given.columns, takes_bytes=takes_bytes
+            _rows_like_training, schema=given.schema, takes_bytes=takes_bytes
         )
         X, y = validation
         validation = _split(X, y, model, given.classes, rows_of).split
@@ -596,9 +611,9 @@ def _hold_out(
     return split, weights
 
 
-def _rows_like_training(X: Any, columns: np.ndarray | None, *, takes_bytes: bool) -> Rows:
+def _rows_like_training(X: Any, schema: Schema, *, takes_bytes: bool) -> Rows:
     """Rows with the columns of training, in numbers that mean what they meant there."""
-    rows = as_rows(X, columns=None if columns is None else columns.tolist())
+    rows = as_rows(X, schema=schema)
     if not isinstance(rows.X, np.ndarray):
         return rows
     return rows._replace(X=as_trained(rows.X, takes_bytes=takes_bytes))

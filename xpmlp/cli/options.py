@@ -2,15 +2,18 @@
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import typer
 
 from xpmlp.checks import shown
 from xpmlp.cli.next_command import as_setting
 from xpmlp.data import Dataset, class_count
+from xpmlp.data.table_files import has_tables
 from xpmlp.errors import InputError
 from xpmlp.recipes import (
     CHOICES,
@@ -49,6 +52,8 @@ LogOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
+log = logging.getLogger(__name__)
+
 METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
@@ -69,17 +74,26 @@ class RecipeOptions(NamedTuple):
         line does not choose them; a file says what it trains.
         """
         recipe = self.recipe(name, *before)
+        chosen = {*self.options, *by_name(dict(map(read_setting, self.settings)))[0]}
+        if name in recipe_names() and "scaling" not in chosen and has_tables(Path(recipe.data)):
+            recipe = recipe.replace({"scaling": "robust"})
         dataset = recipe.load_data()
         recipe = recipe.replace({"target": dataset.schema.target})
+        rows = len(recipe.held_out(dataset.train)[0].labels)
+        if recipe.batch_size > rows:
+            log.warning(
+                "batch_size=%d: there are %d rows, and as many a batch", recipe.batch_size, rows
+            )
+            recipe = recipe.replace({"batch_size": rows})
         if name not in recipe_names():
             return recipe, dataset
-        chosen = {*self.options, *by_name(dict(map(read_setting, self.settings)))[0]}
         labels = dataset.train.labels
         K, targets = class_count(labels, dataset.schema), labels.shape[1] if labels.ndim == 2 else 1
+        kind = "sigmoid" if targets > 1 and np.isin(labels, (0, 1)).all() else "identity"
         has_room = "layer_sizes" not in chosen or recipe.layer_sizes[-1] == targets
         changes: dict[str, object] = {}
         if K is None and has_room and recipe.output == "softmax" and "output" not in chosen:
-            changes = {"output": "identity", "loss": "", "label_smoothing": 0.0, "mixup": 0.0}
+            changes = {"output": kind, "loss": "", "label_smoothing": 0.0, "mixup": 0.0}
         if "layer_sizes" not in chosen:
             inner = recipe.layer_sizes[1:-1]
             if K is None or recipe.model.is_regression:

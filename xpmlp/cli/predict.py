@@ -15,7 +15,8 @@ from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
 from xpmlp.data.conversion import as_trained
-from xpmlp.data.tables import is_table, read_table
+from xpmlp.data.table_files import is_table
+from xpmlp.data.tables import read_table
 from xpmlp.errors import InputError
 from xpmlp.runs import RunDirectory, TrainedModel
 from xpmlp.training import predict as predict_rows
@@ -103,7 +104,10 @@ def _has_rows(path: Path) -> bool:
 
 def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
     if _has_rows(path):
-        rows = read_table(path, trained.schema) if is_table(path) else read_rows(path)
+        if is_table(path):
+            rows = read_table(path, trained.schema)
+        else:
+            rows = trained.schema.encode_array(read_rows(path), where=str(path))
         rows = as_trained(rows, takes_bytes=trained.takes_bytes, where=str(path))
         return check_rows(rows, where=str(path), layer_sizes=trained.model.layer_sizes)
     shape = trained.image_shape

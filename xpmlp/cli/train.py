@@ -39,7 +39,7 @@ from xpmlp.training.progress import Progress
         "epochs", "batch_size", "learning_rate", "hidden", "seed", "shuffle", "members",
         "initial_weights", "time_limit",
     ),
-    Data=("data", "target", "drop"),
+    Data=("data", "target", "drop", "weights"),
     Machine=("backend", "device", "dtype", "threads", "compile"),
 )  # fmt: skip
 def train(

@@ -8,7 +8,7 @@
     SparseRows                        rows of a sparse matrix, dense when they are read
     MappedRows                        rows of a large file, read when they are needed
     HOST_ROWS                         what X can be that does not lie on a device
-    Schema, class_count               the names of columns, target and classes
+    Schema, Column, class_count       columns, target and classes, fitted and kept with a run
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: images and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -34,14 +34,16 @@ from xpmlp.data.idx import load_idx_directory, read_idx, write_idx
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
-from xpmlp.data.schema import Schema, class_count
+from xpmlp.data.schema import SCALINGS, Column, Schema, class_count
 from xpmlp.data.sources import DATA_NAMES, UNNAMED, load_data
 from xpmlp.data.sparse import SparseRows
 
 __all__ = [
     "DATA_NAMES",
     "HOST_ROWS",
+    "SCALINGS",
     "UNNAMED",
+    "Column",
     "Dataset",
     "MappedRows",
     "Schema",

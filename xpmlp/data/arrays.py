@@ -1,6 +1,7 @@
 """Data sets of named arrays: an `.npz` file, or a directory of `.npy` files."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from xpmlp.data.dataset import Dataset, dataset_of
 from xpmlp.data.mapped import is_large
 from xpmlp.data.npy import held, map_npy, read_npz
 from xpmlp.data.opening import FilePath, shown
-from xpmlp.data.schema import AS_IS, NAMELESS, Reading
+from xpmlp.data.schema import AS_IS, NAMELESS, Reading, class_numbers
 from xpmlp.errors import InputError
 
 NAMES = (
@@ -35,7 +36,7 @@ def load_npz(path: FilePath, name: str | None = None, *, reading: Reading = AS_I
 
     arrays = [
         np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-        for array in read_npz(path, choose).values()
+        for array in read_npz(path, choose, kinds="fiuU").values()
     ]
     return _dataset(name or Path(path).stem, arrays, reading, where=shown(path))
 
@@ -73,14 +74,19 @@ def _dataset(name: str, arrays: list[np.ndarray], reading: Reading, *, where: st
     for place, labels in enumerate(arrays):
         if place % 2 and labels.ndim == 2 and labels.shape[1] == 1:
             arrays[place] = labels.ravel()
-    X, y, *test = arrays
     schema = reading.schema or NAMELESS
-    if schema.classes:
+    if arrays[1].dtype.kind == "U":
+        classes = schema.classes or tuple(np.unique(arrays[1]).tolist())
+        schema = replace(schema, classes=classes)
+        for place in range(1, len(arrays), 2):
+            arrays[place] = class_numbers(arrays[place].tolist(), classes, where=where)
+    elif schema.classes:
         raise InputError(
             f"{where}: the network was trained on classes with names "
-            f"({', '.join(map(repr, schema.classes[:8]))}), arrays have none; give a table or "
-            "folders of images"
+            f"({', '.join(map(repr, schema.classes[:8]))}), these are integers; give the names, a "
+            "table or folders of images"
         )
+    X, y, *test = arrays
     return dataset_of(
         name,
         train=(X, y),

@@ -7,16 +7,20 @@ import numpy as np
 
 from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
+from xpmlp.data.dataset import Split
 from xpmlp.data.mapped import MappedRows
+from xpmlp.data.schema import NAMELESS, Schema, class_numbers, missing_column
 from xpmlp.data.sparse import SparseRows
+from xpmlp.data.table_files import is_frame
+from xpmlp.data.tables import fit_frame, read_table
 from xpmlp.errors import InputError
 
 
 class Rows(NamedTuple):
-    """Rows X as `check_rows` takes them, or on a device, and the names of their columns."""
+    """Rows X as `check_rows` takes them, or on a device, and the schema of their columns."""
 
     X: Any
-    columns: tuple[str, ...] | None = None
+    schema: Schema = NAMELESS
 
 
 def as_trained(X: np.ndarray, *, takes_bytes: bool, where: str = "X") -> np.ndarray:
@@ -37,43 +41,66 @@ def as_trained(X: np.ndarray, *, takes_bytes: bool, where: str = "X") -> np.ndar
     return X
 
 
-def as_rows(X: Any, *, where: str = "X", columns: Sequence[str] | None = None) -> Rows:
+def as_rows(X: Any, *, where: str = "X", schema: Schema = NAMELESS) -> Rows:
     """Return X as rows that `check_rows` takes; those on a device stay there.
 
     Parameters
     ----------
     X
         An array of any library, (n, l0) or images (n, height, width), a frame of pandas or polars,
-        a list of rows, or a sparse matrix of SciPy. Bytes (uint8) in an array are pixels, in a
-        frame they are numbers.
+        a list of rows, the rows of a data set (`data.test`), or a sparse matrix of SciPy. Bytes
+        (uint8) in an array are pixels, in a
+        frame they are numbers. A frame with text, dates or missing values is encoded.
     where
         What messages call it.
-    columns
-        The names that the columns of a frame must have; others are left out.
+    schema
+        That of the training rows: its columns are found by name, others are left out.
 
     Raises
     ------
     InputError
-        For text, for a frame without a column, and for what is no table of numbers.
+        For text in an array, for a frame without a column, and for what is no table.
     """
+    if isinstance(X, Split):
+        return Rows(X.X, schema)
     if isinstance(X, (SparseRows, MappedRows)) or is_on_device(X):
         return Rows(X)
     if hasattr(X, "tocsr"):
         return Rows(SparseRows(X.tocsr()))
-    if hasattr(X, "columns") and hasattr(X, "to_numpy"):
-        names, found = list(map(str, X.columns)), X.to_numpy()
-        if columns is not None and names != list(columns):
-            if missing := [name for name in columns if name not in names]:
-                raise InputError(
-                    f"{where}: no column {missing[0]!r}, which the network was trained with; it "
-                    f"has {', '.join(names)}"
-                )
-            names, found = list(columns), found[:, [names.index(name) for name in columns]]
-        numbers = _numbers(found, where, names)
-        return Rows(
-            numbers.astype(np.float32) if numbers.dtype == np.uint8 else numbers, tuple(names)
-        )
-    return Rows(_numbers(_array(X, where), where))
+    if not is_frame(X):
+        if not schema.is_plain:
+            raise InputError(
+                f"{where} of type {type(X).__name__}: the network was trained on a table whose "
+                "columns are encoded; give a data frame, or the rows of a data set (data.test)"
+            )
+        return Rows(_numbers(_array(X, where), where))
+    if any(one.takes_missing for one in schema.columns):
+        return Rows(read_table(X, schema), schema)
+    names = list(map(str, X.columns))
+    found = X.to_numpy()
+    if not schema.columns and _needs_encoding(found):
+        return Rows(*fit_frame(X))
+    wanted = schema.names or tuple(names)
+    for name in wanted:
+        if name not in names:
+            what = "which the network was trained with"
+            raise missing_column(name, names, where=where, what=what)
+    if list(wanted) != names:
+        found = found[:, [names.index(name) for name in wanted]]
+    numbers = _numbers(found, where, wanted)
+    return Rows(
+        numbers.astype(np.float32) if numbers.dtype == np.uint8 else numbers, Schema(wanted)
+    )
+
+
+def _needs_encoding(values: np.ndarray) -> bool:
+    """Whether a frame's values are no numbers, or some are missing."""
+    if values.dtype.kind == "M":
+        return True
+    try:
+        return bool(np.isnan(values.astype(np.float64)).any())
+    except (TypeError, ValueError):
+        return True
 
 
 def _array(values: Any, where: str) -> np.ndarray:
@@ -178,18 +205,6 @@ def _numbered(
             f"width of {max(2, len(known))}"
         )
     return ConvertedLabels(class_numbers(found.tolist(), known.tolist(), where=where), known)
-
-
-def class_numbers(labels: Sequence[Any], classes: Sequence[Any], *, where: str) -> np.ndarray:
-    """Return the place (n,) of each label among the classes; `InputError` for any other label."""
-    places = {label: number for number, label in enumerate(classes)}
-    for row, label in enumerate(labels):
-        if label not in places:
-            raise InputError(
-                f"{where}: class {label!r} in row {row:,} is not one of the {len(classes)} "
-                f"trained on ({', '.join(map(repr, classes[:8]))}); leave such rows out"
-            )
-    return np.array([places[label] for label in labels], np.int64)
 
 
 def _is_missing(label: Any) -> bool:

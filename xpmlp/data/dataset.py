@@ -69,7 +69,9 @@ class Dataset:
     where : str
         The directory, or the name that error messages show.
     schema : Schema, optional
-        The names of the columns, the target and the classes.
+        The columns, the target and the classes.
+    weights : ndarray of shape (n,), optional
+        A weight for each training row.
 
     Examples
     --------
@@ -85,6 +87,7 @@ class Dataset:
     image_shape: tuple[int, ...]
     where: str
     schema: Schema = NAMELESS
+    weights: np.ndarray | None = None
 
     __repr__ = short_repr
 
@@ -522,6 +525,7 @@ def dataset_of(
     where: str | None = None,
     schema: Schema = NAMELESS,
     holds_out: bool = True,
+    weights: np.ndarray | None = None,
 ) -> Dataset:
     """Return a data set of arrays.
 
@@ -540,6 +544,8 @@ def dataset_of(
     holds_out : bool, default True
         Whether a tenth of the rows becomes the test set if there is none; else all rows are test
         rows.
+    weights : ndarray of shape (n,), optional
+        A weight for each row of `train`.
 
     Returns
     -------
@@ -573,14 +579,11 @@ def dataset_of(
     if test is None:
         split = checked(X, labels, where)
         if not holds_out:
-            return Dataset(name, split, split, image_shape, where, schema)
-        if len(labels) < FEWEST:
-            raise InputError(
-                f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give "
-                f"{FEWEST} or more, or a test set of your own"
-            )
-        parts = hold_out(split, TEST_SHARE, seed=0)
-        return Dataset(name, *parts, image_shape, where, schema)
+            return Dataset(name, split, split, image_shape, where, schema, weights)
+        rows, held = split_test_rows(labels, where=where)
+        weights = None if weights is None else weights[rows]
+        parts = choose_rows(split, rows), choose_rows(split, held)
+        return Dataset(name, *parts, image_shape, where, schema, weights)
     train_split = checked(X, labels, f"{where} (train)")
     test_split = checked(*test, f"{where} (test)")
     if image_shape != (other := test[0].shape[1:]):
@@ -588,7 +591,17 @@ def dataset_of(
             f"{where}: images of shape {image_shape} to train and {other} to test; "
             "give both in one shape"
         )
-    return Dataset(name, train_split, test_split, image_shape, where, schema)
+    return Dataset(name, train_split, test_split, image_shape, where, schema, weights)
+
+
+def split_test_rows(labels: np.ndarray, *, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training rows, and of the tenth that becomes the test set."""
+    if len(labels) < FEWEST:
+        raise InputError(
+            f"{where}: {len(labels)} rows, of which a tenth becomes the test set; give {FEWEST} or "
+            "more, or a test set of your own"
+        )
+    return rows_to_hold_out(labels, TEST_SHARE, seed=0)
 
 
 def order(

@@ -58,8 +58,9 @@ def read_npz(
     choose: Callable[[list[str]], Iterable[str]] = iter,
     *,
     may_be_packed: bool = True,
+    kinds: str = "fiu",
 ) -> dict[str, np.ndarray]:
-    """The real-valued arrays of an .npz file by name, without unpickling anything.
+    """The arrays of an .npz file by name, of these kinds of NumPy; nothing is unpickled.
 
     Those that `choose` returns of all names are read, by default all. They are as large as the file
     says that they are, if that many bytes can come out of it and are no more than half of the
@@ -80,7 +81,7 @@ def read_npz(
                         raise InputError(f"{where} is missing; it has {said}")
                     info = archive.getinfo(entries[name])
                     with archive.open(info) as entry:
-                        arrays[name] = _read_npy(entry, info.file_size, where, room=room)
+                        arrays[name] = _read_npy(entry, info.file_size, where, room, kinds)
                     room -= info.file_size
         except InputError:
             raise
@@ -92,12 +93,12 @@ def read_npz(
     return arrays
 
 
-def _read_npy(file: Any, size: int, where: str, *, room: int) -> np.ndarray:
+def _read_npy(file: Any, size: int, where: str, room: int, kinds: str) -> np.ndarray:
     # Later versions have headers of up to 4 GiB, which NumPy writes for elements with many fields.
     if (version := np.lib.format.read_magic(file)) != (1, 0):
         raise InputError(f"{where} is of version {version} of NumPy's format; give real numbers")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind not in "fiu":
+    if dtype.kind not in kinds:
         raise InputError(f"{where} has elements of type {dtype}; give real numbers")
     promised = file.tell() + math.prod(shape) * dtype.itemsize
     if size != promised:

@@ -1,24 +1,196 @@
-"""What a data set's columns, target and classes are called: kept with a run, held to later data."""
+"""What a data set is: columns, target and classes, fitted once, kept with a run, held to later."""
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpmlp.checks import one_of
 from xpmlp.errors import InputError
+
+KINDS = ("number", "boolean", "category", "date", "pixel")
+
+SCALINGS = ("none", "robust")
+
+ONE_HOT_CATEGORIES = 32
+"""Up to so many categories each has an indicator; of more, their places are a number."""
+
+DATE_NUMBERS = ("year", "month", "weekday", "days")
+"""What a date becomes: weekdays are 1 (Monday) to 7, days count from the first in training."""
+
+SMOOTH_CLIP, LARGEST_SCALED = 3.0, 1e6
+"""What scaled numbers stay below, and where they are cut first, so that no square overflows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how its values become numbers.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    kind : str, default 'number'
+        One of `KINDS`.
+    categories : tuple of str, default ()
+        The values of a category, sorted.
+    medians : tuple of float, default ()
+        The median of each number that the column becomes, taken where a value is missing; by
+        default missing values are refused.
+    scales : tuple of float, default ()
+        What each number less its median is multiplied with; by default numbers are not scaled.
+    has_missing : bool, default False
+        Whether values were missing in training: then an indicator follows the numbers.
+    first_day : int, default 0
+        The first date in training, in days since 1970-01-01.
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, and for parts that contradict each other.
+
+    Notes
+    -----
+    A scaled number is z / sqrt(1 + (z / 3)^2) with z = (value - median) / (q75 - q25), as in
+    Holzmüller et al., "Better by default" (2024), appendix A.1. If the quartiles are equal, half
+    the range is in their place; a constant becomes 0.
+
+    Examples
+    --------
+    >>> from xpmlp.data import Column
+    >>> Column("colour", "category", categories=("blue", "red")).encode(np.array(["red", None]))
+    array([[0., 1.],
+           [0., 0.]])
+    """
+
+    name: str
+    kind: str = "number"
+    categories: tuple[str, ...] = ()
+    medians: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    has_missing: bool = False
+    first_day: int = 0
+
+    def __post_init__(self) -> None:
+        one_of(KINDS, kind=self.kind)
+        numbers = [*self.medians, *self.scales]
+        lengths = {len(self.medians), len(self.scales)} - {0}
+        is_sound = (
+            isinstance(self.name, str)
+            and all(isinstance(one, str) for one in self.categories)
+            and len(set(self.categories)) == len(self.categories)
+            and (self.kind == "category") == bool(self.categories)
+            and all(isinstance(one, float) and math.isfinite(one) for one in numbers)
+            and lengths <= {0 if self.is_one_hot else len(self.number_names)}
+            and (not self.scales or bool(self.medians))
+            and isinstance(self.first_day, int)
+        )
+        if not is_sound:
+            raise InputError(f"column {self.name!r}: its {self.kind} is not whole; train again")
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether each category has an indicator."""
+        return self.kind == "category" and len(self.categories) <= ONE_HOT_CATEGORIES
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The numbers that the column becomes, but for the indicator of missing values."""
+        if self.is_one_hot:
+            return tuple(f"{self.name}={one}" for one in self.categories)
+        if self.kind == "date":
+            return tuple(f"{self.name}.{one}" for one in DATE_NUMBERS)
+        return (self.name,)
+
+    @property
+    def encoded_names(self) -> tuple[str, ...]:
+        """The numbers that the column becomes."""
+        return (*self.number_names, *([f"{self.name} missing"] if self.has_missing else []))
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether values may be missing: they have a median, or indicators."""
+        return self.is_one_hot or bool(self.medians)
+
+    def numbers(self, values: np.ndarray) -> np.ndarray:
+        """Return the numbers (n, m) before they are filled in and scaled, NaN where missing.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            Numbers or truth values, text as objects, or datetime64.
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+            Numbers; of a category its place, (n, 1).
+        """
+        if self.kind == "category":
+            places = {name: float(place) for place, name in enumerate(self.categories)}
+            found = map(places.get, values.tolist(), itertools.repeat(math.nan))
+            return np.fromiter(found, np.float64, len(values))[:, None]
+        if self.kind == "date":
+            return _date_numbers(values, self.first_day)
+        return values[:, None] if self.kind == "pixel" else values[:, None].astype(np.float64)
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Return what a network takes in place of the values.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            As `numbers` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n, width)
+            The `encoded_names` as float64, or pixels as they are.
+        """
+        found = self.numbers(values)
+        if self.kind == "pixel":
+            return found
+        is_missing = np.isnan(found)
+        if self.is_one_hot:
+            encoded = (found == np.arange(len(self.categories))).astype(np.float64)
+        else:
+            encoded = np.where(is_missing, self.medians, found) if self.medians else found
+            if self.scales:
+                with np.errstate(over="ignore"):
+                    z = (encoded - self.medians) * self.scales
+                z = np.clip(z, -LARGEST_SCALED, LARGEST_SCALED)
+                encoded = z / np.sqrt(1.0 + (z / SMOOTH_CLIP) ** 2)
+        return np.hstack([encoded, is_missing[:, :1]]) if self.has_missing else encoded
+
+
+def _date_numbers(dates: np.ndarray, first_day: int) -> np.ndarray:
+    """Year, month, weekday and days since the first, (n, 4); NaN where there is no date."""
+    days = dates.astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    number = days.astype(np.int64)
+    found = [
+        months.astype("datetime64[Y]").astype(np.int64) + 1970,
+        months.astype(np.int64) % 12 + 1,
+        (number + 3) % 7 + 1,  # 1970-01-01 was a Thursday
+        number - first_day,
+    ]
+    return np.where(np.isnat(days)[:, None], math.nan, np.stack(found, axis=1))
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The names of a data set: its columns, its target and its classes.
+    """The columns, the target and the classes of a data set.
 
     Parameters
     ----------
-    columns : tuple of str, default ()
-        The columns that are the values of a row, in order; empty for images and arrays.
+    columns : tuple of Column or str, default ()
+        The columns that are the values of a row, in order; empty for images and arrays. A name
+        alone stands for numbers as they are.
     target : str, default ''
-        The column of the labels or targets; empty for images and arrays.
+        The column of the labels or targets, several between commas; empty for images and arrays.
     classes : tuple, default ()
         The classes in the order of the outputs; empty for numbers, and for classes that are
         integers from 0.
@@ -30,9 +202,38 @@ class Schema:
     'bella'
     """
 
-    columns: tuple[str, ...] = ()
+    columns: tuple[Any, ...] = ()
     target: str = ""
     classes: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
+        object.__setattr__(self, "columns", tuple(columns))
+        if len(set(self.names)) < len(columns) or not isinstance(self.target, str):
+            raise InputError("schema: columns have one name, or the target has none; train again")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(one.name for one in self.columns)
+
+    @property
+    def encoded_names(self) -> tuple[str, ...]:
+        """The names of the numbers that a network takes, (l0,)."""
+        return tuple(name for one in self.columns for name in one.encoded_names)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are taken as they are, and so can be given as an array, too."""
+        return all(
+            one.kind not in ("category", "date") and not one.scales and not one.has_missing
+            for one in self.columns
+        )
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether some number is scaled."""
+        return any(one.scales for one in self.columns)
 
     def class_name(self, number: int) -> Any:
         """Return the name of a class.
@@ -49,6 +250,77 @@ class Schema:
         """
         return self.classes[number] if self.classes else number
 
+    def encode(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return rows as a network takes them.
+
+        Parameters
+        ----------
+        values : mapping of str to ndarray of shape (n,)
+            The values of each column, as `Column.encode` takes them.
+
+        Returns
+        -------
+        ndarray of shape (n, l0)
+            Rows: uint8 if all columns are pixels, else floating-point numbers.
+        """
+        return np.hstack([one.encode(values[one.name]) for one in self.columns])
+
+    def encode_array(self, X: np.ndarray, *, where: str) -> np.ndarray:
+        """Return rows without names as a network takes them.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, columns)
+            The values of the columns, in their order.
+        where : str
+            The name that starts error messages.
+
+        Returns
+        -------
+        ndarray of shape (n, l0)
+            Rows; as they are where nothing is encoded.
+
+        Raises
+        ------
+        InputError
+            For columns that an array cannot hold, and for another number of them.
+        """
+        if self.is_plain:
+            return X
+        rows = np.asarray(X[:]).reshape(len(X), -1)
+        names = [one.name for one in self.columns if one.kind in ("category", "date")]
+        if names or rows.shape[1] != len(self.columns):
+            said = f"text or dates in {names[0]!r}" if names else f"{len(self.columns)} columns"
+            raise InputError(
+                f"{where}: {rows.shape[1]} values a row, the network was trained on a table with "
+                f"{said}; give a CSV or Parquet file with its columns"
+            )
+        return self.encode(dict(zip(self.names, rows.T, strict=True))).astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the schema as JSON has it, without what is as by default."""
+        columns = [
+            {
+                field.name: value
+                for field in dataclasses.fields(Column)
+                if (value := getattr(one, field.name)) != field.default
+            }
+            for one in self.columns
+        ]
+        return {"columns": columns, "target": self.target, "classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, found: Any) -> "Schema":
+        """Return the schema that `to_json` has written; `InputError` for anything else."""
+        try:
+            columns = []
+            for one in found["columns"]:
+                parts: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
+                columns.append(Column(**parts))
+            return cls(tuple(columns), found["target"], tuple(found["classes"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"schema: not whole ({type(error).__name__}: {error})") from error
+
 
 NAMELESS = Schema()
 """That of arrays and images whose classes are integers."""
@@ -57,15 +329,18 @@ NAMELESS = Schema()
 class Reading(NamedTuple):
     """How a data set is read.
 
-    `target` and `drop` name columns of a table. With the `schema` of a trained network its columns
-    are found by name and its classes keep their numbers. `holds_out` says whether a tenth of the
-    rows becomes the test set where there is none; else all rows are test rows.
+    `target`, `drop` and `weights` name columns of a table, whose numbers are scaled by `scaling`.
+    With the `schema` of a trained network its columns are found by name and its classes keep their
+    numbers. `holds_out` says whether a tenth of the rows becomes the test set where there is none;
+    else all rows are test rows.
     """
 
     target: str = ""
     drop: tuple[str, ...] = ()
     schema: Schema | None = None
     holds_out: bool = True
+    scaling: str = "none"
+    weights: str = ""
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -96,3 +371,20 @@ def missing_column(name: str, columns: Sequence[str], *, where: str, what: str) 
     """Return the error for a column that a table does not have."""
     shown = ", ".join(map(repr, columns[:12])) + (", ..." if len(columns) > 12 else "")
     return InputError(f"{where}: no column {name!r}, {what}; it has {shown}")
+
+
+def unknown_class(label: Any, row: int, classes: Sequence[Any], *, where: str) -> InputError:
+    """Return the error for a label that a network was not trained on."""
+    return InputError(
+        f"{where}: class {label!r} in row {row:,} is not one of the {len(classes)} trained on "
+        f"({', '.join(map(repr, classes[:8]))}); leave such rows out"
+    )
+
+
+def class_numbers(labels: Sequence[Any], classes: Sequence[Any], *, where: str) -> np.ndarray:
+    """Return the place (n,) of each label among the classes; `InputError` for any other label."""
+    places = {label: number for number, label in enumerate(classes)}
+    for row, label in enumerate(labels):
+        if label not in places:
+            raise unknown_class(label, row, classes, where=where)
+    return np.array([places[label] for label in labels], np.int64)

@@ -1,9 +1,11 @@
 """Where examples come from, by the name that a recipe gives."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from xpmlp.checks import nearest
+from xpmlp.checks import nearest, one_of
 from xpmlp.data.arrays import load_npy_directory, load_npz
 from xpmlp.data.dataset import Dataset
 from xpmlp.data.folders import has_image_folders, load_image_folders
@@ -11,8 +13,9 @@ from xpmlp.data.idx import load_idx_directory
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
-from xpmlp.data.schema import Reading, Schema
-from xpmlp.data.tables import PARTS, is_table, load_table, load_table_directory
+from xpmlp.data.schema import SCALINGS, Reading, Schema
+from xpmlp.data.table_files import has_tables, is_frame, is_table
+from xpmlp.data.tables import PARTS, load_frame, load_table, load_table_directory
 from xpmlp.errors import InputError
 from xpmlp.files import nearest_path
 
@@ -26,29 +29,37 @@ UNNAMED = "rows given in Python"
 
 
 def load_data(
-    source: str,
+    source: Any,
     *,
     target: str = "",
     drop: Sequence[str] = (),
+    weights: str = "",
+    scaling: str = "none",
     schema: Schema | None = None,
     holds_out: bool = True,
 ) -> Dataset:
-    """Load a data set by its name, or from a file or directory.
+    """Load a data set by its name, or from a file, a directory or a data frame.
 
     Parameters
     ----------
-    source : str
+    source : str or DataFrame
         `mnist`, which is part of the package; `fashion-mnist`, `kmnist` or `emnist-balanced`, which
         may be downloaded; or a path. A file is `.npz`, `.csv` or `.parquet`. A directory has
         MNIST's four IDX files, `.npy` files, tables `train` and `test`, or folders of images. For a
         directory that has one of the names, write `./kmnist`.
     target : str, default ''
-        The column of a table with the labels; by default the first of `label`, `class` and
-        `target` that there is, else the last column.
+        The column of a table with the labels, or several between commas; by default the first of
+        `label`, `class` and `target` that there is, else the last column.
     drop : sequence of str, default ()
         Columns of a table that are left out.
+    weights : str, default ''
+        The column of a table with the weights of the training rows.
+    scaling : str, default 'none'
+        What is done with the numbers of a table: `none`, or `robust`, which subtracts the median,
+        divides by the range of the quartiles and clips smoothly (see `Column`).
     schema : Schema, optional
-        That of a trained network: columns are found by name, and classes keep their numbers.
+        That of a trained network: columns are found by name and encoded as in training, and
+        classes keep their numbers.
     holds_out : bool, default True
         Whether a tenth of the rows becomes the test set if there is none; else all rows are test
         rows.
@@ -72,9 +83,23 @@ def load_data(
     >>> load_data("tiny.npz").train.X.shape
     (4, 3)
     """
-    reading = Reading(target, tuple(drop), schema, holds_out)
+    one_of(SCALINGS, scaling=scaling)
+    reading = Reading(target, tuple(drop), schema, holds_out, scaling, weights)
+    if is_frame(source):
+        return load_frame(source, reading=reading)
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
+    dataset = _load(source, reading)
+    if schema is None or schema.is_plain or has_tables(Path(source)):
+        return dataset
+    train, test = (
+        part._replace(X=schema.encode_array(part.X, where=dataset.where))
+        for part in (dataset.train, dataset.test)
+    )
+    return replace(dataset, train=train, test=test)
+
+
+def _load(source: str, reading: Reading) -> Dataset:
     if source == MNIST:
         return load_mnist()
     if source in NAMED:

@@ -17,7 +17,7 @@ import tomli_w
 
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import check_integer, nearest
-from xpmlp.data import DATA_NAMES, Dataset, Split, hold_out, load_data
+from xpmlp.data import DATA_NAMES, Dataset, Split, hold_out, load_data, rows_to_hold_out
 from xpmlp.errors import InputError
 from xpmlp.files import nearest_path, refuse_special_file
 from xpmlp.network import MLP, Objective, balanced_weights
@@ -138,7 +138,13 @@ class Recipe:
 
     def load_data(self) -> Dataset:
         """Load the data set that the recipe names."""
-        return load_data(self.data, target=self.target, drop=self.dropped)
+        return load_data(
+            self.data,
+            target=self.target,
+            drop=self.dropped,
+            weights=self.weights,
+            scaling=self.scaling,
+        )
 
     @property
     def model(self) -> MLP:
@@ -179,7 +185,20 @@ class Recipe:
         """The rows that a run trains on, and its validation rows, if any."""
         if not self.validation:
             return split, None
-        return hold_out(split, self.validation, seed=np.atleast_1d(self.seed).tolist()[0])
+        return hold_out(split, self.validation, seed=self._first_seed)
+
+    def row_weights(self, dataset: Dataset) -> np.ndarray | None:
+        """The weights of the rows that a run trains on, if the data set has some."""
+        if dataset.weights is None or not self.validation:
+            return dataset.weights
+        labels = dataset.train.labels
+        rows, _ = rows_to_hold_out(labels, self.validation, seed=self._first_seed)
+        weights: np.ndarray = dataset.weights[rows]
+        return weights
+
+    @property
+    def _first_seed(self) -> int:
+        return int(np.atleast_1d(self.seed)[0])
 
     @property
     def seeds(self) -> int | list[int]:

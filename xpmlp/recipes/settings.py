@@ -18,7 +18,7 @@ from xpmlp import habits, renamed
 from xpmlp.algebra import ACTIVATIONS, LOSSES, OUTPUTS
 from xpmlp.backends import BACKENDS, PRECISIONS
 from xpmlp.checks import check_range, closest, one_of, shown
-from xpmlp.data import DATA_NAMES
+from xpmlp.data import DATA_NAMES, SCALINGS
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, NORMALIZATIONS, Objective
 from xpmlp.training import AVERAGES, MONITORS, OptimizerConfig, TrainConfig, ValidationConfig
@@ -38,9 +38,14 @@ class Source:
     data
         The data set inside the package, the name of another, or a file or directory of data.
     target
-        The column of a table to predict; empty for `label`, `class`, `target` or the last column.
+        The column of a table to predict, or several between commas; empty for `label`, `class`,
+        `target` or the last column.
     drop
         Columns of a table to leave out, such as `id,name`.
+    weights
+        The column of a table with the weights of the training rows; empty for equal weights.
+    scaling
+        What is done with the numbers of a table: `none`, or `robust`, by median and quartiles.
     validation
         Fraction of the training rows that becomes the validation set, stratified by class.
     initial_weights
@@ -56,6 +61,8 @@ class Source:
     data: str = "mnist"
     target: str = ""
     drop: str = ""
+    weights: str = ""
+    scaling: str = "none"
     validation: float = 0.0
     initial_weights: str = ""
     members: int = 1
@@ -69,6 +76,7 @@ class Source:
         if not 1 <= self.members <= MOST_MEMBERS:
             raise InputError(f"members={self.members}: give 1 to {MOST_MEMBERS}")
         one_of(CHOICES["backend"], backend=self.backend)
+        one_of(SCALINGS, scaling=self.scaling)
 
 
 SECTIONS: dict[str, tuple[type, ...]] = {
@@ -105,6 +113,7 @@ DEFAULTS: dict[str, Any] = {
 
 CHOICES: dict[str, Sequence[str]] = {
     "backend": ("auto", *BACKENDS),
+    "scaling": SCALINGS,
     "dtype": tuple(PRECISIONS),
     "compile": COMPILE,
     "initializer": tuple(INITIALIZERS),

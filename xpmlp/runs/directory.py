@@ -32,7 +32,7 @@ from xpmlp.data import Dataset, Schema, load_data
 from xpmlp.data.conversion import as_trained
 from xpmlp.data.npy import read_npz
 from xpmlp.data.schema import NAMELESS
-from xpmlp.data.tables import is_table
+from xpmlp.data.table_files import is_table
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError, remedy
 from xpmlp.files import nearest_path, write_atomically
@@ -58,12 +58,20 @@ LOSS = ("loss", "huber_delta", "quantile")
 """What a model's file says of its loss."""
 
 
+def names_alone(classes: np.ndarray | None = None, columns: np.ndarray | None = None) -> Schema:
+    """Return the schema of rows taken as they are; integers from 0 are no names of classes."""
+    known = [] if classes is None else classes.tolist()
+    names = [] if columns is None else [str(one) for one in columns.tolist()]
+    return Schema(tuple(names), "", () if known == list(range(len(known))) else tuple(known))
+
+
 class TrainedModel(NamedTuple):
     """A network with its flat parameters on the host, as a run directory has it.
 
     `image_shape` is the shape of a row as an image; `takes_bytes` says whether rows are bytes,
-    which are scaled; `classes` and `columns` are names or None; `objective` has the loss. `target`
-    is the column of the labels, empty if they had none and None if 0.1.0 did not record it."""
+    which are scaled; `classes` and `columns` are names or None; `objective` has the loss. `schema`
+    says how data are read, which a run of 0.1.0 did not record.
+    """
 
     model: MLP
     parameters: np.ndarray
@@ -72,15 +80,8 @@ class TrainedModel(NamedTuple):
     classes: np.ndarray | None = None
     columns: np.ndarray | None = None
     objective: Objective = Objective()
-    target: str | None = ""
-
-    @property
-    def schema(self) -> Schema:
-        """The names of its data; integers from 0 are no names."""
-        classes = () if self.classes is None else tuple(self.classes.tolist())
-        columns = () if self.columns is None else tuple(map(str, self.columns))
-        is_counted = classes == tuple(range(len(classes)))
-        return Schema(columns, self.target or "", () if is_counted else classes)
+    schema: Schema = NAMELESS
+    has_schema: bool = True
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -162,7 +163,7 @@ class RunDirectory:
         Raises `InputError` for data with other columns or classes than it was trained on.
         """
         recipe, model = self.recipe, trained.model
-        if trained.target is None and source and is_table(Path(source)):
+        if not trained.has_schema and source and is_table(Path(source)):
             log.warning(
                 "%s: trained by xpmlp 0.1.0, which kept no names; the columns and classes of %s "
                 "cannot be checked",
@@ -173,7 +174,8 @@ class RunDirectory:
             source or recipe.data,
             target=recipe.target,
             drop=recipe.dropped,
-            schema=None if trained.target is None else trained.schema,
+            scaling=recipe.scaling,
+            schema=trained.schema if trained.has_schema else None,
             holds_out=source is None,
         )
         parts = {}
@@ -209,9 +211,9 @@ class RunDirectory:
             image_shape,
             training.takes_bytes,
             np.array(schema.classes) if schema.classes else None,
-            np.array(schema.columns) if schema.columns else None,
+            np.array(schema.names) if schema.columns else None,
             training.objective.loss_alone,
-            schema.target,
+            schema,
         )
         self.save_trained(trained, history)
         self._save_metrics(history, training)
@@ -258,7 +260,7 @@ class RunDirectory:
             **model.architecture,
             "image_shape": list(trained.image_shape),
             "takes_bytes": trained.takes_bytes,
-            "target": trained.target or "",
+            "schema": trained.schema.to_json(),
             "version": xpmlp.__version__,
         }
         if isinstance(trained.objective.loss, str):
@@ -332,13 +334,22 @@ class RunDirectory:
                 DTYPES
             ):
                 raise InputError(f"{parameters.dtype} {parameters.shape} are not parameters")
+            names = {one: np.array(metadata[one]) for one in METADATA_NAMES if one in metadata}
+            has_schema = "schema" in metadata
+            schema = names_alone(**names)
+            if has_schema:
+                schema = Schema.from_json(metadata["schema"])
+                if schema.columns and len(schema.encoded_names) != model.layer_sizes[0]:
+                    raise InputError(
+                        f"schema of {len(schema.encoded_names)} values a row, the network takes "
+                        f"{model.layer_sizes[0]}"
+                    )
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
             raise InputError(f"{path}: holds parameters that are NaN or infinite; train again")
-        names = {one: np.array(metadata[one]) for one in METADATA_NAMES if one in metadata}
         loss = {name: metadata[name] for name in LOSS if name in metadata}
         return TrainedModel(
             model,
@@ -346,7 +357,8 @@ class RunDirectory:
             image_shape,
             takes_bytes,
             objective=Objective(**loss),
-            target=metadata.get("target"),
+            schema=schema,
+            has_schema=has_schema,
             **names,
         )
 

@@ -31,6 +31,7 @@ def trainer_from_recipe(
         parameters=weights,
         backend=backend,
         config=recipe.config(split.labels, validation),
+        sample_weights=recipe.row_weights(dataset),
         allow_divergence=allow_divergence,
     )
 

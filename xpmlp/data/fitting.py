@@ -1,0 +1,170 @@
+"""A schema fitted to the training rows of a table, in one pass and bounded memory.
+
+Kinds, categories, missing values and the first date are those of every training row. Medians and
+quartiles are those of all rows up to `SAMPLE_ROWS`, else of a random sample of as many.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xpmlp.data.schema import Column
+from xpmlp.data.table_files import Table
+from xpmlp.errors import InputError
+from xpmlp.randomness import SAMPLE, generator
+
+SAMPLE_ROWS, SAMPLE_VALUES = 1 << 16, 1 << 24
+"""The most rows of the sample, and about the most values that it has."""
+
+MOST_CATEGORIES = 10_000
+"""Of more values than this a column of text is refused."""
+
+log = logging.getLogger(__name__)
+
+
+class RowSample:
+    """The rows with the smallest of random numbers, drawn in order: all blocks give the same."""
+
+    def __init__(self, columns: int) -> None:
+        self.rows = max(1 << 10, min(SAMPLE_ROWS, SAMPLE_VALUES // max(1, columns)))
+        self._random = generator(0, SAMPLE)
+        self._keys = np.empty(0)
+        self._limit = np.inf
+        self._batches: list[Any] = []
+        self._numbers = np.empty(0, np.int64)
+        self._seen = 0
+
+    def add(self, batch: Any, is_training: np.ndarray) -> None:
+        """Take a batch of rows, of which these are training rows."""
+        keys = self._random.random(batch.num_rows)
+        chosen = np.flatnonzero((keys < self._limit) & is_training)
+        self._batches.append(batch.take(chosen))
+        self._keys = np.append(self._keys, keys[chosen])
+        self._numbers = np.append(self._numbers, chosen + self._seen)
+        self._seen += batch.num_rows
+        if len(self._keys) > 2 * self.rows:
+            self._prune()
+
+    def _prune(self) -> Any:
+        """Keep no more rows than the sample has, in their order."""
+        import pyarrow as pa
+
+        kept = np.sort(np.argsort(self._keys, kind="stable")[: self.rows])
+        table = pa.Table.from_batches(self._batches).combine_chunks().take(kept)
+        self._batches = table.to_batches()
+        self._keys, self._numbers = self._keys[kept], self._numbers[kept]
+        self._limit = self._keys.max(initial=0.0) if len(kept) == self.rows else np.inf
+        return table
+
+    def finish(self) -> tuple[Any, np.ndarray]:
+        """Return the rows of the sample as a table of Arrow, and their numbers (n,)."""
+        return self._prune(), self._numbers
+
+
+class FoundColumn:
+    """What the values of a column of a table turned out to be."""
+
+    def __init__(self, name: str, kinds: tuple[str, ...], table: Table) -> None:
+        self.name, self.kinds, self.table = name, kinds, table
+        self.present = self.missing = 0
+        self.categories: set[str] = set()
+        self.first_day: int | None = None
+
+    def add(self, values: Any) -> None:
+        """Take a block of training rows, a column of Arrow."""
+        if len(self.kinds) > 1 and values.null_count < len(values):
+            cast = self.table.cast
+            self.kinds = tuple(one for one in self.kinds if cast(values, one) is not None)
+        kind = self.kinds[0]
+        missing = int(np.count_nonzero(values.is_null(nan_is_null=True)))
+        self.missing += missing
+        self.present += len(values) - missing
+        if "category" in self.kinds and len(self.categories) <= MOST_CATEGORIES:
+            texts = self.table.cast(values.unique(), "category")
+            self.categories.update(texts.drop_null().to_pylist())
+        if kind == "category" and len(self.categories) > MOST_CATEGORIES:
+            raise InputError(
+                f"{self.table.where}: column {self.name!r} has more than {MOST_CATEGORIES:,} "
+                f"different texts, as names of rows have; leave it out (--drop {self.name})"
+            )
+        if kind == "date" and missing < len(values):
+            dates = self.table.cast(values, "date").drop_null().to_numpy(zero_copy_only=False)
+            day = int(dates.min().astype("datetime64[D]").astype(np.int64))
+            self.first_day = day if self.first_day is None else min(day, self.first_day)
+
+    def column(self, sample: Any, scaling: str) -> Column:
+        """Return the column; `sample` has its values in the sample."""
+        kind = self.kinds[0]
+        if kind == "pixel":
+            return Column(self.name, kind)
+        categories = tuple(sorted(self.categories)) if kind == "category" else ()
+        plain = Column(self.name, kind, categories, first_day=self.first_day or 0)
+        if plain.is_one_hot:
+            return replace(plain, has_missing=self.missing > 0)
+        values = self.table.values(sample.combine_chunks(), kind)
+        if values is None:
+            raise ValueError(f"column {self.name!r} changed while it was read")
+        quartiles = [_quartiles(one[np.isfinite(one)]) for one in plain.numbers(values).T]
+        is_scaled = scaling == "robust" and kind != "boolean"
+        return replace(
+            plain,
+            medians=tuple(one[2] for one in quartiles),
+            scales=tuple(_scale(*one) for one in quartiles) if is_scaled else (),
+            has_missing=self.missing > 0,
+        )
+
+
+def _quartiles(numbers: np.ndarray) -> tuple[float, ...]:
+    """Minimum, quartiles and maximum; zeros of no numbers."""
+    if not len(numbers):
+        return (0.0,) * 5
+    return tuple(map(float, np.percentile(numbers, (0, 25, 50, 75, 100))))
+
+
+def _scale(low: float, q25: float, _: float, q75: float, high: float) -> float:
+    with np.errstate(over="ignore", divide="ignore"):
+        for width in (np.float64(q75) - q25, 0.5 * (np.float64(high) - low)):
+            if width > 0 and np.isfinite(scale := 1.0 / width) and scale:
+                return float(scale)
+    return 0.0
+
+
+def fit_columns(
+    table: Table, names: Sequence[str], is_training: np.ndarray, *, scaling: str = "none"
+) -> tuple[tuple[Column, ...], Any, np.ndarray]:
+    """Return columns fitted to rows of a table, a sample of these rows and their numbers (n,).
+
+    `is_training` (n,) says which rows are looked at. A column without any value is left out, with a
+    line.
+    """
+    kinds = {name: table.kinds(name) for name in names}
+    if set(kinds.values()) != {("pixel",)}:
+        kinds = {name: ("number",) if "pixel" in one else one for name, one in kinds.items()}
+    sample = RowSample(len(kinds))
+    found = [FoundColumn(name, may_be, table) for name, may_be in kinds.items()]
+    done = 0
+    for block in table.blocks(names):
+        trains = is_training[done : done + block.num_rows]
+        done += block.num_rows
+        sample.add(block, trains)
+        block = block if trains.all() else block.filter(as_arrow(trains))
+        for one in found:
+            one.add(block.column(one.name))
+    rows, numbers = sample.finish()
+    if empty := [repr(one.name) for one in found if not one.present]:
+        said = ", ".join(empty)
+        log.warning("%s: column %s has no values, and is left out", table.where, said)
+    columns = tuple(one.column(rows.column(one.name), scaling) for one in found if one.present)
+    if not columns:
+        raise InputError(f"{table.where}: no column but the target has values; give some")
+    return columns, rows, numbers
+
+
+def as_arrow(mask: np.ndarray) -> Any:
+    """Return truth values as an array of Arrow."""
+    import pyarrow as pa
+
+    return pa.array(mask)
