@@ -16,6 +16,7 @@ from xpmlp.backends.failures import is_out_of_memory
 from xpmlp.cli import backends as backends_command
 from xpmlp.cli import (
     compare,
+    data,
     evaluate,
     explain,
     export,
@@ -40,7 +41,7 @@ app = typer.Typer(
     help="The multilayer perceptron, written once as algebra, trained wherever arrays live.",
 )
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train": (train.train, recipes.recipes, find_rate.find_rate, sweep.sweep),
+    "Train": (train.train, data.data, recipes.recipes, find_rate.find_rate, sweep.sweep),
     "Use a run": (
         evaluate.evaluate,
         predict.predict,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import typer
 
 from xpmlp.backends import select_backend
@@ -16,6 +17,7 @@ from xpmlp.cli.options import LogOption, RecipeArgument, RecipeOptions, takes_se
 from xpmlp.cli.profile import show
 from xpmlp.cli.watching import Interruption
 from xpmlp.data import Dataset
+from xpmlp.data.hints import hints
 from xpmlp.errors import CallbackError, DeviceLost, Diverged, InputError
 from xpmlp.files import remove_unfinished
 from xpmlp.recipes import Recipe, load_recipe, seconds
@@ -32,6 +34,9 @@ from xpmlp.training import Callback, Trainer
 from xpmlp.training.loggers import Logger, loggers_named
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
+
+HINT_ROWS = 4096
+"""Of how many rows it is looked whether a column gives the target away."""
 
 
 @takes_settings(
@@ -222,6 +227,10 @@ def _introduce(training: Trainer, dataset: Dataset) -> None:
         what = "numbers" if training.model.is_regression else f"{max(2, K)} classes"
         names = f" ({', '.join(map(str, schema.classes[:8]))})" if schema.classes else ""
         echo(f"Target: column {schema.target!r}, {what}{names}, from {len(schema.columns)} columns")
+    if isinstance(X := dataset.train.X, np.ndarray):
+        rows = np.unique(np.linspace(0, len(X) - 1, HINT_ROWS).astype(np.int64))
+        for hint in hints(dataset.train.labels, schema, X[rows], rows):
+            echo(f"Hint: {hint}")
     unused = training.row_count - training.steps_per_epoch * training.batch_size
     if unused > 0 and not training.config.shuffle:
         echo(

@@ -7,7 +7,7 @@ quartiles are those of all rows up to `SAMPLE_ROWS`, else of a random sample of 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -132,12 +132,21 @@ def _scale(low: float, q25: float, _: float, q75: float, high: float) -> float:
     return 0.0
 
 
+class Fit(NamedTuple):
+    """Columns, how many values each misses, and a sample of the rows with their numbers (n,)."""
+
+    columns: tuple[Column, ...]
+    missing: dict[str, int]
+    sample: Any
+    rows: np.ndarray
+
+
 def fit_columns(
     table: Table, names: Sequence[str], is_training: np.ndarray, *, scaling: str = "none"
-) -> tuple[tuple[Column, ...], Any, np.ndarray]:
-    """Return columns fitted to rows of a table, a sample of these rows and their numbers (n,).
+) -> Fit:
+    """Fit columns to the training rows of a table.
 
-    `is_training` (n,) says which rows are looked at. A column without any value is left out, with a
+    `is_training` (n,) says which rows these are. A column without any value is left out, with a
     line.
     """
     kinds = {name: table.kinds(name) for name in names}
@@ -153,14 +162,14 @@ def fit_columns(
         block = block if trains.all() else block.filter(as_arrow(trains))
         for one in found:
             one.add(block.column(one.name))
-    rows, numbers = sample.finish()
+    chosen, numbers = sample.finish()
     if empty := [repr(one.name) for one in found if not one.present]:
         said = ", ".join(empty)
         log.warning("%s: column %s has no values, and is left out", table.where, said)
-    columns = tuple(one.column(rows.column(one.name), scaling) for one in found if one.present)
+    columns = tuple(one.column(chosen.column(one.name), scaling) for one in found if one.present)
     if not columns:
         raise InputError(f"{table.where}: no column but the target has values; give some")
-    return columns, rows, numbers
+    return Fit(columns, {one.name: one.missing for one in found}, chosen, numbers)
 
 
 def as_arrow(mask: np.ndarray) -> Any:

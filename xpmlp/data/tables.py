@@ -14,7 +14,7 @@ import numpy as np
 from xpmlp.backends.base import host_memory
 from xpmlp.checks import nearest
 from xpmlp.data.dataset import Dataset, dataset_of, split_test_rows
-from xpmlp.data.fitting import fit_columns
+from xpmlp.data.fitting import Fit, fit_columns
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import AS_IS, Column, Reading, Schema, missing_column, unknown_class
 from xpmlp.data.table_files import Table, is_table, open_table
@@ -58,6 +58,12 @@ def load_table_directory(
     path: FilePath, name: str | None = None, *, reading: Reading = AS_IS
 ) -> Dataset:
     """Load a directory with tables `train` and `test`; otherwise the same."""
+    files = table_files_of(path)
+    return _dataset(path, files, name or Path(path).resolve().name, reading)
+
+
+def table_files_of(path: FilePath) -> list[Path]:
+    """Return the tables in a directory, to train and to test."""
     directory = Path(path)
     files = []
     for part in PARTS:
@@ -72,7 +78,7 @@ def load_table_directory(
                 "give one of them"
             )
         files.append(found[0])
-    return _dataset(path, files, name or directory.resolve().name, reading)
+    return files
 
 
 def read_table(source: Any, schema: Schema) -> np.ndarray:
@@ -85,38 +91,71 @@ def read_table(source: Any, schema: Schema) -> np.ndarray:
 def fit_frame(frame: Any) -> tuple[np.ndarray, Schema]:
     """Return the rows (n, l0) of a data frame without a target, and the schema fitted to them."""
     table = open_table(frame)
-    columns, *_ = fit_columns(table, list(table.types), np.ones(len(frame), bool))
-    schema = Schema(columns)
+    schema = Schema(fit_columns(table, list(table.types), np.ones(len(frame), bool)).columns)
     return _encode(table, schema), schema
+
+
+class FittedTable(NamedTuple):
+    """What is known of tables before their rows are encoded.
+
+    `reason` says why the target is the target; `fit` is None if the schema was there before.
+    """
+
+    where: str
+    tables: list[Table]
+    labels: list["Labels"]
+    schema: Schema
+    reason: str
+    fit: Fit | None
+
+    @property
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """Encoded rows (n, l0) of the sample, and their numbers (n,) among the labels."""
+        if self.fit is None:
+            return np.empty((0, 0)), np.empty(0, np.int64)
+        rows = self.fit.sample.combine_chunks()
+        values = {
+            one.name: self.tables[0].values(rows.column(one.name).combine_chunks(), one.kind)
+            for one in self.schema.columns
+        }
+        places = np.cumsum(self.labels[0].is_present) - 1
+        return self.schema.encode(values), places[self.fit.rows]  # type: ignore[arg-type]
+
+
+def fit_table(path: FilePath, sources: Sequence[Any], reading: Reading) -> FittedTable:
+    """Choose the columns of a table, or of one to train and one to test; fit the schema."""
+    tables = [open_table(source) for source in sources]
+    chosen = choose_columns(tables[0], reading)
+    where = f"{shown(path)} (target: column {chosen.target!r})"
+    labels, classes = read_labels(tables, chosen, reading.classes, where=where)
+    schema, fit = reading.schema, None
+    if schema is None:
+        trains = labels[0].is_present.copy()
+        if len(tables) == 1 and reading.holds_out:
+            _, held = split_test_rows(labels[0].values, where=where)
+            trains[np.flatnonzero(trains)[held]] = False
+        fit = fit_columns(tables[0], chosen.columns, trains, scaling=reading.scaling)
+        schema = Schema(fit.columns, chosen.target, classes)
+    for table in tables[1:]:
+        choose_columns(table, Reading(schema=schema))
+    return FittedTable(where, tables, labels, schema, chosen.reason, fit)
 
 
 def _dataset(path: FilePath, sources: Sequence[Any], name: str, reading: Reading) -> Dataset:
     """The data set of one table, or of one to train and one to test."""
-    tables = [open_table(source) for source in sources]
-    chosen = choose_columns(tables[0], reading)
-    where = f"{shown(path)} (target: column {chosen.target!r})"
-    found, classes = read_labels(tables, chosen, reading.classes, where=where)
-    schema = reading.schema
-    if schema is None:
-        trains = found[0].is_present.copy()
-        if len(tables) == 1 and reading.holds_out:
-            _, held = split_test_rows(found[0].values, where=where)
-            trains[np.flatnonzero(trains)[held]] = False
-        columns, *_ = fit_columns(tables[0], chosen.columns, trains, scaling=reading.scaling)
-        schema = Schema(columns, chosen.target, classes)
+    found = fit_table(path, sources, reading)
     parts = []
-    for table, labels in zip(tables, found, strict=True):
-        choose_columns(table, Reading(schema=schema))
-        X = _encode(table, schema)
+    for table, labels in zip(found.tables, found.labels, strict=True):
+        X = _encode(table, found.schema)
         parts.append((X if labels.is_present.all() else X[labels.is_present], labels.values))
     return dataset_of(
         name,
         train=parts[0],
         test=parts[1] if len(parts) > 1 else None,
-        where=where,
-        schema=schema,
+        where=found.where,
+        schema=found.schema,
         holds_out=reading.holds_out,
-        weights=found[0].weights,
+        weights=found.labels[0].weights,
     )
 
 
@@ -126,6 +165,7 @@ class Chosen(NamedTuple):
     columns: tuple[str, ...]
     targets: tuple[str, ...]
     weights: tuple[str, ...] = ()
+    reason: str = "as in training"
 
     @property
     def target(self) -> str:
@@ -161,14 +201,18 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
         raise InputError(
             f"{where}: {len(rest)} column, a table has values and a target; give at least two"
         )
-    targets = targets or (next((name for name in TARGETS if name in rest), rest[-1]),)
+    reason = "as asked"
+    if not targets:
+        targets = next(((name,) for name in TARGETS if name in rest), ())
+        reason = "by its name" if targets else "the last column"
+        targets = targets or (rest[-1],)
     columns = tuple(name for name in rest if name not in targets)
     if not columns or not set(targets) <= set(rest):
         raise InputError(
             f"{where}: target {','.join(targets)} with {len(columns)} columns to predict it from; "
             "choose others (--target, --drop, --weights)"
         )
-    return Chosen(columns, targets, weights)
+    return Chosen(columns, targets, weights, reason)
 
 
 def _targets(target: str, names: Sequence[str]) -> tuple[str, ...]:

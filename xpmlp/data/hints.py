@@ -1,0 +1,71 @@
+"""What is worth knowing of a data set before a network is trained on it."""
+
+import numpy as np
+
+from xpmlp.data.schema import Schema, class_count
+
+FEWEST_ROWS = 30
+"""Of fewer rows nothing is said."""
+
+IMBALANCE = 10
+"""How many times as many rows the largest class has as the smallest, for it to be said."""
+
+LINEAR = 0.9999
+"""The correlation from which a column is said to give the target away."""
+
+
+def hints(labels: np.ndarray, schema: Schema, X: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Return one line for each thing that is unusual.
+
+    Parameters
+    ----------
+    labels
+        Labels (n,) or targets (n, K) of all training rows, in their order.
+    schema
+        The columns and the classes.
+    X, rows
+        Some encoded rows (m, l0), and their numbers (m,) among the labels.
+    """
+    if len(labels) < FEWEST_ROWS:
+        return []
+    if (labels == labels[0]).all():
+        return ["all targets are the same, so there is nothing to learn"]
+    K = class_count(labels, schema)
+    found = [] if K is None else _of_classes(labels, schema)
+    if len(rows) >= FEWEST_ROWS and labels.ndim == 1:
+        gives_away = _correlates if K is None else _separates
+        found += [
+            f"column {name!r} alone gives the target away: leave it out (--drop) if it is not "
+            "known beforehand"
+            for name, column in zip(schema.encoded_names, X.T, strict=True)
+            if np.ptp(column) and gives_away(column, labels[rows])
+        ]
+    return found
+
+
+def _of_classes(labels: np.ndarray, schema: Schema) -> list[str]:
+    found = []
+    classes, counts = np.unique(labels, return_counts=True)
+    if np.count_nonzero(np.diff(labels)) == len(classes) - 1:
+        found.append("rows are sorted by class: train with --shuffle")
+    least, most = counts.argmin(), counts.argmax()
+    if counts[most] >= IMBALANCE * counts[least]:
+        rare, frequent = (schema.class_name(int(classes[one])) for one in (least, most))
+        found.append(
+            f"class {frequent!r} has {counts[most]:,} rows, class {rare!r} {counts[least]:,}: to "
+            "weight them alike, --set objective.class_weights=balanced"
+        )
+    return found
+
+
+def _separates(column: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether the classes are intervals of a column."""
+    order = np.argsort(column, kind="stable")
+    ends = np.flatnonzero(np.diff(labels[order]))
+    steps = np.flatnonzero(np.diff(column[order]))
+    return len(ends) == len(np.unique(labels)) - 1 and bool(np.isin(ends, steps).all())
+
+
+def _correlates(column: np.ndarray, targets: np.ndarray) -> bool:
+    """Whether the target is a linear function of a column."""
+    return abs(float(np.corrcoef(column, targets)[0, 1])) >= LINEAR
