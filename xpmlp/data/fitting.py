@@ -73,15 +73,20 @@ class FoundColumn:
         self.categories: set[str] = set()
         self.first_day: int | None = None
 
-    def add(self, values: Any) -> None:
-        """Take a block of training rows, a column of Arrow."""
+    def add(self, values: Any, is_training: np.ndarray) -> None:
+        """Take a block of rows, a column of Arrow, of which these are training rows."""
+        missing = _count_missing(values, is_training)
+        self.missing += missing
+        self.present += int(np.count_nonzero(is_training)) - missing
+        if self.kinds not in (("number",), ("boolean",), ("pixel",)):
+            self._add_values(values.filter(as_arrow(is_training)))
+
+    def _add_values(self, values: Any) -> None:
+        """Take training rows of a column whose values are looked at, and not only counted."""
         if len(self.kinds) > 1 and values.null_count < len(values):
             cast = self.table.cast
             self.kinds = tuple(one for one in self.kinds if cast(values, one) is not None)
         kind = self.kinds[0]
-        missing = int(np.count_nonzero(values.is_null(nan_is_null=True)))
-        self.missing += missing
-        self.present += len(values) - missing
         if "category" in self.kinds and len(self.categories) <= MOST_CATEGORIES:
             texts = self.table.cast(values.unique(), "category")
             self.categories.update(texts.drop_null().to_pylist())
@@ -90,7 +95,7 @@ class FoundColumn:
                 f"{self.table.where}: column {self.name!r} has more than {MOST_CATEGORIES:,} "
                 f"different texts, as names of rows have; leave it out (--drop {self.name})"
             )
-        if kind == "date" and missing < len(values):
+        if kind == "date" and values.null_count < len(values):
             dates = self.table.cast(values, "date").drop_null().to_numpy(zero_copy_only=False)
             day = int(dates.min().astype("datetime64[D]").astype(np.int64))
             self.first_day = day if self.first_day is None else min(day, self.first_day)
@@ -115,6 +120,19 @@ class FoundColumn:
             scales=tuple(_scale(*one) for one in quartiles) if is_scaled else (),
             has_missing=self.missing > 0,
         )
+
+
+def _count_missing(values: Any, is_training: np.ndarray) -> int:
+    """How many training rows have no value, or NaN."""
+    import pyarrow as pa
+
+    if pa.types.is_floating(values.type):
+        missing = np.isnan(values.to_numpy(zero_copy_only=False))
+    elif values.null_count:
+        missing = np.asarray(values.is_null())
+    else:
+        return 0
+    return int(np.count_nonzero(missing & is_training))
 
 
 def _quartiles(numbers: np.ndarray) -> tuple[float, ...]:
@@ -159,9 +177,8 @@ def fit_columns(
         trains = is_training[done : done + block.num_rows]
         done += block.num_rows
         sample.add(block, trains)
-        block = block if trains.all() else block.filter(as_arrow(trains))
         for one in found:
-            one.add(block.column(one.name))
+            one.add(block.column(one.name), trains)
     chosen, numbers = sample.finish()
     if empty := [repr(one.name) for one in found if not one.present]:
         said = ", ".join(empty)

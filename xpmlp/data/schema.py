@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.checks import one_of
 from xpmlp.errors import InputError
 
 KINDS = ("number", "boolean", "category", "date", "pixel")
@@ -76,11 +75,11 @@ class Column:
     first_day: int = 0
 
     def __post_init__(self) -> None:
-        one_of(KINDS, kind=self.kind)
         numbers = [*self.medians, *self.scales]
         lengths = {len(self.medians), len(self.scales)} - {0}
         is_sound = (
             isinstance(self.name, str)
+            and self.kind in KINDS
             and all(isinstance(one, str) for one in self.categories)
             and len(set(self.categories)) == len(self.categories)
             and (self.kind == "category") == bool(self.categories)
@@ -90,7 +89,7 @@ class Column:
             and isinstance(self.first_day, int)
         )
         if not is_sound:
-            raise InputError(f"column {self.name!r}: its {self.kind} is not whole; train again")
+            raise InputError(f"column {self.name!r}: parts that no {self.kind} has; train again")
 
     @property
     def is_one_hot(self) -> bool:
@@ -210,7 +209,7 @@ class Schema:
         columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
         object.__setattr__(self, "columns", tuple(columns))
         if len(set(self.names)) < len(columns) or not isinstance(self.target, str):
-            raise InputError("schema: columns have one name, or the target has none; train again")
+            raise InputError("schema: two columns of one name, or no target; train again")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -319,7 +318,8 @@ class Schema:
                 columns.append(Column(**parts))
             return cls(tuple(columns), found["target"], tuple(found["classes"]))
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(f"schema: not whole ({type(error).__name__}: {error})") from error
+            said = f"{type(error).__name__}: {error}"
+            raise InputError(f"schema: cannot be read ({said}); train again") from error
 
 
 NAMELESS = Schema()

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv as csv_text
+import functools
 import io
 import itertools
 import json
@@ -213,11 +214,15 @@ def _open_frame(frame: Any, where: str, pa: Any) -> Table:
 def _open_parquet(path: Path, where: str) -> Table:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+    # Buffered ahead, whole groups of rows would lie in memory.
+    opening = functools.partial(
+        parquet.ParquetFile, path, pre_buffer=False, page_checksum_verification=True
+    )
+    with opening() as file:
         schema = file.schema_arrow
 
     def read(names: list[str]) -> Iterable[Any]:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        with opening() as file:
             yield from file.iter_batches(BLOCK_ROWS, columns=names)
 
     _refuse_twice(schema.names, where)
@@ -286,7 +291,13 @@ def _dialect(path: Path, encoding: str, pa: Any) -> tuple[str, str, list[str]]:
     def lines(delimiter: str) -> Iterator[list[str]]:
         return csv_text.reader(io.StringIO(head, newline=""), delimiter=delimiter)
 
-    delimiter = max(DELIMITERS, key=lambda one: len(next(lines(one), [])))
+    def columns(delimiter: str) -> int:
+        try:
+            return len(next(lines(delimiter), []))
+        except csv_text.Error:  # a field longer than any name
+            return 0
+
+    delimiter = max(DELIMITERS, key=columns)
     names, *rows = itertools.chain(lines(delimiter), [[]])
     has_commas = any(re.fullmatch(r"[+-]?\d+,\d+", cell) for row in rows for cell in row)
     return delimiter, "," if delimiter != "," and has_commas else ".", names

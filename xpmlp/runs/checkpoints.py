@@ -18,7 +18,7 @@ import xpmlp
 from xpmlp.backends import Backend
 from xpmlp.data import Dataset
 from xpmlp.errors import InputError
-from xpmlp.recipes import Recipe, by_name
+from xpmlp.recipes import SETTINGS, Recipe, by_name
 from xpmlp.runs.directory import RunDirectory, fault, history_of
 from xpmlp.tensors import below, load_tensors, save_tensors
 from xpmlp.training import Best, Callback, Snapshot, Trainer
@@ -61,8 +61,11 @@ class RunFingerprint:
 
     def differences(self, now: "RunFingerprint") -> list[str]:
         """What is another now, in words."""
+        # A setting that an older version had not stands for its default.
+        new = {name: SETTINGS[name].default for name in now.settings if name in SETTINGS}
+        usual = {name: one for name, one in new.items() if one is not None}
         return [
-            *_changes(self.settings, now.settings),
+            *_changes({**usual, **self.settings}, now.settings),
             *([f"other content of {now.settings['data']}"] if self.data != now.data else []),
             *_changes(self.versions, now.versions),
         ]
