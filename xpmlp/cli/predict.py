@@ -33,8 +33,8 @@ def predict(
 ) -> None:
     """Predict the class of each input and the probability of each class, or its numbers.
 
-    Images may have any size and either background; the rows of a .npy file are taken as in
-    training. With members, the ensemble predicts.
+    Images may have any size; they become rows as in training, drawings of MNIST's kind centred and
+    with either background. The rows of a .npy file are taken as in training. With members, the ensemble predicts.
 
     Example: xpmlp predict runs/lecture-1 seven.png three.png
     """
@@ -109,4 +109,4 @@ def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
     shape = trained.image_shape
     if len(shape) != 2 or math.prod(shape) != trained.model.layer_sizes[0]:
         raise InputError(f"{path}: this network was not trained on images; give a .npy file")
-    return read_image(path, shape).reshape(1, -1)
+    return read_image(path, shape, images=trained.images).reshape(1, -1)

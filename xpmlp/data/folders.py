@@ -8,6 +8,7 @@ import numpy as np
 
 from xpmlp.backends.base import host_memory
 from xpmlp.data.dataset import Dataset, dataset_of
+from xpmlp.data.image_rules import LIGHT, Images, backgrounds, invert_by_rule
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import AS_IS, Reading, Schema
@@ -28,8 +29,9 @@ def load_image_folders(
 ) -> Dataset:
     """Load `DIR/train/CLASS/*.png` and `DIR/test/CLASS/*.png`, or `DIR/CLASS/*.png`.
 
-    In the second form a tenth of each class becomes the test set. Images are made light on dark
-    as `read_image` makes them, so that `xpmlp predict` sees what was trained on; all have one size.
+    In the second form a tenth of each class becomes the test set. If most training images have a
+    light background, all images are inverted, else none, and `xpmlp predict` does the same
+    (`Images`); all have one size.
     A class's number is its folder's name if all are numbers, else its place among the sorted names.
 
     Raises `InputError`, with the path, for an image of another size or that Pillow cannot decode
@@ -61,12 +63,14 @@ def load_image_folders(
         for extra in sorted(set(found) - set(numbers)):
             raise InputError(f"{shown(top / extra)}: a class {whence}")
     shape: tuple[int, int] | None = None
-    pairs = []
-    for found in classes:
+    images, pairs = reading.images, []
+    for top, found in zip(tops, classes, strict=True):
         files = [file for images in found.values() for file in images]
         labels = [numbers[label] for label, images in found.items() for _ in images]
         X = _read(files, shape)
         shape = X.shape[1:]
+        images = images or _decide(X, where=where)
+        X = invert_by_rule(X, images, where=shown(top))
         pairs.append((X, np.array(labels, np.int64)))
     train, *test = pairs
     are_names = any(not one.isdecimal() for one in numbers)
@@ -75,7 +79,7 @@ def load_image_folders(
         train=train,
         test=test[0] if test else None,
         where=where,
-        schema=Schema(classes=tuple(numbers) if are_names else ()),
+        schema=Schema(classes=tuple(numbers) if are_names else (), images=images or Images()),
         holds_out=reading.holds_out,
     )
 
@@ -126,6 +130,22 @@ def _numbered(names: Sequence[str], *, where: str) -> dict[str, int]:
     if len(set(numbers.values())) < len(names):
         raise InputError(f"{where}: two folders are one number, such as 1 and 01; rename one")
     return numbers
+
+
+def _decide(X: np.ndarray, *, where: str) -> Images:
+    """The rule for training images (n, rows, columns)."""
+    light = backgrounds(X) >= LIGHT
+    rule = Images(light_share=float(light.mean()))
+    if light.any():
+        done = "all images are inverted" if rule.inverts else "no image is inverted"
+        log.warning(
+            "%s: %d of %d training images have a light background; %s",
+            where,
+            light.sum(),
+            len(light),
+            done,
+        )
+    return rule
 
 
 def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:

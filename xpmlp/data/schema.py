@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpmlp.data.image_rules import Images
 from xpmlp.errors import InputError
 
 
@@ -22,6 +23,8 @@ class Schema:
     classes : tuple, default ()
         The classes in the order of the outputs; empty for numbers, and for classes that are
         integers from 0.
+    images : Images, optional
+        How images become rows.
 
     Examples
     --------
@@ -33,6 +36,7 @@ class Schema:
     columns: tuple[str, ...] = ()
     target: str = ""
     classes: tuple[Any, ...] = ()
+    images: Images = Images()
 
     def class_name(self, number: int) -> Any:
         """Return the name of a class.
@@ -59,13 +63,15 @@ class Reading(NamedTuple):
 
     `target` and `drop` name columns of a table. With the `schema` of a trained network its columns
     are found by name and its classes keep their numbers. `holds_out` says whether a tenth of the
-    rows becomes the test set where there is none; else all rows are test rows.
+    rows becomes the test set where there is none; else all rows are test rows. `images` is the rule
+    of a trained network; by default the data decide.
     """
 
     target: str = ""
     drop: tuple[str, ...] = ()
     schema: Schema | None = None
     holds_out: bool = True
+    images: Images | None = None
 
     @property
     def classes(self) -> tuple[Any, ...]:

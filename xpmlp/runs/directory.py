@@ -20,7 +20,7 @@ import math
 import platform
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ import numpy as np
 
 import xpmlp
 from xpmlp import renamed
-from xpmlp.data import Dataset, Schema, load_data
+from xpmlp.data import Dataset, Images, Schema, load_data
 from xpmlp.data.conversion import as_trained
 from xpmlp.data.npy import read_npz
 from xpmlp.data.schema import NAMELESS
@@ -63,7 +63,8 @@ class TrainedModel(NamedTuple):
 
     `image_shape` is the shape of a row as an image; `takes_bytes` says whether rows are bytes,
     which are scaled; `classes` and `columns` are names or None; `objective` has the loss. `target`
-    is the column of the labels, empty if they had none and None if 0.1.0 did not record it."""
+    is the column of the labels, empty if they had none and None if 0.1.0 did not record it.
+    `images` says how images became rows."""
 
     model: MLP
     parameters: np.ndarray
@@ -73,6 +74,7 @@ class TrainedModel(NamedTuple):
     columns: np.ndarray | None = None
     objective: Objective = Objective()
     target: str | None = ""
+    images: Images = Images()
 
     @property
     def schema(self) -> Schema:
@@ -80,7 +82,7 @@ class TrainedModel(NamedTuple):
         classes = () if self.classes is None else tuple(self.classes.tolist())
         columns = () if self.columns is None else tuple(map(str, self.columns))
         is_counted = classes == tuple(range(len(classes)))
-        return Schema(columns, self.target or "", () if is_counted else classes)
+        return Schema(columns, self.target or "", () if is_counted else classes, self.images)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -175,6 +177,7 @@ class RunDirectory:
             drop=recipe.dropped,
             schema=None if trained.target is None else trained.schema,
             holds_out=source is None,
+            images=trained.images,
         )
         parts = {}
         for part in ("train", "test"):
@@ -212,6 +215,7 @@ class RunDirectory:
             np.array(schema.columns) if schema.columns else None,
             training.objective.loss_alone,
             schema.target,
+            schema.images,
         )
         self.save_trained(trained, history)
         self._save_metrics(history, training)
@@ -259,6 +263,7 @@ class RunDirectory:
             "image_shape": list(trained.image_shape),
             "takes_bytes": trained.takes_bytes,
             "target": trained.target or "",
+            "images": asdict(trained.images),
             "version": xpmlp.__version__,
         }
         if isinstance(trained.objective.loss, str):
@@ -327,6 +332,7 @@ class RunDirectory:
             image_shape = tuple(int(size) for size in metadata["image_shape"])
             # Older models do not record it: images were bytes, rows of a table numbers.
             takes_bytes = bool(metadata.get("takes_bytes", len(image_shape) > 1))
+            images = Images(**metadata.get("images", {"sets_emnist_upright": False}))
             parameters = model.flatten(tensors)
             if parameters.ndim > 2 or {array.dtype.name for array in tensors.values()} - set(
                 DTYPES
@@ -347,6 +353,7 @@ class RunDirectory:
             takes_bytes,
             objective=Objective(**loss),
             target=metadata.get("target"),
+            images=images,
             **names,
         )
 
