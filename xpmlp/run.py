@@ -26,6 +26,7 @@ from xpmlp.data import (
     DATA_NAMES,
     UNNAMED,
     Dataset,
+    Images,
     Split,
     check_labels,
     check_split,
@@ -82,6 +83,8 @@ class Run:
         The test rows of the data set, if there was one.
     data : str
         The name or the path of the data set, as the command line takes it.
+    images : Images
+        How images become rows.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class Run:
     trainer: Trainer | None = None
     test: Split | None = None
     data: str = UNNAMED
+    images: Images = field(default_factory=Images)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -259,6 +263,7 @@ class Run:
             self.classes_,
             self.feature_names_in_,
             self.objective,
+            images=self.images,
         )
         recipe = recipe_of(self.model, self.objective, self.trainer, self.data)
         RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
@@ -461,6 +466,7 @@ def train(
         trainer=training,
         test=X.test if isinstance(X, Dataset) else None,
         data=_name_of(X),
+        images=X.schema.images if isinstance(X, Dataset) else Images(),
     )
     return _carry_out(run, training, callbacks, verbose)
 
@@ -510,6 +516,7 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
         image_shape=trained.image_shape,
         takes_bytes=trained.takes_bytes,
         objective=trained.objective,
+        images=trained.images,
     )
 
 

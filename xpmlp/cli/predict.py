@@ -33,8 +33,9 @@ def predict(
 ) -> None:
     """Predict the class of each input and the probability of each class, or its numbers.
 
-    Images may have any size; they become rows as in training, drawings of MNIST's kind centred and
-    with either background. The rows of a .npy file are taken as in training. With members, the ensemble predicts.
+    Images may have any size and become rows as in training; drawings for networks of MNIST's kind
+    are centred and may have either background. The rows of a .npy file are taken as in training.
+    With members, the ensemble predicts.
 
     Example: xpmlp predict runs/lecture-1 seven.png three.png
     """

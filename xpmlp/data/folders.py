@@ -8,7 +8,14 @@ import numpy as np
 
 from xpmlp.backends.base import host_memory
 from xpmlp.data.dataset import Dataset, dataset_of
-from xpmlp.data.image_rules import LIGHT, Images, backgrounds, invert_by_rule
+from xpmlp.data.image_rules import (
+    CENTRED_SAMPLE,
+    LIGHT,
+    Images,
+    backgrounds,
+    invert_by_rule,
+    with_drawings,
+)
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import AS_IS, Reading, Schema
@@ -138,14 +145,9 @@ def _decide(X: np.ndarray, *, where: str) -> Images:
     rule = Images(light_share=float(light.mean()))
     if light.any():
         done = "all images are inverted" if rule.inverts else "no image is inverted"
-        log.warning(
-            "%s: %d of %d training images have a light background; %s",
-            where,
-            light.sum(),
-            len(light),
-            done,
-        )
-    return rule
+        counts = light.sum(), len(light)
+        log.warning("%s: %d of %d images have a light background; %s", where, *counts, done)
+    return with_drawings(rule, ~X[:CENTRED_SAMPLE] if rule.inverts else X)
 
 
 def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:

@@ -41,9 +41,7 @@ FILE_NAME = re.compile(
 """MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
 
-def load_idx_directory(
-    path: FilePath, name: str | None = None, *, upright: bool = True
-) -> Dataset:
+def load_idx_directory(path: FilePath, name: str | None = None, *, upright: bool = True) -> Dataset:
     """Load four IDX files, named as MNIST's, from a directory.
 
     The names are those of MNIST, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`.

@@ -1,7 +1,7 @@
 """How images become rows: one rule for a data set, kept with a run and applied to later images."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ BOXES = {"mnist": (20, True), "emnist": (24, False)}
 the image, or the square does (LeCun et al. 1998; Cohen et al. 2017, EMNIST)."""
 
 CENTRED_SAMPLE = 1000
-"""Images whose centres of mass are looked at; all of MNIST's lie within half a pixel of (14, 14)."""
+"""Images whose centres of mass are measured; MNIST's lie within half a pixel of (14, 14)."""
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +73,20 @@ def invert_by_rule(images: np.ndarray, rule: Images, *, where: str) -> np.ndarra
     inverts = light if rule.inverts is None else np.asarray(rule.inverts)
     if rule.inverts is not None and abs(light.mean() - (rule.light_share or 0.0)) > 0.9:
         kinds = ("light", "dark") if light.mean() > 0.5 else ("dark", "light")
-        log.warning(
-            "%s: %s background, the training images have %s ones; invert it if it should be alike",
-            where,
-            *kinds,
-        )
+        message = "%s: a %s background, in training it was %s; invert images that are negatives"
+        log.warning(message, where, *kinds)
     return np.invert(images, out=images, where=inverts[..., None, None])
 
 
+def with_drawings(rule: Images, images: np.ndarray) -> Images:
+    """Return the rule, with `drawings` if images (n, ...), light on dark, are like MNIST's."""
+    return replace(rule, drawings="mnist") if are_centred(images) else rule
+
+
 def are_centred(images: np.ndarray) -> bool:
-    """Whether images (n, 28, 28) have their centre of mass where MNIST's have it."""
+    """Whether images are of MNIST's size and have their centre of mass where MNIST's have it."""
+    if images.shape[1:] != (28, 28) or images.dtype.kind not in "uif":
+        return False
     mass = np.asarray(images[:CENTRED_SAMPLE], np.float64)
     total, places = mass.sum(axis=(1, 2)), np.arange(28) - 14.0
     moments = np.stack([mass.sum(axis=axis) @ places for axis in (1, 2)])

@@ -1,7 +1,7 @@
 """What a data set's columns, target and classes are called: kept with a run, held to later data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,7 @@ class Schema:
     columns: tuple[str, ...] = ()
     target: str = ""
     classes: tuple[Any, ...] = ()
-    images: Images = Images()
+    images: Images = field(default_factory=Images)
 
     def class_name(self, number: int) -> Any:
         """Return the name of a class.
