@@ -14,7 +14,8 @@ from xpmlp.tensors import load_tensors, save_tensors
 
 SIDE, COUNT = 6, 60
 QUICK = (
-    "--hidden 16 --epochs 30 --batch-size 10 --optimizer adam --learning-rate 0.01 --shuffle --quiet"
+    "--hidden 16 --epochs 30 --batch-size 10 --set optimizer.name=adam --learning-rate 0.01 "
+    "--shuffle --quiet"
 )
 
 
@@ -56,9 +57,18 @@ def sky(top: Path, greys: dict[str, int]) -> Path:
 @pytest.mark.parametrize(
     ("greys", "says"),
     [
-        ({"day": 200, "night": 55}, "60 of 120 images have a light background; no image is inverted"),
-        ({"day": 200, "dusk": 160, "night": 55}, "120 of 180 images have a light background; all images are inverted"),
-        ({"day": 250, "noon": 180}, "120 of 120 images have a light background; all images are inverted"),
+        (
+            {"day": 200, "night": 55},
+            "60 of 120 images have a light background; no image is inverted",
+        ),
+        (
+            {"day": 200, "dusk": 160, "night": 55},
+            "120 of 180 images have a light background; all images are inverted",
+        ),
+        (
+            {"day": 250, "noon": 180},
+            "120 of 120 images have a light background; all images are inverted",
+        ),
         ({"dusk": 100, "night": 20}, ""),
     ],
 )
