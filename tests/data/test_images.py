@@ -125,6 +125,9 @@ def test_drawings_of_the_right_size_and_blank_ones(
     np.testing.assert_array_equal(read_image(path, images=rule), np.roll(digit, 3, axis=0))
     path = saved(tmp_path / "b.png", np.full((50, 40), 255, np.uint8))
     assert not read_image(path, images=rule).any()
+    specks = np.zeros((3000, 3000), np.uint8)
+    specks[[1, -2], [1, -2]] = 255
+    assert read_image(saved(tmp_path / "b.png", specks), images=rule).max() < 30
     assert read_image(saved(path, drawn(digit, "tight")), (16, 16), images=rule).shape == (16, 16)
 
 

@@ -8,14 +8,7 @@ import numpy as np
 
 from xpmlp.backends.base import host_memory
 from xpmlp.data.dataset import Dataset, dataset_of
-from xpmlp.data.image_rules import (
-    CENTRED_SAMPLE,
-    LIGHT,
-    Images,
-    backgrounds,
-    invert_by_rule,
-    with_drawings,
-)
+from xpmlp.data.image_rules import Images, invert_by_rule, rule_for
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import AS_IS, Reading, Schema
@@ -70,15 +63,14 @@ def load_image_folders(
         for extra in sorted(set(found) - set(numbers)):
             raise InputError(f"{shown(top / extra)}: a class {whence}")
     shape: tuple[int, int] | None = None
-    images, pairs = reading.images, []
+    rule, pairs = reading.images, []
     for top, found in zip(tops, classes, strict=True):
         files = [file for images in found.values() for file in images]
         labels = [numbers[label] for label, images in found.items() for _ in images]
         X = _read(files, shape)
         shape = X.shape[1:]
-        images = images or _decide(X, where=where)
-        X = invert_by_rule(X, images, where=shown(top))
-        pairs.append((X, np.array(labels, np.int64)))
+        rule = rule or rule_for(X, where=where)
+        pairs.append((invert_by_rule(X, rule, where=shown(top)), np.array(labels, np.int64)))
     train, *test = pairs
     are_names = any(not one.isdecimal() for one in numbers)
     return dataset_of(
@@ -86,7 +78,7 @@ def load_image_folders(
         train=train,
         test=test[0] if test else None,
         where=where,
-        schema=Schema(classes=tuple(numbers) if are_names else (), images=images or Images()),
+        schema=Schema(classes=tuple(numbers) if are_names else (), images=rule or Images()),
         holds_out=reading.holds_out,
     )
 
@@ -137,17 +129,6 @@ def _numbered(names: Sequence[str], *, where: str) -> dict[str, int]:
     if len(set(numbers.values())) < len(names):
         raise InputError(f"{where}: two folders are one number, such as 1 and 01; rename one")
     return numbers
-
-
-def _decide(X: np.ndarray, *, where: str) -> Images:
-    """The rule for training images (n, rows, columns)."""
-    light = backgrounds(X) >= LIGHT
-    rule = Images(light_share=float(light.mean()))
-    if light.any():
-        done = "all images are inverted" if rule.inverts else "no image is inverted"
-        counts = light.sum(), len(light)
-        log.warning("%s: %d of %d images have a light background; %s", where, *counts, done)
-    return with_drawings(rule, ~X[:CENTRED_SAMPLE] if rule.inverts else X)
 
 
 def _read(files: Sequence[Path], shape: tuple[int, ...] | None) -> np.ndarray:

@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections import defaultdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,9 @@ MAX_RANK = 64
 """NumPy's limit; the format itself goes to 255."""
 
 READ_CHUNK = 1 << 20
+
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Images and their labels."""
 
 log = logging.getLogger(__name__)
 
@@ -89,22 +92,14 @@ def load_idx_directory(path: FilePath, name: str | None = None, *, upright: bool
     return emnist_of(name, train=train, test=test, where=shown(path))
 
 
-def emnist_of(
-    name: str,
-    *,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    where: str,
-) -> Dataset:
+def emnist_of(name: str, *, train: Pair, test: Pair, where: str) -> Dataset:
     """Return the data set of EMNIST's arrays, whose images are stored transposed, upright."""
     train, test = ((X.swapaxes(1, 2), labels) for X, labels in (train, test))
     schema = Schema(images=Images(drawings="emnist"))
     return dataset_of(name, train=train, test=test, where=where, schema=schema)
 
 
-def read_idx_directory(
-    path: FilePath,
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
+def read_idx_directory(path: FilePath) -> tuple[Pair, Pair, str]:
     """Read images and labels to train, images and labels to test, and the prefix of their files."""
     where = shown(path)
     try:

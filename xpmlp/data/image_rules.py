@@ -67,6 +67,17 @@ def backgrounds(images: np.ndarray) -> np.ndarray:
     return np.asarray(np.median(np.concatenate(edges, axis=-1), axis=-1))
 
 
+def rule_for(images: np.ndarray, *, where: str) -> Images:
+    """Return the rule for training images (n, rows, columns), uint8, of either background."""
+    light = backgrounds(images) >= LIGHT
+    rule = Images(light_share=float(light.mean()))
+    if light.any():
+        done = "all images are inverted" if rule.inverts else "no image is inverted"
+        counts = light.sum(), len(light)
+        log.warning("%s: %d of %d images have a light background; %s", where, *counts, done)
+    return with_drawings(rule, ~images[:CENTRED_SAMPLE] if rule.inverts else images)
+
+
 def invert_by_rule(images: np.ndarray, rule: Images, *, where: str) -> np.ndarray:
     """Invert images (..., rows, columns), uint8, in place where the rule says so; return them."""
     light = backgrounds(images) >= LIGHT
@@ -75,7 +86,8 @@ def invert_by_rule(images: np.ndarray, rule: Images, *, where: str) -> np.ndarra
         kinds = ("light", "dark") if light.mean() > 0.5 else ("dark", "light")
         message = "%s: a %s background, in training it was %s; invert images that are negatives"
         log.warning(message, where, *kinds)
-    return np.invert(images, out=images, where=inverts[..., None, None])
+    np.invert(images, out=images, where=inverts[..., None, None])
+    return images
 
 
 def with_drawings(rule: Images, images: np.ndarray) -> Images:

@@ -26,7 +26,7 @@ LARGEST_IMAGE = 1 << 29
 """Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
 
 SHADING = 0.25
-"""Of the contrast between background and ink: what is below it is no ink but paper."""
+"""The share of the contrast between background and ink below which a pixel is paper."""
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +165,7 @@ def _fit(grey: np.ndarray, background: int, shape: tuple[int, int]) -> np.ndarra
 
 
 def _centre(grey: np.ndarray, background: int, side: int, by_mass: bool) -> np.ndarray:
-    """Scale the ink into a square and put that, or its centre of mass, into the middle of 28 x 28.
-
-    MNIST's digits fill 20 x 20 pixels and have their centre of mass at the middle (LeCun et al.
-    1998, section III.A).
-    """
+    """Scale the ink into a square, and centre that or its centre of mass in 28 x 28 pixels."""
     contrast = max(1, int(grey.max()) - background)
     ink = np.clip((grey.astype(float) - background) / contrast - SHADING, 0.0, None)
     rows, columns = (np.flatnonzero((ink > SHADING).any(axis=axis)) for axis in (1, 0))
@@ -177,12 +173,12 @@ def _centre(grey: np.ndarray, background: int, side: int, by_mass: bool) -> np.n
         return np.zeros((28, 28), np.uint8)
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] * 255 / (1 - SHADING)
     box = _fit(ink.round().astype(np.uint8), 0, (side, side))
-    corner = [(28 - side) // 2] * 2
+    top = left = (28 - side) // 2
     if by_mass:
-        middle = [box.sum(axis=axis) @ np.arange(side) / box.sum() for axis in (1, 0)]
-        corner = [min(max(0, math.floor(14.5 - one)), 28 - side) for one in middle]
+        mass, places = max(1, int(box.sum())), np.arange(side)
+        middle = [box.sum(axis=axis) @ places / mass for axis in (1, 0)]
+        top, left = (min(max(0, math.floor(14.5 - one)), 28 - side) for one in middle)
     centred = np.zeros((28, 28), np.uint8)
-    top, left = corner
     centred[top : top + side, left : left + side] = box
     return centred
 
