@@ -1,6 +1,7 @@
 """Data sets: checks of rows and labels, directories in MNIST's format, the order of an epoch."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 
 from tests.data.refusing import refusal_of as refusal
 from xpmlp.data import (
+    Images,
     check_rows,
     check_split,
     dataset,
     dataset_of,
+    load_data,
     load_idx_directory,
+    load_mnist,
     mapped,
     order,
     write_idx,
@@ -137,17 +141,52 @@ def write(
 @pytest.mark.parametrize("gz", ["", ".gz"])
 @pytest.mark.parametrize("dot", ["-", "."])
 @pytest.mark.parametrize("test", ["t10k", "test"])
-@pytest.mark.parametrize("prefix", ["", "emnist-balanced-"])
+@pytest.mark.parametrize("prefix", ["", "kmnist-"])
 def test_names_of_files(tmp_path: Path, prefix: str, test: str, dot: str, gz: str) -> None:
     write(tmp_path, prefix, test, dot, gz)
     (tmp_path / "README.md").write_text("not data")
     (tmp_path / "train-images-idx3-ubyte-old").mkdir()
     dataset = load_idx_directory(tmp_path)
-    assert dataset.name == ("emnist-balanced" if prefix else tmp_path.name)
+    assert dataset.name == ("kmnist" if prefix else tmp_path.name)
     assert dataset.image_shape == (4, 3)
     np.testing.assert_array_equal(dataset.train.X, IMAGES.reshape(5, 12))
     np.testing.assert_array_equal(dataset.test.labels, LABELS[:2])
     assert load_idx_directory(str(tmp_path), "mine").name == "mine"
+
+
+@pytest.mark.parametrize("prefix", ["emnist-letters-", "EMNIST-digits-", "my.emnist_"])
+def test_emnist_is_set_upright(
+    tmp_path: Path, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, prefix)
+    for found in (load_idx_directory(tmp_path), load_data(str(tmp_path))):
+        assert found.image_shape == (3, 4)
+        for part, count in ((found.train, 5), (found.test, 2)):
+            upright = IMAGES[:count].transpose(0, 2, 1)
+            np.testing.assert_array_equal(part.X.reshape(count, 3, 4), upright)
+    assert caplog.text.count("EMNIST's files store images transposed; they are set upright") == 2
+    as_stored = load_data(str(tmp_path), images=Images(sets_emnist_upright=False))
+    assert as_stored.digest == load_idx_directory(tmp_path, upright=False).digest
+    np.testing.assert_array_equal(as_stored.train.X, IMAGES.reshape(5, 12))
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "drawings"),
+    [
+        (lambda X: X, "mnist"),
+        (lambda X: X / np.float32(255), "mnist"),
+        (lambda X: np.roll(X, 2, axis=1), ""),
+        (lambda X: 255 - X, ""),
+        (lambda X: np.zeros_like(X), ""),
+        (lambda X: X[:, 1:-1, 1:-1], ""),
+        (lambda X: X.reshape(len(X), -1), ""),
+    ],
+)
+def test_centred_digits_are_found(change: Callable[..., np.ndarray], drawings: str) -> None:
+    X, labels = load_mnist().test
+    pair = change(X[:500].reshape(-1, 28, 28)), labels[:500]
+    assert dataset_of("digits", train=pair, test=pair).schema.images.drawings == drawings
 
 
 def test_kaggle_has_directories_of_the_same_names(tmp_path: Path) -> None:

@@ -173,11 +173,11 @@ def test_a_column_that_contradicts_itself_is_refused(changes: dict[str, Any]) ->
         None,
         [],
         {},
-        {"columns": [{}], "target": "", "classes": []},
-        {"columns": [{"name": "x", "median": 3}], "target": "", "classes": []},
-        {"columns": [{"name": "x"}, {"name": "x"}], "target": "", "classes": []},
-        {"columns": "xy", "target": "", "classes": []},
-        {"columns": [], "target": 3, "classes": []},
+        {"columns": [{}], "target": "", "classes": [], "images": {}},
+        {"columns": [{"name": "x", "median": 3}], "target": "", "classes": [], "images": {}},
+        {"columns": [{"name": "x"}, {"name": "x"}], "target": "", "classes": [], "images": {}},
+        {"columns": "xy", "target": "", "classes": [], "images": {}},
+        {"columns": [], "target": 3, "classes": [], "images": {}},
     ],
 )
 def test_a_schema_edited_by_hand_is_refused(found: Any) -> None:

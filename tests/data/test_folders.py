@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.data import refusing
 from tests.data.refusing import png
-from xpmlp.data import Dataset, load_data, load_mnist, read_image
+from xpmlp.data import Dataset, Images, load_data, load_mnist, read_image
 
 DIGITS = load_mnist().test
 PICTURES = DIGITS.X[:40].reshape(40, 28, 28)
@@ -30,13 +30,10 @@ def save(path: Path, picture: np.ndarray) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twenty cats and twenty dogs, light on dark and dark on light."""
+    """Twenty cats and twenty dogs, light on dark."""
     for number, picture in enumerate(PICTURES):
         folder = "dog" if number % 2 else "cat"
-        save(
-            tmp_path / "pets" / folder / f"{number:02}.png",
-            picture if number % 3 else 255 - picture,
-        )
+        save(tmp_path / "pets" / folder / f"{number:02}.png", picture)
     return tmp_path / "pets"
 
 
@@ -68,6 +65,51 @@ def test_image_trained_on_is_the_image_predict_sees(root: Path) -> None:
     seen = read_image(file).tobytes()
     found = load(root)
     assert any(X.tobytes() == seen for part in (found.train, found.test) for X in part.X)
+
+
+@pytest.mark.parametrize(
+    ("light", "inverts", "says"),
+    [
+        (0, False, ""),
+        (3, False, "3 of 40 images have a light background; no image is inverted"),
+        (20, False, "20 of 40 images have a light background; no image is inverted"),
+        (21, True, "21 of 40 images have a light background; all images are inverted"),
+        (39, True, "39 of 40 images have a light background; all images are inverted"),
+        (40, True, "40 of 40 images have a light background; all images are inverted"),
+    ],
+)
+def test_one_rule_inverts_all_images_or_none(
+    split: Path, light: int, inverts: bool, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in sorted((split / "train").glob("*/*"))[:light]:
+        save(file, 255 - np.asarray(Image.open(file)))
+    found = load(split)
+    stored = {
+        part: np.stack([np.asarray(Image.open(one)) for one in sorted((split / part).glob("*/*"))])
+        for part in ("train", "test")
+    }
+    # Digits on one background are drawings: each later image may have either.
+    is_fixed = 0 < light < 40
+    for part, X in stored.items():
+        seen = getattr(found, part).X.reshape(40, 28, 28)
+        is_inverted = inverts and (is_fixed or part == "train")
+        np.testing.assert_array_equal(seen, 255 - X if is_inverted else X)
+    assert says in caplog.text if says else not caplog.records
+    assert found.schema.images.light_share == light / 40
+    # The rule of training, not that of the images at hand, is applied later.
+    later = load_data(str(split / "test"), images=found.schema.images, holds_out=False)
+    np.testing.assert_array_equal(
+        later.test.X.reshape(40, 28, 28),
+        255 - stored["test"] if inverts and is_fixed else stored["test"],
+    )
+    assert ("a dark background, in training it was light" in caplog.text) == (light == 39)
+
+
+def test_each_image_is_inverted_for_a_network_without_a_rule(split: Path) -> None:
+    for file in sorted((split / "train").glob("*/*"))[::3]:
+        save(file, 255 - np.asarray(Image.open(file)))
+    found = load_data(str(split), images=Images())
+    np.testing.assert_array_equal(found.train.X, found.test.X)
 
 
 def test_train_and_test_have_folders_of_their_own(split: Path) -> None:

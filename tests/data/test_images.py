@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.refusing import cut_or_flipped, examples, outcome, png, refusal
-from xpmlp.data import load_mnist, read_image, read_rows
+from xpmlp.data import Images, load_mnist, read_image, read_rows
+from xpmlp.data.image_rules import are_centred
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,109 @@ def test_aspect_is_kept_and_the_rest_is_background(tmp_path: Path) -> None:
     assert (image[:, :7] == 55).all()
     assert (image[:, 21:] == 55).all()
     np.testing.assert_allclose(image[8:20, 11:17], 245, atol=3)
+
+
+def drawn(digit: np.ndarray, kind: str) -> np.ndarray:
+    """A digit of another size, drawn or photographed on paper."""
+    random = np.random.default_rng(0)
+    large = np.asarray(Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC))
+    if kind == "tight":
+        rows, columns = (np.flatnonzero((large > 60).any(axis=axis)) for axis in (1, 0))
+        return np.pad(large[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 8)
+    canvas = np.zeros((480, 640), np.uint8)
+    canvas[30:310, 340:620] = large
+    if kind == "corner":
+        return canvas
+    ink = canvas / 255.0
+    paper = np.linspace(150, 215, 640) + np.linspace(-10, 10, 480)[:, None]
+    noise = random.normal(0, 6, canvas.shape)
+    return np.clip(paper * (1 - ink) + 45 * ink + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["tight", "corner", "photo"])
+@pytest.mark.parametrize("is_negative", [False, True])
+def test_drawings_are_centred_as_mnist_is(
+    tmp_path: Path, digits: np.ndarray, kind: str, is_negative: bool
+) -> None:
+    likeness = []
+    for digit in digits:
+        image = drawn(digit, kind)
+        path = saved(tmp_path / "a.png", 255 - image if is_negative else image)
+        found = read_image(path, images=Images(drawings="mnist"))
+        assert are_centred(found[None])
+        sides = [np.ptp(np.flatnonzero((found > 40).any(axis=axis))) + 1 for axis in (0, 1)]
+        assert 19 <= max(sides) <= 21
+        likeness.append(np.corrcoef(found.ravel(), digit.ravel())[0, 1])
+    assert np.median(likeness) > 0.9
+
+
+def test_drawings_fill_the_square_of_emnist(tmp_path: Path, digits: np.ndarray) -> None:
+    for digit in digits:
+        path = saved(tmp_path / "a.png", drawn(digit, "corner"))
+        found = read_image(path, images=Images(drawings="emnist"))
+        lit = [np.flatnonzero((found > 40).any(axis=axis)) for axis in (0, 1)]
+        assert 23 <= max(np.ptp(one) + 1 for one in lit) <= 24
+        assert all(abs(one[0] + one[-1] - 27) <= 1 for one in lit)
+
+
+@pytest.mark.parametrize("drawings", ["", "mnist", "emnist"])
+def test_drawings_of_the_right_size_and_blank_ones(
+    tmp_path: Path, digit: np.ndarray, drawings: str
+) -> None:
+    rule = Images(drawings=drawings)
+    path = saved(tmp_path / "a.png", np.roll(digit, 3, axis=0))
+    np.testing.assert_array_equal(read_image(path, images=rule), np.roll(digit, 3, axis=0))
+    path = saved(tmp_path / "b.png", np.full((50, 40), 255, np.uint8))
+    assert not read_image(path, images=rule).any()
+    specks = np.zeros((3000, 3000), np.uint8)
+    specks[[1, -2], [1, -2]] = 255
+    assert read_image(saved(tmp_path / "b.png", specks), images=rule).max() < 30
+    assert read_image(saved(path, drawn(digit, "tight")), (16, 16), images=rule).shape == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("rule", "inverts_light", "inverts_dark", "warns"),
+    [
+        (Images(), True, False, ""),
+        (Images(light_share=0.0), False, False, "a light background, in training it was dark"),
+        (Images(light_share=0.3), False, False, ""),
+        (Images(light_share=0.7), True, True, ""),
+        (Images(light_share=1.0), True, True, "a dark background, in training it was light"),
+        (Images(light_share=0.0, drawings="mnist"), True, False, ""),
+        (Images(light_share=1.0, drawings="mnist"), True, False, ""),
+    ],
+)
+def test_rule_decides_what_is_inverted(
+    tmp_path: Path,
+    digit: np.ndarray,
+    rule: Images,
+    inverts_light: bool,
+    inverts_dark: bool,
+    warns: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for image, inverts in ((255 - digit, inverts_light), (digit, inverts_dark)):
+        found = read_image(saved(tmp_path / "a.png", image), images=rule)
+        np.testing.assert_array_equal(found, 255 - image if inverts else image)
+    assert [one.getMessage() for one in caplog.records] == (
+        [f"{tmp_path / 'a.png'}: {warns}; invert images that are negatives"] if warns else []
+    )
+
+
+def test_scaling_for_a_network_of_folders_is_said(
+    tmp_path: Path, digit: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = saved(tmp_path / "a.png", np.pad(digit, 6))
+    read_image(path, images=Images(light_share=0.2))
+    assert caplog.messages == [f"{path}: 40 x 40 pixels, scaled to 28 x 28"]
+
+
+@pytest.mark.parametrize(
+    "stored", [{"drawings": "cifar"}, {"light_share": 2.0}, {"light_share": float("nan")}]
+)
+def test_rule_that_does_not_exist_is_refused(stored: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(stored))}="):
+        Images(**stored)
 
 
 def test_transparency_lies_on_white(tmp_path: Path, digit: np.ndarray) -> None:

@@ -34,8 +34,9 @@ def predict(
 ) -> None:
     """Predict the class of each input and the probability of each class, or its numbers.
 
-    Images may have any size and either background; the rows of a .npy file are taken as in
-    training. With members, the ensemble predicts.
+    Images may have any size and become rows as in training; drawings for networks of MNIST's kind
+    are centred and may have either background. The rows of a .npy file are taken as in training.
+    With members, the ensemble predicts.
 
     Example: xpmlp predict runs/lecture-1 seven.png three.png
     """
@@ -113,4 +114,4 @@ def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
     shape = trained.image_shape
     if len(shape) != 2 or math.prod(shape) != trained.model.layer_sizes[0]:
         raise InputError(f"{path}: this network was not trained on images; give a .npy file")
-    return read_image(path, shape).reshape(1, -1)
+    return read_image(path, shape, images=trained.schema.images).reshape(1, -1)

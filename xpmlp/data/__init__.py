@@ -9,6 +9,7 @@
     MappedRows                        rows of a large file, read when they are needed
     HOST_ROWS                         what X can be that does not lie on a device
     Schema, Column, class_count       columns, target and classes, fitted and kept with a run
+    Images                            how images become rows
     order                             the order in which an epoch takes its rows
     read_image, read_rows             what `xpmlp predict` is given: images and .npy files
     check_rows                        refuses what no network, or not this one, can take
@@ -31,6 +32,7 @@ from xpmlp.data.dataset import (
     rows_to_hold_out,
 )
 from xpmlp.data.idx import load_idx_directory, read_idx, write_idx
+from xpmlp.data.image_rules import Images
 from xpmlp.data.images import read_image, read_rows
 from xpmlp.data.mapped import MappedRows
 from xpmlp.data.mnist import load_mnist
@@ -45,6 +47,7 @@ __all__ = [
     "UNNAMED",
     "Column",
     "Dataset",
+    "Images",
     "MappedRows",
     "Schema",
     "SparseRows",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from xpmlp.algebra import OUTPUTS
+from xpmlp.data.image_rules import with_drawings
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
 from xpmlp.data.schema import NAMELESS, Schema
 from xpmlp.data.sparse import SparseRows
@@ -571,6 +572,7 @@ def dataset_of(
     are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
     is_signed = labels.dtype.kind == "i" and bool((labels < 0).any())
     output = "identity" if are_targets or is_signed else "softmax"
+    schema = replace(schema, images=with_drawings(schema.images, X))
 
     def checked(X: np.ndarray, labels: np.ndarray, where: str) -> Split:
         split = check_split(X, labels, where=where, output=output)

@@ -8,6 +8,7 @@ import numpy as np
 
 from xpmlp.backends.base import host_memory
 from xpmlp.data.dataset import Dataset, dataset_of
+from xpmlp.data.image_rules import Images, invert_by_rule, rule_for
 from xpmlp.data.images import read_grey
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import AS_IS, Reading, Schema
@@ -28,8 +29,9 @@ def load_image_folders(
 ) -> Dataset:
     """Load `DIR/train/CLASS/*.png` and `DIR/test/CLASS/*.png`, or `DIR/CLASS/*.png`.
 
-    In the second form a tenth of each class becomes the test set. Images are made light on dark
-    as `read_image` makes them, so that `xpmlp predict` sees what was trained on; all have one size.
+    In the second form a tenth of each class becomes the test set. If most training images have a
+    light background, all images are inverted, else none, and `xpmlp predict` does the same
+    (`Images`); all have one size.
     A class's number is its folder's name if all are numbers, else its place among the sorted names.
 
     Raises `InputError`, with the path, for an image of another size or that Pillow cannot decode
@@ -61,13 +63,14 @@ def load_image_folders(
         for extra in sorted(set(found) - set(numbers)):
             raise InputError(f"{shown(top / extra)}: a class {whence}")
     shape: tuple[int, int] | None = None
-    pairs = []
-    for found in classes:
+    rule, pairs = reading.images, []
+    for top, found in zip(tops, classes, strict=True):
         files = [file for images in found.values() for file in images]
         labels = [numbers[label] for label, images in found.items() for _ in images]
         X = _read(files, shape)
         shape = X.shape[1:]
-        pairs.append((X, np.array(labels, np.int64)))
+        rule = rule or rule_for(X, where=where)
+        pairs.append((invert_by_rule(X, rule, where=shown(top)), np.array(labels, np.int64)))
     train, *test = pairs
     are_names = any(not one.isdecimal() for one in numbers)
     return dataset_of(
@@ -75,7 +78,7 @@ def load_image_folders(
         train=train,
         test=test[0] if test else None,
         where=where,
-        schema=Schema(classes=tuple(numbers) if are_names else ()),
+        schema=Schema(classes=tuple(numbers) if are_names else (), images=rule or Images()),
         holds_out=reading.holds_out,
     )
 

@@ -7,6 +7,7 @@ Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
 """
 
 import gzip
+import logging
 import math
 import os
 import re
@@ -14,13 +15,15 @@ import sys
 import zlib
 from collections import defaultdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
 from xpmlp.data.dataset import Dataset, dataset_of
+from xpmlp.data.image_rules import Images
 from xpmlp.data.npy import most_unpacked
 from xpmlp.data.opening import FilePath, opened, shown
+from xpmlp.data.schema import Schema
 from xpmlp.errors import InputError
 
 ELEMENT_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
@@ -29,6 +32,11 @@ MAX_RANK = 64
 
 READ_CHUNK = 1 << 20
 
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Images and their labels."""
+
+log = logging.getLogger(__name__)
+
 FILE_NAME = re.compile(
     r"(?P<prefix>(.*[-_.])?)(?P<part>train|t10k|test)-(?P<kind>images|labels)"
     r"[-.]idx\d+-\w+(\.gz)?"
@@ -36,7 +44,7 @@ FILE_NAME = re.compile(
 """MNIST's names, such as `t10k-images-idx3-ubyte.gz`: EMNIST has a prefix, Kaggle a dot."""
 
 
-def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
+def load_idx_directory(path: FilePath, name: str | None = None, *, upright: bool = True) -> Dataset:
     """Load four IDX files, named as MNIST's, from a directory.
 
     The names are those of MNIST, such as `train-images-idx3-ubyte` and `t10k-labels-idx1-ubyte.gz`.
@@ -49,12 +57,14 @@ def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
         The directory.
     name : str, optional
         The name of the data set; by default the prefix, else the directory's name.
+    upright : bool, default True
+        Whether the images of EMNIST, which its files store transposed, are set upright. EMNIST's
+        files have `emnist` in their prefix, as in `emnist-letters-train-images-idx3-ubyte`.
 
     Returns
     -------
     Dataset
-        Images (n, rows, columns, ...) of any IDX type, unchanged and flattened. EMNIST's images are
-        stored transposed and are not transposed back.
+        Images (n, rows, columns, ...) of any IDX type, flattened.
 
     Raises
     ------
@@ -76,12 +86,20 @@ def load_idx_directory(path: FilePath, name: str | None = None) -> Dataset:
     """
     train, test, prefix = read_idx_directory(path)
     name = name or prefix.strip("-_.") or Path(path).resolve().name
-    return dataset_of(name, train=train, test=test, where=shown(path))
+    if not (upright and "emnist" in prefix.lower() and train[0].ndim == test[0].ndim == 3):
+        return dataset_of(name, train=train, test=test, where=shown(path))
+    log.warning("%s: EMNIST's files store images transposed; they are set upright", shown(path))
+    return emnist_of(name, train=train, test=test, where=shown(path))
 
 
-def read_idx_directory(
-    path: FilePath,
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
+def emnist_of(name: str, *, train: Pair, test: Pair, where: str) -> Dataset:
+    """Return the data set of EMNIST's arrays, whose images are stored transposed, upright."""
+    train, test = ((X.swapaxes(1, 2), labels) for X, labels in (train, test))
+    schema = Schema(images=Images(drawings="emnist"))
+    return dataset_of(name, train=train, test=test, where=where, schema=schema)
+
+
+def read_idx_directory(path: FilePath) -> tuple[Pair, Pair, str]:
     """Read images and labels to train, images and labels to test, and the prefix of their files."""
     where = shown(path)
     try:

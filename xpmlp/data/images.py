@@ -1,6 +1,7 @@
 """Images and arrays given to a trained network, made to look like its training data."""
 
 import io
+import logging
 import math
 import os
 import warnings
@@ -10,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from xpmlp.data.dataset import check_rows
+from xpmlp.data.image_rules import BOXES, Images, backgrounds, invert_by_rule
 from xpmlp.data.npy import held, map_npy
 from xpmlp.data.opening import FilePath, opened, shown
 from xpmlp.errors import InputError
@@ -23,16 +25,23 @@ PIXELS_PER_BYTE = 1032
 LARGEST_IMAGE = 1 << 29
 """Bytes of an image's file; 89 million pixels, Pillow's limit, have room with 6 bytes each."""
 
-LIGHT = 128
-"""Greys from here on are nearer to white (255) than to black."""
+SHADING = 0.25
+"""The share of the contrast between background and ink below which a pixel is paper."""
+
+log = logging.getLogger(__name__)
 
 
-def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndarray:
+def read_image(
+    path: FilePath, image_shape: Sequence[int] = (28, 28), *, images: Images | None = None
+) -> np.ndarray:
     """Read an image as uint8 pixels, light on dark as in MNIST.
 
     The image is turned as its EXIF data say, put on white where it is transparent, converted to
     grey, inverted if its background (the median of its border) is light, scaled to fit, and padded
     with the background. An image of the right shape is only converted to grey and inverted.
+
+    `images` is the rule of a trained network: it can have all images inverted, or none, and have
+    drawings centred as MNIST's are.
 
     Parameters
     ----------
@@ -40,6 +49,8 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
         The file: PNG, JPEG, BMP, GIF, PPM, TIFF or WebP.
     image_shape : (int, int), default (28, 28)
         Rows and columns of the result.
+    images : Images, optional
+        How the images of training became rows.
 
     Returns
     -------
@@ -66,18 +77,26 @@ def read_image(path: FilePath, image_shape: Sequence[int] = (28, 28)) -> np.ndar
             f"{name}: an image is read as (rows, columns), the network takes shape "
             f"{tuple(image_shape)}; give its rows as an .npy file"
         )
-    grey = read_grey(path)
-    return _fit(grey, _background(grey), (image_shape[0], image_shape[1]))
+    rule, shape = images or Images(), (image_shape[0], image_shape[1])
+    grey = invert_by_rule(read_grey(path).copy(), rule, where=name)
+    if grey.shape == shape:
+        return grey
+    background = int(backgrounds(grey))
+    if rule.drawings and shape == (28, 28):
+        return _centre(grey, background, *BOXES[rule.drawings])
+    if rule.light_share is not None:
+        log.warning("%s: %d x %d pixels, scaled to %d x %d", name, *grey.shape, *shape)
+    return _fit(grey, background, shape)
 
 
 def read_grey(path: FilePath) -> np.ndarray:
-    """The same image in its own size, (rows, columns) uint8, light on dark."""
+    """The same image in its own size, (rows, columns) uint8, not inverted."""
     name = shown(path)
     from PIL import UnidentifiedImageError
 
     with opened(path) as file:
         try:
-            grey = _decode(file, name)
+            return _decode(file, name)
         except InputError:
             raise
         except UnidentifiedImageError as error:
@@ -91,14 +110,6 @@ def read_grey(path: FilePath) -> np.ndarray:
             raise InputError(
                 f"{name}: not an image that Pillow can read ({cause}); give a whole PNG file"
             ) from error
-    background = _background(grey)
-    return 255 - grey if background >= LIGHT else grey
-
-
-def _background(grey: np.ndarray) -> int:
-    """The median of the border."""
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    return int(np.median(border))
 
 
 def _decode(file: BinaryIO, name: str) -> np.ndarray:
@@ -151,6 +162,25 @@ def _fit(grey: np.ndarray, background: int, shape: tuple[int, int]) -> np.ndarra
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     fitted[top : top + height, left : left + width] = np.asarray(scaled)
     return fitted
+
+
+def _centre(grey: np.ndarray, background: int, side: int, by_mass: bool) -> np.ndarray:
+    """Scale the ink into a square, and centre that or its centre of mass in 28 x 28 pixels."""
+    contrast = max(1, int(grey.max()) - background)
+    ink = np.clip((grey.astype(float) - background) / contrast - SHADING, 0.0, None)
+    rows, columns = (np.flatnonzero((ink > SHADING).any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return np.zeros((28, 28), np.uint8)
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] * 255 / (1 - SHADING)
+    box = _fit(ink.round().astype(np.uint8), 0, (side, side))
+    top = left = (28 - side) // 2
+    if by_mass:
+        mass, places = max(1, int(box.sum())), np.arange(side)
+        middle = [box.sum(axis=axis) @ places / mass for axis in (1, 0)]
+        top, left = (min(max(0, math.floor(14.5 - one)), 28 - side) for one in middle)
+    centred = np.zeros((28, 28), np.uint8)
+    centred[top : top + side, left : left + side] = box
+    return centred
 
 
 def read_rows(path: FilePath) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from xpmlp.data.dataset import Dataset, dataset_of
-from xpmlp.data.idx import idx_files, read_idx_directory
+from xpmlp.data.idx import emnist_of, idx_files, read_idx_directory
 from xpmlp.errors import InputError
 from xpmlp.files import write_atomically
 
@@ -111,9 +111,8 @@ def load_named(name: str) -> Dataset:
     if not _is_whole(directory):
         _fill(kept, wanted)
     train, test, _ = read_idx_directory(directory)
-    if wanted.is_transposed:
-        train, test = ((X.swapaxes(1, 2), labels) for X, labels in (train, test))
-    return dataset_of(name, train=train, test=test, where=str(directory))
+    make = emnist_of if wanted.is_transposed else dataset_of
+    return make(name, train=train, test=test, where=str(directory))
 
 
 def _place() -> Path:

@@ -4,11 +4,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpmlp.data.image_rules import Images
 from xpmlp.errors import InputError
 
 KINDS = ("number", "boolean", "category", "date", "pixel")
@@ -193,6 +194,8 @@ class Schema:
     classes : tuple, default ()
         The classes in the order of the outputs; empty for numbers, and for classes that are
         integers from 0.
+    images : Images, optional
+        How images become rows.
 
     Examples
     --------
@@ -204,6 +207,7 @@ class Schema:
     columns: tuple[Any, ...] = ()
     target: str = ""
     classes: tuple[Any, ...] = ()
+    images: Images = field(default_factory=Images)
 
     def __post_init__(self) -> None:
         columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
@@ -306,7 +310,12 @@ class Schema:
             }
             for one in self.columns
         ]
-        return {"columns": columns, "target": self.target, "classes": list(self.classes)}
+        return {
+            "columns": columns,
+            "target": self.target,
+            "classes": list(self.classes),
+            "images": dataclasses.asdict(self.images),
+        }
 
     @classmethod
     def from_json(cls, found: Any) -> "Schema":
@@ -316,8 +325,9 @@ class Schema:
             for one in found["columns"]:
                 parts: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
                 columns.append(Column(**parts))
-            return cls(tuple(columns), found["target"], tuple(found["classes"]))
-        except (AttributeError, KeyError, TypeError) as error:
+            images = Images(**found["images"])
+            return cls(tuple(columns), found["target"], tuple(found["classes"]), images)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = f"{type(error).__name__}: {error}"
             raise InputError(f"schema: cannot be read ({said}); train again") from error
 
@@ -332,7 +342,8 @@ class Reading(NamedTuple):
     `target`, `drop` and `weights` name columns of a table, whose numbers are scaled by `scaling`.
     With the `schema` of a trained network its columns are found by name and its classes keep their
     numbers. `holds_out` says whether a tenth of the rows becomes the test set where there is none;
-    else all rows are test rows.
+    else all rows are test rows. `images` is the rule of a trained network; by default the data
+    decide.
     """
 
     target: str = ""
@@ -341,6 +352,7 @@ class Reading(NamedTuple):
     holds_out: bool = True
     scaling: str = "none"
     weights: str = ""
+    images: Images | None = None
 
     @property
     def classes(self) -> tuple[Any, ...]:

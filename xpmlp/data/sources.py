@@ -10,6 +10,7 @@ from xpmlp.data.arrays import load_npy_directory, load_npz
 from xpmlp.data.dataset import Dataset
 from xpmlp.data.folders import has_image_folders, load_image_folders
 from xpmlp.data.idx import load_idx_directory
+from xpmlp.data.image_rules import Images
 from xpmlp.data.mnist import load_mnist
 from xpmlp.data.named import NAMED, load_named
 from xpmlp.data.opening import shown
@@ -37,6 +38,7 @@ def load_data(
     scaling: str = "none",
     schema: Schema | None = None,
     holds_out: bool = True,
+    images: Images | None = None,
 ) -> Dataset:
     """Load a data set by its name, or from a file, a directory or a data frame.
 
@@ -63,6 +65,8 @@ def load_data(
     holds_out : bool, default True
         Whether a tenth of the rows becomes the test set if there is none; else all rows are test
         rows.
+    images : Images, optional
+        How images become rows; by default as the schema says, else as the data decide.
 
     Returns
     -------
@@ -83,8 +87,10 @@ def load_data(
     >>> load_data("tiny.npz").train.X.shape
     (4, 3)
     """
+    if images is None and schema is not None:
+        images = schema.images
     one_of(SCALINGS, scaling=scaling)
-    reading = Reading(target, tuple(drop), schema, holds_out, scaling, weights)
+    reading = Reading(target, tuple(drop), schema, holds_out, scaling, weights, images)
     if is_frame(source):
         return load_frame(source, reading=reading)
     if source == UNNAMED:
@@ -148,7 +154,8 @@ def _load_directory(path: Path, source: str, reading: Reading) -> Dataset:
 
 def _load_idx(source: str, *, reading: Reading) -> Dataset:
     """Four IDX files; their labels are integers, and nothing is called by name."""
-    return load_idx_directory(source)
+    rule = reading.images or Images()
+    return load_idx_directory(source, upright=rule.sets_emnist_upright)
 
 
 def _choices() -> str:

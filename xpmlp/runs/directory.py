@@ -28,7 +28,7 @@ import numpy as np
 
 import xpmlp
 from xpmlp import renamed
-from xpmlp.data import Dataset, Schema, load_data
+from xpmlp.data import Dataset, Images, Schema, load_data
 from xpmlp.data.conversion import as_trained
 from xpmlp.data.npy import read_npz
 from xpmlp.data.schema import NAMELESS
@@ -59,10 +59,12 @@ LOSS = ("loss", "huber_delta", "quantile")
 
 
 def names_alone(classes: np.ndarray | None = None, columns: np.ndarray | None = None) -> Schema:
-    """Return the schema of rows taken as they are; integers from 0 are no names of classes."""
+    """Return what 0.1.0 recorded of a schema; integers from 0 are no names of classes."""
     known = [] if classes is None else classes.tolist()
     names = [] if columns is None else [str(one) for one in columns.tolist()]
-    return Schema(tuple(names), "", () if known == list(range(len(known))) else tuple(known))
+    is_counted = known == list(range(len(known)))
+    rule = Images(sets_emnist_upright=False)
+    return Schema(tuple(names), "", () if is_counted else tuple(known), rule)
 
 
 class TrainedModel(NamedTuple):
@@ -177,6 +179,7 @@ class RunDirectory:
             scaling=recipe.scaling,
             schema=trained.schema if trained.has_schema else None,
             holds_out=source is None,
+            images=trained.schema.images,
         )
         parts = {}
         for part in ("train", "test"):
