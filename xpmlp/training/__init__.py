@@ -15,7 +15,8 @@ recovery.py    too little memory, a lost GPU, a diverged run
 nonfinite.py   where a number became NaN or infinite first
 ticks.py       how many steps lie between two looks at a run
 history.py     what a run has measured so far
-evaluation.py  loss, accuracy and probabilities on given rows
+evaluation.py  loss, metrics and probabilities on given rows
+metrics.py     the metrics by name: accuracy, F1, AUC, R² and others
 folds.py       cross-validation: every fold a member of one run
 find_rate.py   which learning rate to begin with
 typed_settings.py  the keywords of `xpmlp.train`, for editors
@@ -34,12 +35,14 @@ from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
 from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
+from xpmlp.training.metrics import METRICS, Metric
 from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
 
 __all__ = [
     "AVERAGES",
+    "METRICS",
     "MONITORS",
     "Best",
     "CSVLogger",
@@ -48,6 +51,7 @@ __all__ = [
     "Folds",
     "History",
     "MLflowLogger",
+    "Metric",
     "OptimizerConfig",
     "Plateau",
     "Snapshot",
