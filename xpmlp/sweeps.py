@@ -23,8 +23,8 @@ from xpmlp.errors import Diverged, InputError
 from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER
 from xpmlp.runs import trainer_from_recipe
-from xpmlp.training import METRICS, Callback, Trainer
-from xpmlp.training.metrics import tracked_metric
+from xpmlp.training import Callback, Trainer
+from xpmlp.training.metrics import METRICS, tracked_metric
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",

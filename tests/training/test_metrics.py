@@ -13,8 +13,7 @@ from sklearn import metrics
 
 import xpmlp
 from xpmlp import MLP, InputError, Split, evaluate
-from xpmlp.training import METRICS
-from xpmlp.training.metrics import describe, kind_of, metrics_of
+from xpmlp.training.metrics import METRICS, describe, kind_of, metrics_of
 
 MODELS = {
     "binary": MLP((3, 1), output="sigmoid"),

@@ -20,7 +20,7 @@ from xpmlp.reports.compare import (
     read_run,
 )
 from xpmlp.runs import RunDirectory
-from xpmlp.training import METRICS
+from xpmlp.training.metrics import METRICS
 
 
 def compare(

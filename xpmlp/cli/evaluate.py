@@ -10,9 +10,9 @@ from xpmlp.cli.console import echo, print_table, say_verbatim
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DataOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.runs import RunDirectory
-from xpmlp.training import METRICS, Evaluation
+from xpmlp.training import Evaluation
 from xpmlp.training import evaluate as evaluate_network
-from xpmlp.training.metrics import describe
+from xpmlp.training.metrics import METRICS, describe
 
 
 def evaluate(

@@ -23,7 +23,8 @@ from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, 
 from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
-from xpmlp.training import METRICS, Callback
+from xpmlp.training import Callback
+from xpmlp.training.metrics import METRICS
 from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
@@ -195,7 +196,7 @@ def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome
     plot_sweep(
         [(_label(outcome.settings), outcome.losses, outcome.accuracies) for outcome in outcomes],
         directory / "sweep.png",
-        metric=metric,
+        metric,
     )
 
 

@@ -10,7 +10,8 @@ from xpmlp.recipes import SETTINGS, Recipe
 from xpmlp.reports.charts import draw_line, grouped, means_of, without_scatter
 from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
-from xpmlp.training import METRICS, History
+from xpmlp.training import History
+from xpmlp.training.metrics import METRICS
 
 MOST_RUNS = 10
 """In a figure: more colours cannot be told apart."""

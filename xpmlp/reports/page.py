@@ -18,11 +18,11 @@ from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, load_recipe
 from xpmlp.reports import charts, pictures
 from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
-from xpmlp.reports.metrics import mean_score, prediction_report
+from xpmlp.reports.prediction_report import mean_score, prediction_report
 from xpmlp.runs import RunDirectory, load_checkpoint
-from xpmlp.training import METRICS, evaluate, predict
+from xpmlp.training import evaluate, predict
 from xpmlp.training.batches import count_batches
-from xpmlp.training.metrics import metrics_of
+from xpmlp.training.metrics import METRICS, metrics_of
 
 
 def write_report(

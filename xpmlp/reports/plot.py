@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xpmlp.files import write_atomically
-from xpmlp.training import METRICS, History
+from xpmlp.training import History
 from xpmlp.training.find_rate import RateCurve
+from xpmlp.training.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,7 @@ WIDE = 30.0
 
 
 def plot_sweep(
-    outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, *, metric: str = "accuracy"
+    outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, metric: str = "accuracy"
 ) -> None:
     """Draw validation metric and loss of each setting: a point for each seed, a bar for the mean.
 

@@ -19,7 +19,7 @@ from xpmlp.backends import Backend
 from xpmlp.data import Dataset
 from xpmlp.errors import InputError
 from xpmlp.recipes import Recipe, by_name
-from xpmlp.runs.directory import RunDirectory, fault, history_of, named_now
+from xpmlp.runs.directory import RunDirectory, fault, history_of
 from xpmlp.tensors import below, load_tensors, save_tensors
 from xpmlp.training import Best, Callback, Snapshot, Trainer
 
@@ -113,7 +113,7 @@ def load_checkpoint(run: RunDirectory) -> tuple[Snapshot, RunFingerprint]:
             epoch=int(metadata["epoch"]),
             step=int(metadata["step"]),
             metric_sum=tensors["correct"],
-            history=history_of(named_now(tensors, run.metric), run.metric),
+            history=history_of(tensors),
             seconds=float(metadata["seconds"]),
             best=Best(**best) if best else None,
         )

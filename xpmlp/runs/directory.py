@@ -366,23 +366,23 @@ class RunDirectory:
     def load_history(self) -> History:
         """Loss per iteration and metric per epoch of a run that has been saved."""
         path, metric = self.path / "history.npz", self.metric
-        arrays = named_now(read_npz(path, may_be_packed=False), metric)
-        if missing := {"loss", metric} - set(arrays):
+        arrays = read_npz(path, may_be_packed=False)
+        if missing := {"loss", _saved_metric(arrays)} - set(arrays):
             raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
         try:
-            return history_of(arrays, metric)
+            return replace(history_of(arrays), metric=metric)
         except ValueError as error:
             raise InputError(f"{path}: {error}; train again") from error
 
 
-def named_now(arrays: Mapping[str, np.ndarray], metric: str) -> dict[str, np.ndarray]:
-    """The series of a run by their names of now."""
-    return {name.replace("accuracy", metric): array for name, array in arrays.items()}
+def _saved_metric(arrays: Mapping[str, np.ndarray]) -> str:
+    """The name that a file has for the metric: in 0.1.0 also R² was `accuracy`."""
+    return "r2" if "r2" in arrays else "accuracy"
 
 
-def history_of(arrays: Mapping[str, np.ndarray], metric: str) -> History:
+def history_of(arrays: Mapping[str, np.ndarray]) -> History:
     """The series of a run, from the names that they are saved by; `ValueError` for others."""
-    none = np.empty(0)
+    none, metric = np.empty(0), _saved_metric(arrays)
     for name in ("loss", metric, "validation_iteration", "validation_loss"):
         shape = np.shape(arrays.get(name, none))
         if not 1 <= len(shape) <= 2 or max(shape[1:], default=0) > MOST_MEMBERS:

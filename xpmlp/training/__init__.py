@@ -35,14 +35,12 @@ from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
 from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
-from xpmlp.training.metrics import METRICS, Metric
 from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
 
 __all__ = [
     "AVERAGES",
-    "METRICS",
     "MONITORS",
     "Best",
     "CSVLogger",
@@ -51,7 +49,6 @@ __all__ = [
     "Folds",
     "History",
     "MLflowLogger",
-    "Metric",
     "OptimizerConfig",
     "Plateau",
     "Snapshot",

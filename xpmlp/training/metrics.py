@@ -200,13 +200,11 @@ METRICS = {
         "{:.2%}",
         f1,
         _BY_PROBABILITY,
-        "finite predictions, and rows or predictions of a class",
+        "finite predictions, rows of the class",
     ),
-    "auc": Metric(
-        "AUC", "{:.4f}", auc, _BY_PROBABILITY, "finite predictions, and rows of every class"
-    ),
+    "auc": Metric("AUC", "{:.4f}", auc, _BY_PROBABILITY, "finite predictions, rows of every class"),
     "log_loss": Metric("log loss", "{:.4f}", log_loss, _BY_PROBABILITY),
-    "r2": Metric("R²", "{:.4g}", r2, _REGRESSION, "finite predictions, and targets that vary"),
+    "r2": Metric("R²", "{:.4g}", r2, _REGRESSION, "finite predictions, targets that vary"),
     "rmse": Metric("RMSE", "{:.6g}", rmse, _REGRESSION),
     "mae": Metric("MAE", "{:.6g}", mae, _REGRESSION),
 }

@@ -187,7 +187,8 @@ class Trainer:
                 steps = self.backend.asarray(np.array([self.iteration]))
                 self.state = self.state._replace(step=steps)
         self.metric_sum = snapshot.metric_sum.copy()
-        self.history, self.best = snapshot.history.copy(), snapshot.best
+        self.history = dataclasses.replace(snapshot.history.copy(), metric=self.history.metric)
+        self.best = snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
         self.ended, self.was_stopped = "", False
