@@ -45,7 +45,8 @@ def test_evaluate_says_what_training_found(command, trained: Path) -> None:
         first == f"Test accuracy {found['test_accuracy']:.2%}, test loss {found['test_loss']:.4f}"
     )
     measured = json.loads(command("evaluate", trained, "--json", "--backend", "numpy").out)
-    assert [line.rsplit(maxsplit=1) for line in table if line.strip()] == [
+    assert [line.rsplit(maxsplit=1) for line in table] == [
+        ["metric", "value"],
         ["balanced accuracy", f"{measured['balanced_accuracy']:.2%}"],
         ["F1", f"{measured['f1']:.2%}"],
         ["AUC", f"{measured['auc']:.4f}"],
@@ -94,7 +95,7 @@ def test_evaluate_shows_each_member_the_mean_the_spread_and_the_ensemble(
         f"Mean: test accuracy {each.mean():.2%} +- {each.std(ddof=1):.2%} (standard deviation)"
     )
     assert said[4] == f"Ensemble (averaged predictions): test accuracy {ensemble:.2%}"
-    assert said[5].split() == ["mean", "standard", "deviation", "ensemble"]
+    assert said[5].split() == ["metric", "mean", "standard", "deviation", "ensemble"]
     assert [line.split()[0] for line in said[6:10]] == ["balanced", "F1", "AUC", "log"]
     as_json = json.loads(command("evaluate", trained_members, "--json").out)
     assert as_json["member_accuracy"] == pytest.approx(each.tolist())
@@ -118,18 +119,9 @@ def test_evaluate_names_what_is_not_defined(command, trained: Path, tmp_path: Pa
 def test_a_regression_is_never_called_accurate(command, tmp_path: Path) -> None:
     """Its R² is below 0 here; in files, tables and pages it has its own name."""
     table = np.random.default_rng(0).normal(size=(60, 3))
-    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b,price", comments="")
-    options = [
-        "--hidden",
-        "4",
-        "--epochs",
-        "2",
-        "--set",
-        "model.output=identity",
-        "--backend",
-        "numpy",
-    ]
-    options += ["--set", "validation=0.2", "--data", tmp_path / "t.csv"]
+    np.savetxt("t.csv", table, delimiter=",", header="a,b,price", comments="")
+    options = ["--hidden", "4", "--epochs", "2", "--batch-size", "10", "--backend", "numpy"]
+    options += ["--set", "model.output=identity", "--set", "validation=0.2", "--data", "t.csv"]
     said = [command("train", *options, "--out", tmp_path / name) for name in ("one", "two")]
     run, other = tmp_path / "one", tmp_path / "two"
     said.append(command("evaluate", run))

@@ -131,9 +131,7 @@ def test_distributions_as_targets_count_as_their_likeliest_class() -> None:
 def test_describe() -> None:
     shown = [describe(name, 0.98765) for name in ("accuracy", "r2", "auc")]
     assert shown == ["accuracy 98.77%", "R² 0.9877", "AUC 0.9877"]
-    assert (
-        describe("r2", np.nan) == "R² not defined (needs finite predictions, and targets that vary)"
-    )
+    assert describe("r2", np.nan) == "R² not defined (needs finite predictions, targets that vary)"
 
 
 def test_every_metric_is_in_the_documentation() -> None:

@@ -81,5 +81,5 @@ def _print_others(found: Evaluation) -> None:
             if has_members:
                 numbers += [values.std(ddof=1), found.ensemble_metrics[name]]
             rows.append([label, *map(form.format, numbers)])
-    members = ["mean", "standard deviation", "ensemble"] if has_members else [""]
-    print_table(["", *members], rows)
+    members = ["mean", "standard deviation", "ensemble"] if has_members else ["value"]
+    print_table(["metric", *members], rows)
