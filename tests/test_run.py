@@ -123,7 +123,7 @@ def test_one_answer_and_numbers_have_their_own_shapes() -> None:
     )
     number = fit(y=X[:, 1], model=MLP((4, 8, 1), output="identity"), learning_rate=0.1)
     assert number.predict(X).shape == (120,)
-    assert number.evaluate(X, X[:, 1]).accuracy > 0.8
+    assert number.evaluate(X, X[:, 1]).r2 > 0.8
     two = fit(y=X[:, :2], model=MLP((4, 8, 2), output="identity"), learning_rate=0.1)
     assert two.predict(X).shape == (120, 2)
     with pytest.raises(InputError, match="predict_proba: this network predicts numbers"):

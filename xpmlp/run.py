@@ -64,8 +64,8 @@ class Run:
     parameters : array of shape (P + S,) or (E, P + S)
         The flat vector to predict with, on the backend's device; E members have a leading axis.
     history : History
-        The series of the run: `history["loss"]` of each iteration, `history["accuracy"]` of each
-        epoch, and the `validation_` series.
+        The series of the run: `history["loss"]` of each iteration, `history["accuracy"]` (for a
+        regression `history["r2"]`) of each epoch, and the `validation_` series.
     backend : Backend
         What computes the predictions.
     classes_ : ndarray of shape (K,) or None
@@ -177,7 +177,7 @@ class Run:
         return _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
-        """Return the loss and the accuracy on labelled rows, R² for a regression.
+        """Return the loss and every metric on labelled rows.
 
         Parameters
         ----------
@@ -190,7 +190,9 @@ class Run:
         Returns
         -------
         Evaluation
-            `loss` and `accuracy`, scalars or (E,), and the accuracy of the ensemble.
+            `loss`, scalar or (E,), and likewise `metrics`: of classes `accuracy`,
+            `balanced_accuracy`, `f1`, `auc` and `log_loss`, of a regression `r2`, `rmse` and
+            `mae`. Each is an attribute, too. Of the ensemble `ensemble_metrics`.
 
         Raises
         ------
@@ -206,8 +208,9 @@ class Run:
         else:
             split = _split(X, y, self.model, self.classes_, self._rows).split
         return evaluate(
-            self.model, self.parameters, split, objective=self.objective, backend=self.backend
-        )
+            self.model, self.parameters, split, objective=self.objective, backend=self.backend,
+            all_metrics=True,
+        )  # fmt: skip
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the training loss, and the validation loss if there is one.
@@ -342,7 +345,7 @@ class Run:
         history = self.history
         series = {
             "loss": history.losses,
-            "r2" if self.model.is_regression else "accuracy": history.accuracies,
+            history.metric: history.accuracies,
             "validation loss": history.validation_losses,
         }
         return {name: f"{np.mean(one[-1]):.4f}" for name, one in series.items() if one}

@@ -24,6 +24,7 @@ from xpmlp.recipes import Recipe
 from xpmlp.recipes.recipe import BY_MEMBER
 from xpmlp.runs import trainer_from_recipe
 from xpmlp.training import Callback, Trainer
+from xpmlp.training.metrics import METRICS, tracked_metric
 
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
@@ -55,19 +56,22 @@ class PlannedRun(NamedTuple):
 class Outcome(NamedTuple):
     """What came of one setting: validation loss and accuracy, one for each of its seeds.
 
-    A network whose loss became NaN or infinite has NaN in both.
+    Of a regression the accuracy is R², and `metric` says so. A network whose loss became NaN or
+    infinite has NaN in both.
     """
 
     settings: Settings
     seeds: list[int]
     losses: np.ndarray
     accuracies: np.ndarray
+    metric: str = "accuracy"
 
     def __repr__(self) -> str:
         return short_repr(self)
 
     def _repr_html_(self) -> str:
-        measured = {"validation loss": f"{self.loss:.4g}", "accuracy": f"{self.accuracy:.4f}"}
+        label = METRICS[self.metric].label
+        measured = {"validation loss": f"{self.loss:.4g}", label: f"{self.accuracy:.4f}"}
         return as_html({**self.settings, "seeds": brief(self.seeds), **measured})
 
     @property
@@ -208,16 +212,17 @@ def _results(training: Trainer) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
     assert training.control.validation is not None  # for the type checker # nosec B101
     found = training.evaluate(training.control.validation)
-    losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.accuracy)
+    losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.tracked)
     is_number = np.isfinite(losses)
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)
 
 
 def _outcomes(run: PlannedRun, losses: np.ndarray, accuracies: np.ndarray) -> list[Outcome]:
     """The members of a run gathered by setting; those of one setting stand side by side."""
-    found = []
+    found, metric = [], tracked_metric(run.recipe.model)
     for _, group in itertools.groupby(range(len(run.seeds)), lambda place: run.settings[place]):
         places = list(group)
         seeds = [run.seeds[place] for place in places]
-        found.append(Outcome(run.settings[places[0]], seeds, losses[places], accuracies[places]))
+        results = losses[places], accuracies[places]
+        found.append(Outcome(run.settings[places[0]], seeds, *results, metric))
     return found

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from xpmlp.recipes import load_recipe
 from xpmlp.reports import charts
 from xpmlp.reports.compare import ComparedRun, plot_comparison
-from xpmlp.reports.metrics import calibration
+from xpmlp.reports.prediction_report import calibration
 from xpmlp.training import History
 
 

@@ -158,15 +158,15 @@ def test_early_stopping_waits_for_every_member() -> None:
     assert run.epoch == 7
 
 
-def test_an_accuracy_may_decide_in_place_of_the_loss() -> None:
+def test_r2_may_decide_in_place_of_the_loss() -> None:
     """R² falls as the squared error rises; a loss that only ever falls is not looked at."""
     constant = Split(np.zeros((2, 1)), np.array([[-1.0], [1.0]]))
-    run = over_a_hill([-3.0], patience=2, monitor="accuracy")
-    run.control = ValidationConfig(validation=constant, patience=2, monitor="accuracy")
+    run = over_a_hill([-3.0], patience=2, monitor="r2")
+    run.control = ValidationConfig(validation=constant, patience=2, monitor="r2")
     run.run()
     accuracies = run.history.validation_accuracies
     assert run.epoch == int(np.argmax(accuracies)) + 1 + 2 == 5
-    assert run.ended == "no better validation accuracy in the last 2 evaluations"
+    assert run.ended == "no better validation r2 in the last 2 evaluations"
 
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
@@ -371,6 +371,11 @@ def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
 def test_bad_control_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ValidationConfig(**settings)
+
+
+def test_classes_have_no_r2_to_monitor() -> None:
+    with pytest.raises(InputError, match="monitor=r2: this network predicts classes"):
+        begin(control=ValidationConfig(validation=HELD, monitor="r2"))
 
 
 def test_rows_held_out_are_checked_before_anything_runs() -> None:

@@ -162,7 +162,7 @@ def expected_of(run: Trainer) -> Series:
         name: dict(enumerate(values, start=1))
         for name, values in (
             ("loss", history.loss.reshape(epochs, STEPS, *run.metric_sum.shape).mean(axis=1)),
-            (score, history.accuracy),
+            (score, history[score]),
             ("learning_rate", rates[STEPS - 1 :: STEPS]),
         )
     }
@@ -170,7 +170,7 @@ def expected_of(run: Trainer) -> Series:
         at = -(-validation["validation_iteration"] // STEPS)
         by_epoch["validation_loss"] = dict(zip(at, validation["validation_loss"], strict=True))
         by_epoch[f"validation_{score}"] = dict(
-            zip(at, validation["validation_accuracy"], strict=True)
+            zip(at, validation[f"validation_{score}"], strict=True)
         )
     found: Series = {}
     for name, values in by_epoch.items():

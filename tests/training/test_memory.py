@@ -90,7 +90,7 @@ def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, co
         for rows, parts in ((12, 2), (6, 4))
     ]
     np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
-    np.testing.assert_allclose(training.history.accuracy, expected.history.accuracy, rtol=1e-9)
+    np.testing.assert_allclose(training.history.accuracies, expected.history.accuracies, rtol=1e-9)
     np.testing.assert_allclose(
         training.snapshot().parameters, expected.snapshot().parameters, rtol=1e-9, atol=1e-12
     )

@@ -203,8 +203,8 @@ def test_numbers_are_learned_and_scored_by_r_squared(loss: str, columns: int, ba
     found = evaluate(model, run.parameters, given, objective=objective, backend=backend)
     L = predict(model, run.parameters, split.X, backend=backend)
     assert L.shape == (200, columns)
-    np.testing.assert_allclose(found.accuracy, r_squared(split.labels, L), rtol=1e-10)
-    assert found.accuracy > 0.8
+    np.testing.assert_allclose(found.r2, r_squared(split.labels, L), rtol=1e-10)
+    assert found.r2 > 0.8
     D = L - split.labels
     by_hand = {
         "squared_error": 0.5 * D**2,
@@ -212,7 +212,7 @@ def test_numbers_are_learned_and_scored_by_r_squared(loss: str, columns: int, ba
         "quantile": 0.5 * abs(D),
     }
     np.testing.assert_allclose(found.loss, by_hand[loss].sum(axis=1).mean(), rtol=1e-10)
-    assert run.history.accuracy[-1] > 0.5
+    assert run.history.r2[-1] > 0.5
 
 
 def counts() -> Split:
@@ -230,11 +230,11 @@ def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
     found = evaluate(model, run.parameters, given, backend=backend)
     Y_hat = predict(model, run.parameters, split.X, backend=backend)
     assert (Y_hat > 0.0).all()
-    np.testing.assert_allclose(found.accuracy, r_squared(split.labels, Y_hat), rtol=1e-10)
-    assert found.accuracy > 0.8
+    np.testing.assert_allclose(found.r2, r_squared(split.labels, Y_hat), rtol=1e-10)
+    assert found.r2 > 0.8
     deviances = [mean_poisson_deviance(split.labels[:, k], Y_hat[:, k]) for k in range(2)]
     np.testing.assert_allclose(found.loss, sum(deviances) / 2, rtol=1e-10)
-    assert run.history.accuracy[-1] > 0.5
+    assert run.history.r2[-1] > 0.5
     assert run.history.loss[-25:].mean() < run.history.loss[:25].mean() / 2
 
 
@@ -253,7 +253,7 @@ def test_training_score_of_numbers_is_r_squared_too(output: str) -> None:
     split = Split(split.X, split.labels.astype(float))
     run = fit(model, split, epochs=1, batch_size=200, shuffle=False)
     Y_hat = model.predictions(model.initialize(0, dtype="float64"), split.X)
-    np.testing.assert_allclose(run.history.accuracy, [r_squared(split.labels, Y_hat)], rtol=1e-12)
+    np.testing.assert_allclose(run.history.r2, [r_squared(split.labels, Y_hat)], rtol=1e-12)
 
 
 @pytest.mark.parametrize("output", ["identity", "exp"])
@@ -265,7 +265,7 @@ def test_a_committee_of_numbers_is_their_mean(output: str) -> None:
     Y_hat = model.predictions(parameters, split.X)
     assert found.ensemble is not None
     np.testing.assert_allclose(found.ensemble, r_squared(split.labels, Y_hat.mean(axis=0)))
-    np.testing.assert_allclose(found.accuracy, [r_squared(split.labels, one) for one in Y_hat])
+    np.testing.assert_allclose(found.r2, [r_squared(split.labels, one) for one in Y_hat])
     np.testing.assert_array_equal(predict(model, parameters, split.X), Y_hat.mean(axis=0))
 
 
@@ -496,7 +496,7 @@ def test_a_constant_target_is_no_perfect_score() -> None:
     X = np.random.default_rng(0).random((8, 3), np.float32)
     found = evaluate(model, model.initialize(0), Split(X, np.full(8, 3.0)))
     assert found.loss > 0.01
-    assert found.accuracy < 0.0
+    assert found.r2 < 0.0
 
 
 def test_a_batch_of_one_row_is_no_batch_to_normalise() -> None:

@@ -1,5 +1,6 @@
 """`xpmlp compare`."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -19,6 +20,7 @@ from xpmlp.reports.compare import (
     read_run,
 )
 from xpmlp.runs import RunDirectory
+from xpmlp.training.metrics import METRICS
 
 
 def compare(
@@ -45,8 +47,9 @@ def compare(
         return
     heads = ["", *(run.name for run in found)]
     results = [_results(run) for run in found]
+    names = dict.fromkeys(itertools.chain(*results))
     print_table(
-        heads, ([name, *(one[name] for one in results)] for name in results[0]), title="Results"
+        heads, ([name, *(one.get(name, "-") for one in results)] for name in names), title="Results"
     )
     if differing:
         rows = ([name, *map(_shown, values)] for name, values in differing.items())
@@ -57,13 +60,13 @@ def compare(
 
 def _results(run: ComparedRun) -> dict[str, str]:
     summary = run.summary
-    as_share = "{:.4f}" if run.recipe.model.is_regression else "{:.2%}"
+    label, form = METRICS[run.history.metric][:2]
     step = (summary.get("seconds_per_step") or 0.0) * 1e6 or None
     results = {
         "epochs": (summary.get("epochs"), "{}"),
-        "training accuracy": (summary.get("train_accuracy"), as_share),
-        "validation accuracy": (summary.get("validation_accuracy"), as_share),
-        "test accuracy": (summary.get("test_accuracy"), as_share),
+        f"training {label}": (summary.get(f"train_{run.history.metric}"), form),
+        f"validation {label}": (summary.get(f"validation_{run.history.metric}"), form),
+        f"test {label}": (summary.get(f"test_{run.history.metric}"), form),
         "test loss": (summary.get("test_loss"), "{:.4f}"),
         "us per step": (step, "{:.0f}"),
         "seconds": (summary.get("seconds"), "{:.1f}"),
@@ -76,9 +79,9 @@ def _results(run: ComparedRun) -> dict[str, str]:
 
 def _best(runs: list[ComparedRun]) -> ComparedRun:
     """On the validation rows, if all runs have some, else on the test set."""
-    is_validated = all("validation_accuracy" in run.summary for run in runs)
-    measure = "validation_accuracy" if is_validated else "test_accuracy"
-    return max(runs, key=lambda run: run.summary.get(measure, -math.inf))
+    is_validated = all(f"validation_{run.history.metric}" in run.summary for run in runs)
+    part = "validation" if is_validated else "test"
+    return max(runs, key=lambda run: run.summary.get(f"{part}_{run.history.metric}", -math.inf))
 
 
 def _shown(value: object) -> str:

@@ -24,6 +24,7 @@ from xpmlp.reports import plot_sweep
 from xpmlp.sweeps import Outcome, PlannedRun, check, grid, plan
 from xpmlp.sweeps import sweep as run_sweep
 from xpmlp.training import Callback
+from xpmlp.training.metrics import METRICS
 from xpmlp.training.progress import Progress
 
 VALIDATION = 0.1
@@ -183,7 +184,8 @@ def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     names = [name for name in ranked[0].settings if name != "seed"]
-    writer.writerow([*names, "seed", "validation_loss", "validation_accuracy"])
+    metric = ranked[0].metric
+    writer.writerow([*names, "seed", "validation_loss", f"validation_{metric}"])
     for outcome in ranked:
         cells = [as_setting(outcome.settings[name]) for name in names]
         for seed, *results in zip(
@@ -194,11 +196,13 @@ def _save(directory: Path, outcomes: Sequence[Outcome], ranked: Sequence[Outcome
     plot_sweep(
         [(_label(outcome.settings), outcome.losses, outcome.accuracies) for outcome in outcomes],
         directory / "sweep.png",
+        metric,
     )
 
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     """A line for each setting: mean and standard deviation over its seeds."""
+    label, form = METRICS[outcomes[0].metric][:2]
     several = any(len(outcome.seeds) > 1 for outcome in outcomes)
     names = [*outcomes[0].settings, *(["seeds"] if several else [])]
     rows = []
@@ -210,9 +214,9 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
             cells += [f"{outcome.diverged} of {count} diverged" if count > 1 else "diverged", ""]
         elif count > 1:
             accuracy, loss = outcome.accuracies.std(ddof=1), outcome.losses.std(ddof=1)
-            cells.append(f"{outcome.accuracy:.2%} +- {accuracy:.2%}")
+            cells.append(f"{form.format(outcome.accuracy)} +- {form.format(accuracy)}")
             cells.append(f"{outcome.loss:.4g} +- {loss:.2g}")
         else:
-            cells += [f"{outcome.accuracy:.2%}", f"{outcome.loss:.4g}"]
+            cells += [form.format(outcome.accuracy), f"{outcome.loss:.4g}"]
         rows.append(cells)
-    print_table([*names, "validation accuracy", "validation loss"], rows, left=len(names))
+    print_table([*names, f"validation {label}", "validation loss"], rows, left=len(names))

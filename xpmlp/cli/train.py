@@ -32,6 +32,7 @@ from xpmlp.runs import (
 )
 from xpmlp.training import Callback, Trainer
 from xpmlp.training.loggers import Logger, loggers_named
+from xpmlp.training.metrics import describe
 from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
@@ -206,7 +207,7 @@ def _carry_out(
         if training.ended:
             epoch = min(training.epoch + 1, training.epochs)
             echo(f"Stopped in epoch {epoch} by {training.stopped_by}")
-        _conclude(run, summary, how=training.engine.how)
+        _conclude(run, summary, training.history.metric, how=training.engine.how)
     raise typer.Exit(interruption.status)
 
 
@@ -246,24 +247,24 @@ def _introduce(training: Trainer, dataset: Dataset) -> None:
     echo()
 
 
-def _conclude(run: RunDirectory, summary: dict[str, Any], *, how: str) -> None:
-    if summary["train_accuracy"] is not None:
-        echo(f"Train accuracy {summary['train_accuracy']:.2%} over the last epoch", style="bold")
-    if "validation_accuracy" in summary:
+def _conclude(run: RunDirectory, summary: dict[str, Any], metric: str, *, how: str) -> None:
+    if (value := summary[f"train_{metric}"]) is not None:
+        echo(f"Train {describe(metric, value)} over the last epoch", style="bold")
+    if "validation_loss" in summary:
         echo(
-            f"Validation accuracy {summary['validation_accuracy']:.2%}, loss "
+            f"Validation {describe(metric, summary[f'validation_{metric}'])}, loss "
             f"{summary['validation_loss']:.4f}, at best (iteration "
             f"{summary['validation_iteration']:,})",
             style="bold",
         )
     echo(
-        f"Test accuracy {summary['test_accuracy']:.2%}, test loss {summary['test_loss']:.4f}",
+        f"Test {describe(metric, summary[f'test_{metric}'])}, test loss {summary['test_loss']:.4f}",
         style="bold",
     )
     if "members" in summary:
         echo(
             f"  mean of {summary['members']} members; their ensemble: "
-            f"{summary['ensemble_test_accuracy']:.2%}"
+            f"{describe(metric, summary[f'ensemble_test_{metric}'])}"
         )
     echo(f"{summary['seconds']:.1f} s, {summary['seconds_per_step'] * 1e6:.0f} us per step, {how}")
     echo_next("xpmlp", "report", str(run.path), after=f"Run saved in {run.path}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpmlp.reports.metrics import Calibration
+from xpmlp.reports.prediction_report import Calibration
 from xpmlp.training.history import smoothed
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from xpmlp.reports.charts import draw_line, grouped, means_of, without_scatter
 from xpmlp.reports.plot import as_label, drawn
 from xpmlp.runs import RunDirectory
 from xpmlp.training import History
+from xpmlp.training.metrics import METRICS
 
 MOST_RUNS = 10
 """In a figure: more colours cannot be told apart."""
@@ -44,12 +45,12 @@ def differing_settings(runs: Sequence[ComparedRun]) -> dict[str, list[object]]:
 
 
 def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
-    """Draw the runs' training losses, smoothed, and their accuracies; dashed on validation rows.
+    """Draw the runs' training losses, smoothed, and their metrics; dashed on validation rows.
 
     Of members, the means.
     """
     with drawn(path, (12, 5)) as figure:
-        loss_axes, accuracy_axes = figure.subplots(1, 2)
+        loss_axes, metric_axes = figure.subplots(1, 2)
         for number, run in enumerate(runs):
             colour, history = f"C{number}", run.history
             label = as_label(run.name)
@@ -58,17 +59,18 @@ def plot_comparison(runs: Sequence[ComparedRun], path: Path) -> None:
                 draw_line(loss_axes, steps, without_scatter(mean), colour, label)
             if history.accuracies:
                 epochs = np.arange(1, len(history.accuracies) + 1)
-                draw_line(accuracy_axes, epochs, means_of(history.accuracy), colour, label)
+                values = means_of(history[history.metric])
+                draw_line(metric_axes, epochs, values, colour, label)
                 if validation := history.validation:
                     steps_per_epoch = run.steps_per_epoch or len(history.losses) / len(epochs)
                     places = validation["validation_iteration"] / steps_per_epoch
-                    held = means_of(validation["validation_accuracy"])
-                    accuracy_axes.plot(places, held, color=colour, linestyle="--")
-        is_regression = all(run.recipe.model.is_regression for run in runs)
-        measure = ("R²" if is_regression else "accuracy") + " (dashed: validation)"
+                    held = means_of(validation[f"validation_{history.metric}"])
+                    metric_axes.plot(places, held, color=colour, linestyle="--")
+        labels = dict.fromkeys(METRICS[run.history.metric].label for run in runs)
+        measure = f"{', '.join(labels)} (dashed: validation)"
         loss_axes.set(xlabel="iteration", ylabel="training loss, smoothed")
-        accuracy_axes.set(xlabel="epoch", ylabel=measure)
-        accuracy_axes.locator_params(axis="x", integer=True)
-        for axes in (loss_axes, accuracy_axes):
+        metric_axes.set(xlabel="epoch", ylabel=measure)
+        metric_axes.locator_params(axis="x", integer=True)
+        for axes in (loss_axes, metric_axes):
             axes.grid(alpha=0.3)
         loss_axes.legend()

@@ -4,6 +4,7 @@ The page needs nothing but itself: no network, no script, no font. `page.html` i
 has all its words.
 """
 
+import functools
 import math
 import shlex
 from pathlib import Path
@@ -17,10 +18,11 @@ from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, load_recipe
 from xpmlp.reports import charts, pictures
 from xpmlp.reports.flow import bar_length, first_batch, gradient_flow, verdict
-from xpmlp.reports.metrics import mean_score, prediction_report
+from xpmlp.reports.prediction_report import mean_score, prediction_report
 from xpmlp.runs import RunDirectory, load_checkpoint
 from xpmlp.training import evaluate, predict
 from xpmlp.training.batches import count_batches
+from xpmlp.training.metrics import METRICS, metrics_of
 
 
 def write_report(
@@ -54,18 +56,22 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    is_regression = model.is_regression
-    measure = _number if is_regression else _share
-    environment.filters |= {"share": _share, "number": _number, "measure": measure}
+    metric, labels = evaluation.metric, np.asarray(dataset.test.labels)
+    environment.filters |= {
+        "share": _share, "number": _number, "measure": functools.partial(_measure, metric)
+    }  # fmt: skip
     return environment.get_template("page.html").render(
         np=np, charts=charts, pictures=pictures, mean_score=mean_score, bar_length=bar_length,
         name=run.path.resolve().name, model=model, activation=model.activation, recipe=recipe,
         history=run.load_history(), summary=run.load_summary(),
         dataset=dataset, is_other_data=data is not None, image_shape=trained.image_shape,
         class_name=trained.schema.class_name,
-        is_regression=is_regression, has_members=parameters.ndim == 2,
-        evaluation=evaluation, ensemble=evaluation.ensemble,
-        found=prediction_report(model, np.asarray(dataset.test.labels), Y_hat),
+        metric=metric, METRICS=METRICS, has_members=parameters.ndim == 2, evaluation=evaluation,
+        others=[
+            (METRICS[name].label, _measure(name, value))
+            for name, value in metrics_of(model, labels, Y_hat).items() if name != metric
+        ],
+        found=prediction_report(model, labels, Y_hat),
         steps=count_batches(len(train.labels), recipe.batch_size, drop_last=recipe.drop_last),
         W=W[0] if W.ndim == 3 else W,
         flow=gradient_flow(model, parameters, first_batch(recipe, dataset.train), objective),
@@ -90,6 +96,10 @@ def computed_by(run: RunDirectory) -> str:
 
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2%}"
+
+
+def _measure(name: str, value: float) -> str:
+    return "–" if math.isnan(value) else METRICS[name].form.format(value)
 
 
 def _number(value: float) -> str:

@@ -11,17 +11,14 @@ import numpy as np
 from xpmlp.files import write_atomically
 from xpmlp.training import History
 from xpmlp.training.find_rate import RateCurve
+from xpmlp.training.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-LABELS = ("Train Loss", "Train Accuracy"), ("Iter Idx", "Epoch"), ("CCEE", "Accuracy")
-"""Titles, and names of the axes."""
-
-
 def plot_training(history: History, path: Path) -> None:
-    """Draw the lecture's figure: training loss per iteration above accuracy per epoch.
+    """Draw the lecture's figure: training loss per iteration above the metric per epoch.
 
     Two panels, 20 x 10 inches, in the lecture's style, colours and sizes. With members, a line
     for each.
@@ -31,19 +28,23 @@ def plot_training(history: History, path: Path) -> None:
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    both = history.loss, history.accuracy
+    values = history[history.metric]
+    both, names = (history.loss, values), ("CCEE", "Accuracy")
+    if history.metric != "accuracy":
+        names = ("Loss", METRICS[history.metric].label)
+    titles = ("Train Loss", f"Train {names[1]}"), ("Iter Idx", "Epoch"), names
     with style.context("seaborn-v0_8"):
         figure = Figure(figsize=(20, 10))
         panels = figure.subplots(2, 1)
-        for axes, series, title, x, y in zip(panels, both, *LABELS, strict=True):
+        for axes, series, title, x, y in zip(panels, both, *titles, strict=True):
             axes.plot(series, marker="o" if len(series) == 1 else "")  # no line has one point
 
             axes.set_title(title, color="darkblue", fontsize=40)
             axes.set_xlabel(x, fontsize=30)
             axes.set_ylabel(y, fontsize=30)
             axes.tick_params(labelsize=30)
-        if history.accuracy.min(initial=1.0) >= -1.0:  # an R² may lie far below 0, or be NaN
-            panels[1].set_yticks(accuracy_ticks(history.accuracy))
+        if values.min(initial=1.0) >= -1.0:  # an R² may lie far below 0, or be NaN
+            panels[1].set_yticks(accuracy_ticks(values))
         figure.tight_layout()
         write_atomically(path, lambda file: figure.savefig(file, format="png"))
 
@@ -82,11 +83,13 @@ WIDE = 30.0
 """From this ratio of the largest to the smallest loss on, only logarithms tell losses apart."""
 
 
-def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path) -> None:
-    """Draw validation accuracy and loss of each setting: a point for each seed, a bar for the mean.
+def plot_sweep(
+    outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Path, metric: str = "accuracy"
+) -> None:
+    """Draw validation metric and loss of each setting: a point for each seed, a bar for the mean.
 
-    `outcomes` are (label, losses, accuracies), from top to bottom; NaN is a network that diverged.
-    The setting with the smallest mean loss stands out.
+    `outcomes` are (label, losses, values of the metric), from top to bottom; NaN is a network that
+    diverged. The setting with the smallest mean loss stands out.
     """
     count = len(outcomes)
     means = [losses.mean() for _, losses, _ in outcomes]
@@ -94,9 +97,9 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
     width = 8.0 + 0.09 * max(len(label) for label, _, _ in outcomes)
     with drawn(path, (width, max(2.5, 1.2 + 0.35 * count))) as figure:
         panels = figure.subplots(1, 2, sharey=True)
-        for axes, name in zip(panels, ("accuracy", "loss"), strict=True):
-            for place, (_, losses, accuracies) in enumerate(outcomes):
-                values = losses if name == "loss" else accuracies
+        for axes, name in zip(panels, (METRICS[metric].label, "loss"), strict=True):
+            for place, (_, losses, measured) in enumerate(outcomes):
+                values = losses if name == "loss" else measured
                 colour = "C1" if place == best else "C0"
                 axes.plot(values, np.full(len(values), place), "o", alpha=0.6, color=colour)
                 if len(values) > 1 and np.isfinite(values).all():

@@ -3,7 +3,7 @@
 config.toml              the recipe with every setting: training it again repeats the run
 checkpoint.safetensors   where the run stands: parameters, optimizer, counters, history
 model.safetensors        W1 b1 W2 b2 ..., with the architecture as metadata
-history.npz              loss per iteration, accuracy per epoch
+history.npz              loss per iteration, accuracy (R² of a regression) per epoch
 metrics.csv              a row per epoch
 summary.json             what the run came to
 training.png             the lecture's two panels (drawn by xpmlp.reports)
@@ -40,13 +40,14 @@ from xpmlp.network import ARCHITECTURE, MLP, Objective
 from xpmlp.recipes import MOST_MEMBERS, Recipe, load_recipe
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import Evaluation, History, Trainer
+from xpmlp.training.metrics import tracked_metric
 from xpmlp.typing import DTYPES
 
 log = logging.getLogger(__name__)
 
 SUMMARY_NUMBERS = (
     "epochs", "steps", "seconds", "seconds_per_step", "train_accuracy", "test_accuracy",
-    "test_loss", "validation_accuracy", "validation_loss",
+    "test_loss", "validation_accuracy", "validation_loss", "train_r2", "test_r2", "validation_r2",
 )  # fmt: skip
 
 
@@ -194,6 +195,11 @@ class RunDirectory:
         """The recipe of the run, every setting resolved."""
         return load_recipe(str(self.config), warns=False)
 
+    @property
+    def metric(self) -> str:
+        """The name of what the run measures after every epoch: in 0.1.0 `accuracy`, also for R²."""
+        return tracked_metric(self.recipe.model)
+
     def save_recipe(self, recipe: Recipe) -> None:
         """Write config.toml."""
         write_atomically(self.config, lambda file: file.write_text(recipe.to_toml(), "utf-8"))
@@ -207,7 +213,7 @@ class RunDirectory:
         schema: Schema = NAMELESS,
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
-        recipe, history = self.recipe, training.history
+        recipe, history, metric = self.recipe, training.history, training.history.metric
         trained = TrainedModel(
             training.model,
             training.backend.to_numpy(training.parameters),
@@ -229,8 +235,8 @@ class RunDirectory:
             "steps": training.iteration,
             "seconds": seconds,
             "seconds_per_step": seconds / training.iteration if training.iteration else None,
-            "train_accuracy": float(np.mean(accuracies[-1])) if accuracies else None,
-            "test_accuracy": float(np.mean(test.accuracy)),
+            f"train_{metric}": float(np.mean(accuracies[-1])) if accuracies else None,
+            f"test_{metric}": float(np.mean(test.tracked)),
             "test_loss": float(np.mean(test.loss)),
             "seed": recipe.seed,
             "version": xpmlp.__version__,
@@ -240,7 +246,7 @@ class RunDirectory:
         if losses := history.validation_losses:
             best = training.control.best_of(losses, history.validation_accuracies)
             summary["validation_loss"] = float(np.mean(losses[best]))
-            summary["validation_accuracy"] = float(np.mean(history.validation_accuracies[best]))
+            summary[f"validation_{metric}"] = float(np.mean(history.validation_accuracies[best]))
             summary["validation_iteration"] = history.validation_iterations[best]
         if training.ended:
             summary["ended"] = training.ended
@@ -248,9 +254,9 @@ class RunDirectory:
             summary["stopped_by"] = training.stopped_by
         if recipe.members > 1:
             summary["members"] = recipe.members
-            summary["member_test_accuracy"] = [float(value) for value in test.accuracy]
+            summary[f"member_test_{metric}"] = [float(value) for value in test.tracked]
             summary["member_test_loss"] = [float(value) for value in test.loss]
-            summary["ensemble_test_accuracy"] = test.ensemble
+            summary[f"ensemble_test_{metric}"] = test.ensemble
         text = json.dumps(summary, indent=2) + "\n"
         write_atomically(self.path / "summary.json", lambda file: file.write_text(text, "utf-8"))
         return summary
@@ -276,7 +282,7 @@ class RunDirectory:
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
     def _save_metrics(self, history: History, training: Trainer) -> None:
-        """Columns epoch, iterations, loss (mean over the epoch), accuracy; per member if several.
+        """Columns epoch, iterations, loss (mean over the epoch), metric; per member if several.
 
         No times: two runs that learn the same write the same bytes.
         """
@@ -287,12 +293,10 @@ class RunDirectory:
             loss = losses.mean(axis=0, dtype=np.float64)
             row: list[object] = [epoch, epoch * steps, float(loss.mean()), float(accuracy.mean())]
             rows.append([*row, *loss.ravel().tolist(), *accuracy.ravel().tolist()])
-        header = ["epoch", "iterations", "loss", "accuracy"]
+        header = ["epoch", "iterations", "loss", history.metric]
         if training.parameters.ndim == 2:
             members = range(1, training.parameters.shape[0] + 1)
-            header += [
-                f"{series}_{member}" for series in ("loss", "accuracy") for member in members
-            ]
+            header += [f"{series}_{member}" for series in header[2:4] for member in members]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(
             [header, *(row[: len(header)] for row in rows)]
@@ -316,8 +320,9 @@ class RunDirectory:
             return {}
         if not isinstance(found, dict):
             return {}
+        metric = self.metric
         return {
-            renamed.SUMMARY.get(name, name): value
+            renamed.SUMMARY.get(name, name).replace("accuracy", metric): value
             for name, value in found.items()
             if name not in SUMMARY_NUMBERS or _is_number(value)
         }
@@ -374,31 +379,37 @@ class RunDirectory:
             return None
 
     def load_history(self) -> History:
-        """Loss per iteration and accuracy per epoch of a run that has been saved."""
-        path = self.path / "history.npz"
+        """Loss per iteration and metric per epoch of a run that has been saved."""
+        path, metric = self.path / "history.npz", self.metric
         arrays = read_npz(path, may_be_packed=False)
-        if missing := {"loss", "accuracy"} - set(arrays):
+        if missing := {"loss", _saved_metric(arrays)} - set(arrays):
             raise InputError(f"{path}: no {', '.join(sorted(missing))}; train again")
         try:
-            return history_of(arrays)
+            return replace(history_of(arrays), metric=metric)
         except ValueError as error:
             raise InputError(f"{path}: {error}; train again") from error
 
 
+def _saved_metric(arrays: Mapping[str, np.ndarray]) -> str:
+    """The name that a file has for the metric: in 0.1.0 also R² was `accuracy`."""
+    return "r2" if "r2" in arrays else "accuracy"
+
+
 def history_of(arrays: Mapping[str, np.ndarray]) -> History:
     """The series of a run, from the names that they are saved by; `ValueError` for others."""
-    none = np.empty(0)
-    for name in ("loss", "accuracy", "validation_iteration", "validation_loss"):
+    none, metric = np.empty(0), _saved_metric(arrays)
+    for name in ("loss", metric, "validation_iteration", "validation_loss"):
         shape = np.shape(arrays.get(name, none))
         if not 1 <= len(shape) <= 2 or max(shape[1:], default=0) > MOST_MEMBERS:
             raise ValueError(f"{name} of shape {shape} is no series")
-    series = ("validation_iteration", "validation_loss", "validation_accuracy")
+    series = ("validation_iteration", "validation_loss", f"validation_{metric}")
     iterations, *measured = validation = [arrays.get(name, none) for name in series]
     if len({*map(len, validation)}) > 1:
         lengths = ", ".join(str(len(one)) for one in validation)
         raise ValueError(f"validation series of {lengths} evaluations")
-    losses, accuracies = list(arrays["loss"]), list(arrays["accuracy"])
-    return History(losses, accuracies, iterations.astype(int).tolist(), *map(list, measured))
+    losses, accuracies, held_losses, held = map(list, (arrays["loss"], arrays[metric], *measured))
+    at = iterations.astype(int).tolist()
+    return History(losses, accuracies, at, held_losses, held, metric)
 
 
 def _is_number(value: object) -> bool:

@@ -15,7 +15,8 @@ recovery.py    too little memory, a lost GPU, a diverged run
 nonfinite.py   where a number became NaN or infinite first
 ticks.py       how many steps lie between two looks at a run
 history.py     what a run has measured so far
-evaluation.py  loss, accuracy and probabilities on given rows
+evaluation.py  loss, metrics and probabilities on given rows
+metrics.py     the metrics by name: accuracy, F1, AUC, R² and others
 folds.py       cross-validation: every fold a member of one run
 find_rate.py   which learning rate to begin with
 typed_settings.py  the keywords of `xpmlp.train`, for editors

@@ -190,7 +190,7 @@ class Validation(Callback):
 
     def _evaluate(self, trainer: "Trainer") -> None:
         found = trainer.evaluate(self.split, trainer.current_parameters)
-        trainer.history.add_evaluation(trainer.iteration, found.loss, found.accuracy)
+        trainer.history.add_evaluation(trainer.iteration, found.loss, found.tracked)
 
 
 class BestWeights(Callback):
@@ -212,9 +212,8 @@ class EarlyStopping(Callback):
         control, history = trainer.control, trainer.history
         series = zip(history.validation_losses, history.validation_accuracies, strict=True)
         if control.has_run_dry([control.cost(*evaluation) for evaluation in series]):
-            trainer.stop(
-                f"no better validation {control.monitor} in the last {control.patience} evaluations"
-            )
+            what = "loss" if control.monitor == "loss" else history.metric
+            trainer.stop(f"no better validation {what} in the last {control.patience} evaluations")
 
     on_start = on_epoch = on_tick
 

@@ -13,7 +13,7 @@ from xpmlp.data import Split
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 
-MONITORS = ("loss", "accuracy")
+MONITORS = ("loss", "accuracy", "r2")
 
 
 @renamed.with_old_names
@@ -28,7 +28,7 @@ class ValidationConfig:
     validate_every
         Evaluate every n steps in place of every epoch; 0 for epochs.
     monitor
-        The quantity to improve: the validation loss or accuracy.
+        The quantity to improve: the validation loss, or accuracy, for a regression r2.
     patience
         Evaluations without improvement after which the run ends; 0 for never.
     restore_best

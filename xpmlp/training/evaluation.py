@@ -1,9 +1,10 @@
-"""What a trained network makes of given rows: loss, accuracy, probabilities."""
+"""What a trained network makes of given rows: loss, metrics, probabilities."""
 
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from xpmlp.backends.base import Function
 from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, PLAIN, Objective
+from xpmlp.training.metrics import metrics_of, tracked_metric
 from xpmlp.training.step import batch_metric, inputs
 from xpmlp.typing import Array, Namespace, dtype_name
 
@@ -33,11 +35,18 @@ class Evaluation(NamedTuple):
     ----------
     loss : ndarray
         The loss, by default the mean cross-entropy: a scalar, or (E,) with members.
-    accuracy : ndarray
-        The fraction of correct predictions, or R² (coefficient of determination) for a regression,
-        of the same shape.
+    tracked : ndarray
+        The accuracy, the fraction of correct predictions, or R² (coefficient of determination) for
+        a regression, of the same shape. Its own name is an attribute, too: `accuracy` or `r2`.
     ensemble : float or None
-        The accuracy of the ensemble, the members' mean prediction; None for one network.
+        The same of the ensemble, the members' mean prediction; None for one network.
+    metric : str, default 'accuracy'
+        The name of `tracked`.
+    metrics : mapping from str to ndarray, default {}
+        All metrics by name, which are attributes, too, if `evaluate` was asked for them. NaN is a
+        metric that is not defined for these rows.
+    ensemble_metrics : mapping from str to float, default {}
+        The same of the ensemble; empty for one network.
 
     Examples
     --------
@@ -47,13 +56,29 @@ class Evaluation(NamedTuple):
     """
 
     loss: np.ndarray
-    accuracy: np.ndarray
+    tracked: np.ndarray
     ensemble: float | None
+    metric: str = "accuracy"
+    metrics: Mapping[str, np.ndarray] = MappingProxyType({})
+    ensemble_metrics: Mapping[str, float] = MappingProxyType({})
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        """Return a metric by its name."""
+        if name not in self._by_name:
+            raise AttributeError(f"no {name!r} in this evaluation; use {', '.join(self._by_name)}")
+        return self._by_name[name]
+
+    @property
+    def _by_name(self) -> dict[str, np.ndarray]:
+        return {"loss": self.loss, self.metric: self.tracked, **self.metrics}
 
     def __repr__(self) -> str:
         of_members = "" if self.ensemble is None else f", ensemble={self.ensemble:.4f}"
-        loss, accuracy = (np.array2string(one, precision=4, threshold=8) for one in self[:2])
-        return f"Evaluation(loss={loss}, accuracy={accuracy}{of_members})"
+        shown = ", ".join(
+            f"{name}={np.array2string(value, precision=4, threshold=8)}"
+            for name, value in self._by_name.items()
+        )
+        return f"Evaluation({shown}{of_members})"
 
 
 def evaluate(
@@ -63,8 +88,9 @@ def evaluate(
     *,
     objective: Objective = PLAIN,
     backend: Backend | None = None,
+    all_metrics: bool = False,
 ) -> Evaluation:
-    """Return the loss and the accuracy of a network on labelled rows.
+    """Return the loss and the metrics of a network on labelled rows.
 
     Parameters
     ----------
@@ -79,11 +105,14 @@ def evaluate(
         one of the output.
     backend : Backend, optional
         By default NumPy.
+    all_metrics : bool, default False
+        Whether to return every metric, in place of accuracy or R² alone. The predictions of all
+        rows, (n, K) or (E, n, K), are then held on the host.
 
     Returns
     -------
     Evaluation
-        Loss and accuracy, scalars or (E,), and the accuracy of the ensemble.
+        Loss and accuracy (R² for a regression), scalars or (E,), and those of the ensemble.
 
     Raises
     ------
@@ -122,10 +151,38 @@ def evaluate(
             loss += J.astype(np.float64) * labels.shape[0]
             metric_sum += hits
             ensemble += sum(map(float, agreed))
-    return Evaluation(
+    found = Evaluation(
         loss=loss / count,
-        accuracy=metric_sum / count,
+        tracked=metric_sum / count,
         ensemble=ensemble / count if has_members else None,
+        metric=tracked_metric(model),
+    )
+    return _with_all_metrics(found, model, parameters, split, backend) if all_metrics else found
+
+
+def _with_all_metrics(
+    found: Evaluation, model: MLP, parameters: Array, split: Split, backend: Backend
+) -> Evaluation:
+    """The evaluation with every metric; accuracy and R² stay the device's, where defined."""
+    with backend.activate():
+        blocks = _predicted(model, parameters, split.X, backend, _member_prediction)
+        Y_hat = np.concatenate([backend.to_numpy(block) for block in blocks], axis=-2)
+        labels = split.labels
+        labels = labels if isinstance(labels, np.ndarray) else backend.to_numpy(labels)
+
+    def measured(Y_hat: np.ndarray, tracked: float) -> dict[str, float]:
+        metrics = metrics_of(model, labels, Y_hat)
+        if not math.isnan(metrics[found.metric]):
+            metrics[found.metric] = tracked
+        return metrics
+
+    if found.ensemble is None:
+        metrics = measured(Y_hat, float(found.tracked))
+        return found._replace(metrics={name: np.array(one) for name, one in metrics.items()})
+    members = [measured(*one) for one in zip(Y_hat, found.tracked.tolist(), strict=True)]
+    return found._replace(
+        metrics={name: np.array([one[name] for one in members]) for name in members[0]},
+        ensemble_metrics=measured(Y_hat.mean(axis=0), found.ensemble),
     )
 
 
@@ -192,7 +249,7 @@ def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = 
     backend = backend or _numpy()
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
     with backend.activate():
-        blocks = _predicted(model, parameters, X, backend)
+        blocks = _predicted(model, parameters, X, backend, _prediction)
         found = [backend.to_numpy(block) for block in blocks]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -200,13 +257,15 @@ def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = 
 def predict_on_device(model: MLP, parameters: Array, X: Array, *, backend: Backend) -> Array:
     """The same of rows that lie on the backend's device, and there is the result."""
     with backend.activate():
-        found = list(_predicted(model, parameters, X, backend))
+        found = list(_predicted(model, parameters, X, backend, _prediction))
         return found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
 
 
-def _predicted(model: MLP, parameters: Array, X: Array, backend: Backend) -> Iterator[Array]:
+def _predicted(
+    model: MLP, parameters: Array, X: Array, backend: Backend, make: Callable[..., Function]
+) -> Iterator[Array]:
     """Ŷ of blocks of rows."""
-    probabilities = _function(_prediction, model, None, backend)
+    probabilities = _function(make, model, None, backend)
     fixed = (_on_device(parameters, backend),)
     count = X.shape[0]
     blocks = list(_blocks(model, parameters, count, backend))
@@ -218,14 +277,23 @@ def _predicted(model: MLP, parameters: Array, X: Array, backend: Backend) -> Ite
             yield from probabilities(fixed, (rows_of(X, rows, backend=backend),))
 
 
-def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
-    """Ŷ of rows X, averaged over members: ((parameters,), (X,)) -> (Ŷ,)."""
+def _member_prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
+    """Ŷ of rows X, of each member: ((parameters,), (X,)) -> (Ŷ,)."""
 
     def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
         (parameters,), (X,) = fixed, varying
-        X = inputs(X, dtype=parameters.dtype, xp=xp)
-        Y_hat = model.predictions(parameters, X, xp=xp)
-        return (xp.mean(Y_hat, axis=0) if parameters.ndim == 2 else Y_hat,)
+        return (model.predictions(parameters, inputs(X, dtype=parameters.dtype, xp=xp), xp=xp),)
+
+    return probabilities
+
+
+def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
+    """Ŷ of rows X, averaged over members: ((parameters,), (X,)) -> (Ŷ,)."""
+    of_members = _member_prediction(model, None, xp=xp)
+
+    def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
+        (Y_hat,) = of_members(fixed, varying)
+        return (xp.mean(Y_hat, axis=0) if fixed[0].ndim == 2 else Y_hat,)
 
     return probabilities
 

@@ -168,5 +168,5 @@ def cross_validate(
         run.evaluate(Split(split.X[numbers], split.labels[numbers]), run.parameters[fold])
         for fold, numbers in enumerate(held)
     ]
-    losses, accuracies, _ = zip(*found, strict=True)
+    losses, accuracies, *_ = zip(*found, strict=True)
     return Folds(np.array(losses, np.float64), np.array(accuracies, np.float64), run)

@@ -1,5 +1,6 @@
-"""The history of a run: training loss and accuracy, and the validation series."""
+"""The history of a run: training loss and metric, and the validation series."""
 
+import copy
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from numpy.typing import ArrayLike
 from xpmlp.checks import nearest
 from xpmlp.display import as_html
 from xpmlp.errors import InputError
-from xpmlp.habits import HabitHints
+from xpmlp.habits import HabitHints, no_attribute
+from xpmlp.training.metrics import METRICS
 
 
 @dataclass(repr=False)
@@ -19,7 +21,7 @@ class History(HabitHints):
 
     `history[name]` returns a series as an array: `loss` of each iteration, `accuracy` of each
     epoch, and `validation_iteration`, `validation_loss` and `validation_accuracy` of each
-    evaluation.
+    evaluation. For a regression they are `r2` and `validation_r2`.
 
     Parameters
     ----------
@@ -32,7 +34,9 @@ class History(HabitHints):
     validation_losses : list of ndarray, default []
         The validation loss of each evaluation.
     validation_accuracies : list of ndarray, default []
-        The validation accuracy of each evaluation.
+        The validation accuracy of each evaluation, R² for a regression.
+    metric : str, default 'accuracy'
+        The name of the metric, `r2` for a regression.
 
     Examples
     --------
@@ -46,9 +50,19 @@ class History(HabitHints):
     validation_iterations: list[int] = field(default_factory=list)
     validation_losses: list[np.ndarray] = field(default_factory=list)
     validation_accuracies: list[np.ndarray] = field(default_factory=list)
+    metric: str = "accuracy"
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        """Return the metric of each epoch by its own name, `accuracy` or `r2`."""
+        if name not in METRICS:
+            raise no_attribute(self, name)
+        try:
+            return self[name]
+        except InputError as error:
+            raise AttributeError(str(error)) from None
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Return a series by name: `loss` of each iteration, `accuracy` of each epoch, and
+        """Return a series by name: `loss` of each iteration, `accuracy` (`r2`) of each epoch, and
         `validation_iteration`, `validation_loss` and `validation_accuracy` of each evaluation."""
         try:
             return self.series[name]
@@ -60,7 +74,7 @@ class History(HabitHints):
     @property
     def series(self) -> dict[str, np.ndarray]:
         """Each series by name."""
-        return {"loss": self.loss, "accuracy": self.accuracy, **self.validation}
+        return {"loss": self.loss, self.metric: np.asarray(self.accuracies), **self.validation}
 
     def keys(self) -> Iterable[str]:
         """Return the names of the series.
@@ -94,7 +108,7 @@ class History(HabitHints):
         History
             The copy.
         """
-        return History(**{name: list(series) for name, series in vars(self).items()})
+        return History(**{name: copy.copy(one) for name, one in vars(self).items()})
 
     def add_evaluation(self, iteration: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
         """Append an evaluation on the validation set.
@@ -106,7 +120,7 @@ class History(HabitHints):
         loss : ndarray
             The validation loss, a scalar or (E,).
         accuracy : ndarray
-            The validation accuracy, of the same shape.
+            The validation accuracy, R² for a regression, of the same shape.
         """
         self.validation_iterations.append(iteration)
         self.validation_losses.append(np.asarray(loss))
@@ -118,11 +132,6 @@ class History(HabitHints):
         return np.asarray(self.losses)
 
     @property
-    def accuracy(self) -> np.ndarray:
-        """The training accuracy of each epoch, (epochs,) or (epochs, E)."""
-        return np.asarray(self.accuracies)
-
-    @property
     def validation(self) -> dict[str, np.ndarray]:
         """The validation series by name; empty without any."""
         if not self.validation_iterations:
@@ -130,7 +139,7 @@ class History(HabitHints):
         return {
             "validation_iteration": np.asarray(self.validation_iterations),
             "validation_loss": np.asarray(self.validation_losses),
-            "validation_accuracy": np.asarray(self.validation_accuracies),
+            f"validation_{self.metric}": np.asarray(self.validation_accuracies),
         }
 
     def epoch_losses(self, epochs: int, steps_per_epoch: int, *, is_validated: bool) -> list[float]:

@@ -413,16 +413,15 @@ def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     history, config, steps = trainer.history, trainer.config, trainer.steps_per_epoch
     rate = np.asarray(config.descent.learning_rate, np.float64)
     begin, end = (epoch - 1) * steps, epoch * steps
-    score = "r2" if trainer.model.is_regression else "accuracy"
     found = {
         "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),
-        score: history.accuracies[epoch - 1],
+        history.metric: history.accuracies[epoch - 1],
         "learning_rate": rate * config.lr_factors(epoch - 1, history, steps)[-1],
     }
     last = bisect.bisect(history.validation_iterations, end) - 1
     if last >= 0 and history.validation_iterations[last] > begin:
         found["validation_loss"] = history.validation_losses[last]
-        found[f"validation_{score}"] = history.validation_accuracies[last]
+        found[f"validation_{history.metric}"] = history.validation_accuracies[last]
     members = trainer.metric_sum.shape
     return {
         each: float(number)

@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 from xpmlp.display import print_line
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
+from xpmlp.training.metrics import METRICS
 from xpmlp.training.trainer import Trainer
 
 CELLS, LINES = 30, 100
@@ -127,9 +128,9 @@ def advice_at_chance_level(training: Trainer) -> str:
 
 
 def measures(training: Trainer) -> str:
-    """Return mean loss and accuracy of the epoch so far or just finished, and rows per second."""
+    """Return mean loss and metric of the epoch so far or just finished, and rows per second."""
     history, steps = training.history, training.step or training.steps_per_epoch
-    score = "R²" if training.model.is_regression else "accuracy"
+    score = METRICS[history.metric].label
     parts = []
     if history.losses:
         parts.append(f"loss {finite_mean(history.losses[-steps:], math.nan):.4f}")

@@ -24,6 +24,7 @@ from xpmlp.training.engine import Engine
 from xpmlp.training.evaluation import Evaluation, checked, evaluate
 from xpmlp.training.history import History
 from xpmlp.training.loaders import BatchLoader, Chunk, make_loader
+from xpmlp.training.metrics import tracked_metric
 from xpmlp.training.nonfinite import NonFiniteError, check_losses
 from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
 from xpmlp.training.state import (
@@ -133,7 +134,7 @@ class Trainer:
         self.metric_sum = np.zeros(members, np.float64 if model.is_regression else np.int64)
         self.epoch = self.step = 0
         self.seconds = 0.0
-        self.history = History()
+        self.history = History(metric=tracked_metric(model))
         self.best: Best | None = None
         self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
         self.last_good = self.snapshot()
@@ -186,7 +187,8 @@ class Trainer:
                 steps = self.backend.asarray(np.array([self.iteration]))
                 self.state = self.state._replace(step=steps)
         self.metric_sum = snapshot.metric_sum.copy()
-        self.history, self.best = snapshot.history.copy(), snapshot.best
+        self.history = dataclasses.replace(snapshot.history.copy(), metric=self.history.metric)
+        self.best = snapshot.best
         self.seconds = snapshot.seconds
         self.last_good = snapshot
         self.ended, self.was_stopped = "", False
@@ -335,7 +337,7 @@ class Trainer:
         return self.backend.xp.concat((vector, statistics), axis=-1)
 
     def evaluate(self, split: Split, parameters: Array | None = None) -> Evaluation:
-        """Return loss and accuracy on labelled rows.
+        """Return loss and accuracy (R² for a regression) on labelled rows.
 
         Parameters
         ----------
@@ -511,6 +513,8 @@ def _checked(config: TrainConfig, model: MLP) -> TrainConfig:
             "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
             "give 2 or more, or normalization=layer"
         )
+    if config.control.monitor == "r2" and not model.is_regression:
+        raise InputError("monitor=r2: this network predicts classes; give accuracy or loss")
     if (validation := config.control.validation) is None:
         return config
     return TrainConfig.of(config, validation=checked(validation, model, where="validation data"))

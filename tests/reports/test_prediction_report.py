@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from xpmlp.network import MLP
-from xpmlp.reports.metrics import (
+from xpmlp.reports.prediction_report import (
     MulticlassReport,
     MultilabelReport,
     RegressionReport,

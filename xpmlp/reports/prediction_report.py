@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpmlp.network import MLP
+from xpmlp.training.metrics import class_counts, comparable, kind_of, mae, r2, rmse
 
 BINS = 10
 """Of the calibration: a tenth of confidence each."""
@@ -107,16 +108,10 @@ def prediction_report(
     model: MLP, labels: np.ndarray, predictions: np.ndarray
 ) -> MulticlassReport | MultilabelReport | RegressionReport:
     """Return the metrics of predictions (n, K) for labels (n,) or (n, K)."""
-    if model.is_regression:
-        return regression_report(labels.reshape(predictions.shape), predictions)
-    if model.output == "sigmoid" and predictions.shape[1] == 1:
-        predictions = np.concatenate([1.0 - predictions, predictions], axis=1)
-        return multiclass_report(np.rint(labels).astype(int).ravel(), predictions)
-    if labels.ndim == 1:
-        return multiclass_report(labels, predictions)
-    if model.output == "softmax":
-        return multiclass_report(labels.argmax(axis=1), predictions)
-    return multilabel_report(labels > 0.5, predictions)
+    kind, both = kind_of(model), comparable(model, labels, predictions)
+    if kind == "regression":
+        return regression_report(*both)
+    return multilabel_report(*both) if kind == "multilabel" else multiclass_report(*both)
 
 
 def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> MulticlassReport:
@@ -140,22 +135,17 @@ def multiclass_report(labels: np.ndarray, probabilities: np.ndarray) -> Multicla
 def multilabel_report(is_so: np.ndarray, probabilities: np.ndarray) -> MultilabelReport:
     """Return the metrics of a multilabel network; both arrays are (n, K)."""
     predicted = probabilities > 0.5
-    counts = zip(
-        (is_so & predicted).sum(axis=0), predicted.sum(axis=0), is_so.sum(axis=0), strict=True
-    )
+    counts = zip(*class_counts(is_so, probabilities), strict=True)
     scores = [score(*map(int, one)) for one in counts]
     confidence = np.where(predicted, probabilities, 1.0 - probabilities)
     return MultilabelReport(scores, calibration(confidence.ravel(), (predicted == is_so).ravel()))
 
 
 def regression_report(targets: np.ndarray, predictions: np.ndarray) -> RegressionReport:
-    """Return the metrics of a regression; both arrays are (n, K)."""
-    targets, predictions = targets.astype(np.float64), predictions.astype(np.float64)
-    wrong = predictions - targets
-    squares, variance = np.square(wrong).mean(axis=0), targets.var(axis=0)
-    r2 = 1.0 - np.divide(squares, variance, where=variance > 0.0, out=np.full_like(squares, np.nan))
-    errors = zip(np.sqrt(squares), np.abs(wrong).mean(axis=0), r2, strict=True)
-    return RegressionReport([Errors(*map(float, one)) for one in errors], targets, predictions)
+    """Return the metrics of a regression; both arrays are (n, K), float64."""
+    outputs = [(targets[:, [k]], predictions[:, [k]]) for k in range(targets.shape[1])]
+    errors = [Errors(rmse(*one), mae(*one), r2(*one)) for one in outputs]
+    return RegressionReport(errors, targets, predictions)
 
 
 def score(hits: int, predicted: int, support: int) -> Score:
