@@ -206,8 +206,8 @@ def sweep(
 
 def _results(training: Trainer) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
-    assert training.control.validation is not None  # for the type checker # nosec B101
-    found = training.evaluate(training.control.validation)
+    assert training.validation_config.validation is not None  # for the type checker # nosec B101
+    found = training.evaluate(training.validation_config.validation)
     losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.accuracy)
     is_number = np.isfinite(losses)
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)

@@ -88,7 +88,7 @@ def _training_turns(
             model,
             Split(problem.images[:rows], problem.labels[:rows]),
             parameters=backend.asarray(host, dtype),
-            descent=OptimizerConfig(learning_rate=problem.learning_rate),
+            optimizer_config=OptimizerConfig(learning_rate=problem.learning_rate),
             backend=backend,
             epochs=steps // epoch,
             batch_size=problem.batch_size,

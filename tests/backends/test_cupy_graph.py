@@ -31,9 +31,12 @@ class Problem:
         random = np.random.default_rng(3)
         seeds = 0 if members is None else list(range(members))
         parameters = np.asarray(MODEL.initialize(seeds, dtype="float32"))
-        descent = OptimizerConfig(learning_rate=0.1)
+        optimizer_config = OptimizerConfig(learning_rate=0.1)
         self.host_state = first_state(
-            MODEL, TrainConfig(descent=descent), parameters, select_backend("numpy")
+            MODEL,
+            TrainConfig(optimizer_config=optimizer_config),
+            parameters,
+            select_backend("numpy"),
         )
         self.host_data = TrainingData(
             random.integers(0, 255, (ROWS, 6), dtype=np.uint8),
@@ -42,7 +45,7 @@ class Problem:
             np.arange(BATCH),
             np.arange(3),
         )
-        self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
+        self.make_step = lambda *, xp: make_step(MODEL, optimizer_config=optimizer_config, xp=xp)
         self.program = record(self.make_step, self.host_state, self.host_data)
         self.kernel_plan = naive_plan(self.program, self.machine)
         self.state, self.data = self.on_device(self.host_state), self.on_device(self.host_data)

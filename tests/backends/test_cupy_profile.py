@@ -24,7 +24,7 @@ def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: 
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),
-        descent=OptimizerConfig(learning_rate=0.1),
+        optimizer_config=OptimizerConfig(learning_rate=0.1),
         backend=select_backend("cupy"),
         epochs=1,
         batch_size=8,

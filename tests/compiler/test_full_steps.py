@@ -73,7 +73,7 @@ EVERYTHING: dict[str, Any] = {
 
 def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, Any, Any]:
     """What makes the step, and the state and data of its first."""
-    model, objective, descent = EVERYTHING[name]
+    model, objective, optimizer_config = EVERYTHING[name]
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (96, 20), dtype=np.uint8)
     labels: np.ndarray = random.integers(0, 5, 96)
@@ -90,8 +90,8 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
             range(members) if members else 0, initializer="he_normal", dtype=dtype
         ),
         objective=objective,
-        descent=descent,
-        control=ValidationConfig(),
+        optimizer_config=optimizer_config,
+        validation_config=ValidationConfig(),
         backend=select_backend("numpy"),
         epochs=3,
         batch_size=16,
@@ -100,7 +100,7 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         threads=1,
     )
     segment = next(training.loader().epoch(training.epoch_plan()))
-    return partial(make_step, model, objective, descent), training.state, segment.data
+    return partial(make_step, model, objective, optimizer_config), training.state, segment.data
 
 
 def program_of(name: str, **settings: Any) -> Program:

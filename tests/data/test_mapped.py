@@ -118,7 +118,8 @@ def test_training_is_that_of_the_same_rows_in_memory(
     assert isinstance(run.loader(), loaders.StreamingLoader)
     held = Trainer(
         MODEL, Split(content, labels), parameters=MODEL.initialize(0, dtype="float32"),
-        descent=run.descent, backend=run.backend, epochs=3, batch_size=8, seed=0, shuffle=True,
+        optimizer_config=run.optimizer_config, backend=run.backend,
+        epochs=3, batch_size=8, seed=0, shuffle=True,
         drop_last=drop_last, orders=lambda epoch: order(
             COUNT, seed=0, epoch=epoch, shuffle=True, blocks=MappedRows(file).blocks
         ),

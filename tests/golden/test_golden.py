@@ -530,7 +530,7 @@ NAME_TABLE: dict[str, str] = {
 
 PYTHON = {
     "MLP(hidden=)": ONE_WARNING,  # activation= now
-    "train(objective=, descent=, control=, observers=)": ONE_WARNING,  # callbacks= now
+    "train(objective=, descent=, control=, observers=)": ONE_WARNING,  # renamed
     "cross_validate(model, split)": WORKS,
     "runs.RunDirectory.existing(RUN).load_model()": WORKS,
 }

@@ -59,7 +59,7 @@ def test_steps_are_those_of_an_epoch_within_limits(rows: int, steps: int) -> Non
 
 
 def test_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
-    training = begin(descent=OptimizerConfig(learning_rate=1e-20))
+    training = begin(optimizer_config=OptimizerConfig(learning_rate=1e-20))
     curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
 
@@ -79,10 +79,10 @@ def test_search_stops_where_the_loss_explodes() -> None:
 def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
     validation = bright(40)
     training = begin(
-        descent=OptimizerConfig(
+        optimizer_config=OptimizerConfig(
             optimizer=adam(), learning_rate=7.0, schedule=SCHEDULES["one_cycle"](), warm_up=1.0
         ),
-        control=ValidationConfig(
+        validation_config=ValidationConfig(
             validation=validation, patience=1, restore_best=True, time_limit=1e-9
         ),
         objective=Objective(dropout=0.2),
@@ -94,7 +94,7 @@ def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
         np.testing.assert_array_equal(after.state[name], array)
     assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
     plain = begin(
-        descent=OptimizerConfig(optimizer=adam(), plateau=Plateau()),
+        optimizer_config=OptimizerConfig(optimizer=adam(), schedule=Plateau()),
         objective=Objective(dropout=0.2),
     )
     np.testing.assert_array_equal(find_rate(plain, highest=1.0, steps=60).losses, curve.losses)
@@ -104,7 +104,9 @@ def test_rows_weigh_what_they_weigh_in_the_run() -> None:
     weights = np.where(bright(400).labels == 0, 3.0, 0.5)
     objective = Objective(class_weights=(1.0, 2.0, 1.0, 1.0))
     training = begin(
-        sample_weights=weights, objective=objective, descent=OptimizerConfig(learning_rate=1e-20)
+        sample_weights=weights,
+        objective=objective,
+        optimizer_config=OptimizerConfig(learning_rate=1e-20),
     )
     curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
     np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)

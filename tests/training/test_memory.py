@@ -66,7 +66,9 @@ SETTINGS = {
         "objective": Objective(divides_by_weight=True, l2=0.1),
         "sample_weights": np.linspace(0.0, 2.0, ROWS),
     },
-    "adam": {"descent": OptimizerConfig(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)},
+    "adam": {
+        "optimizer_config": OptimizerConfig(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)
+    },
     "members": {"members": 3},
     "layer normalisation": {"model": MLP((6, 5, 5, 3), normalization="layer", residual=True)},
     "a smaller last batch": {"rows": 100, "drop_last": False},

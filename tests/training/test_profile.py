@@ -35,7 +35,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
-    settings = {"parameters": model.initialize(0), "descent": OptimizerConfig(learning_rate=0.5)}
+    settings = {
+        "parameters": model.initialize(0),
+        "optimizer_config": OptimizerConfig(learning_rate=0.5),
+    }
     settings |= {"backend": backend or NumPyBackend(), "epochs": 2, "seed": 3, **changes}
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
     return small_runs.begin(model, split, **settings)
@@ -44,7 +47,10 @@ def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer
 def traced(model: MLP, members: int = 0) -> Program:
     parameters = model.initialize(range(members) if members else 0)
     state = first_state(
-        model, TrainConfig(descent=OptimizerConfig(learning_rate=0.5)), parameters, NumPyBackend()
+        model,
+        TrainConfig(optimizer_config=OptimizerConfig(learning_rate=0.5)),
+        parameters,
+        NumPyBackend(),
     )
     X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)
     classes = np.arange(model.layer_sizes[-1])

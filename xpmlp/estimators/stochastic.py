@@ -51,7 +51,9 @@ def fit_stochastic(
     learned = estimator._learned
     resumed = learned.optimizer if incremental else None
     if resumed is None:
-        learned.rate = np.full(learned.parameters.shape[:-1], config.training.descent.learning_rate)
+        learned.rate = np.full(
+            learned.parameters.shape[:-1], config.training.optimizer_config.learning_rate
+        )
     training = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
     given, bars = callbacks_of(estimator), progress_bars(estimator)
     convergence = Convergence(
@@ -97,7 +99,7 @@ def _check_that_it_can_continue(estimator: Any, config: FitConfig, *, incrementa
         )
     if incremental or (estimator.warm_start and estimator.t_):
         for name, off in (("warm_up", 0.0), ("average", "none")):
-            if (asked := getattr(config.training.descent, name)) != off:
+            if (asked := getattr(config.training.optimizer_config, name)) != off:
                 raise ValueError(
                     f"{name}={asked}: begins anew in every call, so neither partial_fit nor "
                     "warm_start can continue with it; leave it out"

@@ -233,7 +233,7 @@ class RunDirectory:
             "platform": platform.platform(),
         }
         if losses := history.validation_losses:
-            best = training.control.best_of(losses, history.validation_accuracies)
+            best = training.validation_config.best_of(losses, history.validation_accuracies)
             summary["validation_loss"] = float(np.mean(losses[best]))
             summary["validation_accuracy"] = float(np.mean(history.validation_accuracies[best]))
             summary["validation_iteration"] = history.validation_iterations[best]

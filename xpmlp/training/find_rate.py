@@ -17,9 +17,9 @@ from xpmlp.display import short_repr
 from xpmlp.errors import Diverged, InputError, remedy
 from xpmlp.schedules import Schedule, Times
 from xpmlp.training.callbacks import Callback, StopTraining
-from xpmlp.training.control import ValidationConfig
 from xpmlp.training.history import smoothed
 from xpmlp.training.trainer import Trainer
+from xpmlp.training.validation_config import ValidationConfig
 
 MEMORY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
@@ -193,7 +193,7 @@ def find_rate(
         learning_rate=highest,
         schedule=Schedule("rising", rising),
         warm_up=0.0,
-        control=ValidationConfig(),
+        validation_config=ValidationConfig(),
         epochs=math.ceil(steps / training.steps_per_epoch),
         shuffle=True,
         threads=training.threads.number,
@@ -206,7 +206,7 @@ def find_rate(
             f"the loss explodes within {count + 1} steps, at a rate of {rates[count]:.2g}: "
             "begin with a smaller one"
         )
-    own = float(np.asarray(training.descent.learning_rate))
+    own = float(np.asarray(training.optimizer_config.learning_rate))
     return RateCurve(rates[:count], np.asarray(watch.losses, np.float64), own)
 
 

@@ -91,7 +91,7 @@ def plan_after(error: Exception, trainer: "Trainer") -> MemoryPlan:
 def divergence(error: NonFiniteError, trainer: "Trainer") -> Diverged:
     """Return the error of a run that diverged and is back at its last good state."""
     epoch, step = divmod(error.iteration - 1, trainer.steps_per_epoch)
-    rates = np.unique(trainer.descent.learning_rate)
+    rates = np.unique(trainer.optimizer_config.learning_rate)
     rate = ", ".join(f"{rate:g}" for rate in rates)
     try:
         fault = _find_fault(error.iteration, trainer)
