@@ -83,7 +83,7 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         labels = random.poisson(1.5, (96, 5)).astype(np.float64)
     elif model.output == "identity":
         labels = random.standard_normal((96, 5))
-    training = Trainer.begin(
+    trainer = Trainer.begin(
         model,
         Split(X, labels),
         parameters=model.initialize(
@@ -99,8 +99,8 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         shuffle=True,
         threads=1,
     )
-    segment = next(training.loader().epoch(training.epoch_plan()))
-    return partial(make_step, model, objective, optimizer_config), training.state, segment.data
+    segment = next(trainer.loader().epoch(trainer.epoch_plan()))
+    return partial(make_step, model, objective, optimizer_config), trainer.state, segment.data
 
 
 def program_of(name: str, **settings: Any) -> Program:

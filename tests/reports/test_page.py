@@ -31,15 +31,15 @@ def trained_run(path: Path, data: Path, *settings: str) -> RunDirectory:
     recipe = load_recipe("lecture", given, {"data": str(data)}).resolved(backend)
     dataset = load_data(str(data)).for_network(recipe.layer_sizes, recipe.output)
     run = RunDirectory.create(path, recipe)
-    training = trainer_from_recipe(recipe, dataset, backend).run()
+    trainer = trainer_from_recipe(recipe, dataset, backend).run()
     test = evaluate(
-        training.model,
-        training.parameters,
+        trainer.model,
+        trainer.parameters,
         dataset.test,
         objective=recipe.objective(),
         backend=backend,
     )
-    run.save_results(training, test, image_shape=dataset.image_shape)
+    run.save_results(trainer, test, image_shape=dataset.image_shape)
     return run
 
 

@@ -8,7 +8,7 @@ BUSY = 1.25
 """Times its shortest, the product's median time that shows other work on the machine."""
 
 
-def show(profile: Profile, training: Trainer) -> None:
+def show(profile: Profile, trainer: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
 
     def row(layer: int | None, name: str, seconds: float, flops: int) -> list[str]:
@@ -27,10 +27,10 @@ def show(profile: Profile, training: Trainer) -> None:
     rows.append(row(None, "all phases", profile.seconds, profile.flops))
     rows.append(row(None, "a step of the run", profile.step, profile.flops))
     print_table(heads, rows, left=2)
-    threads = training.threads.number
+    threads = trainer.threads.number
     echo(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "
-        f"{profile.side} matrices in {training.engine.precision}"
+        f"{profile.side} matrices in {trainer.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
     if profile.slowdown > BUSY:

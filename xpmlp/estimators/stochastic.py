@@ -54,7 +54,7 @@ def fit_stochastic(
         learned.rate = np.full(
             learned.parameters.shape[:-1], config.training.optimizer_config.learning_rate
         )
-    training = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
+    trainer = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
     given, bars = callbacks_of(estimator), progress_bars(estimator)
     convergence = Convergence(
         estimator,
@@ -65,7 +65,7 @@ def fit_stochastic(
     )
     estimator.n_iter_ = 0
     try:
-        training.run([convergence, *bars, *(one for one in given if isinstance(one, Callback))])
+        trainer.run([convergence, *bars, *(one for one in given if isinstance(one, Callback))])
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     except Diverged as error:
@@ -76,8 +76,8 @@ def fit_stochastic(
     finally:
         for bar in bars:
             bar.stop()  # its terminal is given back, whatever ended the run
-    _take(estimator, training, convergence)
-    is_unfinished = not (training.ended or training.was_stopped)
+    _take(estimator, trainer, convergence)
+    is_unfinished = not (trainer.ended or trainer.was_stopped)
     epochs, has_end = config.training.epochs, not (incremental or config.is_planned)
     if is_unfinished and has_end and estimator.n_iter_ == epochs:
         warnings.warn(
@@ -137,7 +137,7 @@ def _begin(
         products = config.model.products(batch_size)
         if steps < FEW or steps * sum(map(math.prod, products)) < LITTLE:
             threads = backend.spare_threads(products)
-    training = Trainer(
+    trainer = Trainer(
         config.model,
         data.train,
         parameters=estimator._learned.parameters[..., : config.model.size],
@@ -157,8 +157,8 @@ def _begin(
         **_rates(estimator, rows=rows, begins_anew=resumed is None),
     )
     if resumed is not None:
-        training.load_state({OPTIMIZER + name: array for name, array in resumed.items()})
-    return training
+        trainer.load_state({OPTIMIZER + name: array for name, array in resumed.items()})
+    return trainer
 
 
 def _rates(estimator: Any, *, rows: int, begins_anew: bool) -> dict[str, Any]:
@@ -203,13 +203,13 @@ def callbacks_of(estimator: Any) -> list[Any]:
     return given
 
 
-def _take(estimator: Any, training: Trainer, convergence: Convergence) -> None:
+def _take(estimator: Any, trainer: Trainer, convergence: Convergence) -> None:
     """Keep what the run has come to."""
     learned = estimator._learned
     learned.member_losses = np.asarray(convergence.losses)
     learned.member_epochs = convergence.epochs
-    vector = training.backend.to_numpy(training.parameters)
+    vector = trainer.backend.to_numpy(trainer.parameters)
     # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
-    learned.optimizer = below(OPTIMIZER, training.snapshot().state)
+    learned.optimizer = below(OPTIMIZER, trainer.snapshot().state)

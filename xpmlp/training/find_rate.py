@@ -123,7 +123,7 @@ class RateCurve:
 
 
 def find_rate(
-    training: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
+    trainer: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
 ) -> RateCurve:
     """Search for a learning rate by training while it rises from step to step.
 
@@ -132,7 +132,7 @@ def find_rate(
 
     Parameters
     ----------
-    training : Trainer
+    trainer : Trainer
         A run that has not started, which is not changed. Its own rate, schedule, validation, order
         of rows and number of epochs do not matter.
     lowest : float, default 1e-6
@@ -169,10 +169,10 @@ def find_rate(
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
     if steps is None:
-        steps = min(max(USUAL[0], training.steps_per_epoch), USUAL[1])
+        steps = min(max(USUAL[0], trainer.steps_per_epoch), USUAL[1])
     if steps < FEWEST_STEPS:
         raise InputError(f"steps={steps}: give at least {FEWEST_STEPS}")
-    if training.state.parameters.ndim > 1:
+    if trainer.state.parameters.ndim > 1:
         wanted = remedy("train with one seed", "leave --members out")
         raise InputError(f"a learning rate is found for one network; {wanted}")
     rates = np.geomspace(lowest, highest, steps)
@@ -183,20 +183,20 @@ def find_rate(
 
     watch = _Watch(steps)
     run = Trainer(
-        training.model,
-        training.split,
-        parameters=training.parameters,
-        backend=training.backend,
-        config=training.config,
-        sample_weights=training.batches.weights,  # with those of the classes
+        trainer.model,
+        trainer.split,
+        parameters=trainer.parameters,
+        backend=trainer.backend,
+        config=trainer.config,
+        sample_weights=trainer.batches.weights,  # with those of the classes
         class_weights=(),
         learning_rate=highest,
         schedule=Schedule("rising", rising),
         warm_up=0.0,
         validation_config=ValidationConfig(),
-        epochs=math.ceil(steps / training.steps_per_epoch),
+        epochs=math.ceil(steps / trainer.steps_per_epoch),
         shuffle=True,
-        threads=training.threads.number,
+        threads=trainer.threads.number,
     )
     with contextlib.suppress(Diverged):
         run.run([watch])
@@ -206,7 +206,7 @@ def find_rate(
             f"the loss explodes within {count + 1} steps, at a rate of {rates[count]:.2g}: "
             "begin with a smaller one"
         )
-    own = float(np.asarray(training.optimizer_config.learning_rate))
+    own = float(np.asarray(trainer.optimizer_config.learning_rate))
     return RateCurve(rates[:count], np.asarray(watch.losses, np.float64), own)
 
 
@@ -221,8 +221,8 @@ class _Watch(Callback):
         self._mean = 0.0
         self._smallest = math.inf
 
-    def on_tick(self, training: Trainer, /) -> None:
-        self.losses.append(float(training.history.losses[-1]))
+    def on_tick(self, trainer: Trainer, /) -> None:
+        self.losses.append(float(trainer.history.losses[-1]))
         self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.
         mean = self._mean / (1.0 - MEMORY ** len(self.losses))
