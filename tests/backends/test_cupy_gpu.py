@@ -25,7 +25,7 @@ from xpmlp.training.step import TrainingData, make_step
 pytestmark = pytest.mark.gpu
 
 MODEL, BATCH, ROWS = MLP((784, 64, 32, 10)), 64, 4096
-STEPS = 2 * graph.UNROLL + 6
+STEPS = 2 * graph.GRAPH_STEPS + 6
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_run_follows_the_stream_of_its_caller(gpu: Backend) -> None:
 
 
 def test_data_read_where_it_lies_can_be_other_data(gpu, monkeypatch) -> None:
-    monkeypatch.setattr(graph, "BOUND", 2**20)
+    monkeypatch.setattr(graph, "LARGE_DATA_BYTES", 2**20)
     problem = Problem(gpu)
     other = problem.data._replace(X=gpu.asarray(255 - problem.split.X))
     expected = [

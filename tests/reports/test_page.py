@@ -254,7 +254,7 @@ def test_a_chart_of_many_steps_stays_small() -> None:
 def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
     losses = RANDOM.random((1234, 3))
     steps, low, high, mean = charts.grouped(losses)
-    assert len(steps) == charts.MOST_POINTS
+    assert len(steps) == charts.MOST_CHART_POINTS
     assert (low.min(), high.max()) == (losses.min(), losses.max())
     assert (low <= mean).all()
     assert (mean <= high).all()

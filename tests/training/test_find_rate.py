@@ -30,7 +30,7 @@ from xpmlp.reports import plot_rates
 from xpmlp.runs import trainer_from_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import evaluate
-from xpmlp.training.find_rate import EXPLODED, RateCurve, _Watch, find_rate
+from xpmlp.training.find_rate import EXPLOSION_FACTOR, RateCurve, _Watch, find_rate
 
 pytestmark = pytest.mark.extended(keep=5)
 
@@ -73,7 +73,7 @@ def test_search_stops_where_the_loss_explodes() -> None:
     assert curve.falls
     assert curve.rises
     assert curve.steepest < curve.lowest < curve.rates[-1]
-    assert curve.losses[-1] > EXPLODED * curve.smoothed.min()
+    assert curve.losses[-1] > EXPLOSION_FACTOR * curve.smoothed.min()
 
 
 def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:

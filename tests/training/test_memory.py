@@ -41,7 +41,7 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Trainer:
 @pytest.fixture
 def at_most(monkeypatch: pytest.MonkeyPatch):
     """Steps that are given more rows at once are out of memory, of which any saving counts."""
-    monkeypatch.setattr(recovery, "WORTHWHILE", 0)
+    monkeypatch.setattr(recovery, "LEAST_SAVED_BYTES", 0)
 
     def limit(rows: int) -> None:
         enough = MLP.forward_backward
@@ -141,8 +141,8 @@ def test_a_batch_that_saves_nothing_is_not_halved(monkeypatch, device: str, comp
 
 def test_halving_ends_where_it_saves_too_little(monkeypatch, at_most) -> None:
     at_most(0)
-    batch = BATCH * sum(MODEL.layer_sizes[1:]) * recovery.BYTES_OF_A_UNIT
-    monkeypatch.setattr(recovery, "WORTHWHILE", batch / 4)
+    batch = BATCH * sum(MODEL.layer_sizes[1:]) * recovery.STEP_BYTES_PER_UNIT
+    monkeypatch.setattr(recovery, "LEAST_SAVED_BYTES", batch / 4)
     trainer = begin()
     with pytest.raises(MemoryError, match="no room for 3 rows"):
         trainer.run()
@@ -211,7 +211,7 @@ def test_evaluation_takes_fewer_rows_where_a_device_has_room_for_few(
         "rows_of",
         lambda *given, **named: together.append(given[1]) or rows_of(*given, **named),
     )
-    monkeypatch.setattr(evaluation, "UNASKED_BYTES", 0)
+    monkeypatch.setattr(evaluation, "UNCHECKED_BYTES", 0)
     row = evaluation.EVALUATED_UNIT_BYTES * sum(MODEL.layer_sizes) * members
     for free, rows in ((10 * row, 10), (0, 1), (10**9, ROWS)):
         together.clear()

@@ -4,7 +4,7 @@ from xpmlp.cli.console import echo, print_table
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
-BUSY = 1.25
+BUSY_SLOWDOWN = 1.25
 """Times its shortest, the product's median time that shows other work on the machine."""
 
 
@@ -33,7 +33,7 @@ def show(profile: Profile, trainer: Trainer) -> None:
         f"{profile.side} matrices in {trainer.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
-    if profile.slowdown > BUSY:
+    if profile.slowdown > BUSY_SLOWDOWN:
         echo(
             f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
             "median as at best, and the phases are slowed down alike; repeat this on an idle one"

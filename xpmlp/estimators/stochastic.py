@@ -17,13 +17,13 @@ from xpmlp.estimators.hyperparameters import FitConfig
 from xpmlp.tensors import below
 from xpmlp.training import Callback, Trainer
 
-OPTIMIZER = "optimizer."
+OPTIMIZER_PREFIX = "optimizer."
 """What the names of an optimizer's arrays in a snapshot begin with."""
 
-FEW = 40
+FEWEST_COMPILED_STEPS = 40
 """Steps up to which a run is sooner done than compiled, as most calls of `partial_fit` are."""
 
-LITTLE = 3_000_000_000
+FEWEST_TUNED_MULTIPLY_ADDS = 3_000_000_000
 """Multiply-adds up to which a run is about as soon done as the best number of threads is found."""
 
 
@@ -135,7 +135,8 @@ def _begin(
     steps, threads = epochs * -(-rows // batch_size), int(estimator.threads)
     if not threads:
         products = config.model.products(batch_size)
-        if steps < FEW or steps * sum(map(math.prod, products)) < LITTLE:
+        multiply_adds = steps * sum(map(math.prod, products))
+        if steps < FEWEST_COMPILED_STEPS or multiply_adds < FEWEST_TUNED_MULTIPLY_ADDS:
             threads = backend.spare_threads(products)
     trainer = Trainer(
         config.model,
@@ -153,11 +154,11 @@ def _begin(
         sample_weights=data.weights,
         threads=threads,
         dtype=estimator.dtype if estimator.dtype in PRECISIONS else None,
-        compile="off" if steps < FEW else "auto",
+        compile="off" if steps < FEWEST_COMPILED_STEPS else "auto",
         **_rates(estimator, rows=rows, begins_anew=resumed is None),
     )
     if resumed is not None:
-        trainer.load_state({OPTIMIZER + name: array for name, array in resumed.items()})
+        trainer.load_state({OPTIMIZER_PREFIX + name: array for name, array in resumed.items()})
     return trainer
 
 
@@ -212,4 +213,4 @@ def _take(estimator: Any, trainer: Trainer, convergence: Convergence) -> None:
     # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
-    learned.optimizer = below(OPTIMIZER, trainer.snapshot().state)
+    learned.optimizer = below(OPTIMIZER_PREFIX, trainer.snapshot().state)

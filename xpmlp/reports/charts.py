@@ -26,10 +26,10 @@ COLOUR_NAMES = {INK: "ink", RULE: "rule"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)
 }
 
-SIZE = (4.4, 2.9)
+CHART_INCHES = (4.4, 2.9)
 """Inches: at 96 dots each, about the width of a phone."""
 
-MOST_POINTS = 400
+MOST_CHART_POINTS = 400
 """Of a line; more steps are drawn as the range and the mean of this many groups."""
 
 
@@ -104,9 +104,9 @@ def means_of(values: np.ndarray) -> np.ndarray:
 
 
 def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Iterations, lowest, highest and mean loss of at most `MOST_POINTS` groups of steps."""
+    """Iterations, lowest, highest and mean loss of at most `MOST_CHART_POINTS` groups of steps."""
     count = len(losses)
-    edges = np.unique(np.linspace(0, count, min(count, MOST_POINTS) + 1).astype(int))
+    edges = np.unique(np.linspace(0, count, min(count, MOST_CHART_POINTS) + 1).astype(int))
     parts = [losses[start:stop] for start, stop in itertools.pairwise(edges)]
     low, high, mean = (
         np.array([float(measure(part)) for part in parts]) for measure in (np.min, np.max, np.mean)
@@ -162,7 +162,7 @@ def _drawn(name: str) -> Iterator[tuple["Axes", list[str]]]:
             "font.size": 9.5,
         }
     ):
-        figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
+        figure = Figure(figsize=CHART_INCHES, layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         yield axes, done

@@ -78,7 +78,7 @@ def plot_rates(curve: RateCurve, path: Path) -> None:
         axes.legend()
 
 
-WIDE = 30.0
+LOGARITHMIC_RATIO = 30.0
 """From this ratio of the largest to the smallest loss on, only logarithms tell losses apart."""
 
 
@@ -111,7 +111,7 @@ def plot_sweep(outcomes: Sequence[tuple[str, np.ndarray, np.ndarray]], path: Pat
             axes.grid(alpha=0.3)
         found = np.concatenate([losses for _, losses, _ in outcomes])
         found = found[np.isfinite(found)]
-        if found.size and 0.0 < found.min() < found.max() / WIDE:
+        if found.size and 0.0 < found.min() < found.max() / LOGARITHMIC_RATIO:
             panels[1].set_xscale("log")
         panels[0].set_yticks(range(count), [label for label, _, _ in outcomes])
         panels[0].set_ylim(count - 0.4, -0.6)

@@ -105,7 +105,7 @@ class Callback:
         """
 
 
-SLOW_CALLBACK = 5.0
+SLOW_CALLBACK_SECONDS = 5.0
 """Seconds beyond which a callback that takes longer than training itself is named."""
 
 
@@ -124,7 +124,7 @@ class CallbackLog:
     def name_slow_ones(self, training: float) -> None:
         """Warn of callbacks that took longer than training did, in seconds."""
         for name, seconds in self.seconds.items():
-            if seconds > max(SLOW_CALLBACK, training):
+            if seconds > max(SLOW_CALLBACK_SECONDS, training):
                 log.warning(
                     "callback %s took %.0f s, training itself %.0f s", name, seconds, training
                 )

@@ -132,9 +132,9 @@ class TrainConfig:
             }
         for kind in ("optimizer", "schedule"):
             chosen = found[kind]
-            if chosen.name in OWN[kind]:
+            if chosen.name in OWN_SETTINGS[kind]:
                 found |= {kind: chosen.name, **dict(chosen.options)}
-        for kind, has in OWN.items():
+        for kind, has in OWN_SETTINGS.items():
             for name in _all_own(kind) - has.get(found[kind], {}).keys():
                 found.pop(name, None)
         return found
@@ -303,7 +303,7 @@ def _options(make: Any) -> dict[str, Any]:
     return {one.name: one.default for one in inspect.signature(make).parameters.values()}
 
 
-OWN: dict[str, dict[str, dict[str, Any]]] = {
+OWN_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
     "schedule": {name: _options(make) for name, make in SCHEDULES.items()},
     "loss": {
@@ -321,19 +321,19 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def _all_own(kind: str) -> set[str]:
-    return {name for options in OWN[kind].values() for name in options}
+    return {name for options in OWN_SETTINGS[kind].values() for name in options}
 
 
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
     kinds = (TrainConfig, *CONFIG_PARTS.values())
     names = [name for kind in kinds for name in _fields(kind) if name not in CONFIG_PARTS]
-    return [*names, *(name for kind in OWN for name in _all_own(kind))]
+    return [*names, *(name for kind in OWN_SETTINGS for name in _all_own(kind))]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Return `did you mean NAME? ` for a habit of another library, else for a name that is near."""
-    found = habits.SETTINGS.get(name)
+    found = habits.SETTING_HABITS.get(name)
     return f"did you mean {found}? " if found else nearest(name, known)
 
 
@@ -345,7 +345,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
         "loss": config.objective.loss,
         "average": config.optimizer_config.average,
     }
-    for kind, has in OWN.items():
+    for kind, has in OWN_SETTINGS.items():
         chosen = settings.get(kind, before[kind])
         if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
@@ -367,7 +367,7 @@ def _named(
     chosen = settings.get(kind, before)
     is_name = isinstance(chosen, str)
     name = chosen if is_name else getattr(chosen, "name", "")
-    own = _taken(OWN[kind].get(name, {}), settings)
+    own = _taken(OWN_SETTINGS[kind].get(name, {}), settings)
     if not is_name and not own:
         return settings
     usual = {"weight_decay": WEIGHT_DECAY[name]} if is_name and name in WEIGHT_DECAY else {}

@@ -21,16 +21,16 @@ from xpmlp.training.history import smoothed
 from xpmlp.training.trainer import Trainer
 from xpmlp.training.validation_config import ValidationConfig
 
-MEMORY = 0.95
+MEAN_LOSS_DECAY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
 
-EXPLODED = 4.0
+EXPLOSION_FACTOR = 4.0
 """The run ends when that mean exceeds its smallest since step `FEWEST_STEPS` by this factor."""
 
 FEWEST_STEPS = 10
 """With fewer steps there is no curve to read from."""
 
-USUAL = 300, 3000
+DEFAULT_STEPS_RANGE = 300, 3000
 """Without a number of steps they are those of an epoch, in these limits: a network that sees rows
 again memorises them, and no rate is too large any more."""
 
@@ -169,7 +169,7 @@ def find_rate(
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
     if steps is None:
-        steps = min(max(USUAL[0], trainer.steps_per_epoch), USUAL[1])
+        steps = min(max(DEFAULT_STEPS_RANGE[0], trainer.steps_per_epoch), DEFAULT_STEPS_RANGE[1])
     if steps < FEWEST_STEPS:
         raise InputError(f"steps={steps}: give at least {FEWEST_STEPS}")
     if trainer.state.parameters.ndim > 1:
@@ -223,10 +223,10 @@ class _Watch(Callback):
 
     def on_tick(self, trainer: Trainer, /) -> None:
         self.losses.append(float(trainer.history.losses[-1]))
-        self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
+        self._mean = MEAN_LOSS_DECAY * self._mean + (1.0 - MEAN_LOSS_DECAY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.
-        mean = self._mean / (1.0 - MEMORY ** len(self.losses))
+        mean = self._mean / (1.0 - MEAN_LOSS_DECAY ** len(self.losses))
         if len(self.losses) >= FEWEST_STEPS:  # one small batch may happen to have next to no loss
             self._smallest = min(self._smallest, mean)
-        if len(self.losses) >= self._steps or mean > EXPLODED * self._smallest:
+        if len(self.losses) >= self._steps or mean > EXPLOSION_FACTOR * self._smallest:
             raise StopTraining
