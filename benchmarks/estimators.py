@@ -184,8 +184,8 @@ def watch() -> Any:
     class Watch(Callback):
         number = 0
 
-        def on_start(self, training: Trainer, /) -> None:
-            self.number = training.threads.number
+        def on_start(self, trainer: Trainer, /) -> None:
+            self.number = trainer.threads.number
 
     return Watch()
 

@@ -59,18 +59,18 @@ class Watch(Callback):
         self.most, self.is_whole = most, is_whole
         self.began: tuple[float, int] | None = None
 
-    def on_start(self, training: Trainer, /) -> None:
+    def on_start(self, trainer: Trainer, /) -> None:
         if self.is_whole:
             self.began = time.perf_counter(), 0
 
-    def on_tick(self, training: Trainer, /) -> None:
+    def on_tick(self, trainer: Trainer, /) -> None:
         lines = Path("/proc/self/status").read_text().splitlines()
         own = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
         self.own = max(self.own, own * 1024)
-        self.began = self.began or (time.perf_counter(), training.iteration)
+        self.began = self.began or (time.perf_counter(), trainer.iteration)
         self.seconds = time.perf_counter() - self.began[0]
-        self.steps = training.iteration - self.began[1]
-        if not self.is_whole and training.iteration >= self.most:
+        self.steps = trainer.iteration - self.began[1]
+        if not self.is_whole and trainer.iteration >= self.most:
             raise StopTraining
 
 

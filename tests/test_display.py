@@ -34,8 +34,8 @@ def shown() -> dict[str, Any]:
         "split": split,
         "data set": xpmlp.Dataset("<i>" * 200, split, split, (4,), "here"),
         "config": run.trainer.config,
-        "control": run.trainer.control,
-        "descent": xpmlp.OptimizerConfig(plateau=xpmlp.Plateau(), average="swa"),
+        "validation_config": run.trainer.validation_config,
+        "optimizer_config": xpmlp.OptimizerConfig(schedule=xpmlp.Plateau(), average="swa"),
         "objective": xpmlp.Objective(),
         "backend": run.backend,
         "trained model": TrainedModel(DEEP, np.zeros(DEEP.size), (4,), False),
@@ -91,7 +91,7 @@ def test_settings_at_their_default_are_left_out() -> None:
     config = xpmlp.TrainConfig.of(optimizer="adam", dropout=0.2)
     assert repr(config) == (
         "TrainConfig(objective=Objective(dropout=0.2), "
-        "descent=OptimizerConfig(optimizer=adam(beta1=0.9, beta2=0.999, epsilon=1e-08)))"
+        "optimizer_config=OptimizerConfig(optimizer=adam(beta1=0.9, beta2=0.999, epsilon=1e-08)))"
     )
 
 

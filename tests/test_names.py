@@ -56,8 +56,19 @@ GONE = {
     "Answers", "Task", "Plan", "Origin", "Way", "Descent", "Control", "Observer",
     "NUMBERS", "Noise", "at_most_one", "above_zero", "say", "complain", "_tell", "begin_training",
     "LARGEST", "SHARE", "committee", "predicts_numbers", "lets_members_diverge", "keep_best",
+    "descent", "control",
 }  # fmt: skip
-GONE_MODULES = {"feeding", "pace", "beginning", "replay", "findings", "schedule", "noise"}
+GONE_MODULES = {
+    "feeding",
+    "pace",
+    "beginning",
+    "replay",
+    "findings",
+    "schedule",
+    "noise",
+    "descent",
+    "control",
+}
 
 
 def test_private_names_of_0_1_0_are_gone() -> None:
@@ -71,12 +82,13 @@ def test_private_names_of_0_1_0_are_gone() -> None:
     assert not GONE & used
 
 
-def control() -> ValidationConfig:
+def validated() -> ValidationConfig:
     return ValidationConfig(ROWS, restore_best=True, allow_divergence=True)
 
 
-def trainer() -> Trainer:
-    return Trainer(MODEL, ROWS, backend=xpmlp.select_backend("numpy"), epochs=1, batch_size=2)
+def trainer(**settings: Any) -> Trainer:
+    backend = xpmlp.select_backend("numpy")
+    return Trainer(MODEL, ROWS, backend=backend, epochs=1, batch_size=2, **settings)
 
 
 def data() -> TrainingData:
@@ -101,21 +113,41 @@ OLD: dict[str, tuple[Callable[[], object], object]] = {
     "keep_best= is restore_best=": (
         lambda: ValidationConfig(ROWS, keep_best=True).restore_best, True  # type: ignore[call-arg]
     ),
+    "plateau= is schedule=": (
+        lambda: OptimizerConfig(plateau=xpmlp.Plateau()).schedule.name,  # type: ignore[call-arg]
+        "plateau",
+    ),
     "lets_members_diverge= is allow_divergence=": (
         lambda: ValidationConfig(lets_members_diverge=True).allow_divergence,  # type: ignore[call-arg]
         True,
     ),
-    "ValidationConfig.keep_best is": (lambda: control().keep_best, True),
-    "ValidationConfig.lets_members_diverge is": (lambda: control().lets_members_diverge, True),
+    "ValidationConfig.keep_best is": (lambda: validated().keep_best, True),
+    "ValidationConfig.lets_members_diverge is": (lambda: validated().lets_members_diverge, True),
     "observers= is callbacks=": (lambda: fitted(observers=[]).epoch, 1),
     "sample_weights= is sample_weight=": (lambda: fitted(sample_weights=[1.0] * 4).epoch, 1),
-    "^keep_best= is restore_best=": (lambda: fitted(keep_best=True).control.restore_best, True),
+    "^keep_best= is restore_best=": (
+        lambda: fitted(keep_best=True).validation_config.restore_best, True
+    ),
     "^lets_members_diverge= is": (
-        lambda: fitted(lets_members_diverge=True).control.allow_divergence, True
+        lambda: fitted(lets_members_diverge=True).validation_config.allow_divergence, True
     ),
     "^observers= is": (
         lambda: xpmlp.training.train(MODEL, ROWS, observers=[], epochs=1, batch_size=2).epoch, 1
     ),
+    "keep_best=, descent=, control= are restore_best=, optimizer_config=, validation_config=": (
+        lambda: trainer(
+            keep_best=True, descent=OptimizerConfig(), control=ValidationConfig(ROWS)
+        ).validation_config.restore_best,
+        True,
+    ),
+    "^descent= is optimizer_config=": (
+        lambda: fitted(descent=OptimizerConfig(clip_norm=2.0)).optimizer_config.clip_norm, 2.0
+    ),
+    "^descent= is optimizer_config= now": (
+        lambda: callable(xpmlp.training.make_step(MODEL, descent=OptimizerConfig(), xp=np)), True
+    ),
+    "Trainer.descent is": (lambda: trainer().descent.learning_rate, 0.03),
+    "Trainer.control is": (lambda: trainer().control, ValidationConfig()),
     "hidden= is activation=": (lambda: MLP((4, 3, 2), hidden="relu").activation, "relu"),  # type: ignore[call-arg]
     "MLP.hidden is": (lambda: MLP((4, 3, 2), "relu").hidden, "relu"),
     "MLP.predicts_numbers is": (lambda: MODEL.predicts_numbers, False),

@@ -266,13 +266,15 @@ def test_resolved_has_the_usual_values_written_out_and_runs_the_same() -> None:
     assert (found.weight_decay, found.average_decay) == (0.01, 0.999)
     assert (found.momentum, found.power, found.average_start) == (None, None, None)
     assert None not in (found.peak_at, found.initial_factor, found.final_factor)
-    one, other = recipe.config().descent, found.config().descent
+    one, other = recipe.config().optimizer_config, found.config().optimizer_config
     assert (one.learning_rate, one.weight_decay) == (other.learning_rate, other.weight_decay)
     plateau = Recipe(schedule="plateau", loss="huber", output="identity", average="swa")
     found = plateau.resolved(select_backend("numpy"))
     assert (found.plateau_patience, found.plateau_factor) == (5, 0.1)
     assert (found.huber_delta, found.average_start) == (1.0, 0.75)
-    assert str(found.config().descent.schedule) == str(plateau.config().descent.schedule)
+    assert str(found.config().optimizer_config.schedule) == str(
+        plateau.config().optimizer_config.schedule
+    )
 
 
 def test_one_network_of_several_is_the_first() -> None:

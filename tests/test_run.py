@@ -132,10 +132,12 @@ def test_one_answer_and_numbers_have_their_own_shapes() -> None:
 
 def test_settings_are_those_of_a_configuration() -> None:
     named = fit(optimizer="adam", beta1=0.8, learning_rate=0.01, schedule="cosine", dropout=0.2)
-    descent = xpmlp.OptimizerConfig(
+    optimizer_config = xpmlp.OptimizerConfig(
         xpmlp.optimizers.adam(beta1=0.8), learning_rate=0.01, schedule=xpmlp.schedules.cosine()
     )
-    config = xpmlp.TrainConfig(descent=descent, objective=xpmlp.Objective(dropout=0.2))
+    config = xpmlp.TrainConfig(
+        optimizer_config=optimizer_config, objective=xpmlp.Objective(dropout=0.2)
+    )
     assert np.array_equal(named.parameters, fit(config=config, learning_rate=None).parameters)
 
 
@@ -615,9 +617,9 @@ def test_setting_without_its_owner_is_refused(given: dict[str, Any], said: str) 
 def test_setting_of_the_optimizer_of_a_configuration() -> None:
     config = TrainConfig.of(optimizer="adam", schedule="plateau")
     changed = TrainConfig.of(config, beta1=0.5, plateau_factor=0.2)
-    assert dict(changed.descent.optimizer.options)["beta1"] == 0.5
-    assert repr(changed.descent.schedule) == repr(Plateau(factor=0.2))
-    assert TrainConfig.of(config, schedule="cosine").descent.schedule.name == "cosine"
+    assert dict(changed.optimizer_config.optimizer.options)["beta1"] == 0.5
+    assert repr(changed.optimizer_config.schedule) == repr(Plateau(factor=0.2))
+    assert TrainConfig.of(config, schedule="cosine").optimizer_config.schedule.name == "cosine"
 
 
 def test_numbers_of_numpy_are_settings(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_plateaus_that_are_none_are_refused(option: str, value: float) -> None:
 
 def test_plateau_after_a_warm_up_reads_losses() -> None:
     schedule = warm_up(plateau(plateau_patience=0, plateau_factor=0.5), 1)
-    config = TrainConfig(descent=OptimizerConfig(schedule=schedule), epochs=4)
+    config = TrainConfig(optimizer_config=OptimizerConfig(schedule=schedule), epochs=4)
     flat = History([np.float64(1.0)] * 6, [np.array(0.5)] * 3)
     np.testing.assert_allclose(config.lr_factors(3, flat, 2), 0.25)
 

@@ -62,9 +62,9 @@ def swept(dataset: Dataset, recipe: Recipe, **over: list) -> list[Outcome]:
 
 
 def by_itself(dataset: Dataset, recipe: Recipe) -> tuple[float, float]:
-    training = trainer_from_recipe(recipe, dataset, BACKEND).run()
-    assert training.control.validation is not None
-    found = evaluate(training.model, training.parameters, training.control.validation)
+    trainer = trainer_from_recipe(recipe, dataset, BACKEND).run()
+    assert trainer.validation_config.validation is not None
+    found = evaluate(trainer.model, trainer.parameters, trainer.validation_config.validation)
     return float(found.loss), float(found.accuracy)
 
 

@@ -30,17 +30,17 @@ TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 """Largest relative difference allowed, some thousand (float64) or a hundred (float32) times what
 sums in another order make of rounding."""
 
-AMPLIFIED = 100.0
+NORMALIZED_TOLERANCE_FACTOR = 100.0
 """How many times larger it may be where something is normalised: what hardly deviates from its mean
 is divided by a deviation down to sqrt(1e-5), and its rounding with it."""
 
-CANCELLED = 1e-3
+ROUNDING_GRADIENT_RATIO = 1e-3
 """A gradient this small beside the network's largest is what rounding leaves of larger parts."""
 
 COMPLEX_STEP = 1e-30
 """h of the complex step: nothing is subtracted, so it can be as small as one likes."""
 
-ANALYTIC = SimpleNamespace(**{**vars(np), "abs": lambda Z: np.where(Z.real < 0.0, -Z, Z)})
+ANALYTIC_NUMPY = SimpleNamespace(**{**vars(np), "abs": lambda Z: np.where(Z.real < 0.0, -Z, Z)})
 """NumPy on complex numbers whose imaginary part is next to nothing: |Z| as a real function."""
 
 AUTODIFF = {"torch": "torch autograd", "jax": "jax autodiff"}
@@ -175,7 +175,7 @@ def gradcheck(
     numpy = select_backend("numpy")
     ours = model.unflatten(case.gradients(parameters, numpy, "float64"), xp=np)
     scales = _scales(ours)
-    amplified = 1.0 if model.normalization == "none" else AMPLIFIED
+    amplified = 1.0 if model.normalization == "none" else NORMALIZED_TOLERANCE_FACTOR
     rows: list[Comparison] = []
 
     def compare(method: str, gradients: np.ndarray, dtype: str = "float64") -> None:
@@ -194,7 +194,7 @@ def gradcheck(
         part = model.unflatten(D, xp=np)[name]
         part[...] = generator(seed, DIRECTIONS, 1, number).standard_normal(part.shape)
         part /= np.linalg.norm(part)
-        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, numpy, xp=ANALYTIC)
+        J, _ = case.loss_and_gradients(parameters + 1j * COMPLEX_STEP * D, numpy, xp=ANALYTIC_NUMPY)
         expected = float(np.sum(gradient * part))
         error = abs(J.imag / COMPLEX_STEP - expected) / max(abs(expected), scales[name])
         tolerance = amplified * TOLERANCES["float64"]
@@ -237,7 +237,7 @@ def _scales(gradients: dict[str, np.ndarray]) -> dict[str, float]:
     leave over (a single bias, a weight before a normalisation), a thousandth of the network's.
     """
     largest = {name: float(np.abs(one).max()) for name, one in gradients.items()}
-    least = CANCELLED * max(largest.values())
+    least = ROUNDING_GRADIENT_RATIO * max(largest.values())
     return {name: max(own, least) or 1.0 for name, own in largest.items()}
 
 

@@ -14,7 +14,7 @@ def by_habit(table: Mapping[str, str]) -> dict[str, str]:
     return {habit: instead for instead, habits in table.items() for habit in habits.split()}
 
 
-SETTINGS = by_habit(
+SETTING_HABITS = by_habit(
     {
         "learning_rate": "lr learning_rate_init step_size",
         "epochs": "max_iter n_epochs num_epochs",
@@ -31,7 +31,7 @@ SETTINGS = by_habit(
 )
 """What other libraries call settings of `xpmlp.train`."""
 
-ATTRIBUTES = {
+ATTRIBUTE_HABITS = {
     "MLP": by_habit(
         {
             "run = xpmlp.train(model, X, y)": "fit train",
@@ -60,7 +60,7 @@ ATTRIBUTES = {
 def no_attribute(owner: object, name: str) -> AttributeError:
     """Return the error for a missing attribute, with what to type for another library's."""
     kind = type(owner).__name__
-    instead = ATTRIBUTES.get(kind, {}).get(name)
+    instead = ATTRIBUTE_HABITS.get(kind, {}).get(name)
     said = f"{kind!r} object has no attribute {name!r}"
     return AttributeError(f"{said}; {instead}" if instead else said)
 

@@ -2,17 +2,20 @@
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from xpmlp.errors import InputError
 
 _Kind = TypeVar("_Kind", bound=type)
+_Maker = TypeVar("_Maker", bound=Callable[..., Any])
 
 CLASSES = {
-    "Control": "ValidationConfig", "Descent": "OptimizerConfig", "Observer": "Callback",
+    "Control": "ValidationConfig",
+    "Descent": "OptimizerConfig",
+    "Observer": "Callback",
     "Training": "Trainer",
-}  # fmt: skip
+}
 """Classes of `xpmlp` and `xpmlp.training`."""
 
 MODULES = {
@@ -23,26 +26,38 @@ MODULES = {
 """Names of other modules."""
 
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
+_PARTS = {"descent": "optimizer_config", "control": "validation_config"}
 _SUM = {"correct": "metric_sum"}
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "MLP": {"hidden": "activation"},
+    "OptimizerConfig": {"plateau": "schedule"},
     "ValidationConfig": _CONFIG,
-    "TrainConfig": _CONFIG,
-    "training.train": {"observers": "callbacks"},
-    "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
+    "Trainer": {**_CONFIG, **_PARTS},
+    "make_step": {"descent": "optimizer_config"},
+    "training.train": {**_CONFIG, **_PARTS, "observers": "callbacks"},
+    "train": {
+        **_CONFIG,
+        **_PARTS,
+        "observers": "callbacks",
+        "sample_weights": "sample_weight",
+    },
 }
 """Arguments of a function or a constructor."""
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Evaluation": {"committee": "ensemble"},
     "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
-    "Snapshot": _SUM, "StepMetrics": _SUM, "Trainer": _SUM,
+    "Snapshot": _SUM,
+    "StepMetrics": _SUM,
+    "Trainer": {**_SUM, **_PARTS},
     "TrainingData": {
-        "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance",
+        "factors": "lr_factors",
+        "shares": "mixup_lambda",
+        "spread": "inverse_variance",
     },
     "ValidationConfig": _CONFIG,
-}  # fmt: skip
+}
 """Attributes of a class."""
 
 SETTINGS = {"hidden": "activation", "keep_best": "restore_best"}
@@ -54,17 +69,25 @@ SUMMARY = {"committee_test_accuracy": "ensemble_test_accuracy"}
 
 def warn(old: str, new: str, *, level: int = 3) -> None:
     """Warn, at the line that used the old name, of its new name."""
-    warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
+    verb = "are" if "," in new else "is"
+    warnings.warn(f"{old} {verb} {new} now", DeprecationWarning, stacklevel=level)
 
 
 def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return keyword arguments by their names of now."""
     known = ARGUMENTS[taker]
-    for old in given.keys() & known.keys():
+    used = [old for old in given if old in known]
+    for old in used:
         if known[old] in given:
             raise InputError(f"{old} and {known[old]}: give {known[old]} alone, its name now")
-        warn(f"{old}=", f"{known[old]}=", level=4)
-    return {known.get(name, name): value for name, value in given.items()}
+    if used:
+        now = (f"{known[old]}=" for old in used)
+        warn(", ".join(f"{old}=" for old in used), ", ".join(now), level=4)
+    return {
+        known.get(name, name): value
+        for name, value in given.items()
+        if value is not None or name not in known
+    }
 
 
 def attribute(module: str, name: str) -> str:
@@ -78,18 +101,23 @@ def attribute(module: str, name: str) -> str:
 
 def with_old_names(kind: _Kind) -> _Kind:
     """Give a class the attributes and the arguments of 0.1.0: a decorator."""
-    for old, new in ATTRIBUTES[kind.__name__].items():
+    for old, new in ATTRIBUTES.get(kind.__name__, {}).items():
         told = f"Return `{new}`, which had this name in 0.1.0."
         setattr(kind, old, property(functools.partial(_attribute, old, new), doc=told))
     if kind.__name__ in ARGUMENTS:
         make = kind.__init__  # type: ignore[misc]
-
-        @functools.wraps(make)
-        def construct(self: Any, *given: Any, **settings: Any) -> None:
-            make(self, *given, **arguments(kind.__name__, settings))
-
-        kind.__init__ = construct  # type: ignore[misc]
+        kind.__init__ = with_old_arguments(make, kind.__name__)  # type: ignore[misc]
     return kind
+
+
+def with_old_arguments(make: _Maker, name: str = "") -> _Maker:
+    """Let a function take the arguments of 0.1.0, too: a decorator."""
+
+    @functools.wraps(make)
+    def renaming(*given: Any, **settings: Any) -> Any:
+        return make(*given, **arguments(name or make.__name__, settings))
+
+    return renaming  # type: ignore[return-value]
 
 
 def _attribute(old: str, new: str, of: object) -> Any:

@@ -454,25 +454,25 @@ def train(
         parameters = _start(parameters, model, config, chosen)
     if is_on_device(split.X):
         split = Split(adopted(split.X, backend), split.labels)
-    training = Trainer(
+    trainer = Trainer(
         model, split, parameters=parameters, backend=backend, config=config, sample_weights=weights
     )
     run = Run(
         model,
-        training.parameters,
-        training.history,
+        trainer.parameters,
+        trainer.history,
         backend,
         classes_=rows.classes,
         feature_names_in_=rows.feature_names,
         schema=rows.schema,
         image_shape=rows.image_shape,
-        takes_bytes=training.takes_bytes,
+        takes_bytes=trainer.takes_bytes,
         objective=config.objective.loss_alone,
-        trainer=training,
+        trainer=trainer,
         test=X.test if isinstance(X, Dataset) else None,
         data=_name_of(X),
     )
-    return _carry_out(run, training, callbacks, verbose)
+    return _carry_out(run, trainer, callbacks, verbose)
 
 
 def load(path: Path | str, *, backend: str | Backend = "auto", device: str | None = None) -> Run:
@@ -700,7 +700,7 @@ def _classes(model: MLP) -> np.ndarray | None:
     return np.arange(max(2, model.layer_sizes[-1]))
 
 
-def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run:
+def _carry_out(run: Run, trainer: Trainer, callbacks: Any, verbose: int) -> Run:
     """Train, with progress shown if it is asked for, and return the run.
 
     Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
@@ -718,19 +718,19 @@ def _carry_out(run: Run, training: Trainer, callbacks: Any, verbose: int) -> Run
             listeners.append(progress)
             stack.callback(progress.stop)
         try:
-            training.run(listeners)
+            trainer.run(listeners)
         except KeyboardInterrupt:
-            training.restore(training.last_good)
+            trainer.restore(trainer.last_good)
             warnings.warn(
-                f"interrupted; the run has what it learned in {training.epoch} epochs",
+                f"interrupted; the run has what it learned in {trainer.epoch} epochs",
                 RuntimeWarning,
                 stacklevel=3,
             )
         except DeviceLost:
             raise  # the parameters are lost, too
         except XpmlpError as error:
-            run._take_over(training)
+            run._take_over(trainer)
             error.run = run
             raise
-    run._take_over(training)
+    run._take_over(trainer)
     return run

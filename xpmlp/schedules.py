@@ -16,7 +16,7 @@ from xpmlp import renamed
 from xpmlp.checks import check_integer, check_range
 from xpmlp.errors import InputError
 
-TINY = 1e-9
+SHORTEST_PHASE = 1e-9
 """Far below any number of steps, for a phase of none."""
 
 
@@ -278,8 +278,8 @@ def one_cycle(
     def factor(times: Times) -> np.ndarray:
         # A run too short to rise begins at the peak; PyTorch begins beyond it, or divides by 0.
         peak = max(peak_at * times.total - 1.0, 0.0)
-        rise = times.step / max(peak, TINY)
-        fall = (times.step - peak) / max(times.total - 1.0 - peak, TINY)
+        rise = times.step / max(peak, SHORTEST_PHASE)
+        fall = (times.step - peak) / max(times.total - 1.0 - peak, SHORTEST_PHASE)
         return np.where(
             times.step < peak, _ease(initial_factor, 1.0, rise), _ease(1.0, final_factor, fall)
         )

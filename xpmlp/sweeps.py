@@ -195,23 +195,23 @@ def sweep(
     """
     outcomes: list[Outcome] = []
     for number, run in enumerate(runs, start=1):
-        training = trainer_from_recipe(run.recipe, dataset, backend, allow_divergence=True)
+        trainer = trainer_from_recipe(run.recipe, dataset, backend, allow_divergence=True)
         try:
-            training.run(tell(run, number, len(runs)))
+            trainer.run(tell(run, number, len(runs)))
         except Diverged:  # all of them
             nothing = np.full(len(run.seeds), np.nan)
             outcomes += _outcomes(run, nothing, nothing)
             continue
-        if training.epoch < training.epochs and not training.ended:
+        if trainer.epoch < trainer.epochs and not trainer.ended:
             break
-        outcomes += _outcomes(run, *_results(training))
+        outcomes += _outcomes(run, *_results(trainer))
     return outcomes
 
 
-def _results(training: Trainer) -> tuple[np.ndarray, np.ndarray]:
+def _results(trainer: Trainer) -> tuple[np.ndarray, np.ndarray]:
     """Validation loss and accuracy of each member as it ends: its best, where the run keeps it."""
-    assert training.control.validation is not None  # for the type checker # nosec B101
-    found = training.evaluate(training.control.validation)
+    assert trainer.validation_config.validation is not None  # for the type checker # nosec B101
+    found = trainer.evaluate(trainer.validation_config.validation)
     losses, accuracies = np.atleast_1d(found.loss), np.atleast_1d(found.tracked)
     is_number = np.isfinite(losses)
     return np.where(is_number, losses, np.nan), np.where(is_number, accuracies, np.nan)

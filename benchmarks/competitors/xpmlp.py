@@ -68,14 +68,14 @@ def _training_turns(
         def __init__(self) -> None:
             self.seconds, self.steps = 0.0, 0
 
-        def on_start(self, training: Trainer, /) -> None:
-            self.since, self.iteration = time.perf_counter(), training.iteration
+        def on_start(self, trainer: Trainer, /) -> None:
+            self.since, self.iteration = time.perf_counter(), trainer.iteration
 
-        def on_tick(self, training: Trainer, /) -> None:
+        def on_tick(self, trainer: Trainer, /) -> None:
             if self.iteration >= problem.warm:
                 self.seconds += time.perf_counter() - self.since
-                self.steps += training.iteration - self.iteration
-            self.since, self.iteration = time.perf_counter(), training.iteration
+                self.steps += trainer.iteration - self.iteration
+            self.since, self.iteration = time.perf_counter(), trainer.iteration
 
         on_epoch = on_start
 
@@ -88,7 +88,7 @@ def _training_turns(
             model,
             Split(problem.images[:rows], problem.labels[:rows]),
             parameters=backend.asarray(host, dtype),
-            descent=OptimizerConfig(learning_rate=problem.learning_rate),
+            optimizer_config=OptimizerConfig(learning_rate=problem.learning_rate),
             backend=backend,
             epochs=steps // epoch,
             batch_size=problem.batch_size,

@@ -25,7 +25,7 @@ from xpmlp.training.step import TrainingData, make_step
 pytestmark = pytest.mark.gpu
 
 MODEL, BATCH, ROWS = MLP((784, 64, 32, 10)), 64, 4096
-STEPS = 2 * graph.UNROLL + 6
+STEPS = 2 * graph.GRAPH_STEPS + 6
 
 
 @pytest.fixture
@@ -41,11 +41,13 @@ class Problem:
     def __init__(self, gpu: Backend, *, precision: str = "float32", members: int | None = None):
         from xpmlp.compiler.emit import kernel_plan
 
-        random, descent = np.random.default_rng(0), OptimizerConfig()
+        random, optimizer_config = np.random.default_rng(0), OptimizerConfig()
         seed = 0 if members is None else list(range(members))
         dtype = "float64" if precision == "float64" else "float32"
         parameters = MODEL.initialize(seed, backend=gpu, dtype=dtype)
-        self.state = first_state(MODEL, TrainConfig(descent=descent), parameters, gpu)
+        self.state = first_state(
+            MODEL, TrainConfig(optimizer_config=optimizer_config), parameters, gpu
+        )
         self.split = Split(
             random.integers(0, 256, (ROWS, MODEL.layer_sizes[0]), dtype=np.uint8),
             random.integers(0, MODEL.layer_sizes[-1], ROWS, dtype=np.uint8),
@@ -57,7 +59,7 @@ class Problem:
             gpu.asarray(np.arange(BATCH)),
             gpu.asarray(np.arange(MODEL.layer_sizes[-1])),
         )
-        self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
+        self.make_step = lambda *, xp: make_step(MODEL, optimizer_config=optimizer_config, xp=xp)
         program = record(self.make_step, self.state, self.data, precision=precision)
         self.captured = CapturedProgram(kernel_plan(program), precision=precision)
 
@@ -155,7 +157,7 @@ def test_a_run_follows_the_stream_of_its_caller(gpu: Backend) -> None:
 
 
 def test_data_read_where_it_lies_can_be_other_data(gpu, monkeypatch) -> None:
-    monkeypatch.setattr(graph, "BOUND", 2**20)
+    monkeypatch.setattr(graph, "LARGE_DATA_BYTES", 2**20)
     problem = Problem(gpu)
     other = problem.data._replace(X=gpu.asarray(255 - problem.split.X))
     expected = [

@@ -31,9 +31,12 @@ class Problem:
         random = np.random.default_rng(3)
         seeds = 0 if members is None else list(range(members))
         parameters = np.asarray(MODEL.initialize(seeds, dtype="float32"))
-        descent = OptimizerConfig(learning_rate=0.1)
+        optimizer_config = OptimizerConfig(learning_rate=0.1)
         self.host_state = first_state(
-            MODEL, TrainConfig(descent=descent), parameters, select_backend("numpy")
+            MODEL,
+            TrainConfig(optimizer_config=optimizer_config),
+            parameters,
+            select_backend("numpy"),
         )
         self.host_data = TrainingData(
             random.integers(0, 255, (ROWS, 6), dtype=np.uint8),
@@ -42,7 +45,7 @@ class Problem:
             np.arange(BATCH),
             np.arange(3),
         )
-        self.make_step = lambda *, xp: make_step(MODEL, descent=descent, xp=xp)
+        self.make_step = lambda *, xp: make_step(MODEL, optimizer_config=optimizer_config, xp=xp)
         self.program = record(self.make_step, self.host_state, self.host_data)
         self.kernel_plan = naive_plan(self.program, self.machine)
         self.state, self.data = self.on_device(self.host_state), self.on_device(self.host_data)
@@ -137,8 +140,8 @@ def test_other_data_is_taken_over(problem: Problem, monkeypatch: pytest.MonkeyPa
     other = problem.host_data._replace(
         X=problem.host_data.X[::-1].copy(), order=problem.host_data.order[::-1].copy()
     )
-    for bound in [graph.BOUND, problem.host_data.X.nbytes]:
-        monkeypatch.setattr(graph, "BOUND", bound)
+    for bound in [graph.LARGE_DATA_BYTES, problem.host_data.X.nbytes]:
+        monkeypatch.setattr(graph, "LARGE_DATA_BYTES", bound)
         program = problem.captured()
         program.run(problem.state, problem.data, 4)
         before = len(problem.machine.launched)
@@ -148,7 +151,7 @@ def test_other_data_is_taken_over(problem: Problem, monkeypatch: pytest.MonkeyPa
         same(metrics.loss, losses)
         same(state.parameters, parameters)
         was_captured_again = len(problem.machine.launched) > before
-        assert was_captured_again == (bound < graph.BOUND or bound == data.X.nbytes)
+        assert was_captured_again == (bound < graph.LARGE_DATA_BYTES or bound == data.X.nbytes)
         before = len(problem.machine.launched)
         # Streamed blocks come and go in two places; their graphs are kept.
         for back in (problem.data, data._replace(X=data.X[...]), problem.data):
@@ -158,13 +161,13 @@ def test_other_data_is_taken_over(problem: Problem, monkeypatch: pytest.MonkeyPa
 
 
 def test_few_sets_of_large_data_are_kept(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "BOUND", 1)
+    monkeypatch.setattr(graph, "LARGE_DATA_BYTES", 1)
     program = problem.captured()
-    for _ in range(graph.BINDINGS + 3):
+    for _ in range(graph.MOST_BINDINGS + 3):
         fresh = problem.on_device(problem.host_data)
         _, metrics = program.run(problem.state, fresh, 1)
         same(metrics.loss, problem.expected(1)[1][0])
-    assert len(program._bindings) == graph.BINDINGS
+    assert len(program._bindings) == graph.MOST_BINDINGS
 
 
 def test_leaves_of_its_own_state_can_change_places(problem: Problem) -> None:
@@ -308,9 +311,9 @@ def test_kernels_are_unloaded_with_their_program(problem: Problem) -> None:
     kept.run(state, problem.data, 1)
 
 
-@pytest.mark.parametrize("small", [0, graph.SMALL])
+@pytest.mark.parametrize("small", [0, graph.SMALL_DATA_BYTES])
 def test_rows_that_stay_are_not_copied(problem, monkeypatch, small: int) -> None:
-    monkeypatch.setattr(graph, "SMALL", small)
+    monkeypatch.setattr(graph, "SMALL_DATA_BYTES", small)
     number = problem.kernel_plan.layout.places[problem.program.data[0]].buffer
     program = problem.captured()
     program.prepare(problem.state, problem.data)

@@ -20,11 +20,11 @@ def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: 
     emit = SimpleNamespace(kernel_plan=lambda program: naive_plan(program, cupy.machine))
     monkeypatch.setitem(sys.modules, "xpmlp.compiler.emit", emit)
     model = MLP((6, 5, 4))
-    training = Trainer.begin(
+    trainer = Trainer.begin(
         model,
         Split(np.zeros((64, 6), np.uint8), np.zeros(64, np.int64)),
         parameters=model.initialize(0),
-        descent=OptimizerConfig(learning_rate=0.1),
+        optimizer_config=OptimizerConfig(learning_rate=0.1),
         backend=select_backend("cupy"),
         epochs=1,
         batch_size=8,
@@ -33,7 +33,7 @@ def test_a_captured_run_is_profiled(cupy, monkeypatch, precision: str, compile: 
         dtype=precision,
         compile=compile,
     )
-    found = profile(training)
+    found = profile(trainer)
     assert found.flops == 2 * 8 * (2 * 6 * 5 + 3 * 5 * 4)
     assert found.is_apart == (compile == "require")
     assert bool(cupy.machine.launched) == (compile == "require")

@@ -57,7 +57,7 @@ def test_a_number_that_crawls_is_asked_once() -> None:
 
     assert fastest([1, 2], seconds) == 1
     assert asked.count(2) == 1
-    assert asked.count(1) == threads.LEAST
+    assert asked.count(1) == threads.FEWEST_TIMINGS
 
 
 def test_one_stall_counts_however_quick_the_rest_is() -> None:

@@ -34,7 +34,7 @@ def lecture_step(
     rates: Any = 0.03,
 ) -> Step:
     r = np.random.default_rng(0)
-    model, descent = MLP(sizes, activation=hidden), OptimizerConfig(learning_rate=rates)
+    model, optimizer_config = MLP(sizes, activation=hidden), OptimizerConfig(learning_rate=rates)
     parameters = model.initialize(range(members) if members else 0, dtype=dtype)
     data = TrainingData(
         X=r.integers(0, 256, (ROWS, sizes[0])).astype(np.uint8),
@@ -43,5 +43,7 @@ def lecture_step(
         positions=np.arange(batch),
         classes=np.arange(sizes[-1]),
     )
-    state = first_state(model, TrainConfig(descent=descent), parameters, select_backend("numpy"))
-    return Step(partial(make_step, model, descent=descent), state, data)
+    state = first_state(
+        model, TrainConfig(optimizer_config=optimizer_config), parameters, select_backend("numpy")
+    )
+    return Step(partial(make_step, model, optimizer_config=optimizer_config), state, data)

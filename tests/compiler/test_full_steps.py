@@ -73,7 +73,7 @@ EVERYTHING: dict[str, Any] = {
 
 def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, Any, Any]:
     """What makes the step, and the state and data of its first."""
-    model, objective, descent = EVERYTHING[name]
+    model, objective, optimizer_config = EVERYTHING[name]
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (96, 20), dtype=np.uint8)
     labels: np.ndarray = random.integers(0, 5, 96)
@@ -83,15 +83,15 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         labels = random.poisson(1.5, (96, 5)).astype(np.float64)
     elif model.output == "identity":
         labels = random.standard_normal((96, 5))
-    training = Trainer.begin(
+    trainer = Trainer.begin(
         model,
         Split(X, labels),
         parameters=model.initialize(
             range(members) if members else 0, initializer="he_normal", dtype=dtype
         ),
         objective=objective,
-        descent=descent,
-        control=ValidationConfig(),
+        optimizer_config=optimizer_config,
+        validation_config=ValidationConfig(),
         backend=select_backend("numpy"),
         epochs=3,
         batch_size=16,
@@ -99,8 +99,8 @@ def begin(name: str, *, members: int = 0, dtype: str = "float64") -> tuple[Any, 
         shuffle=True,
         threads=1,
     )
-    segment = next(training.loader().epoch(training.epoch_plan()))
-    return partial(make_step, model, objective, descent), training.state, segment.data
+    segment = next(trainer.loader().epoch(trainer.epoch_plan()))
+    return partial(make_step, model, objective, optimizer_config), trainer.state, segment.data
 
 
 def program_of(name: str, **settings: Any) -> Program:

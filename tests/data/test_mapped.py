@@ -38,7 +38,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "ROW_BLOCK", 16 * VALUES)
     monkeypatch.setattr(mapped, "BLOCK_GROUP", 4)
     monkeypatch.setattr(mapped, "COPIED_AT_ONCE", 5 * VALUES)
-    monkeypatch.setattr(loaders, "MAPPED_BLOCK", 64 * (VALUES + 8))
+    monkeypatch.setattr(loaders, "MAPPED_BLOCK_BYTES", 64 * (VALUES + 8))
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def test_training_is_that_of_the_same_rows_in_memory(
     assert isinstance(run.loader(), loaders.StreamingLoader)
     held = Trainer(
         MODEL, Split(content, labels), parameters=MODEL.initialize(0, dtype="float32"),
-        descent=run.descent, backend=run.backend, epochs=3, batch_size=8, seed=0, shuffle=True,
+        optimizer_config=run.optimizer_config, backend=run.backend,
+        epochs=3, batch_size=8, seed=0, shuffle=True,
         drop_last=drop_last, orders=lambda epoch: order(
             COUNT, seed=0, epoch=epoch, shuffle=True, blocks=MappedRows(file).blocks
         ),
@@ -200,7 +201,7 @@ from xpmlp.training import train
 from xpmlp.data import mapped
 from xpmlp.training import loaders
 
-mapped.LARGE, mapped.ROW_BLOCK, loaders.MAPPED_BLOCK = 1 << 20, 1 << 18, 8 << 20
+mapped.LARGE, mapped.ROW_BLOCK, loaders.MAPPED_BLOCK_BYTES = 1 << 20, 1 << 18, 8 << 20
 X = np.load(sys.argv[1], mmap_mode="r")
 model = MLP((784, 4))
 parameters = model.initialize(0, dtype="float32")

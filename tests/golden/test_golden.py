@@ -530,7 +530,7 @@ NAME_TABLE: dict[str, str] = {
 
 PYTHON = {
     "MLP(hidden=)": ONE_WARNING,  # activation= now
-    "train(objective=, descent=, control=, observers=)": ONE_WARNING,  # callbacks= now
+    "train(objective=, descent=, control=, observers=)": ONE_WARNING,  # renamed
     "cross_validate(model, split)": WORKS,
     "runs.RunDirectory.existing(RUN).load_model()": WORKS,
 }
@@ -600,8 +600,8 @@ def test_python_code_of_the_readme(stored: Stored) -> None:
         from xpmlp.schedules import one_cycle
 
         class Listener(xpmlp.Callback):
-            def on_epoch(self, training: Any, /) -> None:
-                heard.append(training.epoch)
+            def on_epoch(self, trainer: Any, /) -> None:
+                heard.append(trainer.epoch)
 
         digits = xpmlp.load_idx_directory("data/digits")
         rows, held_out = hold_out(digits.train, 0.1, seed=0)

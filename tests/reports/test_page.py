@@ -31,15 +31,15 @@ def trained_run(path: Path, data: Path, *settings: str) -> RunDirectory:
     recipe = load_recipe("lecture", given, {"data": str(data)}).resolved(backend)
     dataset = load_data(str(data)).for_network(recipe.layer_sizes, recipe.output)
     run = RunDirectory.create(path, recipe)
-    training = trainer_from_recipe(recipe, dataset, backend).run()
+    trainer = trainer_from_recipe(recipe, dataset, backend).run()
     test = evaluate(
-        training.model,
-        training.parameters,
+        trainer.model,
+        trainer.parameters,
         dataset.test,
         objective=recipe.objective(),
         backend=backend,
     )
-    run.save_results(training, test, image_shape=dataset.image_shape)
+    run.save_results(trainer, test, image_shape=dataset.image_shape)
     return run
 
 
@@ -254,7 +254,7 @@ def test_a_chart_of_many_steps_stays_small() -> None:
 def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
     losses = RANDOM.random((1234, 3))
     steps, low, high, mean = charts.grouped(losses)
-    assert len(steps) == charts.MOST_POINTS
+    assert len(steps) == charts.MOST_CHART_POINTS
     assert (low.min(), high.max()) == (losses.min(), losses.max())
     assert (low <= mean).all()
     assert (mean <= high).all()
@@ -262,6 +262,25 @@ def test_groups_of_steps_keep_every_loss_in_their_range() -> None:
     few = charts.grouped(losses[:5, 0])
     np.testing.assert_array_equal(few[0], [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(few[3], losses[:5, 0])
+
+
+def test_losses_that_the_axis_cuts_off_are_known() -> None:
+    losses = np.linspace(1.0, 0.5, 200)
+    losses[0], losses[1] = 9.0, np.inf
+    top, largest = charts.cut_losses(losses) or (0.0, 0.0)
+    assert 1.0 < top < largest == 9.0
+    assert charts.cut_losses(losses[:20]) is None  # all of it is shown
+    assert charts.cut_losses(np.full(200, 0.5)) is None
+
+
+def test_caption_of_losses_names_what_the_axis_cuts_off(images, tmp_path, monkeypatch) -> None:
+    run = trained_run(tmp_path / "run", images, "layer_sizes=16,6,3")
+    history = run.load_history()
+    history.losses = [9.0, *np.linspace(1.0, 0.5, 199)]
+    monkeypatch.setattr(RunDirectory, "load_history", lambda _: history)
+    top, _ = charts.cut_losses(history.loss) or (0.0, 0.0)
+    cut = f"The axis ends at {top:.4g}: larger losses, up to 9, are cut off."
+    assert cut in checked(report(run)).text
 
 
 def test_curves_are_those_of_the_history(images, tmp_path, monkeypatch) -> None:

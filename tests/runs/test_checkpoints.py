@@ -32,7 +32,7 @@ ORIGIN = RunFingerprint.of(recipe(), DATASET, select_backend("numpy"))
 
 
 @pytest.fixture
-def training() -> Trainer:
+def trainer() -> Trainer:
     return trainer_from_recipe(recipe(epochs=4), DATASET, select_backend("numpy"))
 
 
@@ -57,13 +57,13 @@ class Recording(Checkpoints):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: str) -> None:
     settings = recipe(members=members, dtype=dtype)
-    training = trainer_from_recipe(settings, DATASET, backend)
+    trainer = trainer_from_recipe(settings, DATASET, backend)
     origin = RunFingerprint.of(settings, DATASET, backend)
-    training.run([Checkpoints(run, origin)])
-    saved = training.snapshot()
+    trainer.run([Checkpoints(run, origin)])
+    saved = trainer.snapshot()
     loaded, found = load_checkpoint(run)
     assert found == origin
-    assert (loaded.epoch, loaded.step, loaded.seconds) == (2, 0, training.last_good.seconds)
+    assert (loaded.epoch, loaded.step, loaded.seconds) == (2, 0, trainer.last_good.seconds)
     for one, other in (
         (loaded.parameters, saved.parameters),
         (loaded.metric_sum, saved.metric_sum),
@@ -73,14 +73,14 @@ def test_a_checkpoint_comes_back_as_it_was(run, backend, members: int, dtype: st
         assert one.shape == other.shape
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
-    training.restore(loaded)  # which compares shapes and dtypes
+    trainer.restore(loaded)  # which compares shapes and dtypes
 
 
-def test_run_can_be_resumed_from_its_first_moment(run: RunDirectory, training: Trainer) -> None:
-    Checkpoints(run, ORIGIN).on_start(training)
+def test_run_can_be_resumed_from_its_first_moment(run: RunDirectory, trainer: Trainer) -> None:
+    Checkpoints(run, ORIGIN).on_start(trainer)
     loaded, _ = load_checkpoint(run)
     assert (loaded.epoch, loaded.step, loaded.history.losses) == (0, 0, [])
-    training.restore(loaded)
+    trainer.restore(loaded)
 
 
 @pytest.mark.extended(keep=1)
@@ -94,7 +94,7 @@ def test_run_can_be_resumed_from_its_first_moment(run: RunDirectory, training: T
     ],
 )
 def test_checkpoints_are_written_when_they_are_due(
-    run, training, monkeypatch, settings: dict[str, float], cost: float, iterations: list[int]
+    run, trainer, monkeypatch, settings: dict[str, float], cost: float, iterations: list[int]
 ) -> None:
     checkpoints = Recording(run, ORIGIN, **settings)
 
@@ -102,30 +102,30 @@ def test_checkpoints_are_written_when_they_are_due(
         checkpoints.now += seconds
 
     monkeypatch.setattr("xpmlp.runs.checkpoints.save_checkpoint", lambda *_: pass_time(cost))
-    training.run([checkpoints, hearing(1, on_tick=lambda _: pass_time(1.0))])
+    trainer.run([checkpoints, hearing(1, on_tick=lambda _: pass_time(1.0))])
     assert checkpoints.written == iterations
 
 
-def test_nan_parameters_do_not_replace_finite_ones(run: RunDirectory, training: Trainer) -> None:
+def test_nan_parameters_do_not_replace_finite_ones(run: RunDirectory, trainer: Trainer) -> None:
     checkpoints = Checkpoints(run, ORIGIN)
-    checkpoints.on_start(training)
-    training.state.parameters[...] = np.nan
-    training.step += 1  # else it has been saved already
-    checkpoints.on_end(training)
+    checkpoints.on_start(trainer)
+    trainer.state.parameters[...] = np.nan
+    trainer.step += 1  # else it has been saved already
+    checkpoints.on_end(trainer)
     assert load_checkpoint(run)[0].finite
 
 
-def test_disk_that_refuses_for_a_while_costs_a_warning(run, training, monkeypatch, caplog) -> None:
+def test_disk_that_refuses_for_a_while_costs_a_warning(run, trainer, monkeypatch, caplog) -> None:
     checkpoints = Recording(run, ORIGIN)
 
     def save(*args: object) -> None:
-        if 5 <= training.iteration < 15:
+        if 5 <= trainer.iteration < 15:
             raise InputError("checkpoint: cannot be written (No space left on device); free it")
         save_checkpoint(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("xpmlp.runs.checkpoints.save_checkpoint", save)
     with caplog.at_level(logging.WARNING, "xpmlp"):
-        training.run([checkpoints])
+        trainer.run([checkpoints])
     assert [record.getMessage() for record in caplog.records] == [
         "checkpoint: cannot be written (No space left on device); free it; "
         "training continues, and saving is tried again"
@@ -133,7 +133,7 @@ def test_disk_that_refuses_for_a_while_costs_a_warning(run, training, monkeypatc
     assert load_checkpoint(run)[0].epoch == 4
 
 
-def test_disk_that_refuses_to_the_end_is_an_error(run: RunDirectory, training: Trainer) -> None:
+def test_disk_that_refuses_to_the_end_is_an_error(run: RunDirectory, trainer: Trainer) -> None:
     def vanish(trainer: Trainer) -> None:
         if trainer.epoch == 2:
             shutil.rmtree(run.path)
@@ -141,8 +141,8 @@ def test_disk_that_refuses_to_the_end_is_an_error(run: RunDirectory, training: T
             raise StopTraining
 
     with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\)"):
-        training.run([Checkpoints(run, ORIGIN), hearing(on_epoch=vanish)])
-    assert training.epoch == 3
+        trainer.run([Checkpoints(run, ORIGIN), hearing(on_epoch=vanish)])
+    assert trainer.epoch == 3
 
 
 # Whose run it is
@@ -182,8 +182,8 @@ def test_data_are_told_apart_by_type_shape_and_content() -> None:
     assert digest(X) == digest(X.copy())
 
 
-def test_a_checkpoint_names_settings_data_and_versions(run: RunDirectory, training) -> None:
-    Checkpoints(run, ORIGIN).on_start(training)
+def test_a_checkpoint_names_settings_data_and_versions(run: RunDirectory, trainer) -> None:
+    Checkpoints(run, ORIGIN).on_start(trainer)
     _, metadata = load_tensors(run.checkpoint)
     assert metadata["settings"]["learning_rate"] == recipe().learning_rate
     assert metadata["data"] == ORIGIN.data

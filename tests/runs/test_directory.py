@@ -52,16 +52,16 @@ def test_a_run_that_cannot_be_begun_leaves_only_what_was_there(tmp_path: Path, m
 
 def test_model_and_history_come_back_as_they_were(tmp_path: Path, backend: Backend) -> None:
     dataset = made()
-    training = trainer_from_recipe(recipe(), dataset, backend).run()
+    trainer = trainer_from_recipe(recipe(), dataset, backend).run()
     run = RunDirectory.create(tmp_path / "r", recipe())
-    test = evaluate(training.model, training.parameters, dataset.test, backend=backend)
-    summary = run.save_results(training, test, image_shape=dataset.image_shape)
+    test = evaluate(trainer.model, trainer.parameters, dataset.test, backend=backend)
+    summary = run.save_results(trainer, test, image_shape=dataset.image_shape)
     model, parameters, image_shape, takes_bytes, *_ = run.load_model()
-    assert model == training.model
-    np.testing.assert_array_equal(parameters, training.snapshot().parameters)
+    assert model == trainer.model
+    np.testing.assert_array_equal(parameters, trainer.snapshot().parameters)
     assert image_shape == (3, 2)
     assert takes_bytes
-    np.testing.assert_array_equal(run.load_history().loss, training.history.loss)
-    np.testing.assert_array_equal(run.load_history().accuracy, training.history.accuracy)
+    np.testing.assert_array_equal(run.load_history().loss, trainer.history.loss)
+    np.testing.assert_array_equal(run.load_history().accuracy, trainer.history.accuracy)
     assert summary["backend"] == backend.name
     assert summary["steps"] == 10

@@ -92,7 +92,8 @@ def test_run_resumes_from_any_step(place):
     settings = {
         "parameters": MODEL.initialize(0), "batch_size": 16, "epochs": 2, "seed": 3,
         "drop_last": False, "sample_weights": np.linspace(0.0, 2.0, 40),
-        "objective": Objective(l2=0.5, divides_by_weight=True), "descent": OptimizerConfig(adam()),
+        "objective": Objective(l2=0.5, divides_by_weight=True),
+        "optimizer_config": OptimizerConfig(adam()),
     }  # fmt: skip
     whole = begin(MODEL, rows(40), **settings).run()
     second = resumed(lambda: begin(MODEL, rows(40), **settings), place)

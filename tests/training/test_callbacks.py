@@ -34,7 +34,7 @@ def test_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) 
 
 
 @pytest.mark.parametrize(
-    ("control", "before", "after"),
+    ("validation_config", "before", "after"),
     [
         (ValidationConfig(), [], []),
         (ValidationConfig(ROWS, validate_every=2), [Validation], []),
@@ -45,13 +45,15 @@ def test_names_of_0_1_0_are_the_same_classes_with_a_warning(module: ModuleType) 
         ),
     ],
 )
-def test_settings_ask_for_callbacks(control: ValidationConfig, before: list, after: list) -> None:
-    found = callbacks_of(control)
+def test_settings_ask_for_callbacks(
+    validation_config: ValidationConfig, before: list, after: list
+) -> None:
+    found = callbacks_of(validation_config)
     assert [[type(one) for one in part] for part in found] == [before, after]
 
 
 def test_a_validation_given_by_hand_does_what_the_setting_does() -> None:
-    expected = begin(control=ValidationConfig(ROWS)).run()
+    expected = begin(validation_config=ValidationConfig(ROWS)).run()
     found = begin().run([Validation(ROWS)])
     assert (
         found.history.validation_iterations == expected.history.validation_iterations == [3, 6, 9]
@@ -128,7 +130,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
     event: str, iteration: int, stands: str
 ) -> None:
     (other, first), (later, last) = listener(1), listener(1)
-    run = begin(shuffle=True, control=ValidationConfig(ROWS))
+    run = begin(shuffle=True, validation_config=ValidationConfig(ROWS))
 
     def fail_late(trainer: Trainer) -> None:
         if trainer.iteration >= iteration:
@@ -149,7 +151,7 @@ def test_failing_callback_is_named_and_the_run_continues_from_there(
     assert names[-1] == "on_end"
     assert names.count("on_end") == 1
     assert names[-2 if event != "on_end" else -1] == event
-    expected = begin(shuffle=True, control=ValidationConfig(ROWS)).run()
+    expected = begin(shuffle=True, validation_config=ValidationConfig(ROWS)).run()
     np.testing.assert_array_equal(run.run().parameters, expected.parameters)
     for name, series in expected.history.series.items():
         np.testing.assert_array_equal(run.history[name], series)
@@ -199,7 +201,9 @@ def test_stop_at_the_end_comes_too_late() -> None:
 
 
 def test_settings_that_stop_a_run_are_named() -> None:
-    run = begin(epochs=50, control=ValidationConfig(ROWS, patience=1, monitor="accuracy")).run()
+    run = begin(
+        epochs=50, validation_config=ValidationConfig(ROWS, patience=1, monitor="accuracy")
+    ).run()
     assert run.stopped_by == f"EarlyStopping: {run.ended}"
 
 

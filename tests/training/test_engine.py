@@ -150,7 +150,7 @@ def test_step_that_cannot_be_traced_runs_eagerly(caplog: pytest.LogCaptureFixtur
     backend = NumPyBackend()
     settings: dict[str, Any] = {
         "parameters": MODEL.initialize(0),
-        "descent": OptimizerConfig(sgd()._replace(update=update)),
+        "optimizer_config": OptimizerConfig(sgd()._replace(update=update)),
         "backend": backend, "epochs": 1, "batch_size": 8, "seed": 0, "shuffle": False,
     }  # fmt: skip
     run = Trainer.begin(MODEL, rows(), **settings).run()
@@ -201,8 +201,10 @@ def test_a_layer_that_does_not_learn_is_noticed_at_any_rate(
         """What compiled steps do to the first layer's weights is lost."""
         state.parameters[:first] = initial
 
-    descent = OptimizerConfig(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
-    run = fit(Faulty(wrong_state(forget)), descent=descent, learning_rate=1.0, epochs=1)
+    optimizer_config = OptimizerConfig(OPTIMIZERS[optimizer](), learning_rate=learning_rate)
+    run = fit(
+        Faulty(wrong_state(forget)), optimizer_config=optimizer_config, learning_rate=1.0, epochs=1
+    )
     assert "parameters differ" in run.engine.how
     assert len(caplog.records) == 1
 
@@ -211,8 +213,8 @@ def test_a_rounding_that_turns_a_sign_is_no_disagreement() -> None:
     """Lion steps by the sign of what may be rounding: one weight's step may be another."""
 
     turned = wrong_state(lambda state: np.add.at(state.parameters, 7, 2e-2))
-    descent = OptimizerConfig(OPTIMIZERS["lion"](), learning_rate=0.01)
-    run = fit(Faulty(turned), descent=descent, epochs=1)
+    optimizer_config = OptimizerConfig(OPTIMIZERS["lion"](), learning_rate=0.01)
+    run = fit(Faulty(turned), optimizer_config=optimizer_config, epochs=1)
     assert run.engine.how == "compiled for numpy"
 
 

@@ -30,7 +30,7 @@ from xpmlp.reports import plot_rates
 from xpmlp.runs import trainer_from_recipe
 from xpmlp.schedules import SCHEDULES
 from xpmlp.training import evaluate
-from xpmlp.training.find_rate import EXPLODED, RateCurve, _Watch, find_rate
+from xpmlp.training.find_rate import EXPLOSION_FACTOR, RateCurve, _Watch, find_rate
 
 pytestmark = pytest.mark.extended(keep=5)
 
@@ -59,42 +59,42 @@ def test_steps_are_those_of_an_epoch_within_limits(rows: int, steps: int) -> Non
 
 
 def test_first_loss_is_that_of_the_run_and_all_are_of_its_batches() -> None:
-    training = begin(descent=OptimizerConfig(learning_rate=1e-20))
-    curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
-    np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
+    trainer = begin(optimizer_config=OptimizerConfig(learning_rate=1e-20))
+    curve = find_rate(trainer, lowest=1e-20, highest=2e-20, steps=25)
+    np.testing.assert_allclose(curve.losses, trainer.run().history.loss, rtol=1e-6)
 
 
 def test_search_stops_where_the_loss_explodes() -> None:
     model = MLP((12, 8, 4), activation="relu")
-    training = begin(model=model, parameters=model.initialize(0, initializer="he_normal"))
-    curve = find_rate(training, lowest=1e-4, highest=1e6, steps=200)
+    trainer = begin(model=model, parameters=model.initialize(0, initializer="he_normal"))
+    curve = find_rate(trainer, lowest=1e-4, highest=1e6, steps=200)
     assert 10 <= len(curve.losses) < 200
     assert np.isfinite(curve.losses).all()
     assert curve.falls
     assert curve.rises
     assert curve.steepest < curve.lowest < curve.rates[-1]
-    assert curve.losses[-1] > EXPLODED * curve.smoothed.min()
+    assert curve.losses[-1] > EXPLOSION_FACTOR * curve.smoothed.min()
 
 
 def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
     validation = bright(40)
-    training = begin(
-        descent=OptimizerConfig(
+    trainer = begin(
+        optimizer_config=OptimizerConfig(
             optimizer=adam(), learning_rate=7.0, schedule=SCHEDULES["one_cycle"](), warm_up=1.0
         ),
-        control=ValidationConfig(
+        validation_config=ValidationConfig(
             validation=validation, patience=1, restore_best=True, time_limit=1e-9
         ),
         objective=Objective(dropout=0.2),
     )
-    before = training.snapshot()
-    curve = find_rate(training, highest=1.0, steps=60)
-    after = training.snapshot()
+    before = trainer.snapshot()
+    curve = find_rate(trainer, highest=1.0, steps=60)
+    after = trainer.snapshot()
     for name, array in before.state.items():
         np.testing.assert_array_equal(after.state[name], array)
     assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
     plain = begin(
-        descent=OptimizerConfig(optimizer=adam(), plateau=Plateau()),
+        optimizer_config=OptimizerConfig(optimizer=adam(), schedule=Plateau()),
         objective=Objective(dropout=0.2),
     )
     np.testing.assert_array_equal(find_rate(plain, highest=1.0, steps=60).losses, curve.losses)
@@ -103,24 +103,26 @@ def test_run_is_not_changed_and_its_own_rates_do_not_matter() -> None:
 def test_rows_weigh_what_they_weigh_in_the_run() -> None:
     weights = np.where(bright(400).labels == 0, 3.0, 0.5)
     objective = Objective(class_weights=(1.0, 2.0, 1.0, 1.0))
-    training = begin(
-        sample_weights=weights, objective=objective, descent=OptimizerConfig(learning_rate=1e-20)
+    trainer = begin(
+        sample_weights=weights,
+        objective=objective,
+        optimizer_config=OptimizerConfig(learning_rate=1e-20),
     )
-    curve = find_rate(training, lowest=1e-20, highest=2e-20, steps=25)
-    np.testing.assert_allclose(curve.losses, training.run().history.loss, rtol=1e-6)
+    curve = find_rate(trainer, lowest=1e-20, highest=2e-20, steps=25)
+    np.testing.assert_allclose(curve.losses, trainer.run().history.loss, rtol=1e-6)
 
 
 def test_members_are_refused() -> None:
-    training = begin(parameters=MODEL.initialize([0, 1]), seed=[0, 1])
+    trainer = begin(parameters=MODEL.initialize([0, 1]), seed=[0, 1])
     with pytest.raises(InputError, match="one network"):
-        find_rate(training)
+        find_rate(trainer)
 
 
 def test_a_rate_that_is_too_large_from_the_start() -> None:
     model = MLP((12, 8, 4), activation="relu")
-    training = begin(model=model, parameters=model.initialize(0))
+    trainer = begin(model=model, parameters=model.initialize(0))
     with pytest.raises(InputError, match=r"explodes within \d steps, at a rate of 1e\+30"):
-        find_rate(training, lowest=1e30, highest=2e30)
+        find_rate(trainer, lowest=1e30, highest=2e30)
 
 
 def test_rows_in_the_order_of_their_classes_are_shuffled() -> None:
@@ -160,12 +162,12 @@ def validation_losses(recipe: Recipe, train: Split, validation: Split, seed: int
     rates = find_rate(search).lowest * np.array([0.1, 1.0, 10.0])
     epochs = max(3, math.ceil(300 / search.steps_per_epoch))  # as many steps as the search
     changes = {"learning_rate": rates.tolist(), "members": 3, "seed": [seed] * 3, "epochs": epochs}
-    training = trainer_from_recipe(recipe.replace(changes), data, backend, allow_divergence=True)
-    training.run()
+    trainer = trainer_from_recipe(recipe.replace(changes), data, backend, allow_divergence=True)
+    trainer.run()
     with np.errstate(all="ignore"):  # of a network that diverged
         found = evaluate(
-            training.model, training.parameters, validation,
-            objective=training.objective, backend=backend,
+            trainer.model, trainer.parameters, validation,
+            objective=trainer.objective, backend=backend,
         )  # fmt: skip
     return np.nan_to_num(found.loss, nan=np.inf)
 

@@ -39,11 +39,13 @@ def train(
 ) -> list[np.ndarray]:
     """Two epochs, the first from a step on: parameters and all losses."""
     parameters = MODEL.initialize(0, backend=backend, dtype="float32")
-    descent = OptimizerConfig(learning_rate=0.1)
-    state: Any = first_state(MODEL, TrainConfig(descent=descent), parameters, backend)
+    optimizer_config = OptimizerConfig(learning_rate=0.1)
+    state: Any = first_state(
+        MODEL, TrainConfig(optimizer_config=optimizer_config), parameters, backend
+    )
 
     def make(*, xp: Any) -> Any:
-        return make_step(MODEL, descent=descent, xp=xp)
+        return make_step(MODEL, optimizer_config=optimizer_config, xp=xp)
 
     run, losses = None, []
     for epoch in range(2):

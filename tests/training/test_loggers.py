@@ -219,12 +219,14 @@ def next_second() -> None:
 
 
 RUNS: dict[str, Callable[[], Trainer]] = {
-    "validated": lambda: begin(control=ValidationConfig(HELD_OUT), schedule="cosine"),
-    "every few steps": lambda: begin(control=ValidationConfig(HELD_OUT, validate_every=12)),
+    "validated": lambda: begin(validation_config=ValidationConfig(HELD_OUT), schedule="cosine"),
+    "every few steps": lambda: begin(
+        validation_config=ValidationConfig(HELD_OUT, validate_every=12)
+    ),
     "members": lambda: begin(
         seed=(1, 2),
         learning_rate=(0.03, 0.1),
-        control=ValidationConfig(HELD_OUT),
+        validation_config=ValidationConfig(HELD_OUT),
         schedule="plateau",
     ),
     "numbers": lambda: begin(REGRESSION, NUMBERS, bias_rate=2.0, warm_up=2.0),
@@ -278,7 +280,9 @@ def test_logger_used_for_another_run_starts_anew(name: str, tmp_path: Path) -> N
 
 def test_column_that_comes_later_is_empty_before(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
-    run = begin(control=ValidationConfig(HELD_OUT, validate_every=2 * STEPS)).run([CSVLogger(path)])
+    run = begin(validation_config=ValidationConfig(HELD_OUT, validate_every=2 * STEPS)).run(
+        [CSVLogger(path)]
+    )
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [bool(row["validation_loss"]) for row in rows] == [False, True, False, True, False]

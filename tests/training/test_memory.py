@@ -41,7 +41,7 @@ def begin(*, model: MLP = MODEL, rows: int = ROWS, **settings: Any) -> Trainer:
 @pytest.fixture
 def at_most(monkeypatch: pytest.MonkeyPatch):
     """Steps that are given more rows at once are out of memory, of which any saving counts."""
-    monkeypatch.setattr(recovery, "WORTHWHILE", 0)
+    monkeypatch.setattr(recovery, "LEAST_SAVED_BYTES", 0)
 
     def limit(rows: int) -> None:
         enough = MLP.forward_backward
@@ -66,7 +66,9 @@ SETTINGS = {
         "objective": Objective(divides_by_weight=True, l2=0.1),
         "sample_weights": np.linspace(0.0, 2.0, ROWS),
     },
-    "adam": {"descent": OptimizerConfig(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)},
+    "adam": {
+        "optimizer_config": OptimizerConfig(optimizer=adam(), learning_rate=0.01, clip_norm=1.0)
+    },
     "members": {"members": 3},
     "layer normalisation": {"model": MLP((6, 5, 5, 3), normalization="layer", residual=True)},
     "a smaller last batch": {"rows": 100, "drop_last": False},
@@ -80,19 +82,19 @@ SETTINGS = {
 def test_a_batch_in_parts_is_the_same_mathematics(at_most, caplog, name: str, compile: str) -> None:
     expected = begin(**SETTINGS[name], compile=compile).run()
     at_most(5)
-    training = begin(**SETTINGS[name], compile=compile)
+    trainer = begin(**SETTINGS[name], compile=compile)
     with caplog.at_level(logging.WARNING, "xpmlp"):
-        training.run()
-    assert training.memory.parts == 4
+        trainer.run()
+    assert trainer.memory.parts == 4
     assert [record.getMessage() for record in caplog.records] == [
         f"numpy on cpu is out of memory (no room for {rows} rows): epoch 1 begins again with "
         f"each batch in {parts} parts"
         for rows, parts in ((12, 2), (6, 4))
     ]
-    np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
-    np.testing.assert_allclose(training.history.accuracies, expected.history.accuracies, rtol=1e-9)
+    np.testing.assert_allclose(trainer.history.loss, expected.history.loss, rtol=1e-12)
+    np.testing.assert_allclose(trainer.history.accuracies, expected.history.accuracies, rtol=1e-9)
     np.testing.assert_allclose(
-        training.snapshot().parameters, expected.snapshot().parameters, rtol=1e-9, atol=1e-12
+        trainer.snapshot().parameters, expected.snapshot().parameters, rtol=1e-9, atol=1e-12
     )
 
 
@@ -100,18 +102,18 @@ def test_memory_that_runs_out_in_mid_run_costs_no_epoch(at_most, caplog) -> None
     expected = begin(compile="off").run()
 
     shrink = hearing(on_epoch=lambda trainer: at_most(6) if trainer.epoch == 2 else None)
-    training = begin(compile="off").run([shrink])
+    trainer = begin(compile="off").run([shrink])
     assert "epoch 3 begins again with each batch in 2 parts" in caplog.text
-    assert len(training.history.losses) == len(expected.history.losses)
-    np.testing.assert_allclose(training.history.loss, expected.history.loss, rtol=1e-12)
+    assert len(trainer.history.losses) == len(expected.history.losses)
+    np.testing.assert_allclose(trainer.history.loss, expected.history.loss, rtol=1e-12)
 
 
 @pytest.mark.extended
 def test_batch_that_cannot_be_split_raises_the_first_error(at_most) -> None:
     at_most(5)
-    training = begin(model=MLP((6, 5, 3), normalization="batch"))
+    trainer = begin(model=MLP((6, 5, 3), normalization="batch"))
     with pytest.raises(MemoryError, match="no room for 12 rows"):
-        training.run()
+        trainer.run()
     at_most(0)
     with pytest.raises(MemoryError, match="no room for 1 rows"):
         begin().run()
@@ -130,21 +132,21 @@ def test_a_batch_that_saves_nothing_is_not_halved(monkeypatch, device: str, comp
     monkeypatch.setattr(backend, "eager", refuse)
     monkeypatch.setattr(backend, "compile", refuse)
     backend.device_name = device
-    training = begin(backend=backend, compile=compile)
+    trainer = begin(backend=backend, compile=compile)
     with pytest.raises(MemoryError, match="no room for the workspace"):
-        training.run()
-    assert training.memory.parts == 1
+        trainer.run()
+    assert trainer.memory.parts == 1
     assert len(tries) == (1 if device == "cpu" else 2)  # on a GPU again with rows in blocks
 
 
 def test_halving_ends_where_it_saves_too_little(monkeypatch, at_most) -> None:
     at_most(0)
-    batch = BATCH * sum(MODEL.layer_sizes[1:]) * recovery.BYTES_OF_A_UNIT
-    monkeypatch.setattr(recovery, "WORTHWHILE", batch / 4)
-    training = begin()
+    batch = BATCH * sum(MODEL.layer_sizes[1:]) * recovery.STEP_BYTES_PER_UNIT
+    monkeypatch.setattr(recovery, "LEAST_SAVED_BYTES", batch / 4)
+    trainer = begin()
     with pytest.raises(MemoryError, match="no room for 3 rows"):
-        training.run()
-    assert training.memory.parts == 4
+        trainer.run()
+    assert trainer.memory.parts == 4
 
 
 def test_gradients_of_parts_are_not_kept() -> None:
@@ -167,11 +169,11 @@ def test_gradients_of_parts_are_not_kept() -> None:
 def test_blocks_are_an_eighth_of_the_rows_or_of_the_memory(monkeypatch, free: int | None) -> None:
     backend = select_backend("numpy")
     monkeypatch.setattr(backend, "free_memory", lambda: free)
-    training = begin(rows=4000, backend=backend)
-    training.memory = MemoryPlan(in_blocks=True)
-    size = 40_000 if free == 40_000 else training.split.X.nbytes
-    segment = next(training.loader().epoch(training.epoch_plan()))
-    row = training.split.X[0].nbytes + training.split.labels[0].nbytes
+    trainer = begin(rows=4000, backend=backend)
+    trainer.memory = MemoryPlan(in_blocks=True)
+    size = 40_000 if free == 40_000 else trainer.split.X.nbytes
+    segment = next(trainer.loader().epoch(trainer.epoch_plan()))
+    row = trainer.split.X[0].nbytes + trainer.split.labels[0].nbytes
     assert segment.data.X.shape[0] == size // 8 // 2 // (row * BATCH) * BATCH
 
 
@@ -187,21 +189,21 @@ def test_rows_that_do_not_fit_come_in_blocks(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(DeviceLoader, "__init__", refuse)
     backend = select_backend("numpy")
     backend.device_name = "cuda:0"  # rows are sent there, as far as the run knows
-    training = begin(rows=4000, backend=backend).run()
-    assert training.memory.in_blocks
-    assert training.memory.parts == 1
+    trainer = begin(rows=4000, backend=backend).run()
+    assert trainer.memory.in_blocks
+    assert trainer.memory.parts == 1
     assert "epoch 1 begins again with rows in blocks" in caplog.text
-    np.testing.assert_array_equal(training.history.loss, expected.history.loss)
+    np.testing.assert_array_equal(trainer.history.loss, expected.history.loss)
 
 
 @pytest.mark.parametrize("members", [1, 3])
 def test_evaluation_takes_fewer_rows_where_a_device_has_room_for_few(
     monkeypatch, members: int
 ) -> None:
-    training = begin(members=members)
-    backend, split = training.backend, training.split
-    expected = evaluate(MODEL, training.parameters, split, backend=backend)
-    probabilities = predict(MODEL, training.parameters, split.X, backend=backend)
+    trainer = begin(members=members)
+    backend, split = trainer.backend, trainer.split
+    expected = evaluate(MODEL, trainer.parameters, split, backend=backend)
+    probabilities = predict(MODEL, trainer.parameters, split.X, backend=backend)
     together = []
     rows_of = evaluation.rows_of
     monkeypatch.setattr(
@@ -209,16 +211,16 @@ def test_evaluation_takes_fewer_rows_where_a_device_has_room_for_few(
         "rows_of",
         lambda *given, **named: together.append(given[1]) or rows_of(*given, **named),
     )
-    monkeypatch.setattr(evaluation, "UNASKED_BYTES", 0)
+    monkeypatch.setattr(evaluation, "UNCHECKED_BYTES", 0)
     row = evaluation.EVALUATED_UNIT_BYTES * sum(MODEL.layer_sizes) * members
     for free, rows in ((10 * row, 10), (0, 1), (10**9, ROWS)):
         together.clear()
         monkeypatch.setattr(backend, "free_memory", lambda free=free: free)
-        found = evaluate(MODEL, training.parameters, split, backend=backend)
+        found = evaluate(MODEL, trainer.parameters, split, backend=backend)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
         np.testing.assert_array_equal(found.accuracy, expected.accuracy)
         np.testing.assert_allclose(
-            predict(MODEL, training.parameters, split.X, backend=backend), probabilities, rtol=1e-12
+            predict(MODEL, trainer.parameters, split.X, backend=backend), probabilities, rtol=1e-12
         )
         assert len(together) == 3 * -(-ROWS // rows)
 
@@ -232,7 +234,7 @@ class Lost(Exception):
 
 @pytest.mark.parametrize("compile", ["auto", "off"])
 def test_a_gpu_that_is_gone_keeps_the_state_before(monkeypatch, compile: str) -> None:
-    training = begin(compile=compile)
+    trainer = begin(compile=compile)
     kept: list[np.ndarray] = []
 
     def fail(*_: Any) -> None:
@@ -246,10 +248,10 @@ def test_a_gpu_that_is_gone_keeps_the_state_before(monkeypatch, compile: str) ->
 
     message = "numpy on cpu was lost in epoch 3, step 1 (cudaErrorIllegalAddress"
     with pytest.raises(DeviceLost, match=re.escape(message)) as caught:
-        training.run([hearing(on_epoch=unplug)])
+        trainer.run([hearing(on_epoch=unplug)])
     assert "the state after 2 epochs is kept" in str(caught.value)
-    assert training.last_good.epoch == 2
-    np.testing.assert_array_equal(training.last_good.parameters, kept[0])
+    assert trainer.last_good.epoch == 2
+    np.testing.assert_array_equal(trainer.last_good.parameters, kept[0])
 
 
 class OutOfMemoryError(RuntimeError):

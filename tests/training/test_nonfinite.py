@@ -55,7 +55,7 @@ def test_an_overflow_is_found_in_its_layer(backend: Backend, name, quantity, com
 
 
 def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backend) -> None:
-    settings = {"hidden": "identity", "descent": OptimizerConfig(learning_rate=100.0)}
+    settings = {"hidden": "identity", "optimizer_config": OptimizerConfig(learning_rate=100.0)}
     run = begin(backend, **settings)
     recorder = Recorder()
     with pytest.raises(Diverged, match=r"first in .* of layer [123], with learning rate") as caught:
@@ -70,7 +70,9 @@ def test_a_loss_that_explodes_is_traced_to_the_step_where_it_did(backend: Backen
 
 def test_an_update_that_explodes(backend: Backend) -> None:
     """Everything is a number but for what the optimizer makes of it."""
-    run = begin(backend, descent=OptimizerConfig(learning_rate=1e38), objective=Objective(l2=1e3))
+    run = begin(
+        backend, optimizer_config=OptimizerConfig(learning_rate=1e38), objective=Objective(l2=1e3)
+    )
     with pytest.raises(Diverged, match="first in the new parameters, with"):
         run.run()
 
@@ -91,10 +93,14 @@ def test_rows_that_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("xpmlp.training.trainer.make_loader", in_blocks)
     run = begin(
-        select_backend("numpy"), hidden="identity", descent=OptimizerConfig(learning_rate=100.0)
+        select_backend("numpy"),
+        hidden="identity",
+        optimizer_config=OptimizerConfig(learning_rate=100.0),
     )
     whole = begin(
-        select_backend("numpy"), hidden="identity", descent=OptimizerConfig(learning_rate=100.0)
+        select_backend("numpy"),
+        hidden="identity",
+        optimizer_config=OptimizerConfig(learning_rate=100.0),
     )
     with pytest.raises(Diverged) as caught:
         run.run()

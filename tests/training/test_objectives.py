@@ -40,7 +40,7 @@ def rows(count: int = 96, seed: int = 0) -> Split:
 def fit(model: MLP = MODEL, split: Split | None = None, **changes: Any) -> Trainer:
     settings = {"epochs": 3, "batch_size": 8, "seed": 0, "shuffle": True, "dtype": "float64"}
     settings |= {"threads": 1, **compiled_if_possible(changes)}
-    if "descent" not in changes:  # whose place it would take
+    if "optimizer_config" not in changes:  # whose place it would take
         settings.setdefault("learning_rate", 0.3)
     return train(model, split or rows(), **settings)
 
@@ -198,8 +198,15 @@ def test_numbers_are_learned_and_scored_by_r_squared(loss: str, columns: int, ba
     model = MLP((6, 8, columns), activation="tanh", output="identity")
     given = split if columns == 2 else Split(split.X, split.labels[:, 0])  # (n,) will do
     objective = Objective(loss, huber_delta=2.0)
-    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
-    run = fit(model, given, objective=objective, descent=descent, epochs=10, backend=backend)
+    optimizer_config = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
+    run = fit(
+        model,
+        given,
+        objective=objective,
+        optimizer_config=optimizer_config,
+        epochs=10,
+        backend=backend,
+    )
     found = evaluate(model, run.parameters, given, objective=objective, backend=backend)
     L = predict(model, run.parameters, split.X, backend=backend)
     assert L.shape == (200, columns)
@@ -224,9 +231,9 @@ def counts() -> Split:
 
 def test_counts_are_learned_and_scored_by_r_squared(backend: Backend) -> None:
     split, model = counts(), MLP((6, 8, 2), activation="tanh", output="exp")
-    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
+    optimizer_config = OptimizerConfig(OPTIMIZERS["adam"](), 0.03)
     given = Split(split.X, split.labels.astype(float))
-    run = fit(model, given, descent=descent, epochs=40, backend=backend)
+    run = fit(model, given, optimizer_config=optimizer_config, epochs=40, backend=backend)
     found = evaluate(model, run.parameters, given, backend=backend)
     Y_hat = predict(model, run.parameters, split.X, backend=backend)
     assert (Y_hat > 0.0).all()
@@ -289,8 +296,8 @@ def test_many_answers_are_right_if_all_are(backend: Backend) -> None:
     targets = (split.X[:, :3] > 0.5).astype(float)
     model = MLP((6, 12, 3), activation="tanh", output="sigmoid")
     given = Split(split.X, targets)
-    descent = OptimizerConfig(OPTIMIZERS["adam"](), 0.05)
-    run = fit(model, given, descent=descent, epochs=10, backend=backend)
+    optimizer_config = OptimizerConfig(OPTIMIZERS["adam"](), 0.05)
+    run = fit(model, given, optimizer_config=optimizer_config, epochs=10, backend=backend)
     found = evaluate(model, run.parameters, given, backend=backend)
     answers = predict(model, run.parameters, split.X, backend=backend) > 0.5
     assert found.accuracy == (answers == (targets > 0.5)).all(axis=1).mean()
@@ -359,11 +366,11 @@ def test_validation_measures_the_loss_alone(objective: Objective) -> None:
     validation = rows(30, seed=9)
     run = fit(
         objective=objective,
-        descent=STILL,
+        optimizer_config=STILL,
         epochs=1,
-        control=ValidationConfig(validation=validation),
+        validation_config=ValidationConfig(validation=validation),
     )
-    plain = fit(descent=STILL, epochs=1)
+    plain = fit(optimizer_config=STILL, epochs=1)
     expected = evaluate(MODEL, MODEL.initialize(0, dtype="float64"), validation)
     np.testing.assert_allclose(run.history.validation_losses, [expected.loss], rtol=1e-12)
     assert (run.history.loss != plain.history.loss).any()  # while training has it all
@@ -372,7 +379,7 @@ def test_validation_measures_the_loss_alone(objective: Objective) -> None:
 def test_dropout_differs_by_step_and_repeats_itself() -> None:
     """The same rows in every step, and nothing is learned: only dropout changes the loss."""
     settings: dict[str, Any] = {
-        "batch_size": 96, "epochs": 20, "shuffle": False, "descent": STILL,
+        "batch_size": 96, "epochs": 20, "shuffle": False, "optimizer_config": STILL,
     }  # fmt: skip
     dropping = Objective(dropout=0.4, input_dropout=0.1)
     run, again = (fit(objective=dropping, **settings) for _ in range(2))
@@ -391,7 +398,7 @@ def test_dropout_leaves_the_mean_of_a_linear_layer() -> None:
     parameters = model.initialize(0, dtype="float64")
     still, dropped = (
         fit(
-            model, split, parameters=parameters, batch_size=2000, epochs=1, descent=STILL,
+            model, split, parameters=parameters, batch_size=2000, epochs=1, optimizer_config=STILL,
             objective=Objective(dropout=rate, input_dropout=rate),
         )
         for rate in (0.0, 0.3)
@@ -416,7 +423,7 @@ BATCH_NORM = MLP((6, 5, 4, 3), activation="tanh", normalization="batch")
 def test_running_statistics_are_those_of_the_batches(backend: Backend) -> None:
     """Nothing is learned: a running mean of the batches' means and unbiased variances."""
     model, split = MLP((6, 5, 3), normalization="batch"), rows()
-    run = fit(model, split, descent=STILL, epochs=2, backend=backend)
+    run = fit(model, split, optimizer_config=STILL, epochs=2, backend=backend)
     W, b, gamma, beta = (
         model.unflatten(model.initialize(0, dtype="float64"))[name]
         for name in ("W1", "b1", "gamma1", "beta1")
@@ -447,7 +454,7 @@ def test_a_run_may_begin_with_statistics_or_without() -> None:
     without = with_them[: BATCH_NORM.parameter_count]
     run, same = (fit(BATCH_NORM, parameters=start) for start in (with_them, without))
     np.testing.assert_array_equal(run.parameters, same.parameters)
-    again = fit(BATCH_NORM, parameters=run.parameters, descent=STILL, epochs=0)
+    again = fit(BATCH_NORM, parameters=run.parameters, optimizer_config=STILL, epochs=0)
     np.testing.assert_array_equal(again.parameters, run.parameters)
     with pytest.raises(InputError, match="parameters, but"):
         fit(BATCH_NORM, parameters=with_them[:-1])
@@ -460,7 +467,10 @@ def test_a_normalised_network_predicts_the_same_after_a_while_on_disk(
 ) -> None:
     split = rows()
     run = fit(
-        BATCH_NORM, split, seed=seed, descent=OptimizerConfig(learning_rate=0.3, average=average)
+        BATCH_NORM,
+        split,
+        seed=seed,
+        optimizer_config=OptimizerConfig(learning_rate=0.3, average=average),
     )
     members = 1 if seed == 0 else 2
     recipe = load_recipe("lecture", ["dtype=float64", f"members={members}"])

@@ -35,7 +35,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer:
     random = np.random.default_rng(0)
     X = random.integers(0, 256, (100, model.layer_sizes[0]), dtype=np.uint8)
-    settings = {"parameters": model.initialize(0), "descent": OptimizerConfig(learning_rate=0.5)}
+    settings = {
+        "parameters": model.initialize(0),
+        "optimizer_config": OptimizerConfig(learning_rate=0.5),
+    }
     settings |= {"backend": backend or NumPyBackend(), "epochs": 2, "seed": 3, **changes}
     split = Split(X, random.integers(0, model.layer_sizes[-1], 100))
     return small_runs.begin(model, split, **settings)
@@ -44,7 +47,10 @@ def begin(model: MLP, backend: Backend | None = None, **changes: Any) -> Trainer
 def traced(model: MLP, members: int = 0) -> Program:
     parameters = model.initialize(range(members) if members else 0)
     state = first_state(
-        model, TrainConfig(descent=OptimizerConfig(learning_rate=0.5)), parameters, NumPyBackend()
+        model,
+        TrainConfig(optimizer_config=OptimizerConfig(learning_rate=0.5)),
+        parameters,
+        NumPyBackend(),
     )
     X, labels = np.zeros((20, model.layer_sizes[0]), np.uint8), np.zeros(20, np.int64)
     classes = np.arange(model.layer_sizes[-1])
@@ -123,46 +129,46 @@ def test_products_of_each_phase_are_counted(widths: tuple[int, ...], members: in
 def test_run_after_it_is_the_run_without_it(backend: Backend) -> None:
     model = MLP((6, 5, 4))
     expected = begin(model, backend).run()
-    training = begin(model, backend)
-    before = training.snapshot()
-    found = profile(training)
-    after = training.snapshot()
+    trainer = begin(model, backend)
+    before = trainer.snapshot()
+    found = profile(trainer)
+    after = trainer.snapshot()
     np.testing.assert_array_equal(before.parameters, after.parameters)
     assert (after.epoch, after.step, after.history.losses) == (0, 0, [])
-    training.run()
+    trainer.run()
     to_numpy = backend.to_numpy
-    np.testing.assert_array_equal(to_numpy(training.parameters), to_numpy(expected.parameters))
-    np.testing.assert_array_equal(training.history.loss, expected.history.loss)
-    np.testing.assert_array_equal(training.history.accuracy, expected.history.accuracy)
-    assert found.how == training.engine.how
-    assert found.is_apart == (training.engine.is_compiled and backend.name != "numpy")
+    np.testing.assert_array_equal(to_numpy(trainer.parameters), to_numpy(expected.parameters))
+    np.testing.assert_array_equal(trainer.history.loss, expected.history.loss)
+    np.testing.assert_array_equal(trainer.history.accuracy, expected.history.accuracy)
+    assert found.how == trainer.engine.how
+    assert found.is_apart == (trainer.engine.is_compiled and backend.name != "numpy")
 
 
 def test_a_run_that_has_begun_can_be_profiled() -> None:
     model = MLP((6, 5, 4))
     expected = begin(model, epochs=3).run()
-    training = begin(model, epochs=3)
-    training.restore(begin(model, epochs=1).run().snapshot())
-    profile(training)
-    np.testing.assert_array_equal(training.run().parameters, expected.parameters)
+    trainer = begin(model, epochs=3)
+    trainer.restore(begin(model, epochs=1).run().snapshot())
+    profile(trainer)
+    np.testing.assert_array_equal(trainer.run().parameters, expected.parameters)
 
 
 def test_phases_timed_apart_make_the_same_steps(backend: Backend) -> None:
     """What is timed is the step, whatever the parts that it is cut into."""
     model = MLP((6, 5, 4))
-    training = begin(model, backend, parameters=model.initialize(0, dtype="float64"))
-    program, heard = traced_for(training), list[int]()
+    trainer = begin(model, backend, parameters=model.initialize(0, dtype="float64"))
+    program, heard = traced_for(trainer), list[int]()
     count = len(program.operations)
-    data = data_of(training)
+    data = data_of(trainer)
     to_numpy = backend.to_numpy
     for starts in ([0], list(range(count)), [0, count // 2]):
         heard.clear()
         runner = backend.timed(program, starts, heard.append, precision="float64")
-        state, metrics = runner(copied(training), data, 3)
+        state, metrics = runner(copied(trainer), data, 3)
         assert heard == [*range(len(starts) + 1)] * 3
         maker = functools.partial(make_step, model)
         eager = backend.eager(maker, precision="float64")
-        expected, expected_metrics = eager(copied(training), data, 3)
+        expected, expected_metrics = eager(copied(trainer), data, 3)
         # JAX compiles a part as a whole, and rounds differently in it.
         tolerance = 1e-12 if backend.name == "jax" else 0.0
         np.testing.assert_allclose(
@@ -174,23 +180,23 @@ def test_phases_timed_apart_make_the_same_steps(backend: Backend) -> None:
         assert int(state.offset) == int(expected.offset) == 3 * BATCH
 
 
-def copied(training: Trainer) -> TrainingState:
-    state, xp = training.state, training.backend.xp
+def copied(trainer: Trainer) -> TrainingState:
+    state, xp = trainer.state, trainer.backend.xp
     return state._replace(
         parameters=xp.asarray(state.parameters, copy=True),
         offset=xp.asarray(state.offset, copy=True),
     )
 
 
-def data_of(training: Trainer) -> TrainingData:
-    asarray, (X, labels) = training.backend.asarray, training.split
-    rows, classes = np.arange(len(labels)), np.arange(training.model.layer_sizes[-1])
+def data_of(trainer: Trainer) -> TrainingData:
+    asarray, (X, labels) = trainer.backend.asarray, trainer.split
+    rows, classes = np.arange(len(labels)), np.arange(trainer.model.layer_sizes[-1])
     return TrainingData(*map(asarray, (X, labels, rows, np.arange(BATCH), classes)))
 
 
-def traced_for(training: Trainer) -> Program:
-    maker = functools.partial(make_step, training.model)
-    return record(maker, training.state, data_of(training))
+def traced_for(trainer: Trainer) -> Program:
+    maker = functools.partial(make_step, trainer.model)
+    return record(maker, trainer.state, data_of(trainer))
 
 
 class Clock:
@@ -224,11 +230,11 @@ def test_ceiling_is_the_fastest_phase_where_the_product_is_slower(monkeypatch) -
 
 
 def test_phase_in_several_parts_of_a_step_has_their_sum() -> None:
-    training = begin(MLP((6, 5, 4)))
-    training.memory = MemoryPlan(
+    trainer = begin(MLP((6, 5, 4)))
+    trainer.memory = MemoryPlan(
         parts=2
     )  # each batch in two halves: forward and backward, and again
-    found = profile(training, clock=Clock())
+    found = profile(trainer, clock=Clock())
     times = {timing.phase: timing.seconds / TICK for timing in found.timings}
     assert times[Phase(1, "forward product + bias")] == 2
     assert times[Phase(1, "backward dW, db")] == 2

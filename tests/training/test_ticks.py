@@ -1,6 +1,12 @@
 """The pace of a run: tick lengths, and when threads are looked at again."""
 
-from xpmlp.training.ticks import FIRST_TICK, LONGEST_TICK, SETTLED, TickTimer, tick_length
+from xpmlp.training.ticks import (
+    FIRST_TICK,
+    LONGEST_TICK,
+    SECONDS_BETWEEN_TUNINGS,
+    TickTimer,
+    tick_length,
+)
 
 
 def test_a_tick_is_as_long_as_it_may_be_and_recovers_when_the_machine_does() -> None:
@@ -35,4 +41,4 @@ def test_threads_are_looked_at_again_after_some_time() -> None:
     while not pace.asks_for_threads:
         pace.measure(64, 0.5)
         steps += 1
-    assert steps == int(SETTLED / 0.5) + 1
+    assert steps == int(SECONDS_BETWEEN_TUNINGS / 0.5) + 1

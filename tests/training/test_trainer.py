@@ -18,7 +18,7 @@ MODEL = MLP((12, 8, 4))
 
 
 def begin(split: Split | None = None, *, model: MLP = MODEL, **changes) -> Trainer:
-    settings = {"descent": OptimizerConfig(learning_rate=0.5), **changes}
+    settings = {"optimizer_config": OptimizerConfig(learning_rate=0.5), **changes}
     return small_runs.begin(model, split or bright(1000), **settings)
 
 
@@ -146,7 +146,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not() -> None:
 def test_a_divergence_is_told_and_the_last_good_state_kept(backend: Backend) -> None:
     # relu: a sigmoid saturates before anything overflows, and its loss stays a number
     model = MLP((12, 8, 4), activation="relu")
-    run = begin(backend=backend, descent=OptimizerConfig(learning_rate=1e300), model=model)
+    run = begin(backend=backend, optimizer_config=OptimizerConfig(learning_rate=1e300), model=model)
     with pytest.raises(Diverged) as error:
         run.run()
     message = str(error.value)
@@ -163,7 +163,7 @@ def test_a_divergence_names_the_member() -> None:
     run = begin(
         bright(1000),
         parameters=MODEL.initialize([0, 1], dtype="float64"),
-        descent=OptimizerConfig(learning_rate=[0.1, 1e300]),
+        optimizer_config=OptimizerConfig(learning_rate=[0.1, 1e300]),
         model=MLP((12, 8, 4), activation="relu"),
     )
     with pytest.raises(Diverged, match="member 2"):
@@ -172,7 +172,7 @@ def test_a_divergence_names_the_member() -> None:
 
 def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
     overflowing = sgd()._replace(update=lambda p, _, state, rate, *, xp: (p * np.inf, state))
-    run = begin(bright(8), epochs=1, descent=OptimizerConfig(overflowing))
+    run = begin(bright(8), epochs=1, optimizer_config=OptimizerConfig(overflowing))
     with pytest.raises(Diverged, match="parameter is not finite"):
         run.run()
 
@@ -185,9 +185,9 @@ def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
         ({"parameters": np.full(MODEL.parameter_count, np.nan)}, "NaN or infinite values"),
         ({"epochs": -1}, "epochs=-1"),
         ({"epochs": 1.5}, "epochs=1.5"),
-        ({"descent": OptimizerConfig(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),
+        ({"optimizer_config": OptimizerConfig(learning_rate=[0.1, 0.2])}, "2 values for 1 members"),
         (
-            {"descent": OptimizerConfig(learning_rate=1e-320)},
+            {"optimizer_config": OptimizerConfig(learning_rate=1e-320)},
             "learning_rate=1e-320: beyond what float64 can hold",
         ),
     ],

@@ -7,12 +7,12 @@ Source: CUDA Runtime API, "cudaError_t": the errors after which "the process mus
 relaunched", and those of a device that is not there.
 """
 
-NO_MEMORY = (
+OUT_OF_MEMORY_MESSAGES = (
     "OutOfMemory", "RESOURCE_EXHAUSTED", "cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY",
     "CUBLAS_STATUS_ALLOC_FAILED", "out of memory",
 )  # fmt: skip
 
-LOST = (
+LOST_GPU_MESSAGES = (
     "cudaErrorIllegalAddress", "CUDA_ERROR_ILLEGAL_ADDRESS", "illegal memory access",
     "cudaErrorLaunchFailure", "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure",
     "cudaErrorLaunchTimeout", "CUDA_ERROR_LAUNCH_TIMEOUT",
@@ -30,12 +30,12 @@ LOST = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was too little memory, of the host or of a device."""
-    return isinstance(error, MemoryError) or _names(error, NO_MEMORY)
+    return isinstance(error, MemoryError) or _names(error, OUT_OF_MEMORY_MESSAGES)
 
 
 def is_lost(error: BaseException) -> bool:
     """Whether the GPU can do nothing any more in this process."""
-    return not is_out_of_memory(error) and _names(error, LOST)
+    return not is_out_of_memory(error) and _names(error, LOST_GPU_MESSAGES)
 
 
 def _names(error: BaseException, words: tuple[str, ...]) -> bool:

@@ -24,7 +24,7 @@ from xpmlp.typing import Array
 
 INSTALL = "pip install 'xpmlp[jax]'"
 
-ROOM = 1024
+FEWEST_SCAN_STEPS = 1024
 """Steps that a compiled run has room for; it is compiled anew only for longer ones."""
 
 
@@ -94,7 +94,7 @@ class JaxBackend(Backend):
             return rebuild(state, iter(split.put_together(ended))), series
 
         def run_counted(state: Any, data: Any, count: int) -> tuple[Any, StepMetrics]:
-            room = max(ROOM, 1 << (count - 1).bit_length())
+            room = max(FEWEST_SCAN_STEPS, 1 << (count - 1).bit_length())
             state, series = run(state, data, count, room)
             return state, StepMetrics(*(self.to_numpy(values)[:count] for values in series))
 

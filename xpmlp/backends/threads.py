@@ -21,23 +21,23 @@ import threadpoolctl
 
 from xpmlp.backends.base import Products, Threads
 
-ENOUGH = 0.01
+SECONDS_PER_COUNT = 0.01
 """Seconds for which each number of threads is timed, in turns with the others."""
 
-LEAST = 3
+FEWEST_TIMINGS = 3
 """Turns that each number of threads gets at least."""
 
-LOOKS = 9
+LOAD_SAMPLES = 9
 """Times that the running threads are counted, half a millisecond apart."""
 
-PATIENCE = 3.0
+HOPELESS_FACTOR = 3.0
 """How many times slower than the best a number may be before it is asked no more."""
 
-GAIN = 0.9
+MORE_THREADS_TIME_RATIO = 0.9
 """More threads are taken only if their time is below this share of fewer's: the last tenth is
 not worth what a second thread costs when the machine becomes busy."""
 
-LARGEST_PRODUCT, LONGEST_SIDE = 12_000_000, 1024
+LARGEST_TIMED_PRODUCT, LONGEST_TIMED_SIDE = 12_000_000, 1024
 """Multiply-adds and lengths of a product that is timed: larger ones are cut down to these."""
 
 
@@ -95,14 +95,14 @@ def fastest(candidates: Sequence[int], seconds: Callable[[int], float]) -> int:
             taken = times[count]
             taken.append(seconds(count))
             best = min(sum(other) / len(other) for other in times.values() if other)
-            is_slow = sum(taken) > PATIENCE * best * len(taken)
-            if is_slow or (len(taken) >= LEAST and sum(taken) >= ENOUGH):
+            is_slow = sum(taken) > HOPELESS_FACTOR * best * len(taken)
+            if is_slow or (len(taken) >= FEWEST_TIMINGS and sum(taken) >= SECONDS_PER_COUNT):
                 asked.remove(count)
     # The mean, not the median: one stall of many milliseconds is what a busy machine looks like.
     means = {count: sum(taken) / len(taken) for count, taken in times.items()}
     chosen = candidates[0]
     for count in candidates[1:]:
-        if means[count] < GAIN * means[chosen]:
+        if means[count] < MORE_THREADS_TIME_RATIO * means[chosen]:
             chosen = count
     return chosen
 
@@ -121,13 +121,13 @@ def others_running() -> int:
     """
     looks = []
     try:
-        for _ in range(LOOKS):
+        for _ in range(LOAD_SAMPLES):
             running = Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0]
             looks.append(int(running) - _own_running())
             time.sleep(0.0005)
     except (OSError, ValueError, IndexError):
         return 0
-    return max(0, sorted(looks)[LOOKS // 2])
+    return max(0, sorted(looks)[LOAD_SAMPLES // 2])
 
 
 def _own_running() -> int:
@@ -193,8 +193,8 @@ def blas() -> threadpoolctl.ThreadpoolController:
 def _cut(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """A product that is timed in the place of a larger one."""
     rows, inner, columns = shape
-    inner, columns = min(inner, LONGEST_SIDE), min(columns, LONGEST_SIDE)
-    return min(rows, max(16, LARGEST_PRODUCT // (inner * columns))), inner, columns
+    inner, columns = min(inner, LONGEST_TIMED_SIDE), min(columns, LONGEST_TIMED_SIDE)
+    return min(rows, max(16, LARGEST_TIMED_PRODUCT // (inner * columns))), inner, columns
 
 
 def _operands(shape: tuple[int, int, int], dtype: str) -> tuple[np.ndarray, np.ndarray]:

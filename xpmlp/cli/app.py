@@ -59,7 +59,7 @@ for group, commands in COMMANDS.items():
         app.command(command.__name__.replace("_", "-"), rich_help_panel=group)(command)
 
 
-NO_ROOM = (errno.ENOSPC, errno.EIO)
+NO_ROOM_ERRNOS = (errno.ENOSPC, errno.EIO)
 """What writing fails with; of no file it is standard output, where the help goes."""
 
 
@@ -141,7 +141,7 @@ def _run(arguments: Sequence[str]) -> int:
                 "fewer members, or on a GPU --backend numpy"
             )
             return 2
-        if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM:
+        if isinstance(error, OSError) and error.filename is None and error.errno in NO_ROOM_ERRNOS:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _complain_of_output(error.strerror or str(error))
             return 1

@@ -17,7 +17,7 @@ from xpmlp.recipes import recipe_names
 from xpmlp.reports.explain import Explanation
 from xpmlp.reports.explain import explain as explain_network
 from xpmlp.reports.flow import (
-    DECADES,
+    BAR_DECADES,
     LayerFlow,
     bar_length,
     first_batch,
@@ -109,7 +109,7 @@ def _print_table(found: Explanation, title: str) -> None:
     echo(found.summary)
 
 
-BAR = 24
+LONGEST_BAR = 24
 """The longest bar, in blocks."""
 
 
@@ -121,7 +121,7 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
         (
             (
                 str(one.layer),
-                "█" * round(BAR * bar_length(one.gradients, largest)),
+                "█" * round(LONGEST_BAR * bar_length(one.gradients, largest)),
                 *(f"{size:.3g}" for size in one[1:]),
             )
             for one in flow
@@ -129,5 +129,5 @@ def _tell_flow(flow: Sequence[LayerFlow]) -> None:
         title="Root mean squares on the first batch",
         left=2,
     )
-    echo(f"The bar ends {DECADES:g} powers of ten below the largest. {verdict(flow)}")
+    echo(f"The bar ends {BAR_DECADES:g} powers of ten below the largest. {verdict(flow)}")
     echo()

@@ -40,10 +40,10 @@ def find_rate(
     planned, dataset = given.recipe_and_data(recipe)
     planned = planned.of_one_network
     chosen = select_backend(planned.backend, planned.device or None)
-    training = trainer_from_recipe(planned, dataset, chosen)
+    trainer = trainer_from_recipe(planned, dataset, chosen)
     _check_place(out)
     with errors().status("Training with a rising learning rate ..."):
-        curve = find(training, lowest=lowest, highest=highest, steps=steps)
+        curve = find(trainer, lowest=lowest, highest=highest, steps=steps)
     plot_rates(curve, out)
     if not curve.falls:
         raise InputError(

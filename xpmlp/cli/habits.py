@@ -27,7 +27,7 @@ COMMAND_HABITS = by_habit(
 )
 """Commands of other programs."""
 
-OPTIONS = by_habit(
+OPTION_HABITS = by_habit(
     {
         "--backend cupy": "gpu cuda",
         "--backend numpy": "cpu",
@@ -54,11 +54,11 @@ def instead_of_option(flag: str, arguments: Sequence[str], known: Collection[str
     """Return what to type for an unknown option, its value included; empty if nothing is near."""
     name = flag.lstrip("-").replace("_", "-")
     value = _value_of(flag, arguments)
-    instead, *usual = OPTIONS.get(name, "").split() or [""]
+    instead, *usual = OPTION_HABITS.get(name, "").split() or [""]
     if instead in known:
         return " ".join([instead, *(usual or [value])]).strip()
     key = name.replace("-", "_")
-    key = habits.SETTINGS.get(key, key)
+    key = habits.SETTING_HABITS.get(key, key)
     option = f"--{key.replace('_', '-')}"
     if option in known:
         return f"{option} {value}".strip()

@@ -4,11 +4,11 @@ from xpmlp.cli.console import echo, print_table
 from xpmlp.training import Trainer
 from xpmlp.training.profile import Profile
 
-BUSY = 1.25
+BUSY_SLOWDOWN = 1.25
 """Times its shortest, the product's median time that shows other work on the machine."""
 
 
-def show(profile: Profile, training: Trainer) -> None:
+def show(profile: Profile, trainer: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
 
     def row(layer: int | None, name: str, seconds: float, flops: int) -> list[str]:
@@ -27,13 +27,13 @@ def show(profile: Profile, training: Trainer) -> None:
     rows.append(row(None, "all phases", profile.seconds, profile.flops))
     rows.append(row(None, "a step of the run", profile.step, profile.flops))
     print_table(heads, rows, left=2)
-    threads = training.threads.number
+    threads = trainer.threads.number
     echo(
         f"Ceiling: {profile.ceiling / 1e9:,.1f} GFLOP/s, a product of two {profile.side} x "
-        f"{profile.side} matrices in {training.engine.precision}"
+        f"{profile.side} matrices in {trainer.engine.precision}"
         + (f" on {threads} thread{'s' * (threads > 1)}" if threads else "")
     )
-    if profile.slowdown > BUSY:
+    if profile.slowdown > BUSY_SLOWDOWN:
         echo(
             f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
             "median as at best, and the phases are slowed down alike; repeat this on an idle one"

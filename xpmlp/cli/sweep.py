@@ -27,10 +27,10 @@ from xpmlp.training import Callback
 from xpmlp.training.metrics import METRICS
 from xpmlp.training.progress import Progress
 
-VALIDATION = 0.1
+VALIDATION_FRACTION = 0.1
 """The fraction of validation rows where the recipe has none."""
 
-RECIPE = "recipe.toml"
+RECIPE_FILE = "recipe.toml"
 """The file that a directory with a sweep has."""
 
 
@@ -56,10 +56,10 @@ def sweep(
     """
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
-    usual = load_recipe(recipe, warns=False).validation or VALIDATION
+    usual = load_recipe(recipe, warns=False).validation or VALIDATION_FRACTION
     planned = given.recipe(recipe, f"validation={usual}")
     if not planned.validation:
-        planned = planned.replace({"validation": VALIDATION})
+        planned = planned.replace({"validation": VALIDATION_FRACTION})
     combinations = grid(_values(text) for text in over)
     chosen = select_backend(planned.backend, planned.device or None)
     if not planned.threads:  # one number for all runs: another may give other last bits
@@ -138,7 +138,7 @@ def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
     numbered = (Path("sweeps") / f"{name}-{number}" for number in itertools.count(1))
     for path in numbered if out is None else [out]:
         try:
-            if (path / RECIPE).exists() and out is not None:
+            if (path / RECIPE_FILE).exists() and out is not None:
                 raise InputError(f"{path}: holds a sweep already; give another --out")
             # Made here and now: of two sweeps that begin together, each gets its own.
             path.mkdir(parents=True, exist_ok=out is not None)
@@ -150,7 +150,7 @@ def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
                 f"{path}: cannot be made ({error.strerror}); give another --out"
             ) from error
     try:
-        write_text(path / RECIPE, recipe.to_toml())
+        write_text(path / RECIPE_FILE, recipe.to_toml())
     except InputError:
         _forget(path)
         raise
@@ -160,7 +160,7 @@ def _directory(out: Path | None, name: str, recipe: Recipe) -> Path:
 def _forget(directory: Path) -> None:
     """Remove a sweep that came to nothing; what else is in its directory stays."""
     with contextlib.suppress(OSError):
-        (directory / RECIPE).unlink(missing_ok=True)
+        (directory / RECIPE_FILE).unlink(missing_ok=True)
         directory.rmdir()
 
 

@@ -129,9 +129,9 @@ def _begin(
     dataset = dataset.for_network(recipe.layer_sizes, recipe.output)
     backend = select_backend(recipe.backend, recipe.device or None)
     recipe = recipe.resolved(backend)
-    training = trainer_from_recipe(recipe, dataset, backend)
+    trainer = trainer_from_recipe(recipe, dataset, backend)
     run = RunDirectory.new(recipe, name=name) if out is None else RunDirectory.create(out, recipe)
-    _carry_out(run, training, dataset, RunFingerprint.of(recipe, dataset, backend), options=options)
+    _carry_out(run, trainer, dataset, RunFingerprint.of(recipe, dataset, backend), options=options)
 
 
 def _resume(
@@ -154,17 +154,17 @@ def _resume(
             f"{run.path}: differs from its start: {', '.join(differences)}; restore it, or resume "
             "anyway with --force"
         )
-    training = trainer_from_recipe(recipe, dataset, backend)
-    training.restore(snapshot)
-    if len(snapshot.history.losses) != training.iteration:
+    trainer = trainer_from_recipe(recipe, dataset, backend)
+    trainer.restore(snapshot)
+    if len(snapshot.history.losses) != trainer.iteration:
         raise InputError(f"{recipe.data}: has other rows than when {run.path} began; train again")
     run.save_recipe(recipe)
-    _carry_out(run, training, dataset, now, options=options)
+    _carry_out(run, trainer, dataset, now, options=options)
 
 
 def _carry_out(
     run: RunDirectory,
-    training: Trainer,
+    trainer: Trainer,
     dataset: Dataset,
     origin: RunFingerprint,
     *,
@@ -178,70 +178,70 @@ def _carry_out(
     again = f"resume with xpmlp train --resume {shlex.quote(str(run.path))}"
     with interruption, contextlib.ExitStack() as stack:
         if not options.quiet:
-            _introduce(training, dataset)
+            _introduce(trainer, dataset)
         if options.is_profiled:
-            show(profile_steps(training), training)
+            show(profile_steps(trainer), trainer)
         if not options.quiet:
             progress = Progress(errors())
             stack.callback(progress.stop)
             callbacks.append(progress)
         try:
-            training.run(callbacks)
+            trainer.run(callbacks)
         except Diverged as error:
-            checkpoints.save(training.last_good)
-            _save(run, training, dataset)
+            checkpoints.save(trainer.last_good)
+            _save(run, trainer, dataset)
             raise Diverged(f"{error} in {run.path}") from error
         except DeviceLost as error:
-            checkpoints.save(training.last_good)
+            checkpoints.save(trainer.last_good)
             raise DeviceLost(f"{error} in {run.path}; {again}") from error
         except CallbackError as error:
-            _save(run, training, dataset)
-            left = "" if training.is_over else f": {again}"
+            _save(run, trainer, dataset)
+            left = "" if trainer.is_over else f": {again}"
             raise CallbackError(f"{error}; all is saved in {run.path}{left}") from error
-        summary = _save(run, training, dataset)
-    if training.epoch < training.epochs and not training.ended:
+        summary = _save(run, trainer, dataset)
+    if trainer.epoch < trainer.epochs and not trainer.ended:
         echo_error(
-            f"stopped in epoch {training.epoch + 1} of {training.epochs}; all is saved: {again}"
+            f"stopped in epoch {trainer.epoch + 1} of {trainer.epochs}; all is saved: {again}"
         )
     elif not options.quiet:
-        if training.ended:
-            epoch = min(training.epoch + 1, training.epochs)
-            echo(f"Stopped in epoch {epoch} by {training.stopped_by}")
-        _conclude(run, summary, training.history.metric, how=training.engine.how)
+        if trainer.ended:
+            epoch = min(trainer.epoch + 1, trainer.epochs)
+            echo(f"Stopped in epoch {epoch} by {trainer.stopped_by}")
+        _conclude(run, summary, trainer.history.metric, how=trainer.engine.how)
     raise typer.Exit(interruption.status)
 
 
-def _save(run: RunDirectory, training: Trainer, dataset: Dataset) -> dict[str, Any]:
-    test = training.evaluate(dataset.test)
+def _save(run: RunDirectory, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
+    test = trainer.evaluate(dataset.test)
     summary = run.save_results(
-        training, test, image_shape=dataset.image_shape, schema=dataset.schema
+        trainer, test, image_shape=dataset.image_shape, schema=dataset.schema
     )
-    if training.history.losses:
-        plot_training(training.history, run.plot)
+    if trainer.history.losses:
+        plot_training(trainer.history, run.plot)
     return summary
 
 
-def _introduce(training: Trainer, dataset: Dataset) -> None:
-    backend, schema = training.backend, dataset.schema
+def _introduce(trainer: Trainer, dataset: Dataset) -> None:
+    backend, schema = trainer.backend, dataset.schema
     if schema.target:
-        K = training.model.layer_sizes[-1]
-        what = "numbers" if training.model.is_regression else f"{max(2, K)} classes"
+        K = trainer.model.layer_sizes[-1]
+        what = "numbers" if trainer.model.is_regression else f"{max(2, K)} classes"
         names = f" ({', '.join(map(str, schema.classes[:8]))})" if schema.classes else ""
         echo(f"Target: column {schema.target!r}, {what}{names}, from {len(schema.columns)} columns")
     if isinstance(X := dataset.train.X, np.ndarray):
         rows = np.unique(np.linspace(0, len(X) - 1, HINT_ROWS).astype(np.int64))
         for hint in hints(dataset.train.labels, schema, X[rows], rows):
             echo(f"Hint: {hint}")
-    unused = training.row_count - training.steps_per_epoch * training.batch_size
-    if unused > 0 and not training.config.shuffle:
+    unused = trainer.row_count - trainer.steps_per_epoch * trainer.batch_size
+    if unused > 0 and not trainer.config.shuffle:
         echo(
-            f"{unused:,} of {training.row_count:,} rows are never used: the last incomplete batch "
+            f"{unused:,} of {trainer.row_count:,} rows are never used: the last incomplete batch "
             "is dropped, and rows are not shuffled (--shuffle, --set drop_last=false)"
         )
     echo(backend.reason)
     echo()
     echo("W/B Shapes", style="green")
-    layers = training.model.layers(training.parameters, xp=backend.xp)
+    layers = trainer.model.layers(trainer.parameters, xp=backend.xp)
     for number, (W, b) in enumerate(layers, start=1):
         echo(f"W{number}/B{number}: {tuple(W.shape)}/{tuple(b.shape)}")
     echo()

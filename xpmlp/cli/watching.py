@@ -32,6 +32,6 @@ class Interruption(Callback):
         for each, action in self._before.items():
             signal.signal(each, action)
 
-    def on_tick(self, training: Trainer, /) -> None:
+    def on_tick(self, trainer: Trainer, /) -> None:
         if self.status:
             raise StopTraining

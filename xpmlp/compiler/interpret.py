@@ -21,7 +21,7 @@ from xpmlp.compiler.record import Untraceable, record
 
 Call = Callable[[], object]
 
-SHAPES = 4
+MOST_TRACED_SHAPES = 4
 """Shapes that a traced function is kept for: one row, a block, what is left over."""
 
 
@@ -260,7 +260,7 @@ class TracedFunction:
             # What varies is the state of this step: a state is copied.
             return lambda varying, fixed: (varying, function(fixed, varying))
 
-        while len(self._traced) >= SHAPES:
+        while len(self._traced) >= MOST_TRACED_SHAPES:
             self._traced.pop(next(iter(self._traced)))
         self._traced[key] = Interpreter(record(as_step, varying, fixed))
         return self._traced[key]

@@ -53,44 +53,44 @@ class Convergence(Callback):
         self._score, self._functions, self._prints = score, functions, prints
         self._stops = estimator.early_stopping or not is_planned
 
-    def on_epoch(self, training: Trainer, /) -> None:
+    def on_epoch(self, trainer: Trainer, /) -> None:
         estimator = self.estimator
-        losses = self._loss_of_epoch(training)
+        losses = self._loss_of_epoch(trainer)
         self.losses.append(losses)
         estimator.n_iter_ += 1
         self.epochs = np.where(self.is_done, self.epochs, estimator.n_iter_)
-        estimator.t_ += training.row_count
+        estimator.t_ += trainer.row_count
         estimator.loss_ = float(losses.mean())
         estimator.loss_curve_.append(estimator.loss_)
-        if training.history.validation_losses:
-            found = training.history.validation_losses[-1]
+        if trainer.history.validation_losses:
+            found = trainer.history.validation_losses[-1]
             estimator.validation_loss_curve_.append(float(found.mean()))
         self._print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-        counts = self._count(training, losses)
+        counts = self._count(trainer, losses)
         if self._score is not None:
             self._print(f"Validation score: {estimator.validation_scores_[-1]:f}")
         if self._stops:
-            self._stop(training, counts > estimator.n_iter_no_change)
+            self._stop(trainer, counts > estimator.n_iter_no_change)
         if self._functions:
-            estimator._set_parameters(training.backend.to_numpy(training.parameters))
+            estimator._set_parameters(trainer.backend.to_numpy(trainer.parameters))
         for function in self._functions:
             function(estimator)
 
-    def _loss_of_epoch(self, training: Trainer) -> np.ndarray:
+    def _loss_of_epoch(self, trainer: Trainer) -> np.ndarray:
         """The mean over rows: a smaller last batch counts less."""
-        steps, batch = training.steps_per_epoch, training.batch_size
+        steps, batch = trainer.steps_per_epoch, trainer.batch_size
         rows = np.full(steps, float(batch))
-        rows[-1] = min(batch, training.row_count - batch * (steps - 1))
-        losses = np.asarray(training.history.losses[-steps:], np.float64)
+        rows[-1] = min(batch, trainer.row_count - batch * (steps - 1))
+        losses = np.asarray(trainer.history.losses[-steps:], np.float64)
         mean: np.ndarray = np.asarray(np.tensordot(rows, losses, axes=1) / rows.sum())
         return mean
 
-    def _count(self, training: Trainer, losses: np.ndarray) -> np.ndarray:
+    def _count(self, trainer: Trainer, losses: np.ndarray) -> np.ndarray:
         """For how many epochs in a row each member has not got better by `tol`."""
         estimator, learned = self.estimator, self.estimator._learned
         costs, before = losses, learned.best_losses
         if self._score is not None:
-            vectors = training.backend.to_numpy(training.parameters)
+            vectors = trainer.backend.to_numpy(trainer.parameters)
             found = [self._score(vector) for vector in vectors.reshape(-1, vectors.shape[-1])]
             scores, best_scores = np.array(found).reshape(losses.shape), learned.best_scores
             is_better = scores > best_scores  # of equals scikit-learn keeps the first
@@ -109,7 +109,7 @@ class Convergence(Callback):
         learned.no_improvement_count = np.where(costs > before - estimator.tol, counts + 1, 0)
         return np.asarray(learned.no_improvement_count)
 
-    def _stop(self, training: Trainer, is_stuck: np.ndarray) -> None:
+    def _stop(self, trainer: Trainer, is_stuck: np.ndarray) -> None:
         """End the run where all are stuck, or reduce the learning rate of the stuck ones."""
         estimator, learned = self.estimator, self.estimator._learned
         is_stuck = is_stuck & ~self.is_done
@@ -125,19 +125,19 @@ class Convergence(Callback):
             goes_on = is_stuck & (rates > SLOWEST)
             if goes_on.any():
                 learned.rate = np.where(goes_on, rates / SLOWER, rates)
-                training.set_learning_rate(learned.rate)
+                trainer.set_learning_rate(learned.rate)
                 counts = learned.no_improvement_count
                 learned.no_improvement_count = np.where(goes_on, 0, counts)
                 self._print(f"{reason} Setting learning rate to {learned.rate.min():f}")
             is_stuck = is_stuck & ~goes_on
             reason += " Learning rate too small."
         if is_stuck.any():
-            vectors = training.backend.to_numpy(training.parameters)
+            vectors = trainer.backend.to_numpy(trainer.parameters)
             self.kept = np.where(is_stuck[..., None], vectors, self.kept)
             self.is_done = self.is_done | is_stuck
         if self.is_done.all():
             self._print(f"{reason} Stopping.")
-            training.stop(reason)
+            trainer.stop(reason)
 
     def _print(self, line: str) -> None:
         """On standard output, where scikit-learn prints its own."""

@@ -94,17 +94,17 @@ class Hyperparameters(BaseEstimator):
         return self.solver == "lbfgs" and self.optimizer is None
 
 
-OF_OPTIMIZER = ("momentum", "beta_1", "beta_2", "epsilon")
+OPTIMIZER_PARAMETERS = ("momentum", "beta_1", "beta_2", "epsilon")
 """Parameters that are settings of `optimizer`, if it has them."""
 
-OF_ESTIMATOR = (
+ESTIMATOR_PARAMETERS = (
     "layer_sizes", "output", "seed", "members", "validation", "validate_every", "monitor",
     "patience", "restore_best", "shuffle", "data", "initial_weights", "backend", "device", "dtype",
     "threads", "compile", "time_limit",
 )  # fmt: skip
 """Settings of a recipe that an estimator decides by its own parameters, or not at all."""
 
-LECTURE = Recipe()
+LECTURE_RECIPE = Recipe()
 """The recipe whose settings are taken where neither parameters nor a recipe give any."""
 
 
@@ -141,7 +141,7 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
     recipe = estimator.recipe
     own = by_name(recipe)[0] if isinstance(recipe, Mapping) else {}
     for name in own:
-        if name in OF_ESTIMATOR:
+        if name in ESTIMATOR_PARAMETERS:
             raise InputError(f"recipe: {name} is the estimator's own; leave it out")
     base: dict[str, Any] = {}
     if is_named := isinstance(recipe, str):
@@ -149,12 +149,12 @@ def fit_config(estimator: Any, hidden: list[int]) -> FitConfig:
         parameter = estimator.__dataclass_fields__["hidden_layer_sizes"]
         if not _is_changed(parameter, estimator.hidden_layer_sizes):
             hidden = base["layer_sizes"][1:-1]
-        base = {name: value for name, value in base.items() if name not in OF_ESTIMATOR}
+        base = {name: value for name, value in base.items() if name not in ESTIMATOR_PARAMETERS}
     given = _settings(estimator, base, own)
     settings = {**base, **given, **{name: _plain(value) for name, value in own.items()}}
     output = estimator._output_of_network()
     widths = [estimator.n_features_in_, *hidden, estimator.n_outputs_]
-    checked = LECTURE.replace({**settings, "layer_sizes": widths, "output": output})
+    checked = LECTURE_RECIPE.replace({**settings, "layer_sizes": widths, "output": output})
     config = checked.config()
     objective = dataclasses.replace(
         config.objective,
@@ -180,7 +180,7 @@ def _settings(estimator: Any, base: Mapping[str, Any], own: Mapping[str, Any]) -
         name, value = one.name, getattr(estimator, one.name)
         if not one.metadata["setting"] or value is None or value == "auto":
             continue
-        if name in OF_OPTIMIZER and not (has_optimizer and _is_changed(one, value)):
+        if name in OPTIMIZER_PARAMETERS and not (has_optimizer and _is_changed(one, value)):
             continue
         if base and not _is_changed(one, value):
             continue

@@ -23,7 +23,7 @@ from xpmlp.typing import Array, Namespace
 ROWS_AT_ONCE = 16_384
 """Rows whose activations are held at a time."""
 
-OF_STEPS = (
+STOCHASTIC_SETTINGS = (
     "dropout", "input_dropout", "mixup", "schedule", "warm_up", "bias_rate", "weight_decay",
     "clip_norm", "clip_value", "max_norm", "average",
 )  # fmt: skip
@@ -74,7 +74,7 @@ def check_all_rows(config: FitConfig, estimator: Any, eval_set: object) -> None:
         "time_limit": estimator.time_limit is not None,
         "callbacks": bool(estimator.callbacks),
         "normalization='batch'": config.model.normalization == "batch",
-        **{name: settings[name] != usual[name] for name in OF_STEPS},
+        **{name: settings[name] != usual[name] for name in STOCHASTIC_SETTINGS},
     }
     for name, is_asked in asked.items():
         if is_asked:

@@ -10,10 +10,10 @@ from xpmlp.estimators.learned import FittedState, Labels
 from xpmlp.network import ARCHITECTURE, MLP
 from xpmlp.tensors import below, load_tensors, save_tensors
 
-LEARNED, OPTIMIZER = "learned.", "optimizer."
+LEARNED_PREFIX, OPTIMIZER_PREFIX = "learned.", "optimizer."
 """What the names of tensors begin with."""
 
-ARRAYS = (
+LEARNED_ARRAYS = (
     "parameters", "best_parameters", "rate", "no_improvement_count", "best_losses", "best_scores"
 )  # fmt: skip
 
@@ -22,8 +22,8 @@ def save(estimator: Any, path: str | Path) -> None:
     """Write all that predictions and further training need."""
     state, parameters = estimator.__getstate__(), estimator.get_params(deep=False)
     learned, labels = state["_learned"], state.get("_labels")
-    tensors = {LEARNED + name: np.asarray(getattr(learned, name)) for name in ARRAYS}
-    tensors |= {OPTIMIZER + name: array for name, array in (learned.optimizer or {}).items()}
+    tensors = {LEARNED_PREFIX + name: np.asarray(getattr(learned, name)) for name in LEARNED_ARRAYS}
+    tensors |= {OPTIMIZER_PREFIX + name: array for name, array in (learned.optimizer or {}).items()}
     # What is None was left out, or cannot be kept.
     kept = {
         name: _to_json(value)
@@ -64,8 +64,8 @@ def load(cls: type, path: str | Path) -> Any:
                 raise ValueError(f"{key!r} is nothing that a fit finds")
             setattr(estimator, key, value)
         model = MLP(*(metadata["model"][key] for key in ARCHITECTURE))
-        arrays: dict[str, Any] = {key: tensors[LEARNED + key] for key in ARRAYS}
-        learned = FittedState(model, **arrays, optimizer=below(OPTIMIZER, tensors) or None)
+        arrays: dict[str, Any] = {key: tensors[LEARNED_PREFIX + key] for key in LEARNED_ARRAYS}
+        learned = FittedState(model, **arrays, optimizer=below(OPTIMIZER_PREFIX, tensors) or None)
         _check(estimator, learned)
         estimator._learned = learned
         estimator.coefs_, estimator.intercepts_ = learned.show()

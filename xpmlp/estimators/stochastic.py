@@ -17,13 +17,13 @@ from xpmlp.estimators.hyperparameters import FitConfig
 from xpmlp.tensors import below
 from xpmlp.training import Callback, Trainer
 
-OPTIMIZER = "optimizer."
+OPTIMIZER_PREFIX = "optimizer."
 """What the names of an optimizer's arrays in a snapshot begin with."""
 
-FEW = 40
+FEWEST_COMPILED_STEPS = 40
 """Steps up to which a run is sooner done than compiled, as most calls of `partial_fit` are."""
 
-LITTLE = 3_000_000_000
+FEWEST_TUNED_MULTIPLY_ADDS = 3_000_000_000
 """Multiply-adds up to which a run is about as soon done as the best number of threads is found."""
 
 
@@ -51,8 +51,10 @@ def fit_stochastic(
     learned = estimator._learned
     resumed = learned.optimizer if incremental else None
     if resumed is None:
-        learned.rate = np.full(learned.parameters.shape[:-1], config.training.descent.learning_rate)
-    training = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
+        learned.rate = np.full(
+            learned.parameters.shape[:-1], config.training.optimizer_config.learning_rate
+        )
+    trainer = _begin(estimator, config, data, backend, resumed=resumed, incremental=incremental)
     given, bars = callbacks_of(estimator), progress_bars(estimator)
     convergence = Convergence(
         estimator,
@@ -63,7 +65,7 @@ def fit_stochastic(
     )
     estimator.n_iter_ = 0
     try:
-        training.run([convergence, *bars, *(one for one in given if isinstance(one, Callback))])
+        trainer.run([convergence, *bars, *(one for one in given if isinstance(one, Callback))])
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     except Diverged as error:
@@ -74,8 +76,8 @@ def fit_stochastic(
     finally:
         for bar in bars:
             bar.stop()  # its terminal is given back, whatever ended the run
-    _take(estimator, training, convergence)
-    is_unfinished = not (training.ended or training.was_stopped)
+    _take(estimator, trainer, convergence)
+    is_unfinished = not (trainer.ended or trainer.was_stopped)
     epochs, has_end = config.training.epochs, not (incremental or config.is_planned)
     if is_unfinished and has_end and estimator.n_iter_ == epochs:
         warnings.warn(
@@ -97,7 +99,7 @@ def _check_that_it_can_continue(estimator: Any, config: FitConfig, *, incrementa
         )
     if incremental or (estimator.warm_start and estimator.t_):
         for name, off in (("warm_up", 0.0), ("average", "none")):
-            if (asked := getattr(config.training.descent, name)) != off:
+            if (asked := getattr(config.training.optimizer_config, name)) != off:
                 raise ValueError(
                     f"{name}={asked}: begins anew in every call, so neither partial_fit nor "
                     "warm_start can continue with it; leave it out"
@@ -133,9 +135,10 @@ def _begin(
     steps, threads = epochs * -(-rows // batch_size), int(estimator.threads)
     if not threads:
         products = config.model.products(batch_size)
-        if steps < FEW or steps * sum(map(math.prod, products)) < LITTLE:
+        multiply_adds = steps * sum(map(math.prod, products))
+        if steps < FEWEST_COMPILED_STEPS or multiply_adds < FEWEST_TUNED_MULTIPLY_ADDS:
             threads = backend.spare_threads(products)
-    training = Trainer(
+    trainer = Trainer(
         config.model,
         data.train,
         parameters=estimator._learned.parameters[..., : config.model.size],
@@ -151,12 +154,12 @@ def _begin(
         sample_weights=data.weights,
         threads=threads,
         dtype=estimator.dtype if estimator.dtype in PRECISIONS else None,
-        compile="off" if steps < FEW else "auto",
+        compile="off" if steps < FEWEST_COMPILED_STEPS else "auto",
         **_rates(estimator, rows=rows, begins_anew=resumed is None),
     )
     if resumed is not None:
-        training.load_state({OPTIMIZER + name: array for name, array in resumed.items()})
-    return training
+        trainer.load_state({OPTIMIZER_PREFIX + name: array for name, array in resumed.items()})
+    return trainer
 
 
 def _rates(estimator: Any, *, rows: int, begins_anew: bool) -> dict[str, Any]:
@@ -201,13 +204,13 @@ def callbacks_of(estimator: Any) -> list[Any]:
     return given
 
 
-def _take(estimator: Any, training: Trainer, convergence: Convergence) -> None:
+def _take(estimator: Any, trainer: Trainer, convergence: Convergence) -> None:
     """Keep what the run has come to."""
     learned = estimator._learned
     learned.member_losses = np.asarray(convergence.losses)
     learned.member_epochs = convergence.epochs
-    vector = training.backend.to_numpy(training.parameters)
+    vector = trainer.backend.to_numpy(trainer.parameters)
     # A member that converged earlier keeps the parameters of that epoch.
     vector = np.where(convergence.is_done[..., None], convergence.kept, vector)
     estimator._set_parameters(learned.best_parameters if estimator.early_stopping else vector)
-    learned.optimizer = below(OPTIMIZER, training.snapshot().state)
+    learned.optimizer = below(OPTIMIZER_PREFIX, trainer.snapshot().state)

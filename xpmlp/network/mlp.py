@@ -45,7 +45,7 @@ NORMALIZATIONS = ("none", *algebra.NORMALIZATIONS)
 ARCHITECTURE = ("layer_sizes", "hidden", "output", "normalization", "residual")
 """What files say of a network, as `MLP` takes it; the activation by its name in 0.1.0."""
 
-MOMENTUM = 0.1
+RUNNING_MOMENTUM = 0.1
 """The share of a batch in the running mean and variance of batch normalisation."""
 
 
@@ -712,7 +712,7 @@ class MLP(HabitHints):
                 if isinstance(layer, Normalize):
                     of_batch |= layer.statistics(one, L.shape[-2], xp=xp)
             now = self.parts.flatten(of_batch, statistics.shape[:-1], xp=xp)
-            statistics = running(statistics, now, MOMENTUM, xp=xp)
+            statistics = running(statistics, now, RUNNING_MOMENTUM, xp=xp)
         return BatchGradients(J, flat, L, statistics)
 
     @functools.cached_property

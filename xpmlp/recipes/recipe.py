@@ -32,7 +32,7 @@ from xpmlp.recipes.settings import (
     section_of,
 )
 from xpmlp.training import TrainConfig
-from xpmlp.training.config import OWN
+from xpmlp.training.config import OWN_SETTINGS
 
 SUFFIX = ".toml"
 
@@ -40,15 +40,15 @@ LARGEST_RECIPE = 1 << 20
 """Bytes of a recipe's file: one with a value for each of 4,096 members has half as many."""
 
 _PART = r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|[\w-]++)"""
-DOTTED = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{32}}", re.ASCII)
+DEEP_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{32}}", re.ASCII)
 """A key of tables within tables: tomllib's time and memory grow with the square of its length, to
 gigabytes for 100 kB. A recipe has tables of one level."""
 
 BY_MEMBER = tuple(name for name, one in SETTINGS.items() if one.is_by_member)
 """The settings that may have a value for each member."""
 
-OF_SOURCE = tuple(one.name for one in dataclasses.fields(Source))
-OF_MODEL = tuple(one.name for one in dataclasses.fields(MLP))
+SOURCE_FIELDS = tuple(one.name for one in dataclasses.fields(Source))
+MODEL_FIELDS = tuple(one.name for one in dataclasses.fields(MLP))
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Recipe:
         return self.settings.get(name)
 
     def _check_source(self) -> None:
-        Source(**{name: self.settings[name] for name in OF_SOURCE})
+        Source(**{name: self.settings[name] for name in SOURCE_FIELDS})
         check_integer("epochs", self.epochs, least=1)
         for name in BY_MEMBER:
             values = self.settings.get(name)
@@ -149,7 +149,7 @@ class Recipe:
     @property
     def model(self) -> MLP:
         """The network that the recipe trains."""
-        return MLP(**{name: self.settings[name] for name in OF_MODEL})
+        return MLP(**{name: self.settings[name] for name in MODEL_FIELDS})
 
     def config(
         self, labels: np.ndarray | None = None, validation: Split | None = None
@@ -166,7 +166,7 @@ class Recipe:
         settings = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.settings.items()
-            if name not in OF_SOURCE and name not in OF_MODEL
+            if name not in SOURCE_FIELDS and name not in MODEL_FIELDS
         }
         if isinstance(self.class_weights, str):
             settings["class_weights"] = ()
@@ -227,7 +227,7 @@ class Recipe:
         Where another number of CPU threads would change bits, the number chosen is part of it.
         """
         changes: dict[str, object] = {"weight_decay": WEIGHT_DECAY.get(self.optimizer, 0.0)}
-        for kind, has in OWN.items():
+        for kind, has in OWN_SETTINGS.items():
             changes |= has.get(self.settings[kind], {})
         changes |= {**self.settings, "backend": backend.name, "device": backend.device_name}
         if not self.threads:
@@ -399,7 +399,7 @@ def option_value(name: str, value: object) -> object:
 
 def _toml(text: str) -> dict[str, Any]:
     """Return the table in a text; `ValueError` for invalid or too deeply nested TOML."""
-    if DOTTED.search(text):
+    if DEEP_KEY.search(text):
         raise ValueError("a key of more than 32 parts")
     try:
         return tomllib.loads(text)

@@ -22,11 +22,11 @@ from xpmlp.data import DATA_NAMES, SCALINGS
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, NORMALIZATIONS, Objective
 from xpmlp.training import AVERAGES, MONITORS, OptimizerConfig, TrainConfig, ValidationConfig
-from xpmlp.training.config import COMPILE, CONFIG_PARTS, OWN
+from xpmlp.training.config import COMPILE, CONFIG_PARTS, OWN_SETTINGS
 
 MOST_MEMBERS = 4096
 BALANCED = "balanced"
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ CHOICES: dict[str, Sequence[str]] = {
     "output": tuple(OUTPUTS),
     "normalization": NORMALIZATIONS,
     "loss": tuple(LOSSES),
-    "optimizer": tuple(OWN["optimizer"]),
-    "schedule": tuple(OWN["schedule"]),
+    "optimizer": tuple(OWN_SETTINGS["optimizer"]),
+    "schedule": tuple(OWN_SETTINGS["schedule"]),
     "average": AVERAGES,
     "monitor": MONITORS,
 }
@@ -215,9 +215,9 @@ def number(text: str) -> int | float:
 
 def seconds(text: str, *, shown_as: str = "time_limit=") -> float:
     """Return `90`, `90s`, `10m` or `1.5h` in seconds; `InputError` for other texts."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNIT_SECONDS else (text, "s")
     try:
-        found = float(number) * UNITS[unit]
+        found = float(number) * UNIT_SECONDS[unit]
     except ValueError:
         found = math.nan
     if not 0.0 < found < math.inf:
@@ -238,10 +238,10 @@ def _declared() -> Iterator[Setting]:
                 by_member = not is_list and "[" in f"{field.type}"
                 path = f"{section}.{name}".lstrip(".")
                 yield Setting(name, path, types, default, about[name], is_list, by_member)
-    for has in OWN.values():
+    for has in OWN_SETTINGS.values():
         for options in has.values():
             for name, default in options.items():
-                section = "optimizer" if has is OWN["optimizer"] else "schedule"
+                section = "optimizer" if has is OWN_SETTINGS["optimizer"] else "schedule"
                 yield Setting(name, f"{section}.{name}", frozenset({type(default)}))
 
 
@@ -265,7 +265,7 @@ def _table() -> dict[str, Setting]:
     for one in _declared():
         if one.name not in PYTHON_ONLY:
             found.setdefault(one.name, one._replace(path=SETTING_PATHS.get(one.name, one.path)))
-    for has in OWN.values():
+    for has in OWN_SETTINGS.values():
         for name in {name for options in has.values() for name in options}:
             found[name] = found[name]._replace(default=None)
     order = list(SECTIONS)
@@ -320,7 +320,7 @@ def by_name(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 def unknown_setting(path: str) -> str:
     """The message for an unknown key: what it may have meant, or all keys of its section."""
     section, _, key = path.replace("-", "_").rpartition(".")
-    if (meant := habits.SETTINGS.get(key)) in SETTINGS:
+    if (meant := habits.SETTING_HABITS.get(key)) in SETTINGS:
         return f"setting {path!r} is unknown: did you mean {SETTINGS[meant].path}?"
     known = {**{name: one.path for name, one in SETTINGS.items()}, **{path: path for path in PATHS}}
     near = closest(key, known) or (section not in SECTIONS and closest(path, known))

@@ -26,10 +26,10 @@ COLOUR_NAMES = {INK: "ink", RULE: "rule"} | {
     colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)
 }
 
-SIZE = (4.4, 2.9)
+CHART_INCHES = (4.4, 2.9)
 """Inches: at 96 dots each, about the width of a phone."""
 
-MOST_POINTS = 400
+MOST_CHART_POINTS = 400
 """Of a line; more steps are drawn as the range and the mean of this many groups."""
 
 
@@ -46,7 +46,7 @@ def loss_chart(losses: np.ndarray) -> str:
         draw_line(axes, steps, without_scatter(mean), SERIES[0], "smoothed")
         axes.set(xlabel="iteration", ylabel="training loss")
         axes.locator_params(axis="x", nbins=5, integer=True)
-        _limit(axes, np.concatenate([low, high]))
+        axes.set_ylim(loss_limits(np.concatenate([low, high])))
         _legend(axes)
     return done[0]
 
@@ -104,9 +104,9 @@ def means_of(values: np.ndarray) -> np.ndarray:
 
 
 def grouped(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Iterations, lowest, highest and mean loss of at most `MOST_POINTS` groups of steps."""
+    """Iterations, lowest, highest and mean loss of at most `MOST_CHART_POINTS` groups of steps."""
     count = len(losses)
-    edges = np.unique(np.linspace(0, count, min(count, MOST_POINTS) + 1).astype(int))
+    edges = np.unique(np.linspace(0, count, min(count, MOST_CHART_POINTS) + 1).astype(int))
     parts = [losses[start:stop] for start, stop in itertools.pairwise(edges)]
     low, high, mean = (
         np.array([float(measure(part)) for part in parts]) for measure in (np.min, np.max, np.mean)
@@ -125,13 +125,21 @@ def draw_line(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, label: st
     axes.plot(x, y, color=colour, linewidth=1.6, label=label, marker=marker)
 
 
-def _limit(axes: "Axes", values: np.ndarray) -> None:
-    """Room for all but the loss's first leaps and what explodes."""
+def cut_losses(losses: np.ndarray) -> tuple[float, float] | None:
+    """Return where the axis of losses ends and the largest finite loss beyond; None if none is."""
+    _, low, high, _ = grouped(losses)
+    limits = loss_limits(np.concatenate([low, high]))
+    largest = losses.max(where=np.isfinite(losses), initial=-np.inf)
+    return (limits[1], float(largest)) if limits and largest > limits[1] else None
+
+
+def loss_limits(values: np.ndarray) -> tuple[float, float] | None:
+    """Limits with room for all but a loss's first leaps and what explodes; None for all of it."""
     finite = values[np.isfinite(values)]
-    if len(finite) > 20:
-        low, high = float(finite.min()), float(np.quantile(finite, 0.995))
-        if high > low:
-            axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    if len(finite) <= 20:
+        return None
+    low, high = float(finite.min()), float(np.quantile(finite, 0.995))
+    return (low - 0.05 * (high - low), high + 0.05 * (high - low)) if high > low else None
 
 
 def _legend(axes: "Axes") -> None:
@@ -162,7 +170,7 @@ def _drawn(name: str) -> Iterator[tuple["Axes", list[str]]]:
             "font.size": 9.5,
         }
     ):
-        figure = Figure(figsize=SIZE, layout="constrained", facecolor="none")
+        figure = Figure(figsize=CHART_INCHES, layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         yield axes, done

@@ -13,7 +13,7 @@ from xpmlp.network.layers import Dense
 from xpmlp.recipes import Recipe
 from xpmlp.training.step import inputs
 
-FAR = 1e3
+STEEP_FLOW_RATIO = 1e3
 """From this ratio on between a layer's gradients and the last layer's, it is vanishing or
 exploding: steps of one learning rate then move one layer a thousand times as far."""
 
@@ -81,17 +81,17 @@ def verdict(flow: Sequence[LayerFlow]) -> str:
         return "The last layer's gradients are 0"
     ratios = [size / sizes[-1] for size in sizes]
     least, most = min(ratios), max(ratios)
-    if least >= 1 / FAR and most <= FAR:
+    if least >= 1 / STEEP_FLOW_RATIO and most <= STEEP_FLOW_RATIO:
         return f"Gradients reach every layer: {least:.2g} to {most:.2g} times the last layer's"
     if not least:
         layer = flow[sizes.index(0.0)].layer
         return f"Gradients vanish: layer {layer}'s are 0 while the last layer's are not"
-    what, ratio = ("vanish", least) if least < 1 / FAR else ("explode", most)
+    what, ratio = ("vanish", least) if least < 1 / STEEP_FLOW_RATIO else ("explode", most)
     layer = flow[ratios.index(ratio)].layer
     return f"Gradients {what}: layer {layer}'s are {ratio:.2g} times the last layer's"
 
 
-DECADES = 6.0
+BAR_DECADES = 6.0
 """By how many powers of ten a gradient is smaller than the largest that has no bar."""
 
 
@@ -99,7 +99,7 @@ def bar_length(value: float, largest: float) -> float:
     """Return the length of a value's bar, 0 to 1, on a logarithmic scale."""
     if not (0.0 < value < math.inf and largest < math.inf):
         return 0.0
-    return max(0.0, 1.0 - math.log10(largest / value) / DECADES)
+    return max(0.0, 1.0 - math.log10(largest / value) / BAR_DECADES)
 
 
 def _rms(Q: np.ndarray) -> float:

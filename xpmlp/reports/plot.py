@@ -79,7 +79,7 @@ def plot_rates(curve: RateCurve, path: Path) -> None:
         axes.legend()
 
 
-WIDE = 30.0
+LOGARITHMIC_RATIO = 30.0
 """From this ratio of the largest to the smallest loss on, only logarithms tell losses apart."""
 
 
@@ -114,7 +114,7 @@ def plot_sweep(
             axes.grid(alpha=0.3)
         found = np.concatenate([losses for _, losses, _ in outcomes])
         found = found[np.isfinite(found)]
-        if found.size and 0.0 < found.min() < found.max() / WIDE:
+        if found.size and 0.0 < found.min() < found.max() / LOGARITHMIC_RATIO:
             panels[1].set_xscale("log")
         panels[0].set_yticks(range(count), [label for label, _, _ in outcomes])
         panels[0].set_ylim(count - 0.4, -0.6)

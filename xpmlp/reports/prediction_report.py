@@ -9,7 +9,7 @@ import numpy as np
 from xpmlp.network import MLP
 from xpmlp.training.metrics import class_counts, comparable, kind_of, mae, r2, rmse
 
-BINS = 10
+CALIBRATION_BINS = 10
 """Of the calibration: a tenth of confidence each."""
 
 
@@ -160,9 +160,11 @@ def score(hits: int, predicted: int, support: int) -> Score:
 
 def calibration(confidence: np.ndarray, is_right: np.ndarray) -> Calibration:
     """Return the calibration of predictions with confidences from 0 to 1; both (n,)."""
-    places = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
-    counts = np.bincount(places, minlength=BINS)
-    sums = (np.bincount(places, values, minlength=BINS) for values in (confidence, is_right))
+    places = np.clip((confidence * CALIBRATION_BINS).astype(int), 0, CALIBRATION_BINS - 1)
+    counts = np.bincount(places, minlength=CALIBRATION_BINS)
+    sums = (
+        np.bincount(places, values, minlength=CALIBRATION_BINS) for values in (confidence, is_right)
+    )
     means = [total / np.maximum(counts, 1) for total in sums]
     bins = [
         Bin(int(count), float(mean), float(share))

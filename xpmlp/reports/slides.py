@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE, SIZE, SMALL = 17, 12, 9
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 17, 12, 9
 """Points of the title, of a formula, and of what stands beside it."""
 ROW, HEAD, GAP, APART, SIGN, PAD, MARGIN, TOP = 0.36, 0.34, 0.42, 0.3, 0.2, 0.15, 0.3, 1.75
 """Inches: a row, a box's title, between boxes, columns and matrices, inside a box, around the
@@ -37,7 +37,7 @@ SLIDES = (
     ("#fdeee3", "<|-", ", rms dW {.gradients:.2g}"),
 )
 """Of each its colour, its arrows between boxes, and what it says of a layer's `LayerFlow`."""
-SCALE = "Sides of rectangles are to scale: square roots of the matrices' rows and columns."
+SCALE_NOTE = "Sides of rectangles are to scale: square roots of the matrices' rows and columns."
 
 STYLE: Any = {
     "svg.fonttype": "path", "svg.hashsalt": "xpmlp", "mathtext.fontset": "cm",
@@ -60,10 +60,10 @@ class Row(NamedTuple):
         """What it takes of a column."""
         if column == 1 and self.matrices:
             return sum(width + SIGN for _, width, _ in self.matrices) - SIGN
-        return _inches(self.cells[column], SMALL if column else SIZE)
+        return _inches(self.cells[column], SMALL_SIZE if column else TEXT_SIZE)
 
 
-HEADS = Row(("", "to scale", "shapes", "FLOPs", "bytes"))
+TABLE_HEADS = Row(("", "to scale", "shapes", "FLOPs", "bytes"))
 
 
 def draw_slides(
@@ -120,10 +120,10 @@ def slides(explanation: Explanation, *, title: str, flow: Sequence[LayerFlow] = 
     right = 0.0
     for name, (colour, arrow, rms), table in zip(explanation.slides, SLIDES, tables, strict=True):
         left, bottom = right + MARGIN, TOP - GAP
-        starts = _starts([HEADS, *chain(*table)], left + PAD)
+        starts = _starts([TABLE_HEADS, *chain(*table)], left + PAD)
         right = starts[-1] - APART + PAD
         _put(axes, left, TOP - ROW, name, size=14, color="darkblue")
-        _draw_row(axes, starts, TOP - 0.15, HEADS)
+        _draw_row(axes, starts, TOP - 0.15, TABLE_HEADS)
         for layer, rows, height in zip(layers, table, heights, strict=True):
             top = bottom + GAP
             bottom = top + height
@@ -144,15 +144,15 @@ def slides(explanation: Explanation, *, title: str, flow: Sequence[LayerFlow] = 
 
     legend = [Row((f"${as_latex(one)}$", said)) for one, said in explanation.symbols.items()]
     _, meaning, end = _starts(legend, 0.0)
-    width = max(right, end, MARGIN + 1.05 * _inches(as_label(title), TITLE)) + MARGIN
+    width = max(right, end, MARGIN + 1.05 * _inches(as_label(title), TITLE_SIZE)) + MARGIN
     count = math.ceil(len(legend) / ((width - MARGIN) // end))
     for number, row in enumerate(legend):
         x, y = MARGIN + number // count * end, bottom + GAP + ROW * (number % count)
         _draw_row(axes, (x, x + meaning), y, row)
     bottom += GAP + ROW * count
 
-    _put(axes, MARGIN, 0.4, title, size=TITLE, parse_math=False)
-    _put(axes, MARGIN, 0.85, f"{explanation.summary}\n{SCALE}", size=SMALL, color=FAINT)
+    _put(axes, MARGIN, 0.4, title, size=TITLE_SIZE, parse_math=False)
+    _put(axes, MARGIN, 0.85, f"{explanation.summary}\n{SCALE_NOTE}", size=SMALL_SIZE, color=FAINT)
     figure.set_size_inches(width, bottom)
     axes.set(xlim=(0, width), ylim=(bottom, 0))
     return figure
@@ -188,14 +188,14 @@ def _draw_row(axes: "Axes", starts: Sequence[float], y: float, row: Row) -> None
     from matplotlib.patches import Rectangle
 
     for column, cell in enumerate(row.cells):
-        style = {"size": SMALL, "color": FAINT} if column else {"size": SIZE}
+        style = {"size": SMALL_SIZE, "color": FAINT} if column else {"size": TEXT_SIZE}
         if column > 2:  # numbers
             _put(axes, starts[column + 1] - APART, y, cell, ha="right", **style)
         else:
             _put(axes, starts[column], y, cell, **style)
     x, last = starts[1], len(row.matrices) - 1
     for number, (sign, width, height) in enumerate(row.matrices):
-        _put(axes, x - SIGN / 2, y, sign, size=SMALL, color=FAINT, ha="center")
+        _put(axes, x - SIGN / 2, y, sign, size=SMALL_SIZE, color=FAINT, ha="center")
         colour = RESULT if number == last else "white"
         corner = x, y - height / 2
         axes.add_patch(Rectangle(corner, width, height, fc=colour, ec=FAINT, lw=0.6))

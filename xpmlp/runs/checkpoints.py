@@ -155,23 +155,23 @@ class Checkpoints(Callback):
         self._saved: tuple[int, int] | None = None
         self._is_refused = False
 
-    def on_start(self, training: Trainer, /) -> None:
-        self.save(training.snapshot())
+    def on_start(self, trainer: Trainer, /) -> None:
+        self.save(trainer.snapshot())
 
-    def on_tick(self, training: Trainer, /) -> None:
-        if training.step == training.steps_per_epoch:
+    def on_tick(self, trainer: Trainer, /) -> None:
+        if trainer.step == trainer.steps_per_epoch:
             return  # the epoch's own comes next
-        is_asked = bool(self.every) and training.iteration % self.every == 0
+        is_asked = bool(self.every) and trainer.iteration % self.every == 0
         if self._may_write and (is_asked or self.clock() - self._written >= self.seconds):
-            self._try(training.snapshot())
+            self._try(trainer.snapshot())
 
-    def on_epoch(self, training: Trainer, /) -> None:
+    def on_epoch(self, trainer: Trainer, /) -> None:
         if self._may_write:
-            self._try(training.last_good)
+            self._try(trainer.last_good)
 
-    def on_end(self, training: Trainer, /) -> None:
-        if self._saved != (training.epoch, training.step):
-            self.save(training.snapshot())
+    def on_end(self, trainer: Trainer, /) -> None:
+        if self._saved != (trainer.epoch, trainer.step):
+            self.save(trainer.snapshot())
 
     @property
     def _may_write(self) -> bool:

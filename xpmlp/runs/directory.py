@@ -206,35 +206,35 @@ class RunDirectory:
 
     def save_results(
         self,
-        training: Trainer,
+        trainer: Trainer,
         test: Evaluation,
         *,
         image_shape: tuple[int, ...],
         schema: Schema = NAMELESS,
     ) -> dict[str, Any]:
         """Write model, history, metrics and summary of a run as it stands; return the summary."""
-        recipe, history, metric = self.recipe, training.history, training.history.metric
+        recipe, history, metric = self.recipe, trainer.history, trainer.history.metric
         trained = TrainedModel(
-            training.model,
-            training.backend.to_numpy(training.parameters),
+            trainer.model,
+            trainer.backend.to_numpy(trainer.parameters),
             image_shape,
-            training.takes_bytes,
+            trainer.takes_bytes,
             np.array(schema.classes) if schema.classes else None,
             np.array(schema.names) if schema.columns else None,
-            training.objective.loss_alone,
+            trainer.objective.loss_alone,
             schema,
         )
         self.save_trained(trained, history)
-        self._save_metrics(history, training)
-        accuracies, seconds = history.accuracies, training.seconds
+        self._save_metrics(history, trainer)
+        accuracies, seconds = history.accuracies, trainer.seconds
         summary: dict[str, Any] = {
-            "backend": training.backend.name,
-            "device": training.backend.device_name,
+            "backend": trainer.backend.name,
+            "device": trainer.backend.device_name,
             "dtype": recipe.dtype,
-            "epochs": training.epoch,
-            "steps": training.iteration,
+            "epochs": trainer.epoch,
+            "steps": trainer.iteration,
             "seconds": seconds,
-            "seconds_per_step": seconds / training.iteration if training.iteration else None,
+            "seconds_per_step": seconds / trainer.iteration if trainer.iteration else None,
             f"train_{metric}": float(np.mean(accuracies[-1])) if accuracies else None,
             f"test_{metric}": float(np.mean(test.tracked)),
             "test_loss": float(np.mean(test.loss)),
@@ -244,14 +244,14 @@ class RunDirectory:
             "platform": platform.platform(),
         }
         if losses := history.validation_losses:
-            best = training.control.best_of(losses, history.validation_accuracies)
+            best = trainer.validation_config.best_of(losses, history.validation_accuracies)
             summary["validation_loss"] = float(np.mean(losses[best]))
             summary[f"validation_{metric}"] = float(np.mean(history.validation_accuracies[best]))
             summary["validation_iteration"] = history.validation_iterations[best]
-        if training.ended:
-            summary["ended"] = training.ended
-        if training.stopped_by:
-            summary["stopped_by"] = training.stopped_by
+        if trainer.ended:
+            summary["ended"] = trainer.ended
+        if trainer.stopped_by:
+            summary["stopped_by"] = trainer.stopped_by
         if recipe.members > 1:
             summary["members"] = recipe.members
             summary[f"member_test_{metric}"] = [float(value) for value in test.tracked]
@@ -281,12 +281,12 @@ class RunDirectory:
         series: dict[str, Any] = history.series
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
 
-    def _save_metrics(self, history: History, training: Trainer) -> None:
+    def _save_metrics(self, history: History, trainer: Trainer) -> None:
         """Columns epoch, iterations, loss (mean over the epoch), metric; per member if several.
 
         No times: two runs that learn the same write the same bytes.
         """
-        steps = training.steps_per_epoch
+        steps = trainer.steps_per_epoch
         rows = []
         for epoch, accuracy in enumerate(history.accuracies, start=1):
             losses = np.asarray(history.losses[(epoch - 1) * steps : epoch * steps])
@@ -294,8 +294,8 @@ class RunDirectory:
             row: list[object] = [epoch, epoch * steps, float(loss.mean()), float(accuracy.mean())]
             rows.append([*row, *loss.ravel().tolist(), *accuracy.ravel().tolist()])
         header = ["epoch", "iterations", "loss", history.metric]
-        if training.parameters.ndim == 2:
-            members = range(1, training.parameters.shape[0] + 1)
+        if trainer.parameters.ndim == 2:
+            members = range(1, trainer.parameters.shape[0] + 1)
             header += [f"{series}_{member}" for series in header[2:4] for member in members]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(

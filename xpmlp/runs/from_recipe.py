@@ -49,7 +49,7 @@ def recipe_of(model: MLP, objective: Objective, trainer: Trainer | None, data: s
     if trainer is not None:
         settings |= {"epochs": max(1, trainer.epochs), "members": len(config.seeds)}
         settings |= {"backend": trainer.backend.name, "dtype": trainer.precision}
-        if (validation := config.control.validation) is not None:
+        if (validation := config.validation_config.validation) is not None:
             held = len(validation.labels)
             settings["validation"] = held / (held + trainer.row_count)
     lost = [name for name in ("optimizer", "schedule", "loss") if not _is_plain(settings[name])]

@@ -1,8 +1,8 @@
 """Training: a pure step, a loop around it, and callbacks that listen to the loop.
 
 config.py      every setting of a run
-descent.py     optimizer, rates over time and by group, limits, averages
-control.py     validation, what counts as better, and when a run ends early
+optimizer_config.py   optimizer, rates over time and by group, limits, averages
+validation_config.py  validation, what counts as better, and when a run ends early
 step.py        one mini-batch: rows, forward, backward, update
 state.py       what a run begins with, and what of it a snapshot saves
 batches.py     which rows each step takes, with what weights
@@ -29,15 +29,15 @@ from typing import Any
 from xpmlp import renamed
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import MONITORS, Best, ValidationConfig
-from xpmlp.training.descent import AVERAGES, OptimizerConfig, Plateau
 from xpmlp.training.evaluation import Evaluation, evaluate, predict
 from xpmlp.training.folds import Folds, cross_validate, fold_rows
 from xpmlp.training.history import History
 from xpmlp.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
+from xpmlp.training.optimizer_config import AVERAGES, OptimizerConfig, Plateau
 from xpmlp.training.state import Snapshot
 from xpmlp.training.step import TrainingData, TrainingState, make_step
 from xpmlp.training.trainer import Trainer, train
+from xpmlp.training.validation_config import MONITORS, Best, ValidationConfig
 
 __all__ = [
     "AVERAGES",

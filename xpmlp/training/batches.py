@@ -98,9 +98,9 @@ class Batches:
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
             by_row["mixup_lambda"] = drawn
-        if not config.descent.is_constant:
+        if not config.optimizer_config.is_constant:
             by_step["lr_factors"] = config.lr_factors(epoch, history, steps)
-        if config.descent.average != "none":
+        if config.optimizer_config.average != "none":
             by_step["averaging"] = config.averaging(epoch, steps)
         if self.rows is not None:
             chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)

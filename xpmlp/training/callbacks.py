@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
 from xpmlp.errors import CallbackError, InputError, XpmlpError
-from xpmlp.training.control import ValidationConfig
+from xpmlp.training.validation_config import ValidationConfig
 
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
@@ -105,7 +105,7 @@ class Callback:
         """
 
 
-SLOW_CALLBACK = 5.0
+SLOW_CALLBACK_SECONDS = 5.0
 """Seconds beyond which a callback that takes longer than training itself is named."""
 
 
@@ -124,7 +124,7 @@ class CallbackLog:
     def name_slow_ones(self, training: float) -> None:
         """Warn of callbacks that took longer than training did, in seconds."""
         for name, seconds in self.seconds.items():
-            if seconds > max(SLOW_CALLBACK, training):
+            if seconds > max(SLOW_CALLBACK_SECONDS, training):
                 log.warning(
                     "callback %s took %.0f s, training itself %.0f s", name, seconds, training
                 )
@@ -200,7 +200,7 @@ class BestWeights(Callback):
         history = trainer.history
         if history.validation_iterations[-1:] == [trainer.iteration]:
             last = history.validation_losses[-1], history.validation_accuracies[-1]
-            trainer.keep_if_better(trainer.control.cost(*last))
+            trainer.keep_if_better(trainer.validation_config.cost(*last))
 
     on_epoch = on_tick
 
@@ -209,11 +209,11 @@ class EarlyStopping(Callback):
     """Ends a run when no network got better in the last `patience` evaluations."""
 
     def on_tick(self, trainer: "Trainer", /) -> None:
-        control, history = trainer.control, trainer.history
+        config, history = trainer.validation_config, trainer.history
         series = zip(history.validation_losses, history.validation_accuracies, strict=True)
-        if control.has_run_dry([control.cost(*evaluation) for evaluation in series]):
-            what = "loss" if control.monitor == "loss" else history.metric
-            trainer.stop(f"no better validation {what} in the last {control.patience} evaluations")
+        if config.has_run_dry([config.cost(*evaluation) for evaluation in series]):
+            what = "loss" if config.monitor == "loss" else history.metric
+            trainer.stop(f"no better validation {what} in the last {config.patience} evaluations")
 
     on_start = on_epoch = on_tick
 
@@ -231,20 +231,20 @@ class TimeLimit(Callback):
     on_epoch = on_tick
 
     def _look(self, trainer: "Trainer", seconds: float) -> None:
-        if seconds >= (limit := trainer.control.time_limit):
+        if seconds >= (limit := trainer.validation_config.time_limit):
             trainer.stop(f"the time limit of {limit:g} s is reached")
 
 
-def callbacks_of(control: ValidationConfig) -> tuple[list[Callback], list[Callback]]:
+def callbacks_of(config: ValidationConfig) -> tuple[list[Callback], list[Callback]]:
     """Return the callbacks that these settings ask for: those to call before, and after, yours.
 
     What the first ones find belongs to the state that a run falls back to.
     """
     before: list[Callback] = []
-    if control.validation is not None:
-        before.append(Validation(control.validation, every=control.validate_every))
-    if control.restore_best:
+    if config.validation is not None:
+        before.append(Validation(config.validation, every=config.validate_every))
+    if config.restore_best:
         before.append(BestWeights())
-    if control.patience:
+    if config.patience:
         before.append(EarlyStopping())
-    return before, [TimeLimit()] if control.time_limit < math.inf else []
+    return before, [TimeLimit()] if config.time_limit < math.inf else []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xpmlp import habits, renamed
+from xpmlp import habits
 from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import check_integer, check_range, member_seeds, nearest, one_of
@@ -18,9 +18,9 @@ from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, Objective
 from xpmlp.optimizers import OPTIMIZERS, WEIGHT_DECAY, ema_weights, swa_weights
 from xpmlp.schedules import SCHEDULES, warm_up
-from xpmlp.training.control import ValidationConfig
-from xpmlp.training.descent import OptimizerConfig
 from xpmlp.training.history import History
+from xpmlp.training.optimizer_config import OptimizerConfig
+from xpmlp.training.validation_config import ValidationConfig
 from xpmlp.typing import Array
 
 COMPILE = ("auto", "require", "off")
@@ -49,9 +49,9 @@ class TrainConfig:
         Whether the last incomplete batch is dropped; else it is a smaller batch.
     objective
         What is minimised: a loss with its regularisation.
-    descent
+    optimizer_config
         Optimizer, learning rate and schedule.
-    control
+    validation_config
         Validation, early stopping and the time limit.
     dtype
         The precision of training; in Python None takes that of the parameters.
@@ -84,8 +84,8 @@ class TrainConfig:
     shuffle: bool = False
     drop_last: bool = True
     objective: Objective = field(default_factory=Objective)
-    descent: OptimizerConfig = field(default_factory=OptimizerConfig)
-    control: ValidationConfig = field(default_factory=ValidationConfig)
+    optimizer_config: OptimizerConfig = field(default_factory=OptimizerConfig)
+    validation_config: ValidationConfig = field(default_factory=ValidationConfig)
     dtype: str | None = None
     threads: int = 0
     compile: str = "auto"
@@ -126,15 +126,15 @@ class TrainConfig:
         out. An optimizer and a schedule are names with their options; a custom one is itself.
         """
         found: dict[str, Any] = {}
-        for part in (self, self.objective, self.descent, self.control):
+        for part in (self, self.objective, self.optimizer_config, self.validation_config):
             found |= {
                 name: getattr(part, name) for name in _fields(part) if name not in CONFIG_PARTS
             }
         for kind in ("optimizer", "schedule"):
             chosen = found[kind]
-            if chosen.name in OWN[kind]:
+            if chosen.name in OWN_SETTINGS[kind]:
                 found |= {kind: chosen.name, **dict(chosen.options)}
-        for kind, has in OWN.items():
+        for kind, has in OWN_SETTINGS.items():
             for name in _all_own(kind) - has.get(found[kind], {}).keys():
                 found.pop(name, None)
         return found
@@ -188,12 +188,12 @@ class TrainConfig:
         ndarray of shape (steps_per_epoch,)
             The factors.
         """
-        descent, schedule = self.descent, self.descent.schedule
-        if descent.warm_up:
-            schedule = warm_up(schedule, max(1, round(descent.warm_up * steps_per_epoch)))
+        schedule, warm_up_epochs = self.optimizer_config.schedule, self.optimizer_config.warm_up
+        if warm_up_epochs:
+            schedule = warm_up(schedule, max(1, round(warm_up_epochs * steps_per_epoch)))
         losses: Sequence[float] = ()
         if schedule.reads_losses:
-            is_validated = self.control.validation is not None
+            is_validated = self.validation_config.validation is not None
             losses = history.epoch_losses(epoch, steps_per_epoch, is_validated=is_validated)
         return schedule(
             np.arange(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch),
@@ -221,7 +221,7 @@ class TrainConfig:
         epochs = range(-(-steps // steps_per_epoch))
         lr_factors = [self.lr_factors(epoch, history, steps_per_epoch) for epoch in epochs]
         done = np.concatenate([np.empty(0), *lr_factors])[:steps]
-        return np.asarray(np.multiply.outer(done, self.descent.learning_rate))
+        return np.asarray(np.multiply.outer(done, self.optimizer_config.learning_rate))
 
     def averaging(self, epoch: int, steps_per_epoch: int) -> np.ndarray:
         """Return the weight of the parameters in their mean after each step of an epoch.
@@ -239,9 +239,11 @@ class TrainConfig:
             The weights.
         """
         first, end = epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch
-        if self.descent.average == "ema":
-            return ema_weights(end, self.descent.average_decay)[first:]
-        begun = self.descent.average_start * (self.epochs * steps_per_epoch) / steps_per_epoch
+        if self.optimizer_config.average == "ema":
+            return ema_weights(end, self.optimizer_config.average_decay)[first:]
+        begun = (
+            self.optimizer_config.average_start * (self.epochs * steps_per_epoch) / steps_per_epoch
+        )
         start = max(1, round(begun)) * steps_per_epoch - 1
         weights = swa_weights(end, start, steps_per_epoch)
         weights[:start] = 1.0  # until the mean begins it is the parameters themselves
@@ -272,16 +274,10 @@ class TrainConfig:
         """
         config = cls() if config is None else config
         _check_kind("config", config, cls)
-        settings = renamed.arguments("TrainConfig", settings)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
-        if "plateau" in settings:  # the name of 0.1.0 for a schedule
-            descent = settings.get("descent", config.descent)
-            chosen = {"schedule": settings.pop("schedule")} if "schedule" in settings else {}
-            plateau = settings.pop("plateau")
-            settings["descent"] = dataclasses.replace(descent, **chosen, plateau=plateau)
         _check_own(settings, config)
-        settings = _named("optimizer", OPTIMIZERS, settings, config.descent.optimizer)
-        settings = _named("schedule", SCHEDULES, settings, config.descent.schedule)
+        settings = _named("optimizer", OPTIMIZERS, settings, config.optimizer_config.optimizer)
+        settings = _named("schedule", SCHEDULES, settings, config.optimizer_config.schedule)
         for part, kind in CONFIG_PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
@@ -294,7 +290,11 @@ class TrainConfig:
         return dataclasses.replace(config, **settings)
 
 
-CONFIG_PARTS = {"objective": Objective, "descent": OptimizerConfig, "control": ValidationConfig}
+CONFIG_PARTS = {
+    "objective": Objective,
+    "optimizer_config": OptimizerConfig,
+    "validation_config": ValidationConfig,
+}
 """The settings that are made of settings."""
 
 
@@ -303,7 +303,7 @@ def _options(make: Any) -> dict[str, Any]:
     return {one.name: one.default for one in inspect.signature(make).parameters.values()}
 
 
-OWN: dict[str, dict[str, dict[str, Any]]] = {
+OWN_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
     "schedule": {name: _options(make) for name, make in SCHEDULES.items()},
     "loss": {
@@ -321,31 +321,31 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def _all_own(kind: str) -> set[str]:
-    return {name for options in OWN[kind].values() for name in options}
+    return {name for options in OWN_SETTINGS[kind].values() for name in options}
 
 
 def setting_names() -> list[str]:
     """Every setting that `train` takes by keyword."""
     kinds = (TrainConfig, *CONFIG_PARTS.values())
     names = [name for kind in kinds for name in _fields(kind) if name not in CONFIG_PARTS]
-    return [*names, *(name for kind in OWN for name in _all_own(kind))]
+    return [*names, *(name for kind in OWN_SETTINGS for name in _all_own(kind))]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Return `did you mean NAME? ` for a habit of another library, else for a name that is near."""
-    found = habits.SETTINGS.get(name)
+    found = habits.SETTING_HABITS.get(name)
     return f"did you mean {found}? " if found else nearest(name, known)
 
 
 def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
     before = {
-        "optimizer": config.descent.optimizer,
-        "schedule": config.descent.schedule,
+        "optimizer": config.optimizer_config.optimizer,
+        "schedule": config.optimizer_config.schedule,
         "loss": config.objective.loss,
-        "average": config.descent.average,
+        "average": config.optimizer_config.average,
     }
-    for kind, has in OWN.items():
+    for kind, has in OWN_SETTINGS.items():
         chosen = settings.get(kind, before[kind])
         if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
@@ -367,7 +367,7 @@ def _named(
     chosen = settings.get(kind, before)
     is_name = isinstance(chosen, str)
     name = chosen if is_name else getattr(chosen, "name", "")
-    own = _taken(OWN[kind].get(name, {}), settings)
+    own = _taken(OWN_SETTINGS[kind].get(name, {}), settings)
     if not is_name and not own:
         return settings
     usual = {"weight_decay": WEIGHT_DECAY[name]} if is_name and name in WEIGHT_DECAY else {}

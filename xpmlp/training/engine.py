@@ -21,13 +21,13 @@ from xpmlp.training.state import copied
 from xpmlp.training.step import TrainingData, TrainingState
 from xpmlp.typing import Array
 
-PROOF = 3
+PROOF_STEPS = 3
 """Steps that a compiled run is compared with the eager one over."""
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "tf32": 1e-2, "float16": 1e-2}
 """Largest difference that rounding in another order may make, relative to the change itself."""
 
-MOSTLY = 0.2
+RMS_TOLERANCE = 0.2
 """The root mean square of differences that may be so, by that of the changes."""
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,9 @@ class Engine:
             self.how = f"step by step: {self.backend.name} has nothing to compile with"
             return
         try:
-            proof = self._proof(state, data, min(PROOF, steps)) if self.backend.proves else None
+            proof = (
+                self._proof(state, data, min(PROOF_STEPS, steps)) if self.backend.proves else None
+            )
             runner = self.backend.compile(self._make_step, state, data, precision=self.precision)
             if proof is not None:
                 self._prove(runner, proof)
@@ -190,10 +192,12 @@ class Engine:
         if not bool(xp.all(xp.isfinite(one) == finite)):
             return False
         before, one, other = (xp.where(finite, values, 0.0) for values in (before, one, other))
-        rounding = 8 * PROOF * float(xp.finfo(other.dtype).eps) * float(xp.max(xp.abs(other)))
+        rounding = 8 * PROOF_STEPS * float(xp.finfo(other.dtype).eps) * float(xp.max(xp.abs(other)))
         if mostly:
             square = float(xp.mean((one - other) ** 2))
-            return square <= (MOSTLY**2) * float(xp.mean((other - before) ** 2)) + rounding**2
+            return (
+                square <= (RMS_TOLERANCE**2) * float(xp.mean((other - before) ** 2)) + rounding**2
+            )
         change = float(xp.max(xp.abs(other - before)))
         return float(xp.max(xp.abs(one - other))) <= TOLERANCES[self.precision] * change + rounding
 
@@ -203,7 +207,7 @@ def _not_compiled(why: str) -> NotCompiled:
     return NotCompiled(f"the run could not be compiled ({why}); {without} trains without that")
 
 
-FAST = 0.01
+PROOF_RATE = 0.01
 """The learning rate, at least, of steps that are compared: slower, they may change too little."""
 
 
@@ -212,7 +216,8 @@ def _fast_enough_to_see(
 ) -> tuple[TrainingState, TrainingData]:
     """State and data whose learning rate moves parameters by more than they are rounded."""
     rate = backend.to_numpy(state.learning_rate)
-    state = state._replace(learning_rate=backend.asarray(np.maximum(rate, rate.dtype.type(FAST))))
+    visible = np.maximum(rate, rate.dtype.type(PROOF_RATE))
+    state = state._replace(learning_rate=backend.asarray(visible))
     if data.lr_factors is not None:
         ones = np.ones(data.lr_factors.shape, rate.dtype)
         data = data._replace(lr_factors=backend.asarray(ones))

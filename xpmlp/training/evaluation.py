@@ -23,7 +23,7 @@ EVALUATED_UNIT_BYTES = 32
 """What evaluating takes of memory for each row and unit, at most: rows as they come and in the
 parameters' type, Z and A."""
 
-UNASKED_BYTES = 2**24
+UNCHECKED_BYTES = 2**24
 """Bytes that are taken without asking whether they are free, which costs more than one row."""
 
 
@@ -359,7 +359,7 @@ def _blocks(model: MLP, parameters: Array, count: int, backend: Backend) -> Iter
     """Rows to compute together: fewer than is best where a device has no room for them."""
     at_once = backend.rows_at_once
     row = EVALUATED_UNIT_BYTES * sum(model.layer_sizes) * math.prod(parameters.shape[:-1])
-    if min(count, at_once) * row > UNASKED_BYTES and (free := backend.free_memory()) is not None:
+    if min(count, at_once) * row > UNCHECKED_BYTES and (free := backend.free_memory()) is not None:
         at_once = max(1, min(at_once, free // row))
     for start in range(0, count, at_once):
         yield slice(start, start + at_once)

@@ -17,20 +17,20 @@ from xpmlp.display import short_repr
 from xpmlp.errors import Diverged, InputError, remedy
 from xpmlp.schedules import Schedule, Times
 from xpmlp.training.callbacks import Callback, StopTraining
-from xpmlp.training.control import ValidationConfig
 from xpmlp.training.history import smoothed
 from xpmlp.training.trainer import Trainer
+from xpmlp.training.validation_config import ValidationConfig
 
-MEMORY = 0.95
+MEAN_LOSS_DECAY = 0.95
 """How much of the mean loss so far stays in it at a step: single batches differ too much."""
 
-EXPLODED = 4.0
+EXPLOSION_FACTOR = 4.0
 """The run ends when that mean exceeds its smallest since step `FEWEST_STEPS` by this factor."""
 
 FEWEST_STEPS = 10
 """With fewer steps there is no curve to read from."""
 
-USUAL = 300, 3000
+DEFAULT_STEPS_RANGE = 300, 3000
 """Without a number of steps they are those of an epoch, in these limits: a network that sees rows
 again memorises them, and no rate is too large any more."""
 
@@ -123,7 +123,7 @@ class RateCurve:
 
 
 def find_rate(
-    training: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
+    trainer: Trainer, *, lowest: float = 1e-6, highest: float = 10.0, steps: int | None = None
 ) -> RateCurve:
     """Search for a learning rate by training while it rises from step to step.
 
@@ -132,7 +132,7 @@ def find_rate(
 
     Parameters
     ----------
-    training : Trainer
+    trainer : Trainer
         A run that has not started, which is not changed. Its own rate, schedule, validation, order
         of rows and number of epochs do not matter.
     lowest : float, default 1e-6
@@ -169,10 +169,10 @@ def find_rate(
     if not 0.0 < lowest < highest < math.inf:
         raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
     if steps is None:
-        steps = min(max(USUAL[0], training.steps_per_epoch), USUAL[1])
+        steps = min(max(DEFAULT_STEPS_RANGE[0], trainer.steps_per_epoch), DEFAULT_STEPS_RANGE[1])
     if steps < FEWEST_STEPS:
         raise InputError(f"steps={steps}: give at least {FEWEST_STEPS}")
-    if training.state.parameters.ndim > 1:
+    if trainer.state.parameters.ndim > 1:
         wanted = remedy("train with one seed", "leave --members out")
         raise InputError(f"a learning rate is found for one network; {wanted}")
     rates = np.geomspace(lowest, highest, steps)
@@ -183,20 +183,20 @@ def find_rate(
 
     watch = _Watch(steps)
     run = Trainer(
-        training.model,
-        training.split,
-        parameters=training.parameters,
-        backend=training.backend,
-        config=training.config,
-        sample_weights=training.batches.weights,  # with those of the classes
+        trainer.model,
+        trainer.split,
+        parameters=trainer.parameters,
+        backend=trainer.backend,
+        config=trainer.config,
+        sample_weights=trainer.batches.weights,  # with those of the classes
         class_weights=(),
         learning_rate=highest,
         schedule=Schedule("rising", rising),
         warm_up=0.0,
-        control=ValidationConfig(),
-        epochs=math.ceil(steps / training.steps_per_epoch),
+        validation_config=ValidationConfig(),
+        epochs=math.ceil(steps / trainer.steps_per_epoch),
         shuffle=True,
-        threads=training.threads.number,
+        threads=trainer.threads.number,
     )
     with contextlib.suppress(Diverged):
         run.run([watch])
@@ -206,7 +206,7 @@ def find_rate(
             f"the loss explodes within {count + 1} steps, at a rate of {rates[count]:.2g}: "
             "begin with a smaller one"
         )
-    own = float(np.asarray(training.descent.learning_rate))
+    own = float(np.asarray(trainer.optimizer_config.learning_rate))
     return RateCurve(rates[:count], np.asarray(watch.losses, np.float64), own)
 
 
@@ -221,12 +221,12 @@ class _Watch(Callback):
         self._mean = 0.0
         self._smallest = math.inf
 
-    def on_tick(self, training: Trainer, /) -> None:
-        self.losses.append(float(training.history.losses[-1]))
-        self._mean = MEMORY * self._mean + (1.0 - MEMORY) * self.losses[-1]
+    def on_tick(self, trainer: Trainer, /) -> None:
+        self.losses.append(float(trainer.history.losses[-1]))
+        self._mean = MEAN_LOSS_DECAY * self._mean + (1.0 - MEAN_LOSS_DECAY) * self.losses[-1]
         # Begun at 0, the mean is too small by what it still has of that.
-        mean = self._mean / (1.0 - MEMORY ** len(self.losses))
+        mean = self._mean / (1.0 - MEAN_LOSS_DECAY ** len(self.losses))
         if len(self.losses) >= FEWEST_STEPS:  # one small batch may happen to have next to no loss
             self._smallest = min(self._smallest, mean)
-        if len(self.losses) >= self._steps or mean > EXPLODED * self._smallest:
+        if len(self.losses) >= self._steps or mean > EXPLOSION_FACTOR * self._smallest:
             raise StopTraining

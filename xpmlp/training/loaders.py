@@ -21,10 +21,10 @@ from xpmlp.typing import Array
 FREE_MEMORY_SHARE = 0.6
 """The part of a device's free memory that rows may take to lie there for good."""
 
-STREAMED_BLOCK = 256 * 2**20
+STREAMED_BLOCK_BYTES = 256 * 2**20
 """Bytes of a block: milliseconds to copy, hundreds of batches to train on."""
 
-MAPPED_BLOCK = 64 * 2**20
+MAPPED_BLOCK_BYTES = 64 * 2**20
 """The same of rows in a file: up to three such blocks are in memory at once."""
 
 
@@ -120,7 +120,7 @@ def make_loader(
     backend: Backend,
     has_orders: bool = False,
     limit: int | None = None,
-    block: int = STREAMED_BLOCK,
+    block: int = STREAMED_BLOCK_BYTES,
 ) -> BatchLoader:
     """Rows that lie on the device, or come in blocks of `block` bytes if they exceed the limit.
 
@@ -135,7 +135,7 @@ def make_loader(
         limit = int(FREE_MEMORY_SHARE * free)
     total = X.nbytes + labels.nbytes if isinstance(X, HOST_ROWS) else 0
     if isinstance(X, MappedRows):
-        block = min(block, MAPPED_BLOCK)
+        block = min(block, MAPPED_BLOCK_BYTES)
         is_resident = limit is not None and 2 * total <= limit
         limit = min(2 * block, total if limit is None else limit)
     elif isinstance(X, SparseRows):

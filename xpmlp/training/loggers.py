@@ -411,7 +411,7 @@ def loggers_named(names: Iterable[str]) -> list[type[Logger]]:
 def numbers_of(epoch: int, trainer: Trainer) -> dict[str, float]:
     """Return what the history has of a finished epoch, counted from 1, by the names of a log."""
     history, config, steps = trainer.history, trainer.config, trainer.steps_per_epoch
-    rate = np.asarray(config.descent.learning_rate, np.float64)
+    rate = np.asarray(config.optimizer_config.learning_rate, np.float64)
     begin, end = (epoch - 1) * steps, epoch * steps
     found = {
         "loss": np.asarray(history.losses[begin:end]).mean(axis=0, dtype=np.float64),

@@ -74,28 +74,26 @@ class Profile(NamedTuple):
         return sum(timing.flops for timing in self.timings)
 
 
-def profile(training: Trainer, *, clock: Clock = time.perf_counter) -> Profile:
+def profile(trainer: Trainer, *, clock: Clock = time.perf_counter) -> Profile:
     """Time steps like those that a run is about to make; the run is not changed.
 
     It takes a second or two for a small network. What is compiled is compiled for this alone.
     Raises `Untraceable` for a step that no program can hold.
     """
-    backend = training.backend
+    backend = trainer.backend
     with (
         backend.activate(),
-        backend.threads(training.threads.number),
-        contextlib.closing(training.loader().epoch(training.epoch_plan())) as chunks,
+        backend.threads(trainer.threads.number),
+        contextlib.closing(trainer.loader().epoch(trainer.epoch_plan())) as chunks,
     ):
-        return _profile(training, next(chunks), clock)
+        return _profile(trainer, next(chunks), clock)
 
 
-def _profile(training: Trainer, chunk: Chunk, clock: Clock) -> Profile:
-    backend, precision = training.backend, training.engine.precision
-    state = training.state._replace(offset=chunk.offset)
-    maker = training.step_maker
-    engine = Engine(
-        backend, maker, training.model, precision=precision, compile=training.engine.mode
-    )
+def _profile(trainer: Trainer, chunk: Chunk, clock: Clock) -> Profile:
+    backend, precision = trainer.backend, trainer.engine.precision
+    state = trainer.state._replace(offset=chunk.offset)
+    maker = trainer.step_maker
+    engine = Engine(backend, maker, trainer.model, precision=precision, compile=trainer.engine.mode)
     engine.start(state, chunk.data, steps=chunk.steps)
 
     program = record(maker, state, chunk.data)

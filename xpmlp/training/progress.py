@@ -53,43 +53,43 @@ class Progress(Callback):
         console = self._console
         return bool(console.is_jupyter or (console.is_terminal and not console.is_dumb_terminal))
 
-    def on_start(self, training: Trainer, /) -> None:
+    def on_start(self, trainer: Trainer, /) -> None:
         if self._console.is_jupyter:
             from IPython.display import display
 
             self._cell = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        self.on_tick(training)
+        self.on_tick(trainer)
         if self._cell is None and self.moves:
             self._bar.start()
 
-    def on_tick(self, training: Trainer, /) -> None:
-        total = training.epochs * training.steps_per_epoch
-        epoch = f"{min(training.epoch + 1, training.epochs)}/{training.epochs}"
+    def on_tick(self, trainer: Trainer, /) -> None:
+        total = trainer.epochs * trainer.steps_per_epoch
+        epoch = f"{min(trainer.epoch + 1, trainer.epochs)}/{trainer.epochs}"
         if self._cell is not None:
-            full = CELLS * training.iteration // max(1, total)
+            full = CELLS * trainer.iteration // max(1, total)
             drawn = "━" * full + " " * (CELLS - full)
-            text = f"epoch {epoch} {drawn} {measures(training)}"
+            text = f"epoch {epoch} {drawn} {measures(trainer)}"
             self._cell.update({"text/plain": "\n".join([*self._lines, text])}, raw=True)
         elif self.moves:
             self._bar.update(
                 self._task,
                 total=total,
-                completed=training.iteration,
+                completed=trainer.iteration,
                 epoch=epoch,
-                measures=measures(training),
+                measures=measures(trainer),
             )
 
-    def on_epoch(self, training: Trainer, /) -> None:
-        line = f"epoch {training.epoch}/{training.epochs}  {measures(training)}"
+    def on_epoch(self, trainer: Trainer, /) -> None:
+        line = f"epoch {trainer.epoch}/{trainer.epochs}  {measures(trainer)}"
         if self._cell is None:
             print_line(self._console, line)
         else:
             self._lines.append(line)
-        self.on_tick(training)
+        self.on_tick(trainer)
 
-    def on_end(self, training: Trainer, /) -> None:
+    def on_end(self, trainer: Trainer, /) -> None:
         self.stop()
-        if self._advises and (advice := advice_at_chance_level(training)):
+        if self._advises and (advice := advice_at_chance_level(trainer)):
             print_line(self._console, advice)
 
     def stop(self) -> None:
@@ -98,18 +98,18 @@ class Progress(Callback):
             self._bar.stop()
 
 
-def advice_at_chance_level(training: Trainer) -> str:
+def advice_at_chance_level(trainer: Trainer) -> str:
     """Return what to try where a network is no better than the commonest class; else nothing.
 
     Its rows are predicted once more, unless the last epoch's own accuracy shows that it learns.
     """
-    labels, accuracies = training.split.labels, training.history.accuracies
-    is_class = training.model.output == "softmax" or training.model.layer_sizes[-1] == 1
+    labels, accuracies = trainer.split.labels, trainer.history.accuracies
+    is_class = trainer.model.output == "softmax" or trainer.model.layer_sizes[-1] == 1
     if (
         not accuracies
         or not is_class
-        or training.model.is_regression
-        or training.batches.weights is not None
+        or trainer.model.is_regression
+        or trainer.batches.weights is not None
         or not isinstance(labels, np.ndarray)
         or labels.size != len(labels)
     ):
@@ -117,7 +117,7 @@ def advice_at_chance_level(training: Trainer) -> str:
     share = np.unique(labels, return_counts=True)[1].max() / len(labels)
     if share == 1.0 or accuracies[-1].mean() > share:
         return ""
-    accuracy = training.evaluate(training.split).accuracy.mean()
+    accuracy = trainer.evaluate(trainer.split).accuracy.mean()
     if accuracy > share:
         return ""
     return (
@@ -127,21 +127,21 @@ def advice_at_chance_level(training: Trainer) -> str:
     )
 
 
-def measures(training: Trainer) -> str:
+def measures(trainer: Trainer) -> str:
     """Return mean loss and metric of the epoch so far or just finished, and rows per second."""
-    history, steps = training.history, training.step or training.steps_per_epoch
+    history, steps = trainer.history, trainer.step or trainer.steps_per_epoch
     score = METRICS[history.metric].label
     parts = []
     if history.losses:
         parts.append(f"loss {finite_mean(history.losses[-steps:], math.nan):.4f}")
-    if training.step:
-        share = training.metric_sum.mean() / (training.step * training.batch_size)
+    if trainer.step:
+        share = trainer.metric_sum.mean() / (trainer.step * trainer.batch_size)
         parts.append(f"{score} {share:.4f}")
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
-    if not training.step and history.validation_losses:
+    if not trainer.step and history.validation_losses:
         parts.append(f"validation loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
-    if training.seconds and training.iteration:
-        rate = training.iteration * training.batch_size / training.seconds
+    if trainer.seconds and trainer.iteration:
+        rate = trainer.iteration * trainer.batch_size / trainer.seconds
         parts.append(f"{rate:,.0f} samples/s")
     return "  ".join(parts)

@@ -17,14 +17,14 @@ from xpmlp.training.state import copied
 if TYPE_CHECKING:
     from xpmlp.training.trainer import Trainer
 
-BYTES_OF_A_UNIT = 16
+STEP_BYTES_PER_UNIT = 16
 """What a step needs of memory, about, for each row of a part of a batch and unit behind the inputs,
 which are taken whole: A, Z, dA and dZ."""
 
-WORTHWHILE = 2 * 2**20
+LEAST_SAVED_BYTES = 2 * 2**20
 """Bytes that halving a batch must save to be tried: less than a GPU hands out at a time."""
 
-BLOCKS = 8
+SHORT_MEMORY_BLOCKS = 8
 """Into how many parts rows, or free memory if it is smaller, are split where memory is short."""
 
 log = logging.getLogger(__name__)
@@ -46,18 +46,18 @@ class MemoryPlan:
         if not self.in_blocks:
             return None
         free = backend.free_memory()
-        return int(X.nbytes if free is None else min(X.nbytes, free)) // BLOCKS
+        return int(X.nbytes if free is None else min(X.nbytes, free)) // SHORT_MEMORY_BLOCKS
 
     def smaller(self, trainer: "Trainer") -> "MemoryPlan | None":
         """Return a plan that takes less memory: blocks, or twice as many parts; None if none."""
         X, units = trainer.split.X, trainer.metric_sum.size * sum(trainer.model.layer_sizes[1:])
-        batch = trainer.batch_size * units * BYTES_OF_A_UNIT
+        batch = trainer.batch_size * units * STEP_BYTES_PER_UNIT
         is_sent = isinstance(X, np.ndarray) and trainer.backend.device_name != "cpu"
         can_stream = is_sent and trainer.batches.rows is None and not self.in_blocks
         can_split = (
             self.parts < trainer.batch_size
             and trainer.model.normalization != "batch"
-            and batch / (2 * self.parts) >= WORTHWHILE
+            and batch / (2 * self.parts) >= LEAST_SAVED_BYTES
         )
         if can_stream and (X.nbytes > batch or not can_split):
             return dataclasses.replace(self, in_blocks=True)
@@ -91,7 +91,7 @@ def plan_after(error: Exception, trainer: "Trainer") -> MemoryPlan:
 def divergence(error: NonFiniteError, trainer: "Trainer") -> Diverged:
     """Return the error of a run that diverged and is back at its last good state."""
     epoch, step = divmod(error.iteration - 1, trainer.steps_per_epoch)
-    rates = np.unique(trainer.descent.learning_rate)
+    rates = np.unique(trainer.optimizer_config.learning_rate)
     rate = ", ".join(f"{rate:g}" for rate in rates)
     try:
         fault = _find_fault(error.iteration, trainer)

@@ -13,9 +13,9 @@ from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import Best, ValidationConfig
 from xpmlp.training.history import History
 from xpmlp.training.step import TrainingState
+from xpmlp.training.validation_config import Best, ValidationConfig
 from xpmlp.typing import Array, dtype_name
 
 
@@ -69,14 +69,14 @@ class Snapshot:
         """Whether all parameters are finite."""
         return bool(np.isfinite(self.parameters).all())
 
-    def check_fits(self, now: "Snapshot", control: ValidationConfig) -> None:
+    def check_fits(self, now: "Snapshot", config: ValidationConfig) -> None:
         """Raise an error unless this is a complete snapshot of a given run.
 
         Parameters
         ----------
         now : Snapshot
             A snapshot of the run as it is now.
-        control : ValidationConfig
+        config : ValidationConfig
             Whether the run keeps its best parameters, and whether some may be NaN or infinite.
 
         Raises
@@ -100,12 +100,12 @@ class Snapshot:
         evaluations = len(history.validation_iterations)
         if (
             self.state.keys() != now.state.keys()
-            or not (self.finite or control.allow_divergence)
+            or not (self.finite or config.allow_divergence)
             or len(history.accuracies) != self.epoch
             or any(values.shape != now.metric_sum.shape for values in series)
             or evaluations != len(history.validation_losses)
             or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (control.restore_best and evaluations))
+            or (self.best is None) != (not (config.restore_best and evaluations))
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 
@@ -149,7 +149,7 @@ def _named(tree: object, name: str = "") -> dict[str, Array]:
 
 def first_state(model: MLP, config: TrainConfig, vector: Array, backend: Backend) -> TrainingState:
     """The state before the first step, from a flat vector with or without running statistics."""
-    objective, descent = config.objective, config.descent
+    objective, optimizer_config = config.objective, config.optimizer_config
     xp, members, dtype = backend.xp, tuple(vector.shape[:-1]), dtype_name(vector)
     if vector.shape[-1] not in (model.parameter_count, model.size):
         raise InputError(f"{vector.shape[-1]:,} parameters, but {model} has {model.size:,}")
@@ -161,11 +161,11 @@ def first_state(model: MLP, config: TrainConfig, vector: Array, backend: Backend
         else:
             first = model.initialize(0, dtype=dtype)[model.parameter_count :]
             statistics = backend.asarray(np.broadcast_to(first, (*members, len(first))).copy())
-    decays = descent.decays(model, members, dtype)
-    is_averaged = descent.average != "none"
+    decays = optimizer_config.decays(model, members, dtype)
+    is_averaged = optimizer_config.average != "none"
     counts = (
         objective.has_noise
-        or descent.counts_steps
+        or optimizer_config.counts_steps
         or (objective.divides_by_weight and objective.has_penalty)
     )
 
@@ -174,8 +174,8 @@ def first_state(model: MLP, config: TrainConfig, vector: Array, backend: Backend
 
     return TrainingState(
         parameters,
-        optimizer=descent.optimizer.init(parameters, xp=xp),
-        learning_rate=backend.asarray(descent.rates(model, members, dtype)),
+        optimizer=optimizer_config.optimizer.init(parameters, xp=xp),
+        learning_rate=backend.asarray(optimizer_config.rates(model, members, dtype)),
         offset=backend.asarray(np.zeros((), dtype=np.int64)),
         step=backend.asarray(np.zeros(1, np.int64)) if counts else None,
         weight_decay=None if decays is None else backend.asarray(decays),

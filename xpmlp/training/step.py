@@ -17,7 +17,7 @@ from xpmlp.compiler.scopes import marker
 from xpmlp.network import MLP, PLAIN, DropoutKeys, Mode, Objective
 from xpmlp.network.mlp import BatchGradients
 from xpmlp.optimizers import average, clip_by_norm, clip_by_value, decay
-from xpmlp.training.descent import OptimizerConfig
+from xpmlp.training.optimizer_config import OptimizerConfig
 from xpmlp.typing import Array, Namespace
 
 
@@ -127,10 +127,11 @@ class TrainingData(NamedTuple):
     hidden_rate: Array | None = None
 
 
+@renamed.with_old_arguments
 def make_step(
     model: MLP,
     objective: Objective = PLAIN,
-    descent: OptimizerConfig = OptimizerConfig(),  # noqa: B008 (a value that nothing changes)
+    optimizer_config: OptimizerConfig = OptimizerConfig(),  # noqa: B008 (nothing changes it)
     *,
     parts: int = 1,
     xp: Namespace,
@@ -143,7 +144,7 @@ def make_step(
         The network.
     objective : Objective, default Objective()
         The loss and its regularisation.
-    descent : OptimizerConfig, default OptimizerConfig()
+    optimizer_config : OptimizerConfig, default OptimizerConfig()
         Optimizer, learning rate and limits.
     parts : int, default 1
         The number of parts that a batch is split into to save memory; their gradients are added up,
@@ -190,7 +191,7 @@ def make_step(
         variance, weights = data.inverse_variance, batch.weights
         metric = batch_metric(model, L, batch.labels, batch.Y, variance, weights, xp=xp)
         mark("update")
-        state = update(model, descent, state, data, gradients, statistics, xp=xp)
+        state = update(model, optimizer_config, state, data, gradients, statistics, xp=xp)
         return state, StepMetrics(J, metric)
 
     return step
@@ -247,7 +248,7 @@ def dropout_keys(
 
 def update(
     model: MLP,
-    descent: OptimizerConfig,
+    config: OptimizerConfig,
     state: TrainingState,
     data: TrainingData,
     gradients: Array,
@@ -262,16 +263,17 @@ def update(
     rate, number = state.learning_rate, _number(state, data)
     if data.lr_factors is not None:
         rate = rate * xp.take(data.lr_factors, number)
-    if descent.clip_value:
-        gradients = clip_by_value(gradients, descent.clip_value, xp=xp)
-    if descent.clip_norm:
-        gradients = clip_by_norm(gradients, descent.clip_norm, xp=xp)
+    if config.clip_value:
+        gradients = clip_by_value(gradients, config.clip_value, xp=xp)
+    if config.clip_norm:
+        gradients = clip_by_norm(gradients, config.clip_norm, xp=xp)
     parameters, optimizer = state.parameters, state.optimizer
     if state.weight_decay is not None:
         parameters = decay(parameters, rate, state.weight_decay, xp=xp)
-    parameters, optimizer = descent.optimizer.update(parameters, gradients, optimizer, rate, xp=xp)
-    if descent.max_norm:
-        parameters = model.constrained(parameters, descent.max_norm, xp=xp)
+    rule = config.optimizer
+    parameters, optimizer = rule.update(parameters, gradients, optimizer, rate, xp=xp)
+    if config.max_norm:
+        parameters = model.constrained(parameters, config.max_norm, xp=xp)
     mean, mean_statistics = state.mean, state.mean_statistics
     if data.averaging is not None:
         weight = xp.take(data.averaging, number)

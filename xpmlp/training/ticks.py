@@ -3,16 +3,16 @@
 SHORTEST_TICK, LONGEST_TICK = 1, 1024
 """Steps of a tick, a power of two between these."""
 
-LIVELY = 0.1
+LONGEST_TICK_SECONDS = 0.1
 """Seconds that a tick should take at most: a progress bar moves and Ctrl-C is heard."""
 
 FIRST_TICK = 64
 """Steps of the first tick, when nothing is known yet."""
 
-SLOW_TICK = 2.0
+SLOW_TICK_FACTOR = 2.0
 """How many times slower than expected steps must be for the threads to be looked at again."""
 
-SETTLED = 5.0
+SECONDS_BETWEEN_TUNINGS = 5.0
 """Seconds after which a choice of threads is looked at again even so: a machine that was busy
 when a run began may be idle now."""
 
@@ -41,8 +41,8 @@ class TickTimer:
     @property
     def asks_for_threads(self) -> bool:
         """Whether steps have become much slower than they were, or some time has passed."""
-        is_slow = self._best is not None and self._last > SLOW_TICK * self._best
-        return is_slow or self._since_choice > SETTLED
+        is_slow = self._best is not None and self._last > SLOW_TICK_FACTOR * self._best
+        return is_slow or self._since_choice > SECONDS_BETWEEN_TUNINGS
 
     def reset_baseline(self) -> None:
         """Reset the baseline after re-tuning the thread count."""
@@ -50,8 +50,8 @@ class TickTimer:
 
 
 def tick_length(seconds_per_step: float) -> int:
-    """The longest tick, in steps, that takes no longer than `LIVELY`."""
+    """The longest tick, in steps, that takes no longer than `LONGEST_TICK_SECONDS`."""
     length = LONGEST_TICK
-    while length > SHORTEST_TICK and length * seconds_per_step > LIVELY:
+    while length > SHORTEST_TICK and length * seconds_per_step > LONGEST_TICK_SECONDS:
         length //= 2
     return length

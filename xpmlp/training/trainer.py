@@ -19,7 +19,6 @@ from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
 from xpmlp.training.callbacks import Callback, CallbackLog, StopTraining, callbacks_of, tell
 from xpmlp.training.config import TrainConfig
-from xpmlp.training.control import Best
 from xpmlp.training.engine import Engine
 from xpmlp.training.evaluation import Evaluation, checked, evaluate
 from xpmlp.training.history import History
@@ -35,6 +34,7 @@ from xpmlp.training.state import (
 )
 from xpmlp.training.step import make_step
 from xpmlp.training.ticks import TickTimer
+from xpmlp.training.validation_config import Best
 from xpmlp.typing import DTYPES, Array, dtype_name
 
 
@@ -179,7 +179,7 @@ class Trainer:
         InputError
             For a snapshot of another network, optimizer or dtype.
         """
-        snapshot.check_fits(self.snapshot(), self.control)
+        snapshot.check_fits(self.snapshot(), self.validation_config)
         self.load_state(snapshot.state)
         self.epoch, self.step = snapshot.epoch, snapshot.step
         with self.backend.activate():
@@ -196,10 +196,10 @@ class Trainer:
     def _configure(self, config: TrainConfig) -> None:
         """Continue with these settings; the step is compiled for the first ones."""
         self.config, self.batches = config, dataclasses.replace(self.batches, config=config)
-        self.objective, self.descent, self.control = (
+        self.objective, self.optimizer_config, self.validation_config = (
             config.objective,
-            config.descent,
-            config.control,
+            config.optimizer_config,
+            config.validation_config,
         )
         self.epochs, self.batch_size = config.epochs, config.batch_size
 
@@ -224,7 +224,7 @@ class Trainer:
         """
         self._configure(TrainConfig.of(self.config, learning_rate=np.asarray(rates).tolist()))
         now = self.state.learning_rate
-        sent = self.descent.rates(self.model, self.metric_sum.shape, dtype_name(now))
+        sent = self.optimizer_config.rates(self.model, self.metric_sum.shape, dtype_name(now))
         with self.backend.activate():
             # As wide as it was, for which the step is compiled.
             self.state = self.state._replace(learning_rate=self.backend.asarray(sent) + 0.0 * now)
@@ -298,7 +298,7 @@ class Trainer:
     def step_maker(self) -> StepMaker:
         """The function that makes this run's step for a namespace."""
         return functools.partial(
-            make_step, self.model, self.objective, self.descent, parts=self.memory.parts
+            make_step, self.model, self.objective, self.optimizer_config, parts=self.memory.parts
         )
 
     @property
@@ -403,7 +403,7 @@ class Trainer:
             For a loss or a parameter that became NaN or infinite. The run returns to its last
             finite state, that after an epoch or at its start.
         """
-        before, after = callbacks_of(self.control)
+        before, after = callbacks_of(self.validation_config)
         given = [*callbacks, *after]
         with self.backend.activate():
             try:
@@ -466,7 +466,7 @@ class Trainer:
             self.epoch, self.step = self.epoch + 1, 0
             tell(before, "on_epoch", self)
             snapshot = self.snapshot()
-            if not (snapshot.finite or self.control.allow_divergence):
+            if not (snapshot.finite or self.validation_config.allow_divergence):
                 raise NonFiniteError("a parameter is not finite", self.iteration)
             self.last_good = snapshot
             tell(given, "on_epoch", self)
@@ -474,7 +474,7 @@ class Trainer:
     def _run_chunk(self, chunk: Chunk, timer: TickTimer, callbacks: Sequence[Callback]) -> None:
         """Run steps whose rows are on the device, with a look at them after every tick."""
         backend, last = self.backend, self.step + chunk.steps
-        may_diverge = self.control.allow_divergence
+        may_diverge = self.validation_config.allow_divergence
         started = time.perf_counter()
         if chunk.steps:  # none are left where a run was stopped at an epoch's last
             with backend.threads(self.threads.number):
@@ -513,9 +513,9 @@ def _checked(config: TrainConfig, model: MLP) -> TrainConfig:
             "batch_size=1: a row is its own batch's mean, and normalised is nothing; "
             "give 2 or more, or normalization=layer"
         )
-    if config.control.monitor == "r2" and not model.is_regression:
+    if config.validation_config.monitor == "r2" and not model.is_regression:
         raise InputError("monitor=r2: this network predicts classes; give accuracy or loss")
-    if (validation := config.control.validation) is None:
+    if (validation := config.validation_config.validation) is None:
         return config
     return TrainConfig.of(config, validation=checked(validation, model, where="validation data"))
 

@@ -11,8 +11,8 @@ from xpmlp.algebra import Loss
 from xpmlp.network import Objective
 from xpmlp.optimizers import Optimizer
 from xpmlp.schedules import Schedule
-from xpmlp.training.control import ValidationConfig
-from xpmlp.training.descent import OptimizerConfig
+from xpmlp.training.optimizer_config import OptimizerConfig
+from xpmlp.training.validation_config import ValidationConfig
 
 
 class Settings(TypedDict, total=False):
@@ -31,8 +31,8 @@ class Settings(TypedDict, total=False):
     shuffle: bool
     drop_last: bool
     objective: Objective
-    descent: OptimizerConfig
-    control: ValidationConfig
+    optimizer_config: OptimizerConfig
+    validation_config: ValidationConfig
     dtype: str | None
     threads: int
     compile: str

@@ -21,7 +21,7 @@ import numpy as np
 from xpmlp.compiler.layout import Place
 from xpmlp.compiler.record import Untraceable
 
-WORKSPACE = 32 * 2**20
+WORKSPACE_BYTES = 32 * 2**20
 """Bytes of workspace: what NVIDIA recommends for Hopper; older GPUs need 4 MiB."""
 
 LARGEST_INT = 2**31 - 1
@@ -140,7 +140,7 @@ class Cublas:
     def __init__(self, stream: Any, cupy: Any, library: Any = None) -> None:
         self._library = library or load_cublas()
         self._stream = stream  # kept alive: no other stream gets its pointer
-        self._workspace = workspace = cupy.empty(WORKSPACE, np.uint8)
+        self._workspace = workspace = cupy.empty(WORKSPACE_BYTES, np.uint8)
         handle = ctypes.c_void_p()
         self._call("cublasCreate_v2", ctypes.byref(handle))
         self._handle = handle

@@ -22,21 +22,21 @@ from xpmlp.compiler.kernel_plan import KernelPlan, Launch
 from xpmlp.compiler.program import Value, leaves, rebuild
 from xpmlp.typing import Array
 
-UNROLL = 32
+GRAPH_STEPS = 32
 """Steps in the longest graph; what is left of a run goes in graphs of 16, 8, 4, 2 and 1."""
 
-BOUND = 64 * 2**20
+LARGE_DATA_BYTES = 64 * 2**20
 """Bytes from which data is always read where it lies; smaller data is copied whenever it is another
 array, which takes a GPU microseconds, and so needs no graph of its own."""
 
-SMALL = 2**20
+SMALL_DATA_BYTES = 2**20
 """Bytes from which data is read where it lies until another array takes its place: rows that stay
 on the device for the whole run need no second copy there."""
 
-BINDINGS = 4
+MOST_BINDINGS = 4
 """How many sets of large data keep their graphs; streamed data goes round in two."""
 
-SLOT = 256
+METRICS_ALIGNMENT_BYTES = 256
 """Bytes: where a step's metrics begin is a multiple, so that any access to them is aligned."""
 
 
@@ -53,7 +53,7 @@ class CapturedProgram:
     """
 
     def __init__(
-        self, kernel_plan: KernelPlan, *, precision: str = "float32", unroll: int = UNROLL
+        self, kernel_plan: KernelPlan, *, precision: str = "float32", unroll: int = GRAPH_STEPS
     ) -> None:
         import cupy
 
@@ -203,7 +203,7 @@ class CapturedProgram:
 
     def _new_slots(self, number: int) -> Array:
         buffer = self.kernel_plan.layout.buffers[number]
-        step = SLOT // np.dtype(buffer.dtype).itemsize
+        step = METRICS_ALIGNMENT_BYTES // np.dtype(buffer.dtype).itemsize
         return self._cupy.empty((self.unroll, step * math.ceil(buffer.size / step)), buffer.dtype)
 
     def _metric_series(self, value: Value) -> Array:
@@ -237,7 +237,7 @@ class CapturedProgram:
                 continue
             number = layout.places[value].buffer
             is_first = self._data[index] is None
-            if leaf.nbytes >= BOUND or (is_first and leaf.nbytes >= SMALL):
+            if leaf.nbytes >= LARGE_DATA_BYTES or (is_first and leaf.nbytes >= SMALL_DATA_BYTES):
                 self._buffers[number] = self._cupy.ascontiguousarray(leaf).reshape(-1)
             else:
                 if number not in self._copied:
@@ -252,7 +252,7 @@ class CapturedProgram:
         found = self._bindings.pop(key, None) or (arrays, {})
         self._bindings[key] = found  # the latest last
         _, self._graphs = found
-        while len(self._bindings) > BINDINGS:
+        while len(self._bindings) > MOST_BINDINGS:
             del self._bindings[next(iter(self._bindings))]
 
     # -- steps ----------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ def rates_of(way: Sequence[np.ndarray], start: np.ndarray) -> np.ndarray:
 def test_a_run_is_a_plain_loop(name: str, schedule: str) -> None:
     split, rate = separable(), RATES[name]
     wd = WEIGHT_DECAY.get(name, 0.0)
-    descent = OptimizerConfig(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
-    run = fit(split=split, descent=descent)
+    optimizer_config = OptimizerConfig(OPTIMIZERS[name](), rate, SHORT[schedule], weight_decay=wd)
+    run = fit(split=split, optimizer_config=optimizer_config)
 
     optimizer = OPTIMIZERS[name]()
     p = MODEL.initialize(0, dtype="float64")
@@ -147,8 +147,10 @@ def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
     """108 steps: network, autograd, optimizer and schedule all PyTorch's."""
     torch, split, epochs = quiet_torch, separable(), 9
     decay = 0.3 if name == "adamw" else 0.0
-    descent = OptimizerConfig(OPTIMIZERS[name](), RATES[name], SHORT[schedule], weight_decay=decay)
-    run = fit(split=split, descent=descent, epochs=epochs)
+    optimizer_config = OptimizerConfig(
+        OPTIMIZERS[name](), RATES[name], SHORT[schedule], weight_decay=decay
+    )
+    run = fit(split=split, optimizer_config=optimizer_config, epochs=epochs)
 
     optimizer = of_torch(torch, name, parameters := parameters_of_torch(torch))
     rates, every = schedule_of_torch(torch, schedule, optimizer, RATES[name], epochs)
@@ -166,7 +168,7 @@ def test_a_run_is_pytorchs(name: str, schedule: str, quiet_torch: Any) -> None:
 @pytest.mark.oracle
 def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
     torch, split = quiet_torch, separable()
-    run = fit(split=split, descent=OptimizerConfig(learning_rate=0.5, clip_norm=0.05))
+    run = fit(split=split, optimizer_config=OptimizerConfig(learning_rate=0.5, clip_norm=0.05))
     optimizer = torch.optim.SGD(parameters := parameters_of_torch(torch), lr=0.5)
     for _ in losses_of_torch(torch, parameters, split, epochs=3):
         assert torch.nn.utils.clip_grad_norm_(parameters, 0.05) > 0.05  # it has something to do
@@ -180,11 +182,11 @@ def test_clipping_is_pytorchs(quiet_torch: Any) -> None:
 def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
     start = MODEL.initialize(0, dtype="float64")
     recorder = Recorder()
-    fit(descent=OptimizerConfig(learning_rate=0.5, clip_norm=limit), callbacks=[recorder])
+    fit(optimizer_config=OptimizerConfig(learning_rate=0.5, clip_norm=limit), callbacks=[recorder])
     lengths = np.linalg.norm(rates_of(recorder.way, start), axis=-1)
     np.testing.assert_allclose(lengths, 0.5 * limit, rtol=1e-9)  # gradients are longer throughout
     recorder = Recorder()
-    fit(descent=OptimizerConfig(learning_rate=0.5, clip_value=limit), callbacks=[recorder])
+    fit(optimizer_config=OptimizerConfig(learning_rate=0.5, clip_value=limit), callbacks=[recorder])
     entries = abs(rates_of(recorder.way, start))
     np.testing.assert_allclose(entries.max(), 0.5 * limit, rtol=1e-9)
     assert (entries < 0.4 * limit).any()
@@ -193,9 +195,13 @@ def test_no_step_is_longer_than_the_limits_allow(limit: float) -> None:
 def test_max_norm_holds_the_weights_into_hidden_units() -> None:
     model = MLP((6, 5, 4, 3))
     recorder = Recorder()
-    fit(model, descent=OptimizerConfig(learning_rate=0.5, max_norm=1.2), callbacks=[recorder])
+    fit(
+        model,
+        optimizer_config=OptimizerConfig(learning_rate=0.5, max_norm=1.2),
+        callbacks=[recorder],
+    )
     free = Recorder()
-    fit(model, descent=OptimizerConfig(learning_rate=0.5), callbacks=[free])
+    fit(model, optimizer_config=OptimizerConfig(learning_rate=0.5), callbacks=[free])
     for number, is_held in ((1, True), (2, True), (3, False)):
         norms, free_norms = (
             np.array([np.linalg.norm(model.unflatten(p)[f"W{number}"], axis=0) for p in way])
@@ -210,23 +216,23 @@ def test_max_norm_holds_the_weights_into_hidden_units() -> None:
 
 COMBINATIONS: dict[str, dict[str, Any]] = {
     **{
-        name: {"descent": {"optimizer": make(), "learning_rate": RATES[name]}}
+        name: {"optimizer_config": {"optimizer": make(), "learning_rate": RATES[name]}}
         for name, make in OPTIMIZERS.items()
     },
     **{
-        f"after {name}": {"descent": {"schedule": schedule, "warm_up": 0.5}}
+        f"after {name}": {"optimizer_config": {"schedule": schedule, "warm_up": 0.5}}
         for name, schedule in SHORT.items()
     },
     **{name: {"model": {"activation": name}} for name in ("tanh", "relu")},
     "rows in order": {"shuffle": False},
-    "ema": {"descent": {"average": "ema", "average_decay": 0.9}},
-    "swa": {"descent": {"average": "swa", "average_start": 0.3}},
-    "clip_norm": {"descent": {"clip_norm": 0.02}},
-    "clip_value": {"descent": {"clip_value": 0.01}},
-    "max_norm": {"descent": {"max_norm": 1.0}},
-    "weight decay": {"descent": {"weight_decay": 0.1, "bias_rate": 2.0}},
-    "decay of all": {"descent": {"weight_decay": 0.1, "bias_decay": True}},
-    "plateau": {"descent": {"plateau": Plateau(0, 0.5)}},
+    "ema": {"optimizer_config": {"average": "ema", "average_decay": 0.9}},
+    "swa": {"optimizer_config": {"average": "swa", "average_start": 0.3}},
+    "clip_norm": {"optimizer_config": {"clip_norm": 0.02}},
+    "clip_value": {"optimizer_config": {"clip_value": 0.01}},
+    "max_norm": {"optimizer_config": {"max_norm": 1.0}},
+    "weight decay": {"optimizer_config": {"weight_decay": 0.1, "bias_rate": 2.0}},
+    "decay of all": {"optimizer_config": {"weight_decay": 0.1, "bias_decay": True}},
+    "plateau": {"optimizer_config": {"schedule": Plateau(0, 0.5)}},
     "dropout": {"objective": {"dropout": 0.3}},
     "input dropout": {"objective": {"input_dropout": 0.2}},
     "mixup": {"objective": {"mixup": 0.4}},
@@ -240,7 +246,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "model": {"activation": "relu", "normalization": "batch", "residual": True},
         "objective": {"dropout": 0.3, "input_dropout": 0.1, "mixup": 0.4, "label_smoothing": 0.1,
                       "l1": 1e-4, "l2": 1e-3},
-        "descent": {"optimizer": OPTIMIZERS["adam"](), "learning_rate": 0.02,
+        "optimizer_config": {"optimizer": OPTIMIZERS["adam"](), "learning_rate": 0.02,
                     "schedule": SHORT["one_cycle"], "warm_up": 1.0, "bias_rate": 2.0,
                     "weight_decay": 0.05, "clip_norm": 1.0, "clip_value": 0.3, "max_norm": 2.0,
                     "average": "ema", "average_decay": 0.9},
@@ -255,7 +261,9 @@ def fit_combination(name: str, **changes: Any) -> Trainer:
         MLP((6, 5, 5, 4, 3), **chosen.get("model", {})),
         shuffle=chosen.get("shuffle", True),
         objective=Objective(**chosen.get("objective", {})),
-        descent=OptimizerConfig(**{"learning_rate": 0.3, **chosen.get("descent", {})}),
+        optimizer_config=OptimizerConfig(
+            **{"learning_rate": 0.3, **chosen.get("optimizer_config", {})}
+        ),
         **changes,
     )
 
@@ -284,7 +292,7 @@ def test_compiled_steps_on_numpy_have_the_bits_of_eager_ones(
 def test_every_part_does_something(name: str) -> None:
     if name in ("sgd", "plateau"):
         return  # what the others are compared with, and a rate that has no reason to fall
-    plain = fit(MLP((6, 5, 5, 4, 3)), descent=OptimizerConfig(learning_rate=0.3))
+    plain = fit(MLP((6, 5, 5, 4, 3)), optimizer_config=OptimizerConfig(learning_rate=0.3))
     found = fit_combination(name).parameters
     assert found.shape != plain.parameters.shape or (found != plain.parameters).any()
 
@@ -312,7 +320,7 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
         run = fit(
             model,
             parameters=np.zeros(model.parameter_count),
-            descent=OptimizerConfig(WALK, 0.25, bias_rate=rate),
+            optimizer_config=OptimizerConfig(WALK, 0.25, bias_rate=rate),
             epochs=1,
         )
         for name, part in model.unflatten(np.asarray(run.state.parameters)).items():
@@ -323,8 +331,13 @@ def test_biases_learn_at_a_rate_of_their_own(normalization: str) -> None:
 @pytest.mark.parametrize("bias_decay", [False, True])
 def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
     model = MLP((6, 5, 3), normalization="layer")
-    descent = OptimizerConfig(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
-    run = fit(model, parameters=np.ones(model.parameter_count), descent=descent, epochs=1)
+    optimizer_config = OptimizerConfig(STAND, 0.5, weight_decay=0.1, bias_decay=bias_decay)
+    run = fit(
+        model,
+        parameters=np.ones(model.parameter_count),
+        optimizer_config=optimizer_config,
+        epochs=1,
+    )
     for name, part in model.unflatten(run.parameters).items():
         if name.startswith("W") or bias_decay:
             np.testing.assert_allclose(part, 0.95**STEPS, rtol=1e-12, err_msg=name)
@@ -334,8 +347,12 @@ def test_weights_decay_and_biases_only_if_asked_for(bias_decay: bool) -> None:
 
 def test_decay_follows_the_rate_of_its_time() -> None:
     """Decoupled, but by rate * weight_decay, as PyTorch does it: a schedule acts on both."""
-    descent = OptimizerConfig(STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True)
-    run = fit(parameters=np.ones(MODEL.parameter_count), descent=descent, epochs=2)
+    optimizer_config = OptimizerConfig(
+        STAND, 0.5, SHORT["cosine"], weight_decay=0.1, bias_decay=True
+    )
+    run = fit(
+        parameters=np.ones(MODEL.parameter_count), optimizer_config=optimizer_config, epochs=2
+    )
     factors = 0.5 * (1.0 + np.cos(np.pi * np.arange(24) / 24))
     np.testing.assert_allclose(run.parameters, np.prod(1.0 - 0.05 * factors), rtol=1e-12)
 
@@ -355,8 +372,10 @@ def walked(model: MLP, split: Split, stop: int, **settings: Any) -> np.ndarray:
 
 def walk(split: Split, *, stop: int = 0, **changes: Any) -> np.ndarray:
     """The learning rate of every step, as the steps themselves had it; perhaps with a break."""
-    descent, start = OptimizerConfig(WALK, 0.5, **changes), np.zeros(MODEL.parameter_count)
-    return walked(MODEL, split, stop, parameters=start, batch_size=1, descent=descent)
+    optimizer_config, start = OptimizerConfig(WALK, 0.5, **changes), np.zeros(MODEL.parameter_count)
+    return walked(
+        MODEL, split, stop, parameters=start, batch_size=1, optimizer_config=optimizer_config
+    )
 
 
 @pytest.mark.parametrize("stop", [0, 1, 64, 70, 96, 97, 200])
@@ -370,7 +389,7 @@ def test_a_schedule_sees_the_number_of_the_step_in_the_run(stop: int) -> None:
 def test_a_schedule_sees_it_in_long_ticks_too() -> None:
     run = fit(
         parameters=np.zeros(MODEL.parameter_count),
-        descent=OptimizerConfig(WALK, 0.5, SHORT["inverse_scaling"]),
+        optimizer_config=OptimizerConfig(WALK, 0.5, SHORT["inverse_scaling"]),
         batch_size=1,
     )
     np.testing.assert_allclose(run.parameters, -0.5 * np.sum(np.arange(1, 289) ** -0.5))
@@ -401,18 +420,24 @@ so its loss stays what it is."""
 def test_rate_falls_after_an_epoch_that_brought_nothing_better(validation: bool, stop: int) -> None:
     """Of losses that stay, the first is the best; the second in a row that is no better is more
     than `patience=1`; then counting starts anew."""
-    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=1, factor=0.1))
-    control = ValidationConfig(validation=separable(20, seed=1) if validation else None)
-    settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent, "epochs": 7}
-    found = walked(FLAT, separable(), stop, control=control, **settings).reshape(7, STEPS)
+    optimizer_config = OptimizerConfig(WALK, 0.5, Plateau(patience=1, factor=0.1))
+    validation_config = ValidationConfig(validation=separable(20, seed=1) if validation else None)
+    settings = {
+        "parameters": FLAT.initialize(dtype="float64"),
+        "optimizer_config": optimizer_config,
+        "epochs": 7,
+    }
+    found = walked(
+        FLAT, separable(), stop, validation_config=validation_config, **settings
+    ).reshape(7, STEPS)
     expected = 0.5 * np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=1e-9)
 
 
 def test_a_run_that_gets_better_keeps_its_rate() -> None:
     steady, falling = (
-        fit(descent=OptimizerConfig(learning_rate=0.1, plateau=plateau), epochs=4)
-        for plateau in (None, Plateau(patience=0, factor=0.1))
+        fit(optimizer_config=OptimizerConfig(learning_rate=0.1, schedule=schedule), epochs=4)
+        for schedule in (constant(), Plateau(patience=0, factor=0.1))
     )
     means = steady.history.loss.reshape(4, -1).mean(axis=1)
     assert (np.diff(means) < -1e-4 * means[:-1]).all()
@@ -423,10 +448,15 @@ def test_a_run_that_gets_better_keeps_its_rate() -> None:
 def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> None:
     """The rate of an epoch follows from what was known before it, also where a run resumes in
     its middle: evaluations after steps 5, 10, 15, ..., and none is better than the first."""
-    descent = OptimizerConfig(WALK, 0.5, plateau=Plateau(patience=0, factor=0.5))
-    control = ValidationConfig(validation=separable(20, seed=1), validate_every=5)
-    settings = {"parameters": FLAT.initialize(dtype="float64"), "descent": descent}
-    found = walked(FLAT, separable(), stop, control=control, **settings).reshape(3, STEPS)
+    optimizer_config = OptimizerConfig(WALK, 0.5, Plateau(patience=0, factor=0.5))
+    validation_config = ValidationConfig(validation=separable(20, seed=1), validate_every=5)
+    settings = {
+        "parameters": FLAT.initialize(dtype="float64"),
+        "optimizer_config": optimizer_config,
+    }
+    found = walked(
+        FLAT, separable(), stop, validation_config=validation_config, **settings
+    ).reshape(3, STEPS)
     # Before epoch 2 there were those after 5 and 10; before epoch 3 also 15 and 20.
     expected = 0.5 * np.array([1.0, 0.5, 0.125])
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), rtol=1e-9)
@@ -437,31 +467,33 @@ def test_evaluations_within_an_epoch_lower_the_rate_of_the_next(stop: int) -> No
 
 def test_an_exponential_mean_is_that_of_the_steps(backend: Backend) -> None:
     recorder = Recorder()
-    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
-    run = fit(descent=descent, backend=backend, callbacks=[recorder])
+    optimizer_config = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
+    run = fit(optimizer_config=optimizer_config, backend=backend, callbacks=[recorder])
     mean = np.mean(recorder.way[:10], axis=0)  # the plain mean of the first 1/(1-0.9) steps
     for parameters in recorder.way[10:]:
         mean = 0.9 * mean + 0.1 * parameters
     np.testing.assert_allclose(backend.to_numpy(run.parameters), mean, rtol=0.0, atol=1e-12)
     assert len(recorder.way) == 36
-    plain = fit(descent=OptimizerConfig(learning_rate=0.3), backend=backend)
+    plain = fit(optimizer_config=OptimizerConfig(learning_rate=0.3), backend=backend)
     np.testing.assert_allclose(recorder.way[-1], backend.to_numpy(plain.parameters), atol=1e-12)
 
 
 @pytest.mark.parametrize(("start", "first"), [(0.0, 1), (0.5, 2), (0.75, 3), (0.99, 4)])
 def test_a_plain_mean_is_that_of_the_ends_of_epochs(start: float, first: int) -> None:
     recorder = Recorder()
-    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=start)
-    run = fit(descent=descent, epochs=4, callbacks=[recorder])
+    optimizer_config = OptimizerConfig(learning_rate=0.3, average="swa", average_start=start)
+    run = fit(optimizer_config=optimizer_config, epochs=4, callbacks=[recorder])
     ends = recorder.way[STEPS - 1 :: STEPS]
     expected = np.mean(ends[first - 1 :], axis=0)
     np.testing.assert_allclose(run.parameters, expected, rtol=0.0, atol=1e-13)
 
 
 def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
-    descent = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
-    run = fit(descent=descent, epochs=4, callbacks=[StopAt(20)])
-    plain = fit(descent=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)])
+    optimizer_config = OptimizerConfig(learning_rate=0.3, average="swa", average_start=0.75)
+    run = fit(optimizer_config=optimizer_config, epochs=4, callbacks=[StopAt(20)])
+    plain = fit(
+        optimizer_config=OptimizerConfig(learning_rate=0.3), epochs=4, callbacks=[StopAt(20)]
+    )
     np.testing.assert_allclose(run.parameters, plain.parameters, rtol=0.0, atol=1e-14)
 
 
@@ -469,10 +501,10 @@ def test_parameters_before_a_plain_mean_begins_are_the_plain_ones() -> None:
 def test_running_statistics_are_averaged_like_parameters(average: str) -> None:
     model = MLP((6, 5, 3), normalization="batch")
     recorder = Recorder(lambda trainer: trainer.state.statistics)
-    descent = OptimizerConfig(
+    optimizer_config = OptimizerConfig(
         learning_rate=0.3, average=average, average_decay=0.5, average_start=0.3
     )
-    run = fit(model, descent=descent, callbacks=[recorder])
+    run = fit(model, optimizer_config=optimizer_config, callbacks=[recorder])
     kept = recorder.way
     if average == "swa":
         expected = np.mean(kept[STEPS - 1 :: STEPS], axis=0)
@@ -491,7 +523,7 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
     """But for the order of rows, which is the first seed's for all."""
     model = MLP((6, 5, 4, 3), activation="relu", normalization="batch")
 
-    def descent(rate: Any, weight_decay: Any) -> OptimizerConfig:
+    def optimizer_config(rate: Any, weight_decay: Any) -> OptimizerConfig:
         return OptimizerConfig(
             OPTIMIZERS["adam"](), rate, SHORT["one_cycle"], warm_up=0.5, weight_decay=weight_decay,
             bias_rate=2.0, clip_norm=0.3, max_norm=1.5, average="ema", average_decay=0.8,
@@ -499,7 +531,11 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
 
     def of(backend: Any, seed: Any, rate: Any, decay: Any, dropout: Any, inputs: Any) -> Trainer:
         objective = Objective(dropout=dropout, input_dropout=inputs, l2=1e-3)
-        chosen = {"seed": seed, "objective": objective, "descent": descent(rate, decay)}
+        chosen = {
+            "seed": seed,
+            "objective": objective,
+            "optimizer_config": optimizer_config(rate, decay),
+        }
         return fit(model, shuffle=False, backend=backend, **chosen)
 
     each = [3, 8], [0.02, 0.05], [0.0, 0.3], (0.1, 0.5), (0.3, 0.0)
@@ -537,7 +573,10 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
     folds = np.stack([np.delete(np.arange(ROWS), range(k, ROWS, 3)) for k in range(3)])
     weights = np.random.default_rng(0).uniform(size=ROWS) if has_weights else None
     start = model.initialize([5, 6, 7], dtype="float64")
-    chosen = {"objective": Objective(mixup=mixup), "descent": OptimizerConfig(learning_rate=0.2)}
+    chosen = {
+        "objective": Objective(mixup=mixup),
+        "optimizer_config": OptimizerConfig(learning_rate=0.2),
+    }
     together = fit(
         model, split, parameters=start, rows=folds, sample_weights=weights, backend=backend,
         **chosen,
@@ -567,10 +606,10 @@ def test_learning_rates_are_those_that_the_run_had(
     held_out = Split(random.normal(size=(20, 4)), random.integers(0, 3, 20))
     model = MLP((4, 5, 3))
     is_validated = kind.endswith("validated")
-    descent = OptimizerConfig(
+    schedules = {"cosine": cosine(), "constant": constant(), "plateau": Plateau(0, 0.5)}
+    optimizer_config = OptimizerConfig(
         learning_rate=members or 30.0,
-        schedule=cosine() if kind == "cosine" else constant(),
-        plateau=Plateau(patience=0, factor=0.5) if kind.startswith("plateau") else None,
+        schedule=schedules[kind.partition(",")[0]],
     )
     asked, factors = [], TrainConfig.lr_factors
 
@@ -581,8 +620,13 @@ def test_learning_rates_are_those_that_the_run_had(
 
     monkeypatch.setattr(TrainConfig, "lr_factors", recorded)
     parameters = model.initialize([0, 1] if members else 0)
-    control = ValidationConfig(held_out, validate_every=7) if is_validated else None
-    settings = {"epochs": 12, "batch_size": 8, "descent": descent, "control": control}
+    validation_config = ValidationConfig(held_out, validate_every=7) if is_validated else None
+    settings = {
+        "epochs": 12,
+        "batch_size": 8,
+        "optimizer_config": optimizer_config,
+        "validation_config": validation_config,
+    }
     run = train(model, rows, parameters=parameters, **settings)
     had = np.concatenate(asked) if asked else np.ones(60)
     monkeypatch.undo()

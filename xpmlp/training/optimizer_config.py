@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from xpmlp import renamed
 from xpmlp.checks import check_range, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
@@ -46,6 +47,7 @@ def Plateau(patience: int = 5, factor: float = 0.1) -> Schedule:  # noqa: N802
     return plateau(plateau_patience=patience, plateau_factor=factor)
 
 
+@renamed.with_old_names
 @dataclass(frozen=True, repr=False)
 class OptimizerConfig:
     """The optimizer with its learning rate, schedule and limits.
@@ -62,8 +64,6 @@ class OptimizerConfig:
         How the learning rate changes over the run.
     warm_up
         Epochs over which the learning rate first rises linearly.
-    plateau
-        A `Plateau` in place of `schedule`, as in 0.1.0.
     bias_rate
         Factor on the learning rate of biases, gammas and betas.
     weight_decay
@@ -105,7 +105,6 @@ class OptimizerConfig:
     learning_rate: float | Sequence[float] = 0.03
     schedule: Schedule = field(default_factory=constant)
     warm_up: float = 0.0
-    plateau: InitVar[Schedule | None] = None
     bias_rate: float = 1.0
     weight_decay: float | Sequence[float] = 0.0
     bias_decay: bool = False
@@ -118,18 +117,16 @@ class OptimizerConfig:
 
     __repr__ = short_repr
 
-    def __post_init__(self, plateau: Schedule | None) -> None:
-        kinds = {"optimizer": Optimizer, "schedule": Schedule}
-        for name, value in (*((one, getattr(self, one)) for one in kinds), ("schedule", plateau)):
-            if value is not None and not isinstance(value, kinds[name]):
+    def __post_init__(self) -> None:
+        for name, value, kind, example in (
+            ("optimizer", self.optimizer, Optimizer, "adam()"),
+            ("schedule", self.schedule, Schedule, "cosine()"),
+        ):
+            if not isinstance(value, kind):
                 raise InputError(
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
-                    f"{'adam()' if name == 'optimizer' else 'cosine()'}"
+                    f"{example}"
                 )
-        if plateau is not None:
-            if not (self.schedule.reads_losses or self.schedule.factor is constant().factor):
-                raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
-            object.__setattr__(self, "schedule", plateau)
         check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.

@@ -32,7 +32,7 @@ from xpmlp.backends.numpy import NumPyBackend
 from xpmlp.data import hold_out
 from xpmlp.optimizers import OPTIMIZERS, sgd
 from xpmlp.runs import RunDirectory, RunFingerprint, load_checkpoint, save_checkpoint
-from xpmlp.schedules import one_cycle
+from xpmlp.schedules import constant, one_cycle
 from xpmlp.training import Best
 from xpmlp.training.batches import EpochPlan
 from xpmlp.training.loaders import make_loader
@@ -48,8 +48,8 @@ HELD = separable(40, seed=1)
 
 def begin(model: MLP = MODEL, **changes: Any) -> Trainer:
     defaults = {
-        "split": separable(), "descent": OptimizerConfig(learning_rate=0.3),
-        "control": ValidationConfig(validation=HELD), "epochs": 4,
+        "split": separable(), "optimizer_config": OptimizerConfig(learning_rate=0.3),
+        "validation_config": ValidationConfig(validation=HELD), "epochs": 4,
     }  # fmt: skip
     return small_runs.begin(model, **{**defaults, **compiled_if_possible(changes)})
 
@@ -68,7 +68,7 @@ def from_disk(stopped: Trainer, again: Trainer, directory: Path) -> Trainer:
     return again
 
 
-def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -> Trainer:
+def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **validation_config: Any) -> Trainer:
     """One step an epoch, of 1 down, from b = 0: the loss of member e is (b_e - bottom_e)² / 2.
 
     So after epoch n it is (n + bottom)² / 2, least in epoch -bottom.
@@ -81,8 +81,8 @@ def over_a_hill(bottoms: Sequence[float], *, epochs: int = 12, **control: Any) -
         MLP((1, 1), output="identity"),
         validation,
         parameters=start if members > 1 else start[0],
-        descent=OptimizerConfig(WALK, 1.0),
-        control=ValidationConfig(validation=validation, **control),
+        optimizer_config=OptimizerConfig(WALK, 1.0),
+        validation_config=ValidationConfig(validation=validation, **validation_config),
         epochs=epochs,
         batch_size=2,
     )
@@ -109,8 +109,8 @@ def test_a_network_is_validated_after_every_epoch(backend: Backend) -> None:
 @pytest.mark.parametrize("every", [1, 5, 12, 17, 64, 100])
 def test_validate_every_n_steps(every: int) -> None:
     """Of 96 steps an epoch, looked at after 64 and after 96: neither divides the other."""
-    watcher, control = recorder(), ValidationConfig(validation=HELD, validate_every=every)
-    run = begin(control=control, batch_size=1, epochs=2).run()
+    watcher, validation_config = recorder(), ValidationConfig(validation=HELD, validate_every=every)
+    run = begin(validation_config=validation_config, batch_size=1, epochs=2).run()
     begin(batch_size=1, epochs=2).run([watcher])
     assert run.history.validation_iterations == list(range(every, 193, every))
     expected = [evaluate(MODEL, p, HELD).loss for p in watcher.way[every - 1 :: every]]
@@ -123,16 +123,18 @@ def test_validate_every_n_steps(every: int) -> None:
 def test_validation_changes_nothing_that_is_learned() -> None:
     model = MLP((6, 5, 4, 3), normalization="batch")
     changes: dict[str, Any] = {"objective": Objective(dropout=0.2), "model": model}
-    watched = begin(control=ValidationConfig(validation=HELD, validate_every=5), **changes).run()
-    alone = begin(control=ValidationConfig(), **changes).run()
+    watched = begin(
+        validation_config=ValidationConfig(validation=HELD, validate_every=5), **changes
+    ).run()
+    alone = begin(validation_config=ValidationConfig(), **changes).run()
     np.testing.assert_array_equal(watched.parameters, alone.parameters)
     np.testing.assert_array_equal(watched.history.loss, alone.history.loss)
     assert not alone.history.validation
 
 
 def test_averaged_parameters_are_validated() -> None:
-    descent = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
-    run = begin(descent=descent).run()
+    optimizer_config = OptimizerConfig(learning_rate=0.3, average="ema", average_decay=0.9)
+    run = begin(optimizer_config=optimizer_config).run()
     now = evaluate(MODEL, run.parameters, HELD)
     assert run.history.validation_losses[-1] == now.loss
     assert evaluate(MODEL, run.state.parameters, HELD).loss != now.loss
@@ -162,7 +164,7 @@ def test_r2_may_decide_in_place_of_the_loss() -> None:
     """R² falls as the squared error rises; a loss that only ever falls is not looked at."""
     constant = Split(np.zeros((2, 1)), np.array([[-1.0], [1.0]]))
     run = over_a_hill([-3.0], patience=2, monitor="r2")
-    run.control = ValidationConfig(validation=constant, patience=2, monitor="r2")
+    run.validation_config = ValidationConfig(validation=constant, patience=2, monitor="r2")
     run.run()
     accuracies = run.history.validation_accuracies
     assert run.epoch == int(np.argmax(accuracies)) + 1 + 2 == 5
@@ -170,14 +172,23 @@ def test_r2_may_decide_in_place_of_the_loss() -> None:
 
 
 def test_an_accuracy_that_stays_is_no_better() -> None:
-    control = ValidationConfig(validation=HELD, patience=3, monitor="accuracy")
-    assert begin(control=control, descent=OptimizerConfig(STAND), epochs=20).run().epoch == 4
+    validation_config = ValidationConfig(validation=HELD, patience=3, monitor="accuracy")
+    assert (
+        begin(
+            validation_config=validation_config, optimizer_config=OptimizerConfig(STAND), epochs=20
+        )
+        .run()
+        .epoch
+        == 4
+    )
 
 
 def test_patience_counts_evaluations_within_epochs_too() -> None:
     """An evaluation after every step, the first the best: the run ends within the epoch."""
-    control = ValidationConfig(validation=HELD, validate_every=1, patience=2)
-    up = begin(control=control, descent=OptimizerConfig(CLIMB, 0.1)).run()
+    validation_config = ValidationConfig(validation=HELD, validate_every=1, patience=2)
+    up = begin(
+        validation_config=validation_config, optimizer_config=OptimizerConfig(CLIMB, 0.1)
+    ).run()
     assert (up.epoch, up.step) == (0, 3)
     assert len(up.history.loss) == 3
     assert up.ended
@@ -192,8 +203,10 @@ def test_an_epoch_at_whose_last_step_a_run_ends_is_whole(length: int) -> None:
     """Its accuracy is in the history, and callbacks hear of it."""
     epochs: list[int] = []
     changes: dict[str, Any] = {
-        "control": ValidationConfig(validation=HELD, validate_every=length // 3, patience=2),
-        "descent": OptimizerConfig(CLIMB, 0.1),
+        "validation_config": ValidationConfig(
+            validation=HELD, validate_every=length // 3, patience=2
+        ),
+        "optimizer_config": OptimizerConfig(CLIMB, 0.1),
     }
     run = begin(**changes).run([hearing(on_epoch=lambda trainer: epochs.append(trainer.epoch))])
     assert run.iteration == length
@@ -261,10 +274,10 @@ def test_best_is_not_given_before_the_end() -> None:
 @pytest.mark.parametrize("monitor", ["loss", "accuracy"])
 def test_best_is_what_the_history_says(monitor: str, backend: Backend) -> None:
     watcher, model = recorder(), MLP((6, 5, 3), normalization="batch")
-    control = ValidationConfig(
+    validation_config = ValidationConfig(
         validation=HELD, validate_every=7, monitor=monitor, restore_best=True
     )
-    run = begin(model, control=control, backend=backend).run([watcher])
+    run = begin(model, validation_config=validation_config, backend=backend).run([watcher])
     series = getattr(run.history, f"validation_{'losses' if monitor == 'loss' else 'accuracies'}")
     costs = np.asarray(series if monitor == "loss" else -np.asarray(series))
     place = int(np.flatnonzero(costs == costs.min())[-1])
@@ -289,7 +302,7 @@ def test_the_last_of_equally_good_epochs_is_restored() -> None:
     losses = run.history.validation_losses
     assert losses[1] == losses[2] == min(losses)
     np.testing.assert_array_equal(run.parameters[1], 2.5 - 3.0)
-    assert run.control.best_of(losses, run.history.validation_accuracies) == 2
+    assert run.validation_config.best_of(losses, run.history.validation_accuracies) == 2
 
 
 # Time
@@ -304,7 +317,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_a_run_ends_when_its_time_is_over() -> None:
-    run = begin(control=ValidationConfig(time_limit=9.0), batch_size=1, epochs=9).run()
+    run = begin(validation_config=ValidationConfig(time_limit=9.0), batch_size=1, epochs=9).run()
     assert run.ended == "the time limit of 9 s is reached"
     assert 0 < run.iteration < 9 * 96
     assert len(run.history.loss) == run.iteration
@@ -312,8 +325,8 @@ def test_a_run_ends_when_its_time_is_over() -> None:
 
 @pytest.mark.usefixtures("slow_clock")
 def test_time_counts_on_in_a_run_that_goes_on() -> None:
-    whole = begin(control=ValidationConfig(time_limit=9.0), epochs=9).run()
-    again = resumed(lambda: begin(control=ValidationConfig(time_limit=9.0), epochs=9), 2)
+    whole = begin(validation_config=ValidationConfig(time_limit=9.0), epochs=9).run()
+    again = resumed(lambda: begin(validation_config=ValidationConfig(time_limit=9.0), epochs=9), 2)
     assert again.ended
     assert again.iteration - 2 < whole.iteration
 
@@ -326,13 +339,15 @@ def test_time_counts_between_steps_too(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal now
         now += 1.0
 
-    run = begin(control=ValidationConfig(time_limit=2.5), epochs=9).run([hearing(on_epoch=pause)])
+    run = begin(validation_config=ValidationConfig(time_limit=2.5), epochs=9).run(
+        [hearing(on_epoch=pause)]
+    )
     assert (run.epoch, run.seconds) == (3, 0.0)
 
 
 def test_time_limit_counts_the_seconds_before_a_restore() -> None:
-    control = ValidationConfig(time_limit=3600.0)
-    stopped, again = begin(epochs=1).run(), begin(control=control, epochs=3)
+    validation_config = ValidationConfig(time_limit=3600.0)
+    stopped, again = begin(epochs=1).run(), begin(validation_config=validation_config, epochs=3)
     again.restore(dataclasses.replace(stopped.snapshot(), seconds=4000.0))
     again.run()
     assert again.iteration < again.epochs * again.steps_per_epoch
@@ -340,13 +355,13 @@ def test_time_limit_counts_the_seconds_before_a_restore() -> None:
 
 
 def test_a_time_that_is_over_before_the_first_step_still_has_one_tick() -> None:
-    run = begin(control=ValidationConfig(time_limit=1e-9)).run()
+    run = begin(validation_config=ValidationConfig(time_limit=1e-9)).run()
     assert 0 < run.iteration <= 64
     assert run.ended == "the time limit of 1e-09 s is reached"
 
 
 def test_run_without_a_time_limit_ends_by_its_epochs() -> None:
-    run = begin(control=ValidationConfig()).run()
+    run = begin(validation_config=ValidationConfig()).run()
     assert (run.epoch, run.ended) == (4, "")
 
 
@@ -375,44 +390,50 @@ def test_bad_control_is_refused(settings: dict[str, Any], message: str) -> None:
 
 def test_classes_have_no_r2_to_monitor() -> None:
     with pytest.raises(InputError, match="monitor=r2: this network predicts classes"):
-        begin(control=ValidationConfig(validation=HELD, monitor="r2"))
+        begin(validation_config=ValidationConfig(validation=HELD, monitor="r2"))
 
 
 def test_rows_held_out_are_checked_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"validation data: rows are 5 values"):
-        begin(control=ValidationConfig(validation=Split(HELD.X[:, :5], HELD.labels)))
+        begin(validation_config=ValidationConfig(validation=Split(HELD.X[:, :5], HELD.labels)))
     with pytest.raises(InputError, match=r"validation data: label \d in row 0"):
-        begin(control=ValidationConfig(validation=Split(HELD.X, HELD.labels + 3)))
+        begin(validation_config=ValidationConfig(validation=Split(HELD.X, HELD.labels + 3)))
 
 
 def test_a_checkpoint_without_its_best_is_refused() -> None:
-    control = ValidationConfig(validation=HELD, restore_best=True)
+    validation_config = ValidationConfig(validation=HELD, restore_best=True)
     snapshot = begin().run([StopAt(20)]).snapshot()
     with pytest.raises(InputError, match="not whole, or of another run"):
-        begin(control=control).restore(snapshot)
+        begin(validation_config=validation_config).restore(snapshot)
 
 
 # Members that diverge
 
 
-def diverging(rates: list[float], epochs: int = 4, **control: Any) -> Trainer:
+def diverging(rates: list[float], epochs: int = 4, **validation_config: Any) -> Trainer:
     return begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3] * len(rates),
-        descent=OptimizerConfig(learning_rate=rates),
-        control=ValidationConfig(validation=HELD, allow_divergence=True, **control),
+        optimizer_config=OptimizerConfig(learning_rate=rates),
+        validation_config=ValidationConfig(
+            validation=HELD, allow_divergence=True, **validation_config
+        ),
         epochs=epochs,
     )
 
 
 def test_a_member_may_diverge_alone(backend: Backend) -> None:
     model = MLP((6, 5, 3), activation="relu")
-    alone = begin(model, seed=3, descent=OptimizerConfig(learning_rate=0.1), backend=backend).run()
+    alone = begin(
+        model, seed=3, optimizer_config=OptimizerConfig(learning_rate=0.1), backend=backend
+    ).run()
     run = begin(
         model,
         seed=[3, 3],
-        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
-        control=ValidationConfig(validation=HELD, allow_divergence=True, restore_best=True),
+        optimizer_config=OptimizerConfig(learning_rate=[1e300, 0.1]),
+        validation_config=ValidationConfig(
+            validation=HELD, allow_divergence=True, restore_best=True
+        ),
         backend=backend,
     ).run()
     assert not np.isfinite(run.history.loss[-1, 0])
@@ -431,18 +452,18 @@ def test_patience_is_with_those_that_are_left() -> None:
 
 
 def test_a_plateau_is_seen_in_those_that_are_left() -> None:
-    def run(seed: Any, rate: Any, plateau: Any) -> Trainer:
+    def run(seed: Any, rate: Any, schedule: Any) -> Trainer:
         return begin(
             MLP((6, 5, 3), activation="relu"),
             seed=seed,
-            descent=OptimizerConfig(learning_rate=rate, plateau=plateau),
-            control=ValidationConfig(validation=HELD, allow_divergence=True),
+            optimizer_config=OptimizerConfig(learning_rate=rate, schedule=schedule),
+            validation_config=ValidationConfig(validation=HELD, allow_divergence=True),
             epochs=20,
         ).run()
 
     plateau = Plateau(patience=0, factor=0.1)
     alone, together = run(3, 0.3, plateau), run([3, 3], [1e300, 0.3], plateau)
-    assert (alone.parameters != run(3, 0.3, None).parameters).any()  # there is one
+    assert (alone.parameters != run(3, 0.3, constant()).parameters).any()  # there is one
     np.testing.assert_allclose(together.history.loss[:, 1], alone.history.loss, rtol=1e-10)
 
 
@@ -475,7 +496,7 @@ def test_diverging_member_ends_the_run_by_default() -> None:
     run = begin(
         MLP((6, 5, 3), activation="relu"),
         seed=[3, 3],
-        descent=OptimizerConfig(learning_rate=[1e300, 0.1]),
+        optimizer_config=OptimizerConfig(learning_rate=[1e300, 0.1]),
     )
     with pytest.raises(Diverged, match="member 1"):
         run.run()
@@ -546,11 +567,11 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
         "seed": [3, 4],
         "epochs": 6,
         "objective": Objective(dropout=0.2, input_dropout=0.1, mixup=0.4, label_smoothing=0.1),
-        "descent": OptimizerConfig(
+        "optimizer_config": OptimizerConfig(
             OPTIMIZERS["adam"](), [0.02, 0.05], one_cycle(), warm_up=1.5, weight_decay=0.1,
             average="ema", average_decay=0.9, max_norm=2.0, clip_norm=1.0,
         ),
-        "control": ValidationConfig(
+        "validation_config": ValidationConfig(
             validation=HELD, patience=2, restore_best=True, monitor="accuracy"
         ),
         "backend": backend,
@@ -560,12 +581,17 @@ def nasty(backend: Backend, **changes: Any) -> Trainer:
 
 def plateaued(backend: Backend, **changes: Any) -> Trainer:
     """The same with a plateau, evaluations within epochs, and a mean of ends of epochs."""
-    descent = OptimizerConfig(
-        OPTIMIZERS["lion"](), [0.05, 0.1], plateau=Plateau(0, 0.5), average="swa",
+    optimizer_config = OptimizerConfig(
+        OPTIMIZERS["lion"](), [0.05, 0.1], schedule=Plateau(0, 0.5), average="swa",
         average_start=0.3, bias_rate=2.0,
     )  # fmt: skip
-    control = ValidationConfig(validation=HELD, validate_every=5, patience=9, restore_best=True)
-    return nasty(backend, **{"descent": descent, "control": control, **changes})
+    validation_config = ValidationConfig(
+        validation=HELD, validate_every=5, patience=9, restore_best=True
+    )
+    return nasty(
+        backend,
+        **{"optimizer_config": optimizer_config, "validation_config": validation_config, **changes},
+    )
 
 
 def assert_same(one: Trainer, other: Trainer) -> None:
