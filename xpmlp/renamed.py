@@ -1,6 +1,7 @@
 """Names of 0.1.0 that work for one more release, with a `DeprecationWarning`."""
 
 import functools
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -24,23 +25,22 @@ MODULES = {
 
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
 _SUM = {"correct": "metric_sum"}
+_ENSEMBLE = {"committee": "ensemble"}
+_DATA = {"factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance"}
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "Evaluation": _ENSEMBLE, "Snapshot": _SUM, "StepMetrics": _SUM, "TrainingData": _DATA,
     "MLP": {"hidden": "activation"},
-    "ValidationConfig": _CONFIG,
-    "TrainConfig": _CONFIG,
+    "ValidationConfig": _CONFIG, "TrainConfig": _CONFIG,
     "training.train": {"observers": "callbacks"},
     "train": {**_CONFIG, "observers": "callbacks", "sample_weights": "sample_weight"},
-}
+}  # fmt: skip
 """Arguments of a function or a constructor."""
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
-    "Evaluation": {"committee": "ensemble"},
+    "Evaluation": _ENSEMBLE, "TrainingData": _DATA,
     "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
     "Snapshot": _SUM, "StepMetrics": _SUM, "Trainer": _SUM,
-    "TrainingData": {
-        "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance",
-    },
     "ValidationConfig": _CONFIG,
 }  # fmt: skip
 """Attributes of a class."""
@@ -52,9 +52,14 @@ SUMMARY = {"committee_test_accuracy": "ensemble_test_accuracy"}
 """Keys of a run's `summary.json`."""
 
 
-def warn(old: str, new: str, *, level: int = 3) -> None:
-    """Warn, at the line that used the old name, of its new name."""
-    warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
+def warn(old: str, new: str) -> None:
+    """Warn, at the line outside the package that used the old name, of its new name."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith("xpmlp."):
+        frame, level = frame.f_back, level + 1
+    # `from xpmlp import OLD` asks twice, first whether the name is there.
+    if frame.f_globals.get("__name__") != "importlib._bootstrap":
+        warnings.warn(f"{old} is {new} now", DeprecationWarning, stacklevel=level)
 
 
 def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for old in given.keys() & known.keys():
         if known[old] in given:
             raise InputError(f"{old} and {known[old]}: give {known[old]} alone, its name now")
-        warn(f"{old}=", f"{known[old]}=", level=4)
+        warn(f"{old}=", f"{known[old]}=")
     return {known.get(name, name): value for name, value in given.items()}
 
 
@@ -72,7 +77,7 @@ def attribute(module: str, name: str) -> str:
     known = MODULES.get(module, CLASSES)
     if name not in known:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", f"{module if module in MODULES else 'xpmlp'}.{known[name]}", level=4)
+    warn(f"{module}.{name}", f"{module if module in MODULES else 'xpmlp'}.{known[name]}")
     return known[name]
 
 
@@ -82,13 +87,14 @@ def with_old_names(kind: _Kind) -> _Kind:
         told = f"Return `{new}`, which had this name in 0.1.0."
         setattr(kind, old, property(functools.partial(_attribute, old, new), doc=told))
     if kind.__name__ in ARGUMENTS:
-        make = kind.__init__  # type: ignore[misc]
+        made_by = "__new__" if issubclass(kind, tuple) else "__init__"
+        make = getattr(kind, made_by)
 
         @functools.wraps(make)
-        def construct(self: Any, *given: Any, **settings: Any) -> None:
-            make(self, *given, **arguments(kind.__name__, settings))
+        def construct(self: Any, *given: Any, **settings: Any) -> Any:
+            return make(self, *given, **arguments(kind.__name__, settings))
 
-        kind.__init__ = construct  # type: ignore[misc]
+        setattr(kind, made_by, construct)
     return kind
 
 

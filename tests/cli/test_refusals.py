@@ -431,7 +431,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
     ],
     "find-rate SEARCH": [
         ("--from 1 --to 0.1", "the smaller first"),
-        ("--steps 9", "steps=9: give at least 10"),
+        ("--steps 9", "steps=9: give an integer of 10 or more"),
         ("--from 0", "rates from 0 to 10"),
         ("--from -1", "rates from -1"),
         ("--to inf", "to inf"),

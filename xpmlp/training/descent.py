@@ -6,7 +6,7 @@ from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 
-from xpmlp.checks import check_range, one_of
+from xpmlp.checks import check_fields, check_range, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
@@ -119,9 +119,12 @@ class OptimizerConfig:
     __repr__ = short_repr
 
     def __post_init__(self, plateau: Schedule | None) -> None:
-        kinds = {"optimizer": Optimizer, "schedule": Schedule}
-        for name, value in (*((one, getattr(self, one)) for one in kinds), ("schedule", plateau)):
-            if value is not None and not isinstance(value, kinds[name]):
+        check_fields(self)
+        schedule = self.schedule if plateau is None else plateau
+        for name, value, kind in (
+            ("optimizer", self.optimizer, Optimizer), ("schedule", schedule, Schedule)
+        ):  # fmt: skip
+            if not isinstance(value, kind):
                 raise InputError(
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
                     f"{'adam()' if name == 'optimizer' else 'cosine()'}"
@@ -130,10 +133,11 @@ class OptimizerConfig:
             if not (self.schedule.reads_losses or self.schedule.factor is constant().factor):
                 raise InputError(f"plateau and schedule={self.schedule.name}: choose one")
             object.__setattr__(self, "schedule", plateau)
-        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
+        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf, many=True)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.
-            check_range(name, getattr(self, name), least=0.0, below=1e18)
+            many = name == "weight_decay"
+            check_range(name, getattr(self, name), least=0.0, below=1e18, many=many)
         check_range("warm_up", self.warm_up, least=0.0, below=1e9)
         for name in ("average_decay", "average_start"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)
