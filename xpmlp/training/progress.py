@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from xpmlp.display import print_line
+from xpmlp.display import print_line, print_row
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
 from xpmlp.training.trainer import Trainer
@@ -81,7 +81,7 @@ class Progress(Callback):
     def on_epoch(self, training: Trainer, /) -> None:
         line = f"epoch {training.epoch}/{training.epochs}  {measures(training)}"
         if self._cell is None:
-            print_line(self._console, line)
+            print_row(self._console, line)
         else:
             self._lines.append(line)
         self.on_tick(training)
@@ -139,7 +139,7 @@ def measures(training: Trainer) -> str:
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
     if not training.step and history.validation_losses:
-        parts.append(f"validation loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
+        parts.append(f"val loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
     if training.seconds and training.iteration:
         rate = training.iteration * training.batch_size / training.seconds
         parts.append(f"{rate:,.0f} samples/s")
