@@ -33,7 +33,7 @@ def one_of(known: Iterable[str], **given: str) -> None:
     for setting, value in given.items():
         if not isinstance(value, str) or value not in known:
             raise InputError(
-                f"{setting}={value!r:.60}: {nearest(str(value), known)}use {', '.join(known)}"
+                f"{setting}={quoted(value)}: {nearest(str(value), known)}use {', '.join(known)}"
             )
 
 
@@ -56,14 +56,14 @@ def check_integer(name: str, value: Any, *, least: int) -> int:
 def check_boolean(name: str, value: Any) -> bool:
     """Return a boolean of any library as Python's; raise `InputError` for others."""
     if not isinstance(value, (bool, np.bool_)):
-        raise InputError(f"{name}={value!r:.60}: give True or False")
+        raise InputError(f"{name}={quoted(value)}: give True or False")
     return bool(value)
 
 
 def check_kind(name: str, value: object, kind: type) -> None:
     """Refuse with `InputError` a value that is not an instance of a public class."""
     if not isinstance(value, kind):
-        raise InputError(f"{name}={value!r:.60}: give an xpmlp.{kind.__name__}")
+        raise InputError(f"{name}={quoted(value)}: give an xpmlp.{kind.__name__}")
 
 
 def plain(value: Any) -> Any:
@@ -177,4 +177,9 @@ def check_epsilon(epsilon: float, dtype: Any, *, xp: Namespace) -> None:
 def shown(value: object) -> str:
     """A number, or several, as a user gives them."""
     text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
-    return shortened(text, LONGEST_VALUE)
+    return shortened(" ".join(text.splitlines()), LONGEST_VALUE)
+
+
+def quoted(value: object) -> str:
+    """A value of any type as Python writes it, in one short line."""
+    return shortened(" ".join(repr(value).split()), LONGEST_VALUE)

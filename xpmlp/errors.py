@@ -104,9 +104,6 @@ class InputError(XpmlpError, ValueError):
 
     exit_status = 2
 
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # the value named may have several lines
-
 
 class BackendUnavailable(XpmlpError, RuntimeError):
     """Raised when a backend cannot run on this machine.

@@ -171,9 +171,10 @@ def test_whole_numbers_first_and_fractions_later(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "Empty CSV file"),
+        ("", "no rows; give a table"),
+        ("\n\n", "no rows; give a table"),
         ("a,label\n", "no rows"),
-        ("a,label", "Empty CSV file"),
+        ("a,label", "no rows; give a table"),
         ("label\n1\n", "1 column, a table has values and a target"),
         ("a,a,label\n1,2,3\n", "two columns are called 'a'"),
         ("1,2,3\n4,5,6\n", "the first line has numbers only"),

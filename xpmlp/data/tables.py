@@ -156,7 +156,7 @@ def _read(path: Path, reading: Reading) -> Table:
     except (pa.ArrowException, OSError, UnicodeError, ValueError, OverflowError) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         if "Empty CSV file" in cause:
-            raise InputError(f"{name}: an empty file; give a table with rows") from error
+            raise InputError(f"{name}: no rows; give a table with rows") from error
         raise InputError(
             f"{name}: cannot be read as a table of numbers ({cause}); fix it or save it again"
         ) from error

@@ -106,7 +106,7 @@ class Callback:
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
-    """Return callbacks as a list; raise `InputError` for a value that is none."""
+    """Return callbacks as a list; raise `InputError` for other values."""
     try:
         found = list(callbacks)
     except TypeError:
