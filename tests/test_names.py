@@ -87,13 +87,18 @@ def validated() -> ValidationConfig:
 
 
 def trainer(**settings: Any) -> Trainer:
-    backend = xpmlp.select_backend("numpy")
-    return Trainer(MODEL, ROWS, backend=backend, epochs=1, batch_size=2, **settings)
+    settings = {"backend": xpmlp.select_backend("numpy"), "epochs": 1, "batch_size": 2, **settings}
+    return Trainer(MODEL, ROWS, **settings)
 
 
-def data() -> TrainingData:
-    fields = ("inverse_variance", "mixup_lambda", "lr_factors")
-    return TrainingData(*range(5), **dict.fromkeys(fields, 7))  # type: ignore[arg-type]
+def folds(**settings: Any) -> Any:
+    return xpmlp.cross_validate(MODEL, ROWS, folds=2, epochs=1, batch_size=2, **settings)
+
+
+def data(**old: int) -> TrainingData:
+    fields = {"inverse_variance": 7, "mixup_lambda": 7, "lr_factors": 7}
+    new = [renamed.ARGUMENTS["TrainingData"][name] for name in old]
+    return TrainingData(*range(5), **{n: v for n, v in fields.items() if n not in new}, **old)  # type: ignore[arg-type]
 
 
 def fitted(**settings: Any) -> Any:
@@ -152,6 +157,20 @@ OLD: dict[str, tuple[Callable[[], object], object]] = {
     "MLP.hidden is": (lambda: MLP((4, 3, 2), "relu").hidden, "relu"),
     "MLP.predicts_numbers is": (lambda: MODEL.predicts_numbers, False),
     "Evaluation.committee is": (lambda: Evaluation(ONES, ONES, 0.5).committee, 0.5),
+    "correct= is metric_sum=": (lambda: StepMetrics(1, correct=2).metric_sum, 2),  # type: ignore[call-arg]
+    "^committee= is ensemble=": (
+        lambda: Evaluation(ONES, ONES, committee=0.5).ensemble, 0.5  # type: ignore[call-arg]
+    ),
+    "spread= is inverse_variance=": (lambda: data(spread=6).inverse_variance, 6),
+    "shares= is mixup_lambda=": (lambda: data(shares=6).mixup_lambda, 6),
+    "^factors= is lr_factors=": (lambda: data(factors=6).lr_factors, 6),
+    "observers= is callbacks= now$": (lambda: folds(observers=[]).run.epoch, 1),
+    "^keep_best= is restore_best= now$": (
+        lambda: trainer(keep_best=False).control.restore_best, False
+    ),
+    "^xpmlp.Control is": (
+        lambda: __import__("xpmlp", fromlist=["Control"]).Control, ValidationConfig
+    ),
     "StepMetrics.correct is": (lambda: StepMetrics(1, 2).correct, 2),
     "Snapshot.correct is": (lambda: trainer().snapshot().correct.item(), 0),
     "Trainer.correct is": (lambda: trainer().correct.item(), 0),

@@ -17,20 +17,22 @@ from rich.console import Console
 
 import xpmlp
 from tests.callbacks import StopAt, hearing
-from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run
+from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, Split, select_backend
 from xpmlp.cli.app import run as command
 from xpmlp.errors import for_commands
-from xpmlp.optimizers import adam, sgd
+from xpmlp.optimizers import adam, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import Recipe, load_recipe
 from xpmlp.runs import RunDirectory
-from xpmlp.schedules import cosine
+from xpmlp.schedules import cosine, plateau
 from xpmlp.training import Plateau, TrainConfig, Trainer
+from xpmlp.training.find_rate import find_rate
 from xpmlp.training.progress import Progress
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(120, 4)).astype(np.float32)
 SIDES = np.where(X[:, 0] + 0.3 * X[:, 1] > 0.0, "right", "left")
 NUMBERS = (SIDES == "right").astype(np.int64)
+ROWS = Split(X, NUMBERS)
 EVEN = np.arange(120) % 2
 MODEL = MLP((4, 8, 2))
 
@@ -276,6 +278,10 @@ def test_repr_of_a_run_is_short() -> None:
     assert f"{MODEL.parameter_count:,} parameters" in MODEL.summary()
 
 
+def trainer(**settings: Any) -> Trainer:
+    return Trainer(MODEL, ROWS, **{"backend": select_backend("numpy"), **settings})
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -318,6 +324,57 @@ def test_repr_of_a_run_is_short() -> None:
         (lambda: fit(objective={}), "objective={}: give an xpmlp.Objective"),
         (lambda: fit(optimizer=xpmlp.optimizers.adam), "or what xpmlp.optimizers make"),
         (lambda: fit(shuffle="yes"), "shuffle='yes': give True or False"),
+        (lambda: fit(validation=0.2, restore_best="false"), "restore_best='false': give True or"),
+        (lambda: fit(bias_decay="no"), "bias_decay='no': give True or False"),
+        (lambda: fit(divides_by_weight=1), "divides_by_weight=1: give True or False"),
+        (lambda: fit(allow_divergence=[True]), "allow_divergence=(True,): give True or False"),
+        (lambda: MLP((4, 8, 2), residual="no"), "residual='no': give True or False"),
+        (lambda: MODEL.initialize(zero_output="no"), "zero_output='no': give True or False"),
+        (lambda: velocity_descent(nesterov="no"), "nesterov='no': give True or False"),
+        (lambda: fit(time_limit=[3]), "time_limit=(3,): give seconds"),
+        (lambda: fit(time_limit=True), "time_limit=True: give seconds"),
+        (lambda: xpmlp.ValidationConfig(time_limit=None), "time_limit=None: give seconds"),  # type: ignore[arg-type]
+        (lambda: plateau(plateau_patience=1.5), "plateau_patience=1.5: give an integer of 0"),  # type: ignore[arg-type]
+        (lambda: fit(dropout=()), "dropout=: give a finite number at least 0 and below 1"),
+        (lambda: fit(l2=[0.1]), "l2=0.1: give"),
+        (lambda: fit(clip_norm=10**400), "clip_norm=1000"),
+        (lambda: fit(average=["ema"]), "average=('ema',): use none, ema, swa"),
+        (lambda: fit(loss=3), "loss=3: use "),
+        (lambda: fit(loss=["ccee"]), "loss=('ccee',): use "),
+        (lambda: fit(optimizer=[1]), "optimizer=(1,): give a name"),
+        (lambda: xpmlp.OptimizerConfig(optimizer=None), "optimizer=None: give a name"),  # type: ignore[arg-type]
+        (lambda: fit(class_weights=1.5), "class_weights=1.5: give a sequence"),
+        (lambda: fit(seed={"a"}), "seed=a: give an integer of 0 or more"),
+        (lambda: MLP({4, 8, 2}), "give all widths as one sequence"),  # type: ignore[arg-type]
+        (lambda: MLP(np.array(3)), "layer_sizes=3: give all widths as one sequence"),  # type: ignore[arg-type]
+        (lambda: fit(parameters="abc"), "parameters of type str: give numbers, (P,)"),
+        (lambda: fit(parameters=np.array(["a"])), "parameters of type ndarray: give numbers"),
+        (lambda: fit(parameters=np.arange(3)), "3 parameters, but"),
+        (lambda: fit(parameters=3), "parameters of shape ()"),
+        (lambda: fit(device=[3]), "device=[3]: give a name"),
+        (lambda: fit(callbacks=np.array(3)), "callbacks: array(3) is not a callback"),
+        (lambda: xpmlp.load(None), "path=None: give a path, such as 'runs/mine'"),  # type: ignore[arg-type]
+        (lambda: fit(epochs=1).save(None), "path=None: give a path, such as 'runs/mine'"),
+        (lambda: select_backend(None), "backend None is unknown: use auto, numpy"),  # type: ignore[arg-type]
+        (lambda: select_backend("numpy", 3), "device 3 is unknown: use cpu, cuda"),  # type: ignore[arg-type]
+        (lambda: find_rate(MODEL), "give an xpmlp.Trainer"),  # type: ignore[arg-type]
+        (lambda: find_rate(trainer(), steps="a"), "steps=a: give an integer of 10 or more"),  # type: ignore[arg-type]
+        (lambda: find_rate(trainer(), lowest="a"), "rates from a to 10: give two numbers"),  # type: ignore[arg-type]
+        (lambda: trainer().run(3), "callbacks: 3 is not a callback"),  # type: ignore[arg-type]
+        (lambda: trainer().set_learning_rate(None), "learning_rate=None: give a finite number"),  # type: ignore[arg-type]
+        (lambda: trainer(backend="numpy"), "backend='numpy': give an xpmlp.Backend"),
+        (lambda: trainer(parameters="abc"), "parameters='abc': give an array, (P,)"),
+        *(
+            (
+                lambda seed=seed: xpmlp.cross_validate(MODEL, ROWS, seed=seed),
+                f"seed={seed}: give an integer of 0 or more",
+            )
+            for seed in (None, 1.5, -1)
+        ),
+        (lambda: xpmlp.cross_validate("net", ROWS), "model='net': give an xpmlp.MLP"),  # type: ignore[arg-type]
+        (lambda: xpmlp.cross_validate(MODEL, [X, NUMBERS]), "give an xpmlp.Split"),  # type: ignore[arg-type]
+        (lambda: xpmlp.evaluate(MODEL, MODEL.initialize(), (X, NUMBERS)), "give an xpmlp.Split"),  # type: ignore[arg-type]
+        (lambda: xpmlp.predict("net", X, X), "model='net': give an xpmlp.MLP"),  # type: ignore[arg-type]
         (lambda: fit(validation=True), "validation of type bool: give a fraction (0.1)"),
         (lambda: fit(validation=1.5), "validation=1.5"),
         (lambda: fit(parameters=np.zeros((1, 1, MODEL.size))), "parameters of shape (1, 1, 58)"),
@@ -539,6 +596,9 @@ HABITS = {
     "model.compile(optimizer='adam')": "xpmlp.train: optimizer='adam'",
     "model.predict(X)": "run.predict(X)",
     "xpmlp.optimizers.adam(model.parameters())": "model.initialize(seed=0)",
+    "xpmlp.optimizers.Adam(0.1)": "optimizer='adam'",
+    "xpmlp.optimizers.AdamW": "optimizer='adamw'",
+    "xpmlp.optimizers.SGD(lr=0.1)": "optimizer='sgd'",
     "model.to('cuda')": "backend='cupy'",
     "model.save('model')": "run.save(",
     "xpmlp.train(model, X, y, lr=0.1)": "did you mean learning_rate?",
@@ -626,6 +686,52 @@ def test_numbers_of_numpy_are_settings(tmp_path: Path) -> None:
     given = {"learning_rate": np.float64(0.25), "l2": np.float32(0.5), "batch_size": np.int64(4)}
     recipe = recipe_of(fit(epochs=1, compile="require", **given), tmp_path)
     assert (recipe.learning_rate, recipe.l2, recipe.batch_size) == (0.25, 0.5, 4)
+
+
+@pytest.mark.parametrize("given", [np.array, tuple, np.float32])
+def test_array_of_learning_rates_is_one_for_each_member(given: Any) -> None:
+    rates = given([0.1, 0.5])
+    run = fit(epochs=1, seed=[0, 1], learning_rate=rates, weight_decay=rates, dropout=rates)
+    expected = tuple(float(one) for one in rates)
+    descent = run.trainer.descent
+    assert descent.learning_rate == descent.weight_decay == run.trainer.objective.dropout
+    assert descent.learning_rate == expected
+    assert fit(epochs=1, learning_rate=np.array(0.5)).trainer.descent.learning_rate == 0.5
+
+
+def test_parameters_may_be_integers() -> None:
+    zeros = np.zeros(MODEL.size)
+    ours = fit(epochs=1, parameters=zeros.astype(int)).parameters
+    assert np.array_equal(ours, fit(epochs=1, parameters=zeros).parameters)
+
+
+def test_optimizer_of_another_form_has_its_own_name(tmp_path: Path) -> None:
+    assert repr(adam_outer_epsilon()).startswith("adam_outer_epsilon(beta1=0.9")
+    assert velocity_descent(nesterov=True).name == "velocity_descent"
+    with pytest.warns(UserWarning, match="own optimizer"):
+        recipe_of(fit(epochs=1, optimizer=adam_outer_epsilon()), tmp_path)
+
+
+def test_interrupted_run_tells_its_callbacks_and_can_be_resumed() -> None:
+    """Ctrl-C in the third epoch: `on_end` once, then the interrupt, at the end of the second."""
+
+    class Interrupt(Callback):
+        ends = 0
+
+        def on_tick(self, trainer: Trainer, /) -> None:
+            if trainer.epoch == 2 and not self.ends:
+                raise KeyboardInterrupt
+
+        def on_end(self, trainer: Trainer, /) -> None:
+            self.ends += 1
+
+    settings = {"epochs": 4, "optimizer": "adam", "shuffle": True}
+    callback, interrupted = Interrupt(), trainer(**settings)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run([callback])
+    assert (callback.ends, interrupted.epoch, interrupted.step) == (1, 2, 0)
+    resumed = interrupted.run([callback])
+    assert np.array_equal(resumed.parameters, trainer(**settings).run().parameters)
 
 
 def test_callback_with_the_event_of_another_library_is_refused() -> None:

@@ -1,12 +1,17 @@
 """Checks of a user's input: names, with suggestions; numbers, with their range; widths, seeds."""
 
+import dataclasses
 import difflib
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
+import numpy as np
+
+from xpmlp.display import LONGEST_VALUE, shortened
 from xpmlp.errors import InputError
 from xpmlp.typing import Namespace
 
@@ -28,7 +33,7 @@ def one_of(known: Iterable[str], **given: str) -> None:
     for setting, value in given.items():
         if not isinstance(value, str) or value not in known:
             raise InputError(
-                f"{setting}={value!r}: {nearest(str(value), known)}use {', '.join(known)}"
+                f"{setting}={quoted(value)}: {nearest(str(value), known)}use {', '.join(known)}"
             )
 
 
@@ -44,55 +49,90 @@ def check_integer(name: str, value: Any, *, least: int) -> int:
     """Return an integer of any library as Python's; raise `InputError` for others."""
     number = as_integer(value, otherwise=least - 1)
     if number < least:
-        raise InputError(f"{name}={value}: give an integer of {least} or more")
+        raise InputError(f"{name}={shown(value)}: give an integer of {least} or more")
     return number
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Return a boolean of any library as Python's; raise `InputError` for others."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name}={quoted(value)}: give True or False")
+    return bool(value)
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Refuse with `InputError` a value that is not an instance of a public class."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name}={quoted(value)}: give an xpmlp.{kind.__name__}")
+
+
+def plain(value: Any) -> Any:
+    """Return a number of any library as Python's own, and a list or an array as a tuple."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(map(plain, value)) if type(value) in (list, tuple) else value
+
+
+def check_fields(config: Any) -> None:
+    """Make the values of a frozen dataclass `plain`; raise `InputError` for booleans that aren't.
+
+    Ranges are for the class itself to check.
+    """
+    for one in dataclasses.fields(config):
+        value = plain(getattr(config, one.name))
+        if one.type is bool:
+            value = check_boolean(one.name, value)
+        object.__setattr__(config, one.name, value)
 
 
 def check_layer_sizes(layer_sizes: Iterable[int]) -> tuple[int, ...]:
     """Return the widths as Python's integers; raise `InputError` for invalid ones."""
-    if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, str):
+    layer_sizes = plain(layer_sizes)
+    if not isinstance(layer_sizes, Iterable) or isinstance(layer_sizes, (str, Set)):
         raise InputError(
-            f"layer_sizes={layer_sizes}: give all widths as one sequence, such as (784, 64, 10)"
+            f"layer_sizes={shown(layer_sizes)}: give all widths as one sequence, such as "
+            "(784, 64, 10)"
         )
     given = list(layer_sizes)
-    shown = ",".join(map(str, given))
     if len(given) < 2:
-        raise InputError(f"layer_sizes={shown}: give at least two widths, values in and classes")
+        raise InputError(
+            f"layer_sizes={shown(given)}: give at least two widths, values in and classes"
+        )
     widths = tuple(as_integer(width, otherwise=0) for width in given)
     for position, width in enumerate(widths):
         if not 1 <= width < 2**28:
             raise InputError(
-                f"layer_sizes={shown}: width {position} is {given[position]}; each is an integer "
-                ">= 1 and less than 2**28"
+                f"layer_sizes={shown(given)}: width {position} is {given[position]}; each is "
+                "an integer >= 1 and less than 2**28"
             )
     return widths
 
 
-def member_seeds(seeds: Iterable[int]) -> list[int]:
-    """A seed for each member, as Python integers; `InputError` for none or an invalid one."""
-    found = [check_integer("seed", seed, least=0) for seed in seeds]
+def check_seed(seed: Any) -> int | tuple[int, ...]:
+    """Return a seed, or one for each member, as Python integers; `InputError` for invalid ones."""
+    seed = plain(seed)
+    is_many = isinstance(seed, Iterable)
+    found = tuple(check_integer("seed", one, least=0) for one in (seed if is_many else (seed,)))
     # Seeds that members count up from the largest that may be given go beyond it.
     if not found or max(found) >= 2**63 + len(found) - 1:
-        shown = ",".join(map(str, found))
-        raise InputError(f"seed={shown}: give at least one, each 0 or more and less than 2**63")
-    return found
+        raise InputError(
+            f"seed={shown(found)}: give at least one, each 0 or more and less than 2**63"
+        )
+    return found if is_many else found[0]
 
 
 def check_range(
     name: str,
-    value: object,
+    value: Any,
     *,
     below: float,
     least: float = -math.inf,
     above: float = -math.inf,
+    many: bool = False,
 ) -> None:
-    """Refuse with `InputError` a number, or one of several, that is out of range."""
-    for number in value if isinstance(value, (tuple, list)) else (value,):
-        if (
-            isinstance(number, bool)
-            or not isinstance(number, numbers.Real)
-            or not (least <= float(number) < below and float(number) > above)
-        ):
+    """Refuse with `InputError` a number that is out of range; `many`: or one of a tuple."""
+    for number in value if many and isinstance(value, tuple) and value else (value,):
+        is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+        if not (is_number and least <= number < below and above < number <= sys.float_info.max):
             low = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
             high = "" if below == math.inf else f" and below {below:g}"
             raise InputError(f"{name}={shown(value)}: give a finite number {low}{high}")
@@ -110,7 +150,9 @@ def check_unit(**given: float) -> list[float]:
     """Return numbers from 0 to 1, as `check_fraction` does."""
     for name, value in given.items():
         if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
-            raise InputError(f"{name}={value}: give a finite number at least 0 and at most 1")
+            raise InputError(
+                f"{name}={shown(value)}: give a finite number at least 0 and at most 1"
+            )
     return _checked(given, least=0.0, below=math.inf)
 
 
@@ -119,7 +161,7 @@ def check_positive(**given: float) -> list[float]:
     return _checked(given, above=0.0, below=math.inf)
 
 
-def _checked(given: Mapping[str, float], **limits: float) -> list[float]:
+def _checked(given: Mapping[str, float], **limits: Any) -> list[float]:
     for name, value in given.items():
         check_range(name, value, **limits)
     return [float(value) for value in given.values()]
@@ -134,4 +176,10 @@ def check_epsilon(epsilon: float, dtype: Any, *, xp: Namespace) -> None:
 
 def shown(value: object) -> str:
     """A number, or several, as a user gives them."""
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    return shortened(" ".join(text.splitlines()), LONGEST_VALUE)
+
+
+def quoted(value: object) -> str:
+    """A value of any type as Python writes it, in one short line."""
+    return shortened(" ".join(repr(value).split()), LONGEST_VALUE)

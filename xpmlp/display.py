@@ -42,6 +42,15 @@ def print_line(console: Any, text: str, *, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, soft_wrap=True)
 
 
+def print_row(console: Any, text: str) -> None:
+    """Print a row by rich: a terminal cuts it at its edge, a pipe and a file keep it whole."""
+    is_cut = console.is_terminal
+    overflow = "ellipsis" if is_cut else "ignore"
+    console.print(
+        text, markup=False, no_wrap=True, overflow=overflow, crop=is_cut, soft_wrap=not is_cut
+    )
+
+
 class TextTable(str):
     """Text that a prompt and a notebook show as it is printed."""
 

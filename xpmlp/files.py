@@ -6,9 +6,18 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from xpmlp.checks import closest
 from xpmlp.errors import InputError
+
+
+def as_path(path: Any) -> Path:
+    """Return a path; raise `InputError` for a value of another type."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise InputError(f"path={path!r:.60}: give a path, such as 'runs/mine'") from None
 
 
 def nearest_path(path: Path | str) -> str:

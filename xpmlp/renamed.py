@@ -1,6 +1,7 @@
 """Names of 0.1.0 that work for one more release, with a `DeprecationWarning`."""
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -28,11 +29,18 @@ MODULES = {
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
 _PARTS = {"descent": "optimizer_config", "control": "validation_config"}
 _SUM = {"correct": "metric_sum"}
+_ENSEMBLE = {"committee": "ensemble"}
+_DATA = {"factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance"}
 
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    "Evaluation": _ENSEMBLE,
+    "Snapshot": _SUM,
+    "StepMetrics": _SUM,
+    "TrainingData": _DATA,
     "MLP": {"hidden": "activation"},
     "OptimizerConfig": {"plateau": "schedule"},
     "ValidationConfig": _CONFIG,
+    "TrainConfig": {**_CONFIG, **_PARTS},
     "Trainer": {**_CONFIG, **_PARTS},
     "make_step": {"descent": "optimizer_config"},
     "training.train": {**_CONFIG, **_PARTS, "observers": "callbacks"},
@@ -46,16 +54,12 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
 """Arguments of a function or a constructor."""
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
-    "Evaluation": {"committee": "ensemble"},
+    "Evaluation": _ENSEMBLE,
+    "TrainingData": _DATA,
     "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
     "Snapshot": _SUM,
     "StepMetrics": _SUM,
     "Trainer": {**_SUM, **_PARTS},
-    "TrainingData": {
-        "factors": "lr_factors",
-        "shares": "mixup_lambda",
-        "spread": "inverse_variance",
-    },
     "ValidationConfig": _CONFIG,
 }
 """Attributes of a class."""
@@ -67,10 +71,16 @@ SUMMARY = {"committee_test_accuracy": "ensemble_test_accuracy"}
 """Keys of a run's `summary.json`."""
 
 
-def warn(old: str, new: str, *, level: int = 3) -> None:
-    """Warn, at the line that used the old name, of its new name."""
-    verb = "are" if "," in new else "is"
-    warnings.warn(f"{old} {verb} {new} now", DeprecationWarning, stacklevel=level)
+def warn(old: str, new: str) -> None:
+    """Warn, at the line outside the package that used the old name, of its new name."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and f"{frame.f_globals.get('__name__')}.".startswith("xpmlp."):
+        frame, level = frame.f_back, level + 1
+    # `from xpmlp import OLD` asks twice, first whether the name is there.
+    if frame.f_globals.get("__name__") != "importlib._bootstrap":
+        warnings.warn(
+            f"{old} {'are' if ',' in new else 'is'} {new} now", DeprecationWarning, stacklevel=level
+        )
 
 
 def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +92,7 @@ def arguments(taker: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{old} and {known[old]}: give {known[old]} alone, its name now")
     if used:
         now = (f"{known[old]}=" for old in used)
-        warn(", ".join(f"{old}=" for old in used), ", ".join(now), level=4)
+        warn(", ".join(f"{old}=" for old in used), ", ".join(now))
     return {
         known.get(name, name): value
         for name, value in given.items()
@@ -95,7 +105,7 @@ def attribute(module: str, name: str) -> str:
     known = MODULES.get(module, CLASSES)
     if name not in known:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    warn(f"{module}.{name}", f"{module if module in MODULES else 'xpmlp'}.{known[name]}", level=4)
+    warn(f"{module}.{name}", f"{module if module in MODULES else 'xpmlp'}.{known[name]}")
     return known[name]
 
 
@@ -105,8 +115,8 @@ def with_old_names(kind: _Kind) -> _Kind:
         told = f"Return `{new}`, which had this name in 0.1.0."
         setattr(kind, old, property(functools.partial(_attribute, old, new), doc=told))
     if kind.__name__ in ARGUMENTS:
-        make = kind.__init__  # type: ignore[misc]
-        kind.__init__ = with_old_arguments(make, kind.__name__)  # type: ignore[misc]
+        made_by = "__new__" if issubclass(kind, tuple) else "__init__"
+        setattr(kind, made_by, with_old_arguments(getattr(kind, made_by), kind.__name__))
     return kind
 
 

@@ -19,7 +19,7 @@ import array_api_compat
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.backends import Backend, select_backend
+from xpmlp.backends import Backend
 from xpmlp.backends.interchange import adopted, choose_backend, is_on_device, like, to_host
 from xpmlp.checks import check_range
 from xpmlp.data import (
@@ -37,6 +37,7 @@ from xpmlp.data.conversion import Rows, as_labels, as_rows, as_trained
 from xpmlp.data.schema import NAMELESS
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError
+from xpmlp.files import as_path
 from xpmlp.habits import no_attribute
 from xpmlp.network import MLP, Objective, balanced_weights
 from xpmlp.training import (
@@ -48,9 +49,10 @@ from xpmlp.training import (
     evaluate,
     predict,
 )
+from xpmlp.training.callbacks import as_callbacks
 from xpmlp.training.evaluation import predict_on_device
 from xpmlp.training.typed_settings import Settings
-from xpmlp.typing import DTYPES, Array
+from xpmlp.typing import DTYPES, Array, dtype_name
 
 
 @dataclass(eq=False, repr=False)
@@ -270,7 +272,7 @@ class Run:
             self.schema,
         )
         recipe = recipe_of(self.model, self.objective, self.trainer, self.data)
-        RunDirectory.create(Path(path), recipe).save_trained(trained, self.history)
+        RunDirectory.create(as_path(path), recipe).save_trained(trained, self.history)
 
     def resume(self, *, epochs: int, callbacks: Iterable[Callback] = (), verbose: int = 1) -> "Run":
         """Train for more epochs and return the run.
@@ -444,10 +446,10 @@ def train(
     by_class = chosen.get("class_weights")
     if isinstance(by_class, Mapping):
         chosen["class_weights"] = _in_order(by_class, rows.classes)
-    elif by_class == "balanced":
+    elif isinstance(by_class, str) and by_class == "balanced":
         classes = max(2, model.layer_sizes[-1])
         chosen["class_weights"] = balanced_weights(to_host(split.labels), classes)
-    if chosen.get("threads") == "auto":
+    if isinstance(chosen.get("threads"), str) and chosen["threads"] == "auto":
         chosen["threads"] = 0
     config = TrainConfig.of(config, **chosen)
     if parameters is not None:
@@ -506,10 +508,9 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
     """
     from xpmlp.runs import RunDirectory
 
-    directory = RunDirectory(Path(path))
+    directory = RunDirectory(as_path(path))
     trained = directory.load_model()
-    if isinstance(backend, str):
-        backend = select_backend(backend, device)
+    backend = _backend(backend, None, {"device": device})
     return Run(
         trained.model,
         backend.asarray(trained.parameters),
@@ -626,25 +627,28 @@ def _weights(given: Any) -> np.ndarray | None:
     """A weight for each row as NumPy's."""
     if given is None:
         return None
-    try:
-        weights = np.asarray(to_host(given), np.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(
-            f"sample_weight of type {type(given).__name__}: give a number for each row, (n,)"
-        ) from None
+    weights = _floats("sample_weight", given, wanted="a number for each row, (n,)")
     if weights.size and not weights.any():
         raise InputError("sample_weight: all are 0, so nothing would be learned; give some")
     return weights
 
 
+def _floats(name: str, given: Any, *, wanted: str) -> np.ndarray:
+    """An array of any library, or a list, as float64 on the host."""
+    try:
+        return np.asarray(to_host(given), np.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"{name} of type {type(given).__name__}: give {wanted}") from None
+
+
 def _backend(given: str | Backend, X: Any, settings: dict[str, Any]) -> Backend:
     device = settings.pop("device", None)
-    if isinstance(given, str):
+    if isinstance(given, str) and isinstance(device, str | None):
         return choose_backend(X, given, device)
     if not isinstance(given, Backend) or device is not None:
         raise InputError(
-            f"backend={given!r}, device={device!r}: give a name such as 'numpy', with a device if "
-            "you like, or what select_backend returned, which has its device"
+            f"backend={given!r:.60}, device={device!r:.60}: give a name such as 'numpy', with a "
+            "device if you like, or what select_backend returned, which has its device"
         )
     return given
 
@@ -661,8 +665,8 @@ def _start(parameters: Any, model: MLP, config: TrainConfig, settings: dict[str,
     """Parameters to start from, one vector or one for each seed, in the dtype of the run."""
     if isinstance(parameters, Mapping):
         parameters = model.flatten(parameters)
-    if not hasattr(parameters, "shape"):
-        parameters = np.asarray(parameters, np.float64)
+    if not hasattr(parameters, "dtype") or dtype_name(parameters) not in DTYPES:
+        parameters = _floats("parameters", parameters, wanted="numbers, (P,) or (E, P)")
     members = parameters.shape[0] if parameters.ndim == 2 else 1
     seeds = len(config.seeds) if "seed" in settings else members
     if parameters.ndim not in (1, 2) or (not isinstance(config.seed, int) and members != seeds):
@@ -705,11 +709,7 @@ def _carry_out(run: Run, trainer: Trainer, callbacks: Any, verbose: int) -> Run:
 
     Ctrl-C keeps what whole epochs learned; an error has the run as far as it came.
     """
-    listeners = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if wrong := [one for one in listeners if not isinstance(one, Callback)]:
-        raise InputError(
-            f"callbacks: {wrong[0]!r:.60} is not a callback; give instances of xpmlp.Callback"
-        )
+    listeners = as_callbacks(callbacks)
     with contextlib.ExitStack() as stack:
         if verbose:
             from xpmlp.training.progress import Progress
@@ -720,7 +720,6 @@ def _carry_out(run: Run, trainer: Trainer, callbacks: Any, verbose: int) -> Run:
         try:
             trainer.run(listeners)
         except KeyboardInterrupt:
-            trainer.restore(trainer.last_good)
             warnings.warn(
                 f"interrupted; the run has what it learned in {trainer.epoch} epochs",
                 RuntimeWarning,

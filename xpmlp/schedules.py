@@ -397,7 +397,7 @@ def plateau(*, plateau_patience: int = 5, plateau_factor: float = 0.1) -> Schedu
     >>> falling([3], total=9, steps_per_epoch=1, losses=[1.0, 1.0]).item()
     0.5
     """
-    _check(plateau_patience=plateau_patience)
+    plateau_patience = check_integer("plateau_patience", plateau_patience, least=0)
     _check(plateau_factor=plateau_factor, above=0.0, below=1.0)
 
     def factor(times: Times) -> np.ndarray:
@@ -507,7 +507,8 @@ def factor_on_plateau(
     0.5
     """
     _check(factor=factor, above=0.0, below=1.0)
-    _check(threshold=threshold, patience=patience)
+    _check(threshold=threshold)
+    patience = check_integer("patience", patience, least=0)
     best, bad, product = math.inf, 0, 1.0
     for loss in series:
         if loss < best * (1.0 - math.copysign(threshold, best)):

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 pytestmark = pytest.mark.extended(keep=3)
 
@@ -25,6 +26,17 @@ def test_lectures_network_in_80_columns(command) -> None:
     tables = lines[: lines.index("N: rows of the batch")]
     assert max(map(len, tables)) <= 80
     assert lines[-1] == "(next: xpmlp explain lecture --out explained.svg)"
+
+
+def test_formulas_are_whole_in_80_columns(command) -> None:
+    lines = command("explain", "modern").out.splitlines()
+    for formula in (
+        "dZ[2] = (γ[2]/σ[2])(dZ̃[2] - dβ[2]/N - X̂[2] * dγ[2]/N)  ",
+        "dZ̃[2] = dA[2] * (Φ(Z̃[2]) + Z̃[2] φ(Z̃[2]))  ",
+    ):
+        assert any(line.startswith(formula) for line in lines), formula
+    table = lines[: lines.index("N: rows of the batch")]
+    assert max(map(cell_len, table)) <= 80
 
 
 def test_a_recipe_with_settings(command) -> None:

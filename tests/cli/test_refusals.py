@@ -216,7 +216,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("--batch-size 101", "batch_size=101", "100"),
         ("--seed -1", "seed=-1", "0"),
         ("--seed 99999999999999999999", "seed=99999999999999999999", "less"),
-        ("--members 0", "members=0", "1"),
+        ("--members 0", "members=0: give 1 to 4096\n"),
         ("--members 5000", "members=5000", "4096"),
         ("--dtype float16", "dtype=float16", "numpy computes in float32 or float64"),
         ("--dtype half", "dtype='half'", "float32, float64"),
@@ -417,7 +417,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("lectur --over objective.dropout=0.1", "'lectur'", "did you mean lecture?"),
     ],
     "sweep SMALL --out new --over objective.dropout=0.1": [
-        ("--members 0", "members=0"),
+        ("--members 0", "members=0: give 1 to 4096\n"),
         ("--members 4097", "members=4097"),
         ("--set validation=0.001", "validation=0.001", "0 validation rows"),
         ("--set validation=1", "validation=1"),
@@ -431,7 +431,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
     ],
     "find-rate SEARCH": [
         ("--from 1 --to 0.1", "the smaller first"),
-        ("--steps 9", "steps=9: give at least 10"),
+        ("--steps 9", "steps=9: give an integer of 10 or more"),
         ("--from 0", "rates from 0 to 10"),
         ("--from -1", "rates from -1"),
         ("--to inf", "to inf"),

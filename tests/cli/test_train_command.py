@@ -160,6 +160,19 @@ def test_terminal_keeps_one_line_for_each_epoch(tiny) -> None:
     assert kept == ["1", "2", "3"]
 
 
+def test_rows_fit_80_columns(tiny) -> None:
+    """The line of an epoch with validation, and the table of 10 classes."""
+    seen = on_a_terminal(*tiny, "--set", "validation=0.2", TERM="dumb", COLUMNS="80")
+    epochs = [line for line in seen.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 2
+    assert all(line.endswith("samples/s") and "val loss" in line for line in epochs)
+    np.save("rows.npy", np.zeros((3, 16), np.uint8))
+    seen = on_a_terminal("predict", "runs/lecture-1", "rows.npy", TERM="dumb", COLUMNS="80")
+    rows = [line for line in seen.splitlines() if line.startswith(("input", "rows.npy"))]
+    assert [len(line.split()) for line in rows] == [12] * 4
+    assert max(map(len, [*epochs, *rows])) <= 80
+
+
 @pytest.mark.extended
 def test_dumb_terminal_gets_lines(tiny) -> None:
     lines = [line for line in on_a_terminal(*tiny, TERM="dumb").splitlines() if "epoch " in line]

@@ -95,13 +95,19 @@ def test_a_run_that_goes_on_can_be_profiled(command, tiny) -> None:
     assert one == other
 
 
-@pytest.mark.parametrize(("slowdown", "warns"), [(1.1, False), (1.4, True)])
+@pytest.mark.parametrize(
+    ("changes", "text", "is_said"),
+    [
+        ({"slowdown": 1.1}, "The machine is busy: that product took", False),
+        ({"slowdown": 1.4}, "The machine is busy: that product took 1.4 times", True),
+        ({"step": 1e-9}, "the machine is busy, or the steps", False),
+        ({"step": 1.0}, "The step took 1,000,000 us, its phases", True),
+    ],
+)
 def test_profile_says_when_the_machine_is_busy(
-    command, tiny, monkeypatch, slowdown: float, warns: bool
+    command, tiny, monkeypatch, changes: dict[str, float], text: str, is_said: bool
 ) -> None:
     real = xpmlp.cli.train.profile_steps
-    monkeypatch.setattr(
-        "xpmlp.cli.train.profile_steps", lambda run: real(run)._replace(slowdown=slowdown)
-    )
+    monkeypatch.setattr("xpmlp.cli.train.profile_steps", lambda run: real(run)._replace(**changes))
     said = command(*tiny, "--profile", "--quiet")
-    assert ("The machine is busy: that product took 1.4 times" in said.out) == warns
+    assert (text in said.out) == is_said

@@ -187,7 +187,7 @@ def test_whole_numbers_first_and_fractions_later(tmp_path: Path) -> None:
     [
         ("", "the file is empty"),
         ("a,label\n", "no rows"),
-        ("a,label", "Empty CSV file"),
+        ("a,label", "no rows; give a table"),
         ("label\n1\n", "1 column, a table has values and a target"),
         ("a,a,label\n1,2,3\n", "two columns are called 'a'"),
         ("1,2,3\n4,5,6\n", "the first line has numbers only"),

@@ -447,13 +447,16 @@ def gpu_index(device: str | None) -> int | None:
     """
     if device is None:
         return 0
-    kind, _, number = device.rpartition(":") if ":" in device else (device, "", "0")
-    if device.isdecimal():
-        kind, number = "cuda", device
-    if device == "cpu":
+    name = device if isinstance(device, str) else ""
+    kind, _, number = name.rpartition(":") if ":" in name else (name, "", "0")
+    if name.isdecimal():
+        kind, number = "cuda", name
+    if name == "cpu":
         return None
     if kind not in ("gpu", "cuda") or not number.isdecimal():
-        raise InputError(f"device {device!r} is unknown: use cpu, cuda, or cuda:1 for the next GPU")
+        raise InputError(
+            f"device {device!r:.60} is unknown: use cpu, cuda, or cuda:1 for the next GPU"
+        )
     return int(number)
 
 

@@ -76,13 +76,12 @@ def select_backend(name: str = "auto", device: str | None = None) -> Backend:
     >>> xpmlp.select_backend("numpy")
     <Backend numpy on cpu>
     """
-    name, device = name.lower(), device.lower() if device else device
-    if name == "auto":
-        return _automatic(device)
-    if name not in BACKENDS:
-        hint = nearest(name, ("auto", *BACKENDS))
-        raise InputError(f"backend {name!r} is unknown: {hint}use auto, {', '.join(BACKENDS)}")
-    return _open(name, device)
+    known = "auto", *BACKENDS
+    chosen, device = str(name).lower(), device.lower() if isinstance(device, str) else device
+    if chosen not in known:
+        hint = nearest(chosen, known)
+        raise InputError(f"backend {name!r:.60} is unknown: {hint}use {', '.join(known)}")
+    return _automatic(device) if chosen == "auto" else _open(chosen, device)
 
 
 def survey() -> list[BackendReport]:

@@ -13,7 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.markup import escape
 
-from xpmlp.display import print_line
+from xpmlp.display import print_line, print_row
 
 
 class Stream(Console):
@@ -63,21 +63,35 @@ def echo(text: str = "", *, style: str | None = None) -> None:
     print_line(output(), _on_one_line(text), style=style)
 
 
+def echo_row(text: str) -> None:
+    """A row of a table that is made of lines."""
+    print_row(output(), _on_one_line(text))
+
+
 def say_verbatim(text: str) -> None:
     """A line to be copied or parsed: a terminal does not get it in several lines."""
     output().print(_on_one_line(text), markup=False)
 
 
 def print_table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, left: int = 1
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    left: int = 1,
+    is_formula: bool = False,
 ) -> None:
-    """Print a table, whose first `left` columns are text and the others numbers."""
+    """Print a table, whose first `left` columns are text and the others numbers.
+
+    A terminal that is too narrow folds cells, but no formula of the first column.
+    """
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", title_style="green", box=None, pad_edge=False)
     for place, head in enumerate(heads):
         justify: Literal["left", "right"] = "left" if place < left else "right"
-        table.add_column(_plain(head), justify=justify, overflow="fold")
+        is_whole = is_formula and place == 0
+        table.add_column(_plain(head), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
         table.add_row(*map(_plain, row))
     output().print(table)

@@ -103,7 +103,8 @@ def _print_table(found: Explanation, title: str) -> None:
     echo(title, style="bold")
     for name, operations in found.slides.items():
         rows = ((one.text, *found.numbers(one)) for one in operations)
-        print_table(("matrix", "shape", "FLOPs", "bytes"), rows, title=name, left=2)
+        heads = ("matrix", "shape", "FLOPs", "bytes")
+        print_table(heads, rows, title=name, left=2, is_formula=True)
     for symbol, meaning in found.symbols.items():
         echo(f"{symbol}: {meaning}")
     echo(found.summary)

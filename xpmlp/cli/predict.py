@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from xpmlp.backends import select_backend
-from xpmlp.cli.console import echo, say_verbatim
+from xpmlp.cli.console import echo_row, output, say_verbatim
 from xpmlp.cli.habits import swapped
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
@@ -68,20 +68,22 @@ def predict(
     symbol = "Y" if model.is_regression else "P"
     called = map(trained.schema.class_name, range(model.layer_sizes[-1]))
     heads = [f"{symbol}({name})" for name in called]
-    columns = "".join(f"{head:>{max(10, len(head) + 2)}}" for head in heads)
     longest = max(5, *(len(str(one)) for one in trained.schema.classes or [""]))
     answer = "".join(f"{name:>{longest + 2}}" for name in _answer(trained, answers[0][2]))
-    echo(f"{'input':<{width}}{answer}{columns}")
+    digits, cells = 4, [max(10, len(head) + 2) for head in heads]
+    if output().is_terminal and width + len(answer) + sum(cells) > output().width:
+        digits, longest_value = 3, max(len(f"{one:.3f}") for *_, row in answers for one in row)
+        cells = [max(len(head), longest_value) + 1 for head in heads]
+    columns = "".join(f"{head:>{cell}}" for head, cell in zip(heads, cells, strict=True))
+    echo_row(f"{'input':<{width}}{answer}{columns}")
     for name, (_, _, values) in zip(names, answers, strict=True):
         said = "".join(
             f"{' '.join(map(str, np.atleast_1d(one))) or 'none':>{longest + 2}}"
             for one in _answer(trained, values).values()
         )
-        pairs = zip(heads, values, strict=True)
-        echo(
-            f"{name:<{width}}{said}"
-            + "".join(f"{value:{max(10, len(head) + 2)}.4f}" for head, value in pairs)
-        )
+        pairs = zip(cells, values, strict=True)
+        columns = "".join(f"{value:{cell}.{digits}f}" for cell, value in pairs)
+        echo_row(f"{name:<{width}}{said}{columns}")
     echo_next("xpmlp", "report", str(run))
 
 

@@ -7,6 +7,9 @@ from xpmlp.training.profile import Profile
 BUSY_SLOWDOWN = 1.25
 """Times its shortest, the product's median time that shows other work on the machine."""
 
+SLOW_STEP = 1.5
+"""Times its phases, the time of a step that they do not explain."""
+
 
 def show(profile: Profile, trainer: Trainer) -> None:
     """Print where a step's time goes, to standard output."""
@@ -37,6 +40,11 @@ def show(profile: Profile, trainer: Trainer) -> None:
         echo(
             f"The machine is busy: that product took {profile.slowdown:.1f} times as long at the "
             "median as at best, and the phases are slowed down alike; repeat this on an idle one"
+        )
+    if profile.step > SLOW_STEP * profile.seconds:
+        echo(
+            f"The step took {1e6 * profile.step:,.0f} us, its phases {1e6 * profile.seconds:,.0f}: "
+            "the machine is busy, or the steps of a run wait for memory; repeat this on an idle one"
         )
     echo(f"The run's steps: {profile.how}")
     if profile.is_apart:

@@ -28,7 +28,14 @@ import numpy as np
 
 from xpmlp import algebra, renamed
 from xpmlp.algebra import ACTIVATIONS, OUTPUTS, max_norm, one_hot, running
-from xpmlp.checks import check_layer_sizes, check_range, member_seeds, one_of
+from xpmlp.checks import (
+    check_boolean,
+    check_fields,
+    check_layer_sizes,
+    check_range,
+    check_seed,
+    one_of,
+)
 from xpmlp.compiler.scopes import marker
 from xpmlp.display import TextTable, as_html, short_repr
 from xpmlp.errors import InputError
@@ -138,6 +145,7 @@ class MLP(HabitHints):
     residual: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "layer_sizes", check_layer_sizes(self.layer_sizes))
         one_of(ACTIVATIONS, activation=self.activation)
         one_of(OUTPUTS, output=self.output)
@@ -292,6 +300,8 @@ class MLP(HabitHints):
         one_of(DTYPES, dtype=dtype)
         one_of(INITIALIZERS, initializer=initializer)
         check_range("scale", scale, above=0.0, below=math.inf)
+        check_boolean("zero_output", zero_output)
+        seeds = check_seed(seed)
 
         def member(seed: int) -> np.ndarray:
             random = generator(seed, WEIGHTS)
@@ -304,10 +314,7 @@ class MLP(HabitHints):
             }
             return self.flatten(parts)
 
-        if isinstance(seed, Iterable):
-            host = np.stack([member(one) for one in member_seeds(seed)])
-        else:
-            host = member(*member_seeds([seed]))
+        host = member(seeds) if isinstance(seeds, int) else np.stack(list(map(member, seeds)))
         return host.astype(dtype) if backend is None else backend.asarray(host, dtype)
 
     def unflatten(self, vector: Array, *, xp: Namespace | None = None) -> dict[str, Array]:

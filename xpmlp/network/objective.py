@@ -1,17 +1,14 @@
 """What training minimises: a loss, and its regularisation."""
 
 import math
-import numbers
-from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from xpmlp import algebra
 from xpmlp.algebra import LOSSES, OUTPUTS, Loss
-from xpmlp.checks import check_range, one_of, shown
+from xpmlp.checks import check_fields, check_range, one_of, shown
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.typing import Array, Namespace
@@ -85,18 +82,21 @@ class Objective:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        for name in ("class_weights", "dropout", "input_dropout"):
-            value = getattr(self, name)
-            if isinstance(value, (Mapping, Set)):
-                raise InputError(f"{name}={value}: give a sequence, one number for each in order")
-            if not isinstance(value, (int, float, str)):  # a list or an array, say
-                object.__setattr__(self, name, tuple(map(_as_number, value)))
-        if isinstance(self.loss, str) and self.loss:
+        check_fields(self)
+        if not isinstance(self.loss, Loss) and self.loss != "":
             one_of(LOSSES, loss=self.loss)
         for name in ("label_smoothing", "dropout", "input_dropout"):
-            check_range(name, getattr(self, name), least=0.0, below=1.0)
-        for name in ("l1", "l2", "mixup", "class_weights"):
+            many = name != "label_smoothing"
+            check_range(name, getattr(self, name), least=0.0, below=1.0, many=many)
+        for name in ("l1", "l2", "mixup"):
             check_range(name, getattr(self, name), least=0.0, below=1e18)
+        if not isinstance(weights := self.class_weights, tuple):
+            raise InputError(
+                f"class_weights={shown(weights)}: give a sequence, one number for each in order"
+            )
+        if weights:
+            check_range("class_weights", weights, least=0.0, below=1e18, many=True)
+        object.__setattr__(self, "class_weights", tuple(map(float, weights)))
         check_range("huber_delta", self.huber_delta, above=0.0, below=math.inf)
         check_range("quantile", self.quantile, above=0.0, below=1.0)
         if self.class_weights and not any(self.class_weights):
@@ -230,11 +230,6 @@ class Objective:
                 scaled = strength if scale is None else strength * scale
                 J, dW = J + penalty(W, scaled, xp=xp), dW + gradient(W, scaled, xp=xp)
         return J, dW
-
-
-def _as_number(value: object) -> Any:
-    """A number as Python's; what is none is left to be refused."""
-    return float(value) if isinstance(value, (numbers.Real, np.generic)) else value
 
 
 PLAIN = Objective()

@@ -15,7 +15,9 @@ averaging.py  the mean of the parameters over steps, after a rule
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
+from xpmlp.checks import closest
 from xpmlp.optimizers.adaptive import adam, adam_outer_epsilon, rmsprop
 from xpmlp.optimizers.averaging import average, ema_weights, swa_weights
 from xpmlp.optimizers.base import Init, Optimizer, Update
@@ -42,6 +44,14 @@ are: they are for who is to take those libraries' steps.
 
 WEIGHT_DECAY: dict[str, float] = {"adamw": 0.01}
 """The decoupled weight decay that a name stands for, 0 where it is not listed; PyTorch's."""
+
+
+def __getattr__(name: str) -> NoReturn:
+    """Say what to type for another library's `Adam` or `SGD`."""
+    near = closest(name.lower(), OPTIMIZERS)
+    hint = f"; xpmlp.train(model, X, y, optimizer={near!r}) takes it by name" if near else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
 
 __all__ = [
     "OPTIMIZERS",

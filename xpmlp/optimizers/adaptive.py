@@ -90,7 +90,7 @@ def rmsprop(*, rho: float = 0.9, epsilon: float = 1e-7) -> Optimizer:
         parameters -= (rate / root) * (gradients / (xp.sqrt(squares) + epsilon / root))
         return parameters, RMSpropState(squares)
 
-    return Optimizer(init, update, (("rho", rho), ("epsilon", epsilon)))
+    return Optimizer(init, update, (("rho", rho), ("epsilon", epsilon)), "rmsprop")
 
 
 def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
@@ -215,7 +215,7 @@ def _adam(beta1: float, beta2: float, epsilon: float, *, is_outer: bool) -> Opti
         return parameters, AdamState(sums, squares, count)
 
     options = ("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)
-    return Optimizer(init, update, options)
+    return Optimizer(init, update, options, "adam_outer_epsilon" if is_outer else "adam")
 
 
 def one_minus_power(beta: float, t: Array, *, xp: Namespace) -> Array:

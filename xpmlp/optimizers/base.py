@@ -54,6 +54,8 @@ class Optimizer(NamedTuple):
         `parameters, state = update(parameters, gradients, state, rate, xp=xp)`.
     options : tuple of (str, value)
         The rule's hyperparameters by name.
+    name : str, default 'custom'
+        The name of the function that made the rule, such as `adam`.
 
     Examples
     --------
@@ -65,12 +67,7 @@ class Optimizer(NamedTuple):
     init: Init
     update: Update
     options: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The name of the function that made the rule, such as `adam`."""
-        name: str = getattr(self.update, "__qualname__", "").partition(".")[0].lstrip("_")
-        return name
+    name: str = "custom"
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options)})"

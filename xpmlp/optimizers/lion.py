@@ -71,4 +71,4 @@ def lion(*, beta1: float = 0.9, beta2: float = 0.99) -> Optimizer:
         sums += gradients
         return parameters, LionState(sums)
 
-    return Optimizer(init, update, (("beta1", beta1), ("beta2", beta2)))
+    return Optimizer(init, update, (("beta1", beta1), ("beta2", beta2)), "lion")

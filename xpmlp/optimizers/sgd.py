@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from xpmlp.checks import check_fraction, check_unit
+from xpmlp.checks import check_boolean, check_fraction, check_unit
 from xpmlp.optimizers.base import Optimizer
 from xpmlp.typing import Array, Namespace
 
@@ -51,7 +51,7 @@ def sgd() -> Optimizer:
         parameters -= rate * gradients
         return parameters, state
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, name="sgd")
 
 
 def momentum(*, momentum: float = 0.9) -> Optimizer:
@@ -103,7 +103,7 @@ def momentum(*, momentum: float = 0.9) -> Optimizer:
         parameters -= rate * velocity
         return parameters, Velocity(velocity)
 
-    return Optimizer(_at_rest, update, (("momentum", momentum),))
+    return Optimizer(_at_rest, update, (("momentum", momentum),), "momentum")
 
 
 def nesterov(*, momentum: float = 0.9) -> Optimizer:
@@ -154,7 +154,7 @@ def nesterov(*, momentum: float = 0.9) -> Optimizer:
         parameters -= rate * (gradients + velocity)
         return parameters, Velocity(velocity)
 
-    return Optimizer(_at_rest, update, (("momentum", momentum),))
+    return Optimizer(_at_rest, update, (("momentum", momentum),), "nesterov")
 
 
 def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimizer:
@@ -197,7 +197,7 @@ def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimi
     >>> p
     array([0.9])
     """
-    [mu] = check_unit(momentum=momentum)
+    [mu], nesterov = check_unit(momentum=momentum), check_boolean("nesterov", nesterov)
 
     def update(
         parameters: Array, gradients: Array, state: Velocity, rate: Array, /, *, xp: Namespace
@@ -220,7 +220,8 @@ def velocity_descent(*, momentum: float = 0.9, nesterov: bool = False) -> Optimi
         return parameters, Velocity(velocity)
 
     options = ("momentum", momentum), ("nesterov", nesterov)
-    return Optimizer(_at_rest, update_ahead if nesterov else update, options)
+    rule = update_ahead if nesterov else update
+    return Optimizer(_at_rest, rule, options, "velocity_descent")
 
 
 def _at_rest(parameters: Array, /, *, xp: Namespace) -> Velocity:

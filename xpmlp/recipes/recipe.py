@@ -25,6 +25,7 @@ from xpmlp.optimizers import WEIGHT_DECAY
 from xpmlp.recipes.settings import (
     BALANCED,
     CHOICES,
+    MOST_MEMBERS,
     SETTINGS,
     Source,
     by_name,
@@ -205,7 +206,8 @@ class Recipe:
         """The seed of the one network, or a seed for each member, counted up from `seed`."""
         if isinstance(self.seed, list) or self.members == 1:
             return self.seed  # type: ignore[no-any-return]
-        return [self.seed + member for member in range(self.members)]
+        count = min(max(1, self.members), MOST_MEMBERS)  # other numbers are refused elsewhere
+        return [self.seed + member for member in range(count)]
 
     @property
     def of_one_network(self) -> "Recipe":

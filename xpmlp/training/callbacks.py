@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xpmlp.backends.failures import is_lost, is_out_of_memory
 from xpmlp.data import Split
@@ -103,6 +103,19 @@ class Callback:
         trainer : Trainer
             The run.
         """
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Return callbacks as a list; raise `InputError` for other values."""
+    try:
+        found = list(callbacks)
+    except TypeError:
+        found = [callbacks]
+    if wrong := [one for one in found if not isinstance(one, Callback)]:
+        raise InputError(
+            f"callbacks: {wrong[0]!r:.60} is not a callback; give instances of xpmlp.Callback"
+        )
+    return found
 
 
 SLOW_CALLBACK_SECONDS = 5.0

@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from xpmlp import habits
+from xpmlp import habits, renamed
 from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS, Backend
-from xpmlp.checks import check_integer, check_range, member_seeds, nearest, one_of
+from xpmlp.checks import (
+    check_fields,
+    check_integer,
+    check_kind,
+    check_range,
+    check_seed,
+    nearest,
+    one_of,
+)
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import INITIALIZERS, MLP, Objective
@@ -94,21 +102,15 @@ class TrainConfig:
     zero_output: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, least in (("epochs", 0), ("batch_size", 1), ("threads", 0)):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
         check_range("threads", self.threads, least=0, below=MOST_THREADS + 1)
         check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
         one_of(INITIALIZERS, initializer=self.initializer)
-        seeds = self.seed if isinstance(self.seed, Iterable) else [self.seed]
-        found = member_seeds(seeds)
-        object.__setattr__(
-            self, "seed", tuple(found) if isinstance(self.seed, Iterable) else found[0]
-        )
-        for name in ("shuffle", "drop_last", "zero_output"):
-            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
-                raise InputError(f"{name}={value!r}: give True or False")
+        object.__setattr__(self, "seed", check_seed(self.seed))
         for part, kind in CONFIG_PARTS.items():
-            _check_kind(part, getattr(self, part), kind)
+            check_kind(part, getattr(self, part), kind)
         one_of(COMPILE, compile=self.compile)
         if self.dtype is not None:
             one_of(PRECISIONS, dtype=self.dtype)
@@ -130,9 +132,14 @@ class TrainConfig:
             found |= {
                 name: getattr(part, name) for name in _fields(part) if name not in CONFIG_PARTS
             }
-        for kind in ("optimizer", "schedule"):
+        rules = {
+            "optimizer": self.optimizer_config.optimizer.update,
+            "schedule": self.optimizer_config.schedule.factor,
+        }
+        for kind, rule in rules.items():
             chosen = found[kind]
-            if chosen.name in OWN_SETTINGS[kind]:
+            # One of your own may have kept a name: adam()._replace(update=...).
+            if chosen.name in OWN_SETTINGS[kind] and rule.__module__.startswith("xpmlp."):
                 found |= {kind: chosen.name, **dict(chosen.options)}
         for kind, has in OWN_SETTINGS.items():
             for name in _all_own(kind) - has.get(found[kind], {}).keys():
@@ -273,7 +280,8 @@ class TrainConfig:
             For an unknown setting, and for a value out of range.
         """
         config = cls() if config is None else config
-        _check_kind("config", config, cls)
+        check_kind("config", config, cls)
+        settings = renamed.arguments("TrainConfig", settings)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
         _check_own(settings, config)
         settings = _named("optimizer", OPTIMIZERS, settings, config.optimizer_config.optimizer)
@@ -281,7 +289,7 @@ class TrainConfig:
         for part, kind in CONFIG_PARTS.items():
             if own := _taken(_fields(kind), settings):
                 base = settings.get(part, getattr(config, part))
-                _check_kind(part, base, kind)
+                check_kind(part, base, kind)
                 settings[part] = dataclasses.replace(base, **own)
         for name in settings:
             if name not in _fields(cls):
@@ -349,7 +357,7 @@ def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
         chosen = settings.get(kind, before[kind])
         if isinstance(chosen, str) and (chosen or kind != "loss"):
             one_of(has, **{kind: chosen})
-        chosen = getattr(chosen, "name", chosen)
+        chosen = chosen if isinstance(chosen, str) else getattr(chosen, "name", "")
         own = _all_own(kind) & settings.keys()
         for name in sorted(own - has.get(chosen, {}).keys()):
             with_it = [one for one, options in has.items() if name in options]
@@ -380,11 +388,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return value.lower() if isinstance(value, str) else value
-
-
-def _check_kind(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind):
-        raise InputError(f"{name}={value!r:.60}: give an xpmlp.{kind.__name__}")
 
 
 def _taken(names: Iterable[str], settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from xpmlp import renamed
 from xpmlp.backends import Backend, select_backend
 from xpmlp.backends.base import Function
+from xpmlp.checks import check_kind
 from xpmlp.data import HOST_ROWS, Split, check_rows, check_split
 from xpmlp.errors import InputError
 from xpmlp.network import MLP, PLAIN, Objective
@@ -188,6 +189,8 @@ def _with_all_metrics(
 
 def checked(split: Split, model: MLP, *, where: str) -> Split:
     """Rows and labels that this network takes, or `InputError`; those on a device as they are."""
+    check_kind("model", model, MLP)
+    check_kind("split", split, Split)
     if not isinstance(split.X, HOST_ROWS):
         return split
     return check_split(*split, where=where, layer_sizes=model.layer_sizes, output=model.output)
@@ -247,6 +250,7 @@ def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = 
            [0.5, 0.5]])
     """
     backend = backend or _numpy()
+    check_kind("model", model, MLP)
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
     with backend.activate():
         blocks = _predicted(model, parameters, X, backend, _prediction)

@@ -9,10 +9,12 @@ were mostly beaten by ten times themselves on the data sets of the tests.
 import contextlib
 import functools
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 
+from xpmlp.checks import check_integer, check_kind, plain, shown
 from xpmlp.display import short_repr
 from xpmlp.errors import Diverged, InputError, remedy
 from xpmlp.schedules import Schedule, Times
@@ -166,12 +168,15 @@ def find_rate(
     >>> find_rate(trainer, steps=20).rates.shape
     (20,)
     """
-    if not 0.0 < lowest < highest < math.inf:
-        raise InputError(f"rates from {lowest:g} to {highest:g}: give two, the smaller first")
+    check_kind("trainer", trainer, Trainer)
+    limits = lowest, highest = plain((lowest, highest))
+    are_numbers = all(isinstance(one, (int, float)) for one in limits)
+    if not (are_numbers and 0.0 < lowest < highest <= sys.float_info.max):
+        low, high = (f"{one:g}" if isinstance(one, float) else shown(one) for one in limits)
+        raise InputError(f"rates from {low} to {high}: give two numbers, the smaller first")
     if steps is None:
         steps = min(max(DEFAULT_STEPS_RANGE[0], trainer.steps_per_epoch), DEFAULT_STEPS_RANGE[1])
-    if steps < FEWEST_STEPS:
-        raise InputError(f"steps={steps}: give at least {FEWEST_STEPS}")
+    steps = check_integer("steps", steps, least=FEWEST_STEPS)
     if trainer.state.parameters.ndim > 1:
         wanted = remedy("train with one seed", "leave --members out")
         raise InputError(f"a learning rate is found for one network; {wanted}")

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.backends import Backend, select_backend
+from xpmlp import renamed
+from xpmlp.backends import Backend
+from xpmlp.checks import as_integer, check_integer, check_kind, shown
 from xpmlp.data import Split, check_split
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
@@ -81,9 +83,10 @@ def fold_rows(labels: np.ndarray, folds: int, *, seed: int) -> tuple[np.ndarray,
     ((2, 2), [2, 2])
     """
     count = len(labels)
-    if type(folds) is not int or not 2 <= folds <= count:
-        raise InputError(f"folds={folds}: give 2 to {count:,}, the rows there are")
-    random = generator(seed, HOLD_OUT)
+    given, folds = folds, as_integer(folds, otherwise=0)
+    if not 2 <= folds <= count:
+        raise InputError(f"folds={given!r:.60}: give 2 to {count:,}, the rows there are")
+    random = generator(check_integer("seed", seed, least=0), HOLD_OUT)
     dealt = random.permutation(count)
     if labels.dtype.kind in "ui" and labels.ndim == 1:
         # Sorted by class, rows of a class in random order, they are dealt like cards.
@@ -156,13 +159,15 @@ def cross_validate(
         if name in settings:
             raise InputError(f"{name}: each fold has its own; leave it out, or call train")
     if isinstance(seed, Iterable):
-        raise InputError(f"seed={seed}: give one; the folds' are counted up from it")
-    backend = backend or select_backend()
+        raise InputError(f"seed={shown(seed)}: give one; the folds' are counted up from it")
+    settings = renamed.arguments("training.train", settings)
+    check_kind("model", model, MLP)
+    check_kind("split", split, Split)
     split = check_split(
         *split, where="training data", layer_sizes=model.layer_sizes, output=model.output
     )
     rows, held = fold_rows(split.labels, folds, seed=seed)
-    seeds = [seed + fold for fold in range(folds)]
+    seeds = [seed + fold for fold in range(len(held))]
     run = train(model, split, seed=seeds, rows=rows, backend=backend, **settings)
     found = [
         run.evaluate(Split(split.X[numbers], split.labels[numbers]), run.parameters[fold])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.checks import check_range, one_of
+from xpmlp.checks import check_fields, check_range, one_of
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
@@ -118,6 +118,7 @@ class OptimizerConfig:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value, kind, example in (
             ("optimizer", self.optimizer, Optimizer, "adam()"),
             ("schedule", self.schedule, Schedule, "cosine()"),
@@ -127,10 +128,11 @@ class OptimizerConfig:
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
                     f"{example}"
                 )
-        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf)
+        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf, many=True)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.
-            check_range(name, getattr(self, name), least=0.0, below=1e18)
+            many = name == "weight_decay"
+            check_range(name, getattr(self, name), least=0.0, below=1e18, many=many)
         check_range("warm_up", self.warm_up, least=0.0, below=1e9)
         for name in ("average_decay", "average_start"):
             check_range(name, getattr(self, name), least=0.0, below=1.0)

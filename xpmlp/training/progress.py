@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from xpmlp.display import print_line
+from xpmlp.display import print_line, print_row
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
 from xpmlp.training.metrics import METRICS
@@ -82,7 +82,7 @@ class Progress(Callback):
     def on_epoch(self, trainer: Trainer, /) -> None:
         line = f"epoch {trainer.epoch}/{trainer.epochs}  {measures(trainer)}"
         if self._cell is None:
-            print_line(self._console, line)
+            print_row(self._console, line)
         else:
             self._lines.append(line)
         self.on_tick(trainer)
@@ -140,7 +140,7 @@ def measures(trainer: Trainer) -> str:
     elif history.accuracies:
         parts.append(f"{score} {history.accuracies[-1].mean():.4f}")
     if not trainer.step and history.validation_losses:
-        parts.append(f"validation loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
+        parts.append(f"val loss {finite_mean(history.validation_losses[-1:], math.nan):.4f}")
     if trainer.seconds and trainer.iteration:
         rate = trainer.iteration * trainer.batch_size / trainer.seconds
         parts.append(f"{rate:,.0f} samples/s")

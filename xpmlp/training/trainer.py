@@ -12,12 +12,19 @@ import numpy as np
 from xpmlp import renamed
 from xpmlp.backends import PRECISIONS, Backend, select_backend
 from xpmlp.backends.base import StepMaker, Threads
-from xpmlp.checks import check_integer
+from xpmlp.checks import check_integer, check_kind, plain
 from xpmlp.data import Split
 from xpmlp.errors import CallbackError, InputError
 from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
-from xpmlp.training.callbacks import Callback, CallbackLog, StopTraining, callbacks_of, tell
+from xpmlp.training.callbacks import (
+    Callback,
+    CallbackLog,
+    StopTraining,
+    as_callbacks,
+    callbacks_of,
+    tell,
+)
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.engine import Engine
 from xpmlp.training.evaluation import Evaluation, checked, evaluate
@@ -108,8 +115,11 @@ class Trainer:
         **settings: Any,
     ) -> None:
         """Make a run that has not started; see the class."""
-        config = _checked(TrainConfig.of(config, **settings), model)
         split = checked(split, model, where="training data")
+        config = _checked(TrainConfig.of(config, **settings), model)
+        check_kind("backend", backend, Backend)
+        if parameters is not None and not getattr(parameters, "ndim", 0):
+            raise InputError(f"parameters={parameters!r:.60}: give an array, (P,) or (E, P)")
         with backend.activate():
             if parameters is None:
                 drawn = PRECISIONS[config.dtype or "float32"]
@@ -222,7 +232,8 @@ class Trainer:
         rates : ndarray of shape () or (E,)
             The rate, or one for each member.
         """
-        self._configure(TrainConfig.of(self.config, learning_rate=np.asarray(rates).tolist()))
+        optimizer_config = dataclasses.replace(self.optimizer_config, learning_rate=plain(rates))
+        self._configure(dataclasses.replace(self.config, optimizer_config=optimizer_config))
         now = self.state.learning_rate
         sent = self.optimizer_config.rates(self.model, self.metric_sum.shape, dtype_name(now))
         with self.backend.activate():
@@ -396,6 +407,9 @@ class Trainer:
 
         Raises
         ------
+        KeyboardInterrupt
+            After Ctrl-C and `on_end` of all callbacks. The run returns to its last finite state,
+            that after an epoch or at its start, and can be run again.
         CallbackError
             For a callback that failed, after `on_end` of all callbacks. The run keeps its state and
             can be run again.
@@ -404,7 +418,7 @@ class Trainer:
             finite state, that after an epoch or at its start.
         """
         before, after = callbacks_of(self.validation_config)
-        given = [*callbacks, *after]
+        given = [*as_callbacks(callbacks), *after]
         with self.backend.activate():
             try:
                 tell([*before, *given], "on_start", self)
@@ -413,6 +427,11 @@ class Trainer:
             except StopTraining:
                 self.was_stopped = True
             except CallbackError:
+                with contextlib.suppress(CallbackError):
+                    tell([*before, *given], "on_end", self)
+                raise
+            except KeyboardInterrupt:
+                self.restore(self.last_good)
                 with contextlib.suppress(CallbackError):
                     tell([*before, *given], "on_end", self)
                 raise
@@ -567,4 +586,5 @@ def train(
     """
     settings = renamed.arguments("training.train", settings)
     callbacks = settings.pop("callbacks", callbacks)
-    return Trainer(model, split, backend=backend or select_backend(), **settings).run(callbacks)
+    backend = select_backend() if backend is None else backend
+    return Trainer(model, split, backend=backend, **settings).run(callbacks)

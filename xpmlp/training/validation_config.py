@@ -1,6 +1,7 @@
 """The settings of validation and early stopping, and which parameters are better."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.checks import check_integer, one_of
+from xpmlp.checks import check_fields, check_integer, one_of
 from xpmlp.data import Split
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
@@ -64,6 +65,7 @@ class ValidationConfig:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.validation, Split | None):
             raise InputError(
                 f"validation={self.validation!r:.60}: give a Split here; xpmlp.train takes a "
@@ -72,8 +74,9 @@ class ValidationConfig:
         one_of(MONITORS, monitor=self.monitor)
         for name in ("validate_every", "patience"):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least=0))
-        if isinstance(self.time_limit, str) or not self.time_limit > 0.0:
-            raise InputError(f"time_limit={self.time_limit!r}: give seconds, more than 0")
+        limit = self.time_limit
+        if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or not limit > 0.0:
+            raise InputError(f"time_limit={limit!r:.60}: give seconds, more than 0")
         for name in ("validate_every", "patience", "restore_best"):
             if getattr(self, name) and self.validation is None:
                 raise InputError(
