@@ -166,7 +166,7 @@ OLD: dict[str, tuple[Callable[[], object], object]] = {
     "^factors= is lr_factors=": (lambda: data(factors=6).lr_factors, 6),
     "observers= is callbacks= now$": (lambda: folds(observers=[]).run.epoch, 1),
     "^keep_best= is restore_best= now$": (
-        lambda: trainer(keep_best=False).control.restore_best, False
+        lambda: trainer(keep_best=False).validation_config.restore_best, False
     ),
     "^xpmlp.Control is": (
         lambda: __import__("xpmlp", fromlist=["Control"]).Control, ValidationConfig

@@ -696,7 +696,7 @@ def test_array_of_learning_rates_is_one_for_each_member(given: Any) -> None:
     descent = run.trainer.descent
     assert descent.learning_rate == descent.weight_decay == run.trainer.objective.dropout
     assert descent.learning_rate == expected
-    assert fit(epochs=1, learning_rate=np.array(0.5)).trainer.descent.learning_rate == 0.5
+    assert fit(epochs=1, learning_rate=np.array(0.5)).trainer.optimizer_config.learning_rate == 0.5
 
 
 def test_parameters_may_be_integers() -> None:

@@ -34,7 +34,7 @@ from xpmlp.data import (
     rows_to_hold_out,
 )
 from xpmlp.data.conversion import Rows, as_labels, as_rows, as_trained
-from xpmlp.data.schema import NAMELESS
+from xpmlp.data.schema import NAMELESS, value_kind
 from xpmlp.display import LONGEST_VALUE, as_html, shortened
 from xpmlp.errors import DeviceLost, InputError, XpmlpError
 from xpmlp.files import as_path
@@ -571,6 +571,8 @@ def _split(
     else:
         split = check_split(rows, labels, where="X, y", layer_sizes=sizes, output=output)
     known = _classes(model) if found is None else found
+    if not schema.columns:
+        schema = replace(schema, values=value_kind(rows))
     if found is not None:
         schema = replace(schema, classes=tuple(found.tolist()))
     return _Given(split, known, schema, tuple(rows.shape[1:]))
@@ -620,7 +622,8 @@ def _rows_like_training(X: Any, schema: Schema, *, takes_bytes: bool) -> Rows:
     rows = as_rows(X, schema=schema)
     if not isinstance(rows.X, np.ndarray):
         return rows
-    return rows._replace(X=as_trained(rows.X, takes_bytes=takes_bytes))
+    values = "" if schema.columns else schema.values
+    return rows._replace(X=as_trained(rows.X, takes_bytes=takes_bytes, values=values))
 
 
 def _weights(given: Any) -> np.ndarray | None:

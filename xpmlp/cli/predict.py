@@ -14,7 +14,6 @@ from xpmlp.cli.habits import swapped
 from xpmlp.cli.next_command import echo_next
 from xpmlp.cli.options import BackendOption, DeviceOption, JsonOption, RunArgument
 from xpmlp.data import check_rows, read_image, read_rows
-from xpmlp.data.conversion import as_trained
 from xpmlp.data.table_files import is_table
 from xpmlp.data.tables import read_table
 from xpmlp.errors import InputError
@@ -111,9 +110,10 @@ def _rows(path: Path, trained: TrainedModel) -> np.ndarray:
             rows = read_table(path, trained.schema)
         else:
             rows = trained.schema.encode_array(read_rows(path), where=str(path))
-        rows = as_trained(rows, takes_bytes=trained.takes_bytes, where=str(path))
+        rows = trained.as_trained(rows, where=str(path))
         return check_rows(rows, where=str(path), layer_sizes=trained.model.layer_sizes)
     shape = trained.image_shape
     if len(shape) != 2 or math.prod(shape) != trained.model.layer_sizes[0]:
         raise InputError(f"{path}: this network was not trained on images; give a .npy file")
-    return read_image(path, shape, images=trained.schema.images).reshape(1, -1)
+    image = read_image(path, shape, images=trained.schema.images).reshape(1, -1)
+    return trained.as_trained(image, where=str(path))

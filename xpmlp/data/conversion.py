@@ -9,7 +9,7 @@ from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
 from xpmlp.data.dataset import Split
 from xpmlp.data.mapped import MappedRows
-from xpmlp.data.schema import NAMELESS, Schema, class_numbers, missing_column
+from xpmlp.data.schema import NAMELESS, Schema, class_numbers, missing_column, value_kind
 from xpmlp.data.sparse import SparseRows
 from xpmlp.data.table_files import is_frame
 from xpmlp.data.tables import fit_frame, read_table
@@ -23,20 +23,27 @@ class Rows(NamedTuple):
     schema: Schema = NAMELESS
 
 
-def as_trained(X: np.ndarray, *, takes_bytes: bool, where: str = "X") -> np.ndarray:
+def as_trained(X: np.ndarray, *, takes_bytes: bool, values: str = "", where: str = "X") -> Any:
     """Return rows as numbers that mean what they meant in training.
 
-    Bytes are scaled to 0..1 in training and ever after; other numbers never are. Raises
-    `InputError` for rows that would have to be scaled and are no bytes.
+    Bytes are scaled to 0..1 in training and ever after; other numbers never are. `values` are those
+    of the schema. Raises `InputError` for rows that would have to be scaled, but for bytes.
     """
-    if takes_bytes == (X.dtype == np.uint8):
-        return X
-    if not takes_bytes:
-        return X.astype(np.float32)
-    if X.dtype.kind in "ui" or (X.size and X.max() > 1.0):
+    is_bytes = X.dtype == np.uint8
+    if takes_bytes:
+        if is_bytes or (X.dtype.kind not in "ui" and not (X.size and X.max() > 1.0)):
+            return X
         raise InputError(
             f"{where} of type {X.dtype}: the network was trained on bytes, uint8, scaled to 0..1; "
             "give bytes, or numbers from 0 to 1"
+        )
+    if is_bytes:
+        return X.astype(np.float32) / np.float32(255.0 if values == "unit" else 1.0)
+    if (found := value_kind(X)) and values and found != values:
+        trained = "integers" if values == "whole" else "numbers from 0 to 1"
+        raise InputError(
+            f"{where}: numbers from {X.min():g} to {X.max():g}, the network was trained on "
+            f"{trained}; give them on the same scale"
         )
     return X
 
@@ -94,7 +101,7 @@ def as_rows(X: Any, *, where: str = "X", schema: Schema = NAMELESS) -> Rows:
 
 
 def _needs_encoding(values: np.ndarray) -> bool:
-    """Whether a frame's values are no numbers, or some are missing."""
+    """Whether a frame has text, dates or missing values."""
     if values.dtype.kind == "M":
         return True
     try:

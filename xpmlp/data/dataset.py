@@ -11,7 +11,7 @@ import numpy as np
 from xpmlp.algebra import OUTPUTS
 from xpmlp.data.image_rules import with_drawings
 from xpmlp.data.mapped import MappedRows, check_layout, mapped, order_by_blocks
-from xpmlp.data.schema import NAMELESS, Schema
+from xpmlp.data.schema import NAMELESS, Schema, value_kind
 from xpmlp.data.sparse import SparseRows
 from xpmlp.display import as_html, short_repr
 from xpmlp.errors import InputError, remedy
@@ -572,7 +572,8 @@ def dataset_of(
     are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
     is_signed = labels.dtype.kind == "i" and bool((labels < 0).any())
     output = "identity" if are_targets or is_signed else "softmax"
-    schema = replace(schema, images=with_drawings(schema.images, X))
+    values = "" if schema.columns else value_kind(X)
+    schema = replace(schema, images=with_drawings(schema.images, X), values=values)
 
     def checked(X: np.ndarray, labels: np.ndarray, where: str) -> Split:
         split = check_split(X, labels, where=where, output=output)

@@ -136,7 +136,7 @@ def _count_missing(values: Any, is_training: np.ndarray) -> int:
 
 
 def _quartiles(numbers: np.ndarray) -> tuple[float, ...]:
-    """Minimum, quartiles and maximum; zeros of no numbers."""
+    """Minimum, quartiles and maximum; zeros if there are no values."""
     if not len(numbers):
         return (0.0,) * 5
     return tuple(map(float, np.percentile(numbers, (0, 25, 50, 75, 100))))

@@ -5,13 +5,13 @@ import numpy as np
 from xpmlp.data.schema import Schema, class_count
 
 FEWEST_ROWS = 30
-"""Of fewer rows nothing is said."""
+"""The fewest rows that hints are given for."""
 
 IMBALANCE = 10
-"""How many times as many rows the largest class has as the smallest, for it to be said."""
+"""How many times as many rows as the smallest the largest class has, for a hint."""
 
 LINEAR = 0.9999
-"""The correlation from which a column is said to give the target away."""
+"""The correlation from which a column gives the target away."""
 
 
 def hints(labels: np.ndarray, schema: Schema, X: np.ndarray, rows: np.ndarray) -> list[str]:

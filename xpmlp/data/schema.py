@@ -17,7 +17,7 @@ KINDS = ("number", "boolean", "category", "date", "pixel")
 SCALINGS = ("none", "robust")
 
 ONE_HOT_CATEGORIES = 32
-"""Up to so many categories each has an indicator; of more, their places are a number."""
+"""The most categories that have an indicator each; of more, the place is a number."""
 
 DATE_NUMBERS = ("year", "month", "weekday", "days")
 """What a date becomes: weekdays are 1 (Monday) to 7, days count from the first in training."""
@@ -117,7 +117,7 @@ class Column:
         return self.is_one_hot or bool(self.medians)
 
     def numbers(self, values: np.ndarray) -> np.ndarray:
-        """Return the numbers (n, m) before they are filled in and scaled, NaN where missing.
+        """Return the numbers before they are filled in and scaled.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class Column:
         Returns
         -------
         ndarray of shape (n, m)
-            Numbers; of a category its place, (n, 1).
+            Numbers, NaN where a value is missing; of a category its place, (n, 1).
         """
         if self.kind == "category":
             places = {name: float(place) for place, name in enumerate(self.categories)}
@@ -196,6 +196,9 @@ class Schema:
         integers from 0.
     images : Images, optional
         How images become rows.
+    values : str, default ''
+        `unit` if the numbers of arrays and images are fractions from 0 to 1, `whole` if they are
+        integers of 0 or more beyond 1, else empty.
 
     Examples
     --------
@@ -208,6 +211,7 @@ class Schema:
     target: str = ""
     classes: tuple[Any, ...] = ()
     images: Images = field(default_factory=Images)
+    values: str = ""
 
     def __post_init__(self) -> None:
         columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
@@ -301,7 +305,13 @@ class Schema:
         return self.encode(dict(zip(self.names, rows.T, strict=True))).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the schema as JSON has it, without what is as by default."""
+        """Return the schema as JSON has it.
+
+        Returns
+        -------
+        dict
+            Lists, texts and numbers; what has its default is left out.
+        """
         columns = [
             {
                 field.name: value
@@ -315,18 +325,36 @@ class Schema:
             "target": self.target,
             "classes": list(self.classes),
             "images": dataclasses.asdict(self.images),
+            "values": self.values,
         }
 
     @classmethod
     def from_json(cls, found: Any) -> "Schema":
-        """Return the schema that `to_json` has written; `InputError` for anything else."""
+        """Return the schema that `to_json` has written.
+
+        Parameters
+        ----------
+        found : dict
+            What was read from JSON.
+
+        Returns
+        -------
+        Schema
+            The schema.
+
+        Raises
+        ------
+        InputError
+            For anything else.
+        """
         try:
             columns = []
             for one in found["columns"]:
                 parts: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
                 columns.append(Column(**parts))
             images = Images(**found["images"])
-            return cls(tuple(columns), found["target"], tuple(found["classes"]), images)
+            rest = found["target"], tuple(found["classes"]), images, found["values"]
+            return cls(tuple(columns), *rest)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = f"{type(error).__name__}: {error}"
             raise InputError(f"schema: cannot be read ({said}); train again") from error
@@ -364,11 +392,45 @@ AS_IS = Reading()
 """By default: nothing is chosen, and a tenth of the rows becomes the test set."""
 
 
+VALUE_ROWS = 4096
+"""Of how many rows it is looked what their numbers are."""
+
+
+def value_kind(X: Any) -> str:
+    """Return what a schema's `values` are for these rows."""
+    if not isinstance(X, np.ndarray) or not X.size or X.dtype == np.uint8:
+        return ""
+    rows = X[:: -(-len(X) // VALUE_ROWS)]
+    lowest, highest = rows.min(), rows.max()
+    are_whole = X.dtype.kind in "ui" or bool((rows == np.trunc(rows)).all())
+    if lowest < 0 or are_whole != (highest > 1):
+        return ""
+    return "whole" if are_whole else "unit"
+
+
 def class_count(labels: np.ndarray, schema: Schema) -> int | None:
-    """Return the number of classes that labels are of; None for targets that are numbers.
+    """Return the number of classes of labels; None if they are numbers.
 
     Integers are classes if they are 0 or more, leave few numbers out, and have five rows each on
     average; prices and years are numbers.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or (n, K)
+        Labels or targets.
+    schema : Schema
+        Says whether classes have names.
+
+    Returns
+    -------
+    int or None
+        The number of classes, 2 or more.
+
+    Examples
+    --------
+    >>> from xpmlp.data import Schema, class_count
+    >>> class_count(np.array([0, 2, 1] * 5), Schema())
+    3
     """
     if schema.classes:
         return len(schema.classes)

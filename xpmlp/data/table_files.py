@@ -86,7 +86,7 @@ class Table:
     decimal: str = "."
 
     def blocks(self, names: Iterable[str]) -> Iterator[Any]:
-        """Yield the columns of these names, a batch of Arrow of so many rows at a time."""
+        """Yield the columns of these names, a batch of Arrow at a time."""
         with _refusing(self.where):
             yield from self.read(list(names))
 
@@ -174,6 +174,8 @@ def _refusing(where: str) -> Iterator[None]:
         OverflowError,
     ) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
+        if "Empty CSV file" in cause:
+            raise InputError(f"{where}: no rows; give a table with rows") from error
         raise InputError(
             f"{where}: cannot be read as a table ({cause}); fix it or save it again"
         ) from error

@@ -103,7 +103,7 @@ class FittedTable(NamedTuple):
 
     where: str
     tables: list[Table]
-    labels: list["Labels"]
+    labels: list["ReadLabels"]
     schema: Schema
     reason: str
     fit: Fit | None
@@ -222,8 +222,8 @@ def _targets(target: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in target.split(","))
 
 
-class Labels(NamedTuple):
-    """Labels (n,) or (n, K) of the rows that have one, and the weights (n,) of these rows."""
+class ReadLabels(NamedTuple):
+    """ReadLabels (n,) or (n, K) of the rows that have one, and the weights (n,) of these rows."""
 
     values: np.ndarray
     is_present: np.ndarray
@@ -288,7 +288,7 @@ class _Target(NamedTuple):
 
 def read_labels(
     tables: Sequence[Table], chosen: Chosen, known: tuple[Any, ...] = (), *, where: str
-) -> tuple[list[Labels], tuple[Any, ...]]:
+) -> tuple[list[ReadLabels], tuple[Any, ...]]:
     """Return the labels of each table, and the classes if they have names.
 
     Numbers stay as they are; text is of the `known` classes, or of those of the first table,
@@ -307,7 +307,7 @@ def read_labels(
         if len(chosen.targets) == 1:
             are_integers = all((one == np.trunc(one)).all() for one in values)
             values = [one[:, 0].astype(np.int64 if are_integers else np.float64) for one in values]
-    found = [Labels(one, of.is_present) for one, of in zip(values, targets, strict=True)]
+    found = [ReadLabels(one, of.is_present) for one, of in zip(values, targets, strict=True)]
     weights = _weights(tables[0], chosen.weights, targets[0].is_present)
     return [found[0]._replace(weights=weights), *found[1:]], classes
 

@@ -86,6 +86,13 @@ class TrainedModel(NamedTuple):
     schema: Schema = NAMELESS
     has_schema: bool = True
 
+    def as_trained(self, X: np.ndarray, *, where: str) -> np.ndarray:
+        """Return rows as numbers that mean what they meant in training, or refuse them."""
+        schema = self.schema
+        values = "" if schema.columns else schema.values
+        found: np.ndarray = as_trained(X, takes_bytes=self.takes_bytes, values=values, where=where)
+        return found
+
     def __repr__(self) -> str:
         return short_repr(self)
 
@@ -186,8 +193,7 @@ class RunDirectory:
         for part in ("train", "test"):
             split = getattr(dataset, part)
             if isinstance(split.X, np.ndarray):
-                takes: Any = {"takes_bytes": trained.takes_bytes, "where": dataset.where}
-                parts[part] = split._replace(X=as_trained(split.X, **takes))
+                parts[part] = split._replace(X=trained.as_trained(split.X, where=dataset.where))
         return replace(dataset, **parts).for_network(model.layer_sizes, model.output)
 
     @property
