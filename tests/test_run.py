@@ -693,9 +693,9 @@ def test_array_of_learning_rates_is_one_for_each_member(given: Any) -> None:
     rates = given([0.1, 0.5])
     run = fit(epochs=1, seed=[0, 1], learning_rate=rates, weight_decay=rates, dropout=rates)
     expected = tuple(float(one) for one in rates)
-    descent = run.trainer.descent
-    assert descent.learning_rate == descent.weight_decay == run.trainer.objective.dropout
-    assert descent.learning_rate == expected
+    config = run.trainer.optimizer_config
+    assert config.learning_rate == config.weight_decay == run.trainer.objective.dropout
+    assert config.learning_rate == expected
     assert fit(epochs=1, learning_rate=np.array(0.5)).trainer.optimizer_config.learning_rate == 0.5
 
 
