@@ -75,23 +75,17 @@ def _dataset(name: str, arrays: list[np.ndarray], reading: Reading, *, where: st
         if place % 2 and labels.ndim == 2 and labels.shape[1] == 1:
             arrays[place] = labels.ravel()
     schema = reading.schema or NAMELESS
+    classes: tuple[str, ...] = ()
     if arrays[1].dtype.kind == "U":
         classes = schema.classes or tuple(np.unique(arrays[1]).tolist())
-        schema = replace(schema, classes=classes)
         for place in range(1, len(arrays), 2):
             arrays[place] = class_numbers(arrays[place].tolist(), classes, where=where)
-    elif schema.classes:
-        raise InputError(
-            f"{where}: the network was trained on classes with names "
-            f"({', '.join(map(repr, schema.classes[:8]))}), these are integers; give the names, a "
-            "table or folders of images"
-        )
     X, y, *test = arrays
     return dataset_of(
         name,
         train=(X, y),
         test=(test[0], test[1]) if test else None,
         where=where,
-        schema=schema,
+        schema=replace(schema, classes=classes),
         holds_out=reading.holds_out,
     )

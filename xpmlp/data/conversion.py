@@ -9,7 +9,7 @@ from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
 from xpmlp.data.dataset import Split
 from xpmlp.data.mapped import MappedRows
-from xpmlp.data.schema import NAMELESS, Schema, class_numbers, missing_column, value_kind
+from xpmlp.data.schema import NAMELESS, Schema, check_scale, class_numbers, missing_column
 from xpmlp.data.sparse import SparseRows
 from xpmlp.data.table_files import is_frame
 from xpmlp.data.tables import fit_frame, read_table
@@ -39,12 +39,7 @@ def as_trained(X: np.ndarray, *, takes_bytes: bool, values: str = "", where: str
         )
     if is_bytes:
         return X.astype(np.float32) / np.float32(255.0 if values == "unit" else 1.0)
-    if (found := value_kind(X)) and values and found != values:
-        trained = "integers" if values == "whole" else "numbers from 0 to 1"
-        raise InputError(
-            f"{where}: numbers from {X.min():g} to {X.max():g}, the network was trained on "
-            f"{trained}; give them on the same scale"
-        )
+    check_scale(X, values, where=where)
     return X
 
 

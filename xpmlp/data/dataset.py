@@ -572,7 +572,7 @@ def dataset_of(
     are_targets = labels.dtype.kind == "f" or (labels.ndim == 2 and labels.shape[1] > 1)
     is_signed = labels.dtype.kind == "i" and bool((labels < 0).any())
     output = "identity" if are_targets or is_signed else "softmax"
-    values = "" if schema.columns else value_kind(X)
+    values = schema.values if schema.columns else value_kind(X)
     schema = replace(schema, images=with_drawings(schema.images, X), values=values)
 
     def checked(X: np.ndarray, labels: np.ndarray, where: str) -> Split:

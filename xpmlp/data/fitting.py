@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpmlp.data.schema import Column
+from xpmlp.data.schema import Column, value_kind
 from xpmlp.data.table_files import Table
 from xpmlp.errors import InputError
 from xpmlp.randomness import SAMPLE, generator
@@ -151,12 +151,16 @@ def _scale(low: float, q25: float, _: float, q75: float, high: float) -> float:
 
 
 class Fit(NamedTuple):
-    """Columns, how many values each misses, and a sample of the rows with their numbers (n,)."""
+    """Columns, how many values each misses, and a sample of the rows with their numbers (n,).
+
+    `values` are a schema's, if all columns are numbers.
+    """
 
     columns: tuple[Column, ...]
     missing: dict[str, int]
     sample: Any
     rows: np.ndarray
+    values: str
 
 
 def fit_columns(
@@ -186,7 +190,11 @@ def fit_columns(
     columns = tuple(one.column(chosen.column(one.name), scaling) for one in found if one.present)
     if not columns:
         raise InputError(f"{table.where}: no column but the target has values; give some")
-    return Fit(columns, {one.name: one.missing for one in found}, chosen, numbers)
+    values = ""
+    if all(one.kind == "number" for one in columns):
+        X = [table.values(chosen.column(one.name).combine_chunks(), one.kind) for one in columns]
+        values = value_kind(np.stack(X, axis=1))  # type: ignore[arg-type]
+    return Fit(columns, {one.name: one.missing for one in found}, chosen, numbers, values)
 
 
 def as_arrow(mask: np.ndarray) -> Any:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -290,18 +291,22 @@ class Schema:
         Raises
         ------
         InputError
-            For columns that an array cannot hold, and for another number of them.
+            For another number of columns, for another scale, and unless the columns are numbered in
+            order (p0, p1, ...): others are found by name alone.
         """
-        if self.is_plain:
+        if not any(one.takes_missing or one.kind == "pixel" for one in self.columns):
             return X
         rows = np.asarray(X[:]).reshape(len(X), -1)
-        names = [one.name for one in self.columns if one.kind in ("category", "date")]
-        if names or rows.shape[1] != len(self.columns):
-            said = f"text or dates in {names[0]!r}" if names else f"{len(self.columns)} columns"
+        numbers = [re.search(r"\d+$", name) for name in self.names]
+        order = [int(found[0]) for found in numbers if found]
+        if rows.shape[1] != len(self.columns) or order != sorted(set(order)) or None in numbers:
             raise InputError(
-                f"{where}: {rows.shape[1]} values a row, the network was trained on a table with "
-                f"{said}; give a CSV or Parquet file with its columns"
+                f"{where}: {rows.shape[1]} values a row without names, the network was trained on "
+                f"{len(self.columns)} columns with names; give a CSV or Parquet file with them"
             )
+        check_scale(rows, self.values, where=where)
+        if all(one.kind == "pixel" for one in self.columns):
+            return rows
         return self.encode(dict(zip(self.names, rows.T, strict=True))).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
@@ -401,11 +406,23 @@ def value_kind(X: Any) -> str:
     if not isinstance(X, np.ndarray) or not X.size or X.dtype == np.uint8:
         return ""
     rows = X[:: -(-len(X) // VALUE_ROWS)]
-    lowest, highest = rows.min(), rows.max()
+    rows = rows[np.isfinite(rows)] if X.dtype.kind == "f" else rows
+    lowest, highest = rows.min(initial=0), rows.max(initial=0)
     are_whole = X.dtype.kind in "ui" or bool((rows == np.trunc(rows)).all())
     if lowest < 0 or are_whole != (highest > 1):
         return ""
     return "whole" if are_whole else "unit"
+
+
+def check_scale(X: np.ndarray, values: str, *, where: str) -> None:
+    """Refuse rows if they are integers and those of training, whose kind is given, were not."""
+    found = value_kind(X)
+    if found and values and found != values:
+        trained = "integers" if values == "whole" else "numbers from 0 to 1"
+        raise InputError(
+            f"{where}: numbers from {X.min():g} to {X.max():g}, the network was trained on "
+            f"{trained}; give them on the same scale"
+        )
 
 
 def class_count(labels: np.ndarray, schema: Schema) -> int | None:

@@ -96,8 +96,14 @@ def load_data(
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
     dataset = _load(source, reading)
-    if schema is None or schema.is_plain or has_tables(Path(source)):
+    if schema is None or has_tables(Path(source)):
         return dataset
+    if schema.classes and not dataset.schema.classes:
+        raise InputError(
+            f"{dataset.where}: the network was trained on classes with names "
+            f"({', '.join(map(repr, schema.classes[:8]))}), these are integers; give the names, a "
+            "table or folders of images"
+        )
     train, test = (
         part._replace(X=schema.encode_array(part.X, where=dataset.where))
         for part in (dataset.train, dataset.test)

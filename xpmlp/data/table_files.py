@@ -123,6 +123,8 @@ class Table:
             column = column.dictionary_decode()
         if kind == "date" and not (_is_text(column.type) or pa.types.is_temporal(column.type)):
             return None
+        if kind == "category" and _is_text(column.type):
+            column = compute.if_else(compute.equal(column, ""), None, column)
         for wanted in (ARROW_TYPES[kind], pa.timestamp("us", "UTC")):
             with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 return compute.cast(column, wanted, safe=False)

@@ -16,7 +16,15 @@ from xpmlp.checks import nearest
 from xpmlp.data.dataset import Dataset, dataset_of, split_test_rows
 from xpmlp.data.fitting import Fit, fit_columns
 from xpmlp.data.opening import FilePath, shown
-from xpmlp.data.schema import AS_IS, Column, Reading, Schema, missing_column, unknown_class
+from xpmlp.data.schema import (
+    AS_IS,
+    Column,
+    Reading,
+    Schema,
+    check_scale,
+    missing_column,
+    unknown_class,
+)
 from xpmlp.data.table_files import Table, is_table, open_table
 from xpmlp.errors import InputError
 
@@ -135,7 +143,7 @@ def fit_table(path: FilePath, sources: Sequence[Any], reading: Reading) -> Fitte
             _, held = split_test_rows(labels[0].values, where=where)
             trains[np.flatnonzero(trains)[held]] = False
         fit = fit_columns(tables[0], chosen.columns, trains, scaling=reading.scaling)
-        schema = Schema(fit.columns, chosen.target, classes)
+        schema = Schema(fit.columns, chosen.target, classes, values=fit.values)
     for table in tables[1:]:
         choose_columns(table, Reading(schema=schema))
     return FittedTable(where, tables, labels, schema, chosen.reason, fit)
@@ -363,6 +371,8 @@ def _encode(table: Table, schema: Schema) -> np.ndarray:
             if column.kind == "category":
                 known = {None, *column.categories}
                 unknown[column.name] += sum(one not in known for one in values[column.name])
+        if not done and schema.values:
+            check_scale(np.stack(list(values.values()), axis=1), schema.values, where=table.where)
         X = schema.encode(values)
         blocks.append(X.astype(np.float32) if schema.is_scaled else X)
         done += block.num_rows
