@@ -231,6 +231,11 @@ class Schema:
         )
 
     @property
+    def takes_missing(self) -> bool:
+        """Whether values of some column may be missing: the schema was fitted to a table."""
+        return any(one.takes_missing for one in self.columns)
+
+    @property
     def is_scaled(self) -> bool:
         """Whether some number is scaled."""
         return any(one.scales for one in self.columns)
