@@ -160,15 +160,19 @@ def export_onnx(
     _compare(onnx.reference.ReferenceEvaluator(made), model, parameters, rows, path)
     data = made.SerializeToString(deterministic=True)
     write_atomically(Path(path), lambda file: file.write_bytes(data))
-    predictions, *label = made.graph.output
-    outputs = [f"{predictions.name} float32 (N, {model.layer_sizes[-1]})"]
-    outputs += [f"{one.name} {'string' if schema.classes else 'int64'} (N)" for one in label]
-    inputs = [
-        f"{name} {'string' if array.dtype == object else array.dtype} "
-        f"(N, {', '.join(map(str, array.shape[1:]))})"
-        for name, array in rows.feed.items()
-    ]
-    return Exported(tuple(inputs), tuple(outputs), len(data))
+    inputs, outputs = (
+        tuple(_shown(onnx, one) for one in ends) for ends in (made.graph.input, made.graph.output)
+    )
+    return Exported(inputs, outputs, len(data))
+
+
+def _shown(onnx: Any, end: Any) -> str:
+    """Name, type and shape of an input or an output."""
+    tensor = end.type.tensor_type
+    is_text = tensor.elem_type == onnx.TensorProto.STRING
+    kind = "string" if is_text else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    sizes = (one.dim_param or str(one.dim_value) for one in tensor.shape.dim)
+    return f"{end.name} {kind} ({', '.join(sizes)})"
 
 
 def _random_rows(
@@ -249,11 +253,6 @@ class _Graph:
     def lookup(self, values: str, **attributes: Any) -> str:
         """What each value stands for, where keys or values are text."""
         return self.add("LabelEncoder", values, domain=TEXT_DOMAIN, **attributes)
-
-    @property
-    def has_text(self) -> bool:
-        """Whether there are operations on text."""
-        return any(one.domain == TEXT_DOMAIN for one in self.nodes.values())
 
     def free(self, name: str) -> str:
         """This name, or with underscores one that no input has."""
@@ -370,7 +369,8 @@ def _model(
             notes[column.number_names[-1]] = f"since {np.datetime64(column.first_day, 'D')}"
     L = model.chain.onnx(model.unflatten(parameters, xp=np), A, graph)
     outputs = _outputs(graph, model, L, schema, members=parameters.ndim == 2)
-    text = f', "{TEXT_DOMAIN}": {TEXT_OPSET}' if graph.has_text else ""
+    has_text = any(one.domain for one in graph.nodes.values())
+    text = f', "{TEXT_DOMAIN}": {TEXT_OPSET}' if has_text else ""
     made = onnx.parser.parse_model(f"""<
             ir_version: {IR_VERSION}, opset_import: ["": {OPSET}{text}],
             producer_name: "xpmlp", producer_version: "{xpmlp.__version__}",
