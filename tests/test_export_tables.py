@@ -237,6 +237,18 @@ def test_names_of_classes_without_columns(tmp_path: Path) -> None:
     assert label.tolist() == [str(bool(one)) for one in given.argmax(axis=1)]
 
 
+def test_outputs_beyond_the_classes_are_numbered(tmp_path: Path) -> None:
+    """As `predict` names them, if a network is wider than its data has classes."""
+    model = MLP((2, 4))
+    schema = Schema(("a", "b"), "c", ("no", "yes"))
+    export_onnx(model, parameters_of(model), tmp_path / "m.onnx", schema=schema)
+    X = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32) * 9
+    given, label = session_of(tmp_path / "m.onnx").run(None, {"input": X})
+    assert label.tolist() == [["no", "yes", "2", "3"][one] for one in given.argmax(axis=1)]
+    assert set(label) & {"2", "3"}
+    assert [schema.class_name(one) for one in range(4)] == ["no", "yes", 2, 3]
+
+
 def test_columns_may_be_called_what_a_graph_calls_its_own(tmp_path: Path) -> None:
     """Weights, constants and results give way, and so do outputs, whose names change."""
     model = MLP((2, 8, 3))

@@ -397,14 +397,16 @@ def _outputs(graph: _Graph, model: MLP, L: str, schema: Schema, *, members: bool
         graph.add("Identity", Y_hat, result=name)
     if model.output != "softmax":
         return outputs
-    label, classes = graph.free("label"), list(map(str, schema.classes))
+    label = graph.free("label")
     likeliest = graph.add("ArgMax", name, axis=-1, keepdims=1)
     # Of no rows onnxruntime 1.20 gives (0, K) here: as many numbers, but another shape.
     flat = (likeliest, graph.weight("flat", [-1], np.int64))
-    if not classes:
+    if not schema.classes:
         graph.add("Reshape", *flat, result=label)
         return f"{outputs}, int64[N] {label}"
-    keys = {"keys_int64s": range(len(classes)), "values_strings": classes}
+    numbers = range(model.layer_sizes[-1])
+    names = [str(schema.class_name(number)) for number in numbers]
+    keys = {"keys_int64s": numbers, "values_strings": names}
     graph.lookup(graph.add("Reshape", *flat), result=label, **keys)
     return f"{outputs}, string[N] {label}"
 

@@ -251,9 +251,9 @@ class Schema:
         Returns
         -------
         object
-            The name; the number itself where classes have none.
+            The name; the number itself where classes have none, and of outputs beyond them.
         """
-        return self.classes[number] if self.classes else number
+        return self.classes[number] if number < len(self.classes) else number
 
     def encode(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return rows as a network takes them.
