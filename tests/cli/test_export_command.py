@@ -1,14 +1,17 @@
 """`xpmlp export`: a run as an ONNX file."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 
 from xpmlp.data import load_idx_directory
+from xpmlp.data.tables import read_table
 from xpmlp.runs import RunDirectory
 from xpmlp.tensors import load_tensors, save_tensors
 from xpmlp.training import predict
@@ -91,3 +94,55 @@ def test_a_run_in_float64(command, tiny, data) -> None:
     X = load_idx_directory(data).test.X
     Y_hat, _ = onnxruntime.InferenceSession("m.onnx").run(None, {"input": X.reshape(-1, 4, 4)})
     assert assert_predicts(Path("run"), X, Y_hat).dtype == np.float64
+
+
+def write_trees(path: Path, count: int = 200) -> None:
+    """A table with a column of each kind, a tenth of whose values is missing."""
+    random = np.random.default_rng(3)
+    days = np.datetime64("2001-03-04") + random.integers(0, 5000, count)
+    columns = {
+        "height": random.normal(20.0, 5.0, count).round(2),
+        "is_old": random.choice(["true", "false"], count),
+        "colour": random.choice(["green", "dark green", "red"], count),
+        "planted": days.astype(str),
+    }
+    table = pd.DataFrame(
+        {name: pd.Series(values, dtype=object) for name, values in columns.items()}
+    )
+    table = table.mask(random.random(table.shape) < 0.1)
+    table["species"] = random.choice(["oak", "ash", "elm"], count)
+    table.to_csv(path, index=False)
+
+
+def test_graph_of_a_table_takes_its_columns(command) -> None:
+    """The example of the documentation gives what `predict` does, on the same file."""
+    write_trees(Path("trees.csv"))
+    options = "--data trees.csv --epochs 2 --batch-size 20 --backend numpy --set scaling=robust"
+    assert command("train", *options.split(), "--quiet", "--out", "run").status == 0
+    said = command("export", "run", "trees.onnx")
+    first, second, third, fourth = said.out.splitlines()
+    assert first.startswith("trees.onnx: opset 17, ")
+    assert second == (
+        "takes height float64 (N, 1), is_old float64 (N, 1), colour string (N, 1) and 4 more"
+    )
+    assert third == "gives probabilities float32 (N, 3) and label string (N)"
+    assert ".run(None, columns), columns being a dictionary of arrays (N, 1); or xpmlp" in fourth
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
+    example = page.partition("## Columns of a table")[2].partition("```python\n")[2]
+    found: dict[str, object] = {}
+    exec(example.partition("```")[0], found)  # noqa: S102
+    X = read_table("trees.csv", RunDirectory(Path("run")).load_model().schema)
+    assert_predicts(Path("run"), X, np.asarray(found["probabilities"]))
+    answers = json.loads(command("predict", "run", "trees.csv", "--json").out)
+    assert [one["class"] for one in answers] == list(found["label"])
+
+
+def test_network_of_a_table_alone_takes_encoded_rows(command) -> None:
+    write_trees(Path("trees.csv"))
+    options = "--data trees.csv --epochs 1 --batch-size 20 --backend numpy"
+    assert command("train", *options.split(), "--quiet", "--out", "run").status == 0
+    said = command("export", "run", "m.onnx", "--input", "float32").out
+    X = read_table("trees.csv", RunDirectory(Path("run")).load_model().schema).astype(np.float32)
+    assert f"takes input float32 (N, {X.shape[1]})\n" in said
+    Y_hat, _ = onnxruntime.InferenceSession("m.onnx").run(None, {"input": X})
+    assert_predicts(Path("run"), X, Y_hat)

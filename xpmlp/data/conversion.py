@@ -76,7 +76,7 @@ def as_rows(X: Any, *, where: str = "X", schema: Schema = NAMELESS) -> Rows:
                 "columns are encoded; give a data frame, or the rows of a data set (data.test)"
             )
         return Rows(_numbers(_array(X, where), where))
-    if any(one.takes_missing for one in schema.columns):
+    if schema.takes_missing:
         return Rows(read_table(X, schema), schema)
     names = list(map(str, X.columns))
     found = X.to_numpy()

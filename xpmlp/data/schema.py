@@ -239,6 +239,11 @@ class Schema:
         )
 
     @property
+    def takes_missing(self) -> bool:
+        """Whether values of some column may be missing: the schema was fitted to a table."""
+        return any(one.takes_missing for one in self.columns)
+
+    @property
     def is_scaled(self) -> bool:
         """Whether some number is scaled."""
         return any(one.scales for one in self.columns)
@@ -254,9 +259,9 @@ class Schema:
         Returns
         -------
         object
-            The name; the number itself where classes have none.
+            The name; the number itself where classes have none, and of outputs beyond them.
         """
-        return self.classes[number] if self.classes else number
+        return self.classes[number] if number < len(self.classes) else number
 
     def encode(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return rows as a network takes them.
