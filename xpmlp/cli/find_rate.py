@@ -16,7 +16,7 @@ from xpmlp.runs import trainer_from_recipe
 from xpmlp.training.find_rate import find_rate as find
 
 
-@takes_settings(Recipe=("backend", "device", "data", "hidden", "seed"))
+@takes_settings(Recipe=("backend", "device", "data", "target", "drop", "hidden", "seed"))
 def find_rate(
     recipe: RecipeArgument = "lecture",
     *,

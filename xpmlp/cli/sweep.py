@@ -16,7 +16,7 @@ from xpmlp.cli.console import echo, echo_error, errors, print_table
 from xpmlp.cli.next_command import as_setting, echo_next
 from xpmlp.cli.options import RecipeArgument, RecipeOptions, takes_settings
 from xpmlp.cli.watching import Interruption
-from xpmlp.data import Dataset, load_data
+from xpmlp.data import Dataset
 from xpmlp.errors import Diverged, InputError
 from xpmlp.files import write_text
 from xpmlp.recipes import SETTINGS, Recipe, by_name, load_recipe, option_value, read_setting
@@ -34,7 +34,7 @@ RECIPE_FILE = "recipe.toml"
 """The file that a directory with a sweep has."""
 
 
-@takes_settings(Recipe=("backend", "device", "data", "members"))
+@takes_settings(Recipe=("backend", "device", "data", "target", "drop", "members"))
 def sweep(
     recipe: RecipeArgument = "lecture",
     *,
@@ -57,7 +57,7 @@ def sweep(
     if not over:
         raise InputError("--over is missing: give values to try, such as learning_rate=1e-3,1e-2")
     usual = load_recipe(recipe, warns=False).validation or VALIDATION_FRACTION
-    planned = given.recipe(recipe, f"validation={usual}")
+    planned, dataset = given.recipe_and_data(recipe, f"validation={usual}")
     if not planned.validation:
         planned = planned.replace({"validation": VALIDATION_FRACTION})
     combinations = grid(_values(text) for text in over)
@@ -65,7 +65,6 @@ def sweep(
     if not planned.threads:  # one number for all runs: another may give other last bits
         planned = planned.replace({"threads": planned.best_threads(chosen)})
     runs = plan(planned, combinations)
-    dataset = load_data(planned.data)
     check(runs, dataset, chosen)
     # Whatever can be refused has been: now there will be results, and they need a place.
     directory = _directory(out, Path(recipe).stem, planned)
