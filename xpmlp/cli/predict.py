@@ -65,7 +65,7 @@ def predict(
     names = [f"{path}[{row}]" if _has_rows(path) else f"{path}" for path, row, _ in answers]
     width = max(map(len, ["input", *names]))
     symbol = "Y" if model.is_regression else "P"
-    called = map(trained.schema.class_name, range(model.layer_sizes[-1]))
+    called = trained.schema.output_names(model.output, model.layer_sizes[-1])
     heads = [f"{symbol}({name})" for name in called]
     longest = max(5, *(len(str(one)) for one in trained.schema.classes or [""]))
     answer = "".join(f"{name:>{longest + 2}}" for name in _answer(trained, answers[0][2]))
@@ -96,7 +96,8 @@ def _answer(trained: TrainedModel, values: np.ndarray) -> dict[str, Any]:
     yes = np.flatnonzero(values > 0.5).tolist()
     if len(values) == 1:
         return {"class": class_name(len(yes))}
-    return {"classes": [class_name(one) for one in yes]}
+    names = trained.schema.output_names(model.output, len(values))
+    return {"classes": [names[one] for one in yes]}
 
 
 def _has_rows(path: Path) -> bool:

@@ -263,6 +263,28 @@ class Schema:
         """
         return self.classes[number] if number < len(self.classes) else number
 
+    def output_names(self, output: str, count: int) -> list[Any]:
+        """Return what the outputs of a network are called.
+
+        Parameters
+        ----------
+        output : str
+            The output of the network.
+        count : int
+            The number of its outputs.
+
+        Returns
+        -------
+        list
+            Classes, or targets of several numbers or labels; numbers from 0 where they have no
+            names.
+        """
+        if output == "softmax" or (output == "sigmoid" and count == 1):
+            first = 1 if count == 1 else 0  # the one output is the probability of the second class
+            return [self.class_name(first + place) for place in range(count)]
+        targets = self.target.split(",") if self.target else []
+        return targets if len(targets) == count else list(range(count))
+
     def encode(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return rows as a network takes them.
 

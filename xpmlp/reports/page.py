@@ -66,6 +66,7 @@ def report(run: RunDirectory, *, data: str | None = None, backend: Backend | Non
         history=run.load_history(), summary=run.load_summary(),
         dataset=dataset, is_other_data=data is not None, image_shape=trained.image_shape,
         class_name=trained.schema.class_name,
+        output_names=trained.schema.output_names(model.output, model.layer_sizes[-1]),
         metric=metric, METRICS=METRICS, has_members=parameters.ndim == 2, evaluation=evaluation,
         others=[
             (METRICS[name].label, _measure(name, value))
