@@ -179,10 +179,17 @@ def fit_columns(
     done = 0
     for block in table.blocks(names):
         trains = is_training[done : done + block.num_rows]
+        if len(trains) < block.num_rows:
+            break
         done += block.num_rows
         sample.add(block, trains)
         for one in found:
             one.add(block.column(one.name), trains)
+    if done < len(is_training):
+        raise InputError(
+            f"{table.where}: the target has {len(is_training):,} rows, other columns have not as "
+            "many; save the file again"
+        )
     chosen, numbers = sample.finish()
     if empty := [repr(one.name) for one in found if not one.present]:
         said = ", ".join(empty)
