@@ -118,6 +118,7 @@ def test_every_command_says_the_next(command, tiny, trained, data, tmp_path: Pat
         "sweep": f"lecture --over seed=1,2 {settings} --set epochs=1",
         "gradcheck": "--hidden 3",
         "backends": "",
+        "data": "mnist",
     }
     assert uses.keys() == COMMANDS.keys()
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]

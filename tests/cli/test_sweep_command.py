@@ -111,12 +111,15 @@ def test_test_set_is_not_looked_at(command, small, monkeypatch) -> None:
 
     class Blind:
         def __init__(self, dataset) -> None:
-            self.train = dataset.train
+            self.train, self.schema = dataset.train, dataset.schema
+            self.where, self.weights = dataset.where, dataset.weights
 
         def __getattr__(self, name: str):
             raise Tested(name)
 
-    monkeypatch.setattr("xpmlp.cli.sweep.load_data", lambda name: Blind(load_data(name)))
+    monkeypatch.setattr(
+        "xpmlp.recipes.recipe.load_data", lambda name, **given: Blind(load_data(name, **given))
+    )
     assert command(*small, *OVER).status == 0
 
 

@@ -284,7 +284,7 @@ def test_compiled_steps_on_numpy_have_the_bits_of_eager_ones(
     np.testing.assert_array_equal(compiled.parameters, eager.parameters)
     np.testing.assert_array_equal(compiled.state.parameters, eager.state.parameters)
     np.testing.assert_array_equal(compiled.history.loss, eager.history.loss)
-    np.testing.assert_array_equal(compiled.history.accuracy, eager.history.accuracy)
+    np.testing.assert_array_equal(compiled.history.accuracies, eager.history.accuracies)
 
 
 @pytest.mark.extended(keep=7)
@@ -303,7 +303,7 @@ def test_every_backend_goes_the_same_way(name: str, backend: Backend) -> None:
     expected = fit_combination(name, compile="off")
     found = fit_combination(name, backend=backend)
     np.testing.assert_allclose(found.history.loss, expected.history.loss, rtol=1e-8)
-    np.testing.assert_array_equal(found.history.accuracy, expected.history.accuracy)
+    np.testing.assert_array_equal(found.history.accuracies, expected.history.accuracies)
     np.testing.assert_allclose(
         backend.to_numpy(found.parameters), expected.parameters, rtol=0.0, atol=1e-8
     )
@@ -544,7 +544,7 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
     for e, own in enumerate(zip(*each, strict=True)):
         alone = of(None, *own)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-9)
-        np.testing.assert_array_equal(together.history.accuracy[:, e], alone.history.accuracy)
+        np.testing.assert_array_equal(together.history.accuracies[:, e], alone.history.accuracies)
         np.testing.assert_allclose(found[e], alone.parameters, rtol=0.0, atol=1e-9)
 
 
@@ -588,7 +588,7 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
         alone = fit(model, own, parameters=start[e], sample_weights=weight, **chosen)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-10)
         np.testing.assert_allclose(
-            together.history.accuracy[:, e], alone.history.accuracy, rtol=1e-9
+            together.history.accuracies[:, e], alone.history.accuracies, rtol=1e-9
         )
         np.testing.assert_allclose(
             backend.to_numpy(together.parameters)[e], alone.parameters, rtol=0.0, atol=1e-10

@@ -32,7 +32,7 @@ def hints(labels: np.ndarray, schema: Schema, X: np.ndarray, rows: np.ndarray) -
         return ["all targets are the same, so there is nothing to learn"]
     K = class_count(labels, schema)
     found = [] if K is None else _of_classes(labels, schema)
-    if len(rows) >= FEWEST_ROWS and labels.ndim == 1:
+    if schema.columns and len(rows) >= FEWEST_ROWS and labels.ndim == 1:
         gives_away = _correlates if K is None else _separates
         found += [
             f"column {name!r} alone gives the target away: leave it out (--drop) if it is not "

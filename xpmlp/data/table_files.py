@@ -61,8 +61,9 @@ def is_table(path: Path) -> bool:
 
 def has_tables(path: Path) -> bool:
     """Whether a path is a table, or a directory with one to train on."""
-    is_file = is_table(path) and not path.is_dir()
-    return is_file or any(map(is_table, path.glob("train.*")))
+    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+        return is_table(path) or any(map(is_table, path.glob("train.*")))
+    return False
 
 
 def is_frame(data: Any) -> bool:
