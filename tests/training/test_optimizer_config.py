@@ -544,7 +544,9 @@ def test_members_with_settings_of_their_own_are_the_single_runs(backend: Backend
     for e, own in enumerate(zip(*each, strict=True)):
         alone = of(None, *own)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-9)
-        np.testing.assert_array_equal(together.history.accuracies[:, e], alone.history.accuracies)
+        np.testing.assert_array_equal(
+            np.array(together.history.accuracies)[:, e], alone.history.accuracies
+        )
         np.testing.assert_allclose(found[e], alone.parameters, rtol=0.0, atol=1e-9)
 
 
@@ -588,7 +590,7 @@ def test_members_on_rows_of_their_own_are_the_single_runs(
         alone = fit(model, own, parameters=start[e], sample_weights=weight, **chosen)
         np.testing.assert_allclose(together.history.loss[:, e], alone.history.loss, rtol=1e-10)
         np.testing.assert_allclose(
-            together.history.accuracies[:, e], alone.history.accuracies, rtol=1e-9
+            np.array(together.history.accuracies)[:, e], alone.history.accuracies, rtol=1e-9
         )
         np.testing.assert_allclose(
             backend.to_numpy(together.parameters)[e], alone.parameters, rtol=0.0, atol=1e-10
