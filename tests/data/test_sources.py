@@ -71,7 +71,7 @@ def test_a_directory_that_has_two_is_refused(tmp_path: Path, first: int, second:
 
 
 def test_source_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    assert "no file train-images-idx3-ubyte" in refusal(str(tmp_path))
+    assert "no data set, it has nothing; give a directory" in refusal(str(tmp_path))
     np.save(tmp_path / "X_train.npy", X)
     assert "has 'X_train'; give files X_train" in refusal(str(tmp_path))
     nowhere = str(tmp_path / "nowhere.npz")
