@@ -249,7 +249,7 @@ REFUSED = {
     "folders in folders of classes": Refused(
         "pytorch/examples#928",
         lambda: (images(as_it_is, "a/training"), images(as_it_is, "a/val")),
-        ("a/training/left: a folder in the folder of a class", "move it away"),
+        ("a/training/left: is a folder, not an image", "move it away"),
         data="a",
     ),
 }

@@ -214,7 +214,7 @@ KINDS = {
     "number": st.one_of(st.none(), st.floats(-1e6, 1e6).map(lambda one: round(one, 3))),
     "boolean": st.one_of(st.none(), st.booleans()),
     "category": st.one_of(
-        st.none(), st.sampled_from(["red", "blue", "", "a,b", 'say "x"', "ü;\n|\t"])
+        st.none(), st.sampled_from(["red", "blue", "", "a,b", 'say "x"', "ü;\n|\tü"])
     ),
     "date": st.one_of(st.none(), st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 1, 1))),
 }

@@ -78,7 +78,10 @@ def test_source_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     assert refusal(nowhere).startswith(f"{nowhere}: No such file or directory; give a dir")
     (tmp_path / "a.xlsx").write_bytes(b"")
     message = refusal(str(tmp_path / "a.xlsx"))
-    assert "not a kind of file that is read; give a directory" in message
+    assert (
+        "not a kind of file that is read; save a table as .csv or .parquet, or give a dir"
+        in message
+    )
     assert message.endswith(", or one of mnist, fashion-mnist, kmnist, emnist-balanced")
     for name in ("a\0b", "a" * 5000, ""):
         refusal(name)

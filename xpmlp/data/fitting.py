@@ -132,9 +132,9 @@ class FoundColumn:
 def _like_numbers(texts: Collection[str]) -> str:
     """Say how to write numbers and dates, if most of these texts were perhaps meant as such."""
     alike = sum(bool(LIKE_NUMBER.fullmatch(one)) for one in texts)
-    if len(texts) < FEW_TEXTS or 2 * alike <= len(texts):
+    odd = next((one for one in sorted(texts) if not NUMBER.fullmatch(one)), "")
+    if len(texts) < FEW_TEXTS or 2 * alike <= len(texts) or not odd:
         return ""
-    odd = next((one for one in sorted(texts) if not NUMBER.fullmatch(one)), min(texts))
     return (
         f" such as {odd[:40]!r}, though most look like numbers or dates; write numbers as 1234.5, "
         "dates as 2026-01-31, and nothing for missing values"

@@ -107,10 +107,9 @@ def _classes(top: Path) -> dict[str, list[Path]]:
             log.warning("%s: a folder without images, and left out", shown(folder))
         for file in files:
             if file.is_dir() or file.suffix.lower() not in IMAGE_SUFFIXES:
-                kind = "folder in the folder of a class" if file.is_dir() else "file"
+                kind = "is a folder, " if file.is_dir() else ""
                 raise InputError(
-                    f"{shown(file)}: a {kind}, not an image ({', '.join(IMAGE_SUFFIXES)}); move it "
-                    "away"
+                    f"{shown(file)}: {kind}not an image ({', '.join(IMAGE_SUFFIXES)}); move it away"
                 )
     if not found:
         raise InputError(f"{shown(top)}: no images in folders of classes; add some")

@@ -98,7 +98,7 @@ class Table:
                 yield pa.record_batch(columns, names=batch.schema.names)
 
     def _tidied(self, column: Any) -> Any:
-        """Text without spaces around it, null where it stands for no value; others as they are."""
+        """Text, null where it stands for no value, in text files without spaces around it."""
         import pyarrow as pa
         from pyarrow import compute
 
@@ -106,9 +106,10 @@ class Table:
             return self._tidied(column.dictionary).take(column.indices)
         if not _is_text(column.type):
             return column
-        text = compute.utf8_trim_whitespace(column.cast(pa.string()))
-        missing = pa.array(MISSING if self.is_text else [""])
-        return compute.if_else(compute.is_in(text, value_set=missing), None, text)
+        text, missing = column.cast(pa.string()), [""]
+        if self.is_text:
+            text, missing = compute.utf8_trim_whitespace(text), [*MISSING]
+        return compute.if_else(compute.is_in(text, value_set=pa.array(missing)), None, text)
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """Return what a column may hold; the first that fits all its values is its kind."""
@@ -141,11 +142,12 @@ class Table:
 
         if kind == "date" and not (_is_text(column.type) or pa.types.is_temporal(column.type)):
             return None
-        if _is_text(column.type):
-            if kind == "number":
-                column = compute.replace_substring(column, self.decimal, ".")
-            elif kind != "date":  # pandas writes integers as 1.0 if values are missing
-                column = compute.replace_substring_regex(column, r"^([+-]?\d+)\.0$", r"\1")
+        if self.is_text and kind == "number":
+            column = compute.replace_substring(column, self.decimal, ".")
+        elif self.is_text and kind != "date":  # pandas writes integers as 1.0 if some are missing
+            column = compute.replace_substring_regex(column, r"^([+-]?\d+)\.0$", r"\1")
+        elif _is_text(column.type) and kind != "category":
+            column = compute.utf8_trim_whitespace(column)
         zoned = [pa.timestamp("us", "UTC")] if kind == "date" else []
         for wanted in (ARROW_TYPES[kind], *zoned):
             with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -37,7 +37,7 @@ CODE = r"^[+-]?0\d+$"
 """Digits after a zero are a code, such as 010, which is another than 10."""
 
 LARGEST_EXACT = 2**53
-"""The integers beyond have no float64 of their own, each."""
+"""From here on, float64 does not tell all integers apart."""
 
 SAID = {
     "number": "a number",
@@ -278,7 +278,7 @@ class _Target(NamedTuple):
             ):
                 return None
             found.append(number.to_numpy(zero_copy_only=False))
-            if np.abs(found[-1]).max() > LARGEST_EXACT:
+            if np.abs(found[-1]).max() >= LARGEST_EXACT:
                 different = compute.count_distinct(column).as_py()
                 if len(np.unique(found[-1])) < different <= len(column) // 5:
                     return None
@@ -325,7 +325,7 @@ def read_labels(
         values = [one for one in numbers if one is not None]
         if len(chosen.targets) == 1:
             are_integers = all(
-                ((one == np.trunc(one)) & (np.abs(one) <= LARGEST_EXACT)).all() for one in values
+                ((one == np.trunc(one)) & (np.abs(one) < LARGEST_EXACT)).all() for one in values
             )
             values = [one[:, 0].astype(np.int64 if are_integers else np.float64) for one in values]
     found = [ReadLabels(one, of.is_present) for one, of in zip(values, targets, strict=True)]
