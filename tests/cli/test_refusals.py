@@ -176,7 +176,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("nan", "nan", "values are NaN or infinite", "row 7", "remove or replace"),
         ("inf", "inf", "NaN or infinite", "row 7", "remove or replace"),
         ("nowhere", "nowhere", "give a directory"),
-        ("empty", "empty", IMAGES),
+        ("empty", "empty", "no data set, it has nothing", "give a directory"),
         ("file", "file", "give a directory"),
         ("EMPTY", "data="),
         ("LONG", SHORT["LONG"][:100]),

@@ -92,9 +92,7 @@ def test_a_category_has_an_indicator_for_each_value(caplog: pytest.LogCaptureFix
     assert column.encoded_names == ("x=blue", "x=red", "x missing")
     found = read_table(pd.DataFrame({"x": ["red", None, "green"]}), Schema((column,)))
     assert found.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
-    assert "1 values of column 'x' were not there in training, and are taken as missing" in (
-        caplog.text
-    )
+    assert "1 values of column 'x', such as 'green', were not there in training" in caplog.text
 
 
 def test_many_categories_are_their_places() -> None:
@@ -216,7 +214,7 @@ KINDS = {
     "number": st.one_of(st.none(), st.floats(-1e6, 1e6).map(lambda one: round(one, 3))),
     "boolean": st.one_of(st.none(), st.booleans()),
     "category": st.one_of(
-        st.none(), st.sampled_from(["red", "blue", "", "a,b", 'say "x"', "ü;\n|\t"])
+        st.none(), st.sampled_from(["red", "blue", "", "a,b", 'say "x"', "ü;\n|\tü"])
     ),
     "date": st.one_of(st.none(), st.dates(datetime.date(1900, 1, 1), datetime.date(2100, 1, 1))),
 }

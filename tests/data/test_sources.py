@@ -71,14 +71,17 @@ def test_a_directory_that_has_two_is_refused(tmp_path: Path, first: int, second:
 
 
 def test_source_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    assert "no file train-images-idx3-ubyte" in refusal(str(tmp_path))
+    assert "no data set, it has nothing; give a directory" in refusal(str(tmp_path))
     np.save(tmp_path / "X_train.npy", X)
     assert "has 'X_train'; give files X_train" in refusal(str(tmp_path))
     nowhere = str(tmp_path / "nowhere.npz")
     assert refusal(nowhere).startswith(f"{nowhere}: No such file or directory; give a dir")
     (tmp_path / "a.xlsx").write_bytes(b"")
     message = refusal(str(tmp_path / "a.xlsx"))
-    assert "not a kind of file that is read; give a directory" in message
+    assert (
+        "not a kind of file that is read; save a table as .csv or .parquet, or give a dir"
+        in message
+    )
     assert message.endswith(", or one of mnist, fashion-mnist, kmnist, emnist-balanced")
     for name in ("a\0b", "a" * 5000, ""):
         refusal(name)

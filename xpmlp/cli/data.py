@@ -111,7 +111,7 @@ def _of_labels(labels: np.ndarray, schema: Schema) -> dict[str, Any]:
 def _about(column: Column) -> str:
     """What a column's values are like, in a few words."""
     if column.kind == "category":
-        shown = ", ".join(column.categories[:SHOWN_CATEGORIES])
+        shown = ", ".join(one[:40] for one in column.categories[:SHOWN_CATEGORIES])
         more = len(column.categories) - SHOWN_CATEGORIES
         return shown + (f" and {more:,} more" if more > 0 else "")
     if column.kind == "date":

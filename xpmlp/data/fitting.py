@@ -5,14 +5,15 @@ quartiles are those of all rows up to `SAMPLE_ROWS`, else of a random sample of 
 """
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpmlp.data.schema import Column, value_kind
-from xpmlp.data.table_files import Table
+from xpmlp.data.table_files import NUMBER, Table
 from xpmlp.errors import InputError
 from xpmlp.randomness import SAMPLE, generator
 
@@ -21,6 +22,9 @@ SAMPLE_ROWS, SAMPLE_VALUES = 1 << 16, 1 << 24
 
 MOST_CATEGORIES = 10_000
 """Of more values than this a column of text is refused."""
+
+LIKE_NUMBER, FEW_TEXTS = re.compile(r"[\s\d.,:;/%$€£¥+()TZ−'_-]*\d[\s\d.,:/%$€£¥()Z'_-]*"), 10
+"""Text that was perhaps meant as a number or a date; columns with fewer values are not judged."""
 
 log = logging.getLogger(__name__)
 
@@ -91,9 +95,10 @@ class FoundColumn:
             texts = self.table.cast(values.unique(), "category")
             self.categories.update(texts.drop_null().to_pylist())
         if kind == "category" and len(self.categories) > MOST_CATEGORIES:
+            about = _like_numbers(self.categories) or ", as names of rows have; convert it"
             raise InputError(
                 f"{self.table.where}: column {self.name!r} has more than {MOST_CATEGORIES:,} "
-                f"different texts, as names of rows have; leave it out (--drop {self.name})"
+                f"different texts{about}, or leave it out (--drop {self.name})"
             )
         if kind == "date" and values.null_count < len(values):
             dates = self.table.cast(values, "date").drop_null().to_numpy(zero_copy_only=False)
@@ -106,6 +111,8 @@ class FoundColumn:
         if kind == "pixel":
             return Column(self.name, kind)
         categories = tuple(sorted(self.categories)) if kind == "category" else ()
+        if about := _like_numbers(categories):
+            log.warning("%s: column %r is text%s", self.table.where, self.name, about)
         plain = Column(self.name, kind, categories, first_day=self.first_day or 0)
         if plain.is_one_hot:
             return replace(plain, has_missing=self.missing > 0)
@@ -122,16 +129,21 @@ class FoundColumn:
         )
 
 
+def _like_numbers(texts: Collection[str]) -> str:
+    """Say how to write numbers and dates, if most of these texts were perhaps meant as such."""
+    alike = sum(bool(LIKE_NUMBER.fullmatch(one)) for one in texts)
+    odd = next((one for one in sorted(texts) if not NUMBER.fullmatch(one)), "")
+    if len(texts) < FEW_TEXTS or 2 * alike <= len(texts) or not odd:
+        return ""
+    return (
+        f" such as {odd[:40]!r}, though most look like numbers or dates; write numbers as 1234.5, "
+        "dates as 2026-01-31, and nothing for missing values"
+    )
+
+
 def _count_missing(values: Any, is_training: np.ndarray) -> int:
     """How many training rows have no value, or NaN."""
-    import pyarrow as pa
-
-    if pa.types.is_floating(values.type):
-        missing = np.isnan(values.to_numpy(zero_copy_only=False))
-    elif values.null_count:
-        missing = np.asarray(values.is_null())
-    else:
-        return 0
+    missing = np.asarray(values.is_null(nan_is_null=True))
     return int(np.count_nonzero(missing & is_training))
 
 

@@ -100,13 +100,18 @@ def _classes(top: Path) -> dict[str, list[Path]]:
     for folder in _entries(top):
         if not folder.is_dir():
             raise InputError(f"{shown(folder)}: a file beside the folders of classes; move it away")
-        found[folder.name] = _entries(folder)
-        for file in found[folder.name]:
-            if file.suffix.lower() not in IMAGE_SUFFIXES:
+        files = _entries(folder)
+        if files:
+            found[folder.name] = files
+        else:
+            log.warning("%s: a folder without images, and left out", shown(folder))
+        for file in files:
+            if file.is_dir() or file.suffix.lower() not in IMAGE_SUFFIXES:
+                kind = "is a folder, " if file.is_dir() else ""
                 raise InputError(
-                    f"{shown(file)}: not an image ({', '.join(IMAGE_SUFFIXES)}); move it away"
+                    f"{shown(file)}: {kind}not an image ({', '.join(IMAGE_SUFFIXES)}); move it away"
                 )
-    if not any(found.values()):
+    if not found:
         raise InputError(f"{shown(top)}: no images in folders of classes; add some")
     return found
 

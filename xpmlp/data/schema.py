@@ -160,7 +160,7 @@ class Column:
         else:
             encoded = np.where(is_missing, self.medians, found) if self.medians else found
             if self.scales:
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"):
                     z = (encoded - self.medians) * self.scales
                 z = np.clip(z, -LARGEST_SCALED, LARGEST_SCALED)
                 encoded = z / np.sqrt(1.0 + (z / SMOOTH_CLIP) ** 2)

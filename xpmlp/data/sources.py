@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,13 @@ def load_data(
     reading = Reading(target, tuple(drop), schema, holds_out, scaling, weights, images)
     if is_frame(source):
         return load_frame(source, reading=reading)
+    if not isinstance(source, str | PathLike):
+        raise InputError(
+            f"data of type {type(source).__name__}; give a path or a data frame of pandas or polars"
+        )
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
-    dataset = _load(source, reading)
+    dataset = _load(str(source), reading)
     if schema is None or has_tables(Path(source)):
         return dataset
     if schema.classes and not dataset.schema.classes:
@@ -130,8 +135,10 @@ def _load(source: str, reading: Reading) -> Dataset:
         return load_table(source, reading=reading)
     if not exists and (near := nearest(source, DATA_NAMES) or nearest_path(source)):
         raise InputError(f"{shown(source)}: No such file or directory; {near.strip()}")
-    said = "not a kind of file that is read" if exists else "No such file or directory"
-    raise InputError(f"{shown(source)}: {said}; give {_choices()}")
+    said = "No such file or directory;"
+    if exists:
+        said = "not a kind of file that is read; save a table as .csv or .parquet, or"
+    raise InputError(f"{shown(source)}: {said} give {_choices()}")
 
 
 def _load_directory(path: Path, source: str, reading: Reading) -> Dataset:
@@ -154,7 +161,10 @@ def _load_directory(path: Path, source: str, reading: Reading) -> Dataset:
             f"{shown(source)}: has {' and '.join(found)}; put each data set into a directory of "
             "its own"
         )
-    load, _ = kinds[found[0] if found else "IDX files"]
+    if not found:
+        there = ", ".join(map(repr, sorted(names)[:4])) or "nothing"
+        raise InputError(f"{shown(source)}: no data set, it has {there}; give {_choices()}")
+    load, _ = kinds[found[0]]
     return load(source, reading=reading)
 
 
@@ -166,6 +176,6 @@ def _load_idx(source: str, *, reading: Reading) -> Dataset:
 
 def _choices() -> str:
     return (
-        "a directory of IDX, .npy, table or image files, a file .npz, .csv or .parquet, or one "
-        f"of {', '.join(DATA_NAMES)}"
+        "a directory of IDX or .npy files, of tables train and test or of images in folders of "
+        f"classes, a file .npz, .csv or .parquet, or one of {', '.join(DATA_NAMES)}"
     )

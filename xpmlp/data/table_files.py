@@ -38,6 +38,9 @@ HEAD, LONGEST_LINE, MOST_COLUMNS = 1 << 16, 1 << 26, 50_000
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 """A number as text."""
 
+INVISIBLE = "\ufeff\u200b\u2060"
+"""Characters without a width that programs put before names."""
+
 INDEX = ("", "Unnamed: 0")
 """What the first column is called where pandas wrote its index into a CSV file."""
 
@@ -68,7 +71,7 @@ def has_tables(path: Path) -> bool:
 
 def is_frame(data: Any) -> bool:
     """Whether this is a data frame, of pandas, polars or any library that speaks Arrow."""
-    return hasattr(data, "columns") and hasattr(data, "to_numpy")
+    return hasattr(data, "to_numpy") and hasattr(data, "columns")
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,26 @@ class Table:
 
     def blocks(self, names: Iterable[str]) -> Iterator[Any]:
         """Yield the columns of these names, a batch of Arrow at a time."""
+        import pyarrow as pa
+
         with _refusing(self.where):
-            yield from self.read(list(names))
+            for batch in self.read(list(names)):
+                columns = [self._tidied(one) for one in batch.columns]
+                yield pa.record_batch(columns, names=batch.schema.names)
+
+    def _tidied(self, column: Any) -> Any:
+        """Text, null where it stands for no value, in text files without spaces around it."""
+        import pyarrow as pa
+        from pyarrow import compute
+
+        if pa.types.is_dictionary(column.type):
+            return self._tidied(column.dictionary).take(column.indices)
+        if not _is_text(column.type):
+            return column
+        text, missing = column.cast(pa.string()), [""]
+        if self.is_text:
+            text, missing = compute.utf8_trim_whitespace(text), [*MISSING]
+        return compute.if_else(compute.is_in(text, value_set=pa.array(missing)), None, text)
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """Return what a column may hold; the first that fits all its values is its kind."""
@@ -120,23 +141,19 @@ class Table:
         import pyarrow as pa
         from pyarrow import compute
 
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
         if kind == "date" and not (_is_text(column.type) or pa.types.is_temporal(column.type)):
             return None
-        if kind == "category" and _is_text(column.type):
-            column = compute.if_else(compute.equal(column, ""), None, column)
-        for wanted in (ARROW_TYPES[kind], pa.timestamp("us", "UTC")):
+        if self.is_text and kind == "number":
+            column = compute.replace_substring(column, self.decimal, ".")
+        elif self.is_text and kind != "date":  # pandas writes integers as 1.0 if some are missing
+            column = compute.replace_substring_regex(column, r"^([+-]?\d+)\.0$", r"\1")
+        elif _is_text(column.type) and kind != "category":
+            column = compute.utf8_trim_whitespace(column)
+        zoned = [pa.timestamp("us", "UTC")] if kind == "date" else []
+        for wanted in (ARROW_TYPES[kind], *zoned):
             with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 return compute.cast(column, wanted, safe=False)
-            if kind != "date":
-                break
-        if not _is_text(column.type):
-            return None
-        tidy = compute.utf8_trim_whitespace(column)
-        if self.decimal != "." and kind == "number":
-            tidy = compute.replace_substring(tidy, self.decimal, ".")
-        return None if tidy.equals(column) else self.cast(tidy, kind)
+        return None
 
     def values(self, column: Any, kind: str) -> np.ndarray | None:
         """Return what `Column.encode` takes, (n,); None if some value is of another kind."""
@@ -172,11 +189,14 @@ def _refusing(where: str) -> Iterator[None]:
         pa.ArrowException,
         csv_text.Error,
         OSError,
+        TypeError,
         UnicodeError,
         ValueError,
         OverflowError,
     ) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, UnicodeError):
+            cause = f"not UTF-8 or UTF-16: {cause}"
         if "Empty CSV file" in cause:
             raise InputError(f"{where}: no rows; give a table with rows") from error
         raise InputError(
@@ -249,7 +269,10 @@ def _open_csv(path: Path, where: str, pa: Any) -> Table:
 
     with _stream(path, pa) as stream:
         encoding = "utf-16" if stream.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    delimiter, decimal, names = _dialect(path, encoding, pa)
+    delimiter, decimal, given, rows = _dialect(path, encoding, pa)
+    names = [name.strip().strip(INVISIBLE) for name in given]
+    while names and not names[-1] and not any(any(row[len(names) - 1 :]) for row in rows):
+        names.pop()  # each line ends with a delimiter
     if not names:
         raise InputError(f"{where}: the file is empty; give a table with a header and rows")
     if len(names) > MOST_COLUMNS:
@@ -258,24 +281,35 @@ def _open_csv(path: Path, where: str, pa: Any) -> Table:
             "X_train.npy and so on"
         )
     _refuse_twice(names, where)
-    if all(map(NUMBER.fullmatch, names)):
+    values = {(place, cell.strip()) for row in rows for place, cell in enumerate(row)}
+    texts = [one for one in enumerate(names) if not NUMBER.fullmatch(one[1])]
+    same = [name for place, name in texts if name and (place, name) in values]
+    if not texts or (same and len(texts) < len(names)):
+        said = f"and {same[0][:40]!r}, a value of its column" if texts else "only"
         raise InputError(
-            f"{where}: the first line has numbers only, and is to name the columns; add a header"
+            f"{where}: the first line has numbers {said}, and is to name the columns; add a header"
         )
+    stored = dict(zip(names, given, strict=False))
 
-    def read(wanted: list[str]) -> Iterable[Any]:
+    def scan(wanted: list[str], **options: Any) -> Iterable[Any]:
+        columns = [stored[name] for name in wanted]
         with csv.open_csv(
             _stream(path, pa),
-            read_options=csv.ReadOptions(block_size=BLOCK_BYTES, encoding=encoding),
+            read_options=csv.ReadOptions(block_size=BLOCK_BYTES, encoding=encoding, **options),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, pa.string()),
-                include_columns=wanted,
-                null_values=MISSING,
-                strings_can_be_null=True,
+                column_types=dict.fromkeys(columns, pa.string()),
+                include_columns=columns,
             ),
         ) as reader:
-            yield from reader
+            for batch in reader:
+                yield batch.rename_columns(wanted)
+
+    def read(wanted: list[str]) -> Iterable[Any]:
+        try:
+            yield from scan(wanted)
+        except pa.ArrowInvalid:
+            yield from scan(wanted, use_threads=False)  # fails again, and tells the row
 
     index = names[:1] if names[0] in INDEX else []
     return Table(
@@ -283,18 +317,20 @@ def _open_csv(path: Path, where: str, pa: Any) -> Table:
     )
 
 
-def _dialect(path: Path, encoding: str, pa: Any) -> tuple[str, str, list[str]]:
+def _dialect(path: Path, encoding: str, pa: Any) -> tuple[str, str, list[str], list[list[str]]]:
     """Return the delimiter, which divides the first line into most columns, the decimal point, a
-    comma where that does not divide columns and stands within numbers, and the first line."""
+    comma where that does not divide columns and stands within numbers, the first line, and more."""
     with _stream(path, pa) as stream:
         text = io.TextIOWrapper(
             stream, "utf-8-sig" if encoding == "utf-8" else encoding, newline=""
         )
         head = text.read(HEAD)
         head += text.readline(LONGEST_LINE) if "\n" not in head else ""
+    if "\0" in head:
+        raise UnicodeError("null characters")
 
     def lines(delimiter: str) -> Iterator[list[str]]:
-        return csv_text.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+        return filter(None, csv_text.reader(io.StringIO(head, newline=""), delimiter=delimiter))
 
     def columns(delimiter: str) -> int:
         try:
@@ -305,12 +341,13 @@ def _dialect(path: Path, encoding: str, pa: Any) -> tuple[str, str, list[str]]:
     delimiter = max(DELIMITERS, key=columns)
     names, *rows = itertools.chain(lines(delimiter), [[]])
     has_commas = any(re.fullmatch(r"[+-]?\d+,\d+", cell) for row in rows for cell in row)
-    return delimiter, "," if delimiter != "," and has_commas else ".", names
+    return delimiter, "," if delimiter != "," and has_commas else ".", names, rows
 
 
 def _stream(path: Path, pa: Any) -> Any:
-    packed = "gzip" if path.name.lower().endswith(PACKED) else None
-    return pa.input_stream(str(path), compression=packed)
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"  # whatever its name
+    return pa.input_stream(str(path), compression="gzip" if is_packed else None)
 
 
 def _refuse_twice(names: Sequence[str], where: str) -> None:

@@ -36,6 +36,9 @@ TARGETS = ("label", "class", "target")
 CODE = r"^[+-]?0\d+$"
 """Digits after a zero are a code, such as 010, which is another than 10."""
 
+LARGEST_EXACT = 2**53
+"""From here on, float64 does not tell all integers apart."""
+
 SAID = {
     "number": "a number",
     "boolean": "true or false",
@@ -206,8 +209,10 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
             raise missing_column(column, names, where=where, what=f"{near}as asked".strip())
     rest = [name for name in names if name not in {*index, *reading.drop, *weights}]
     if len(rest) < 2:
+        how = ", separated by , ; | or tabs" if table.is_text else ""
         raise InputError(
-            f"{where}: {len(rest)} column, a table has values and a target; give at least two"
+            f"{where}: {len(rest)} column, a table has values and a target; give at least two{how} "
+            f"(it has {[one[:40] for one in rest]})"
         )
     reason = "as asked"
     if not targets:
@@ -255,7 +260,9 @@ class _Target(NamedTuple):
         if not present.any():
             raise InputError(f"{table.where}: no rows; give a table with rows that have a target")
         if missing := int((~present).sum()):
-            log.warning("%s: %s rows have no target, and are left out", table.where, f"{missing:,}")
+            why = " (an empty cell, or a word such as NA or None)" if table.is_text else ""
+            message = "%s: %s rows have no target%s, and are left out"
+            log.warning(message, table.where, f"{missing:,}", why)
         return cls(table, [one.filter(present) for one in columns], present)
 
     def numbers(self) -> np.ndarray | None:
@@ -265,12 +272,16 @@ class _Target(NamedTuple):
         found = []
         for column in self.columns:
             number = None if str(column.type) == "bool" else self.table.cast(column, "number")
-            is_text = self.table.cast(column, "category").equals(column)
             if number is None or (
-                is_text and compute.any(compute.match_substring_regex(column, CODE)).as_py()
+                str(column.type) == "string"
+                and compute.any(compute.match_substring_regex(column, CODE)).as_py()
             ):
                 return None
             found.append(number.to_numpy(zero_copy_only=False))
+            if np.abs(found[-1]).max() >= LARGEST_EXACT:
+                different = compute.count_distinct(column).as_py()
+                if len(np.unique(found[-1])) < different <= len(column) // 5:
+                    return None
         return np.stack(found, axis=1)
 
     def places(self, classes: Sequence[Any]) -> np.ndarray:
@@ -313,7 +324,9 @@ def read_labels(
     else:
         values = [one for one in numbers if one is not None]
         if len(chosen.targets) == 1:
-            are_integers = all((one == np.trunc(one)).all() for one in values)
+            are_integers = all(
+                ((one == np.trunc(one)) & (np.abs(one) < LARGEST_EXACT)).all() for one in values
+            )
             values = [one[:, 0].astype(np.int64 if are_integers else np.float64) for one in values]
     found = [ReadLabels(one, of.is_present) for one, of in zip(values, targets, strict=True)]
     weights = _weights(tables[0], chosen.weights, targets[0].is_present)
@@ -330,8 +343,6 @@ def _whole(table: Table, name: str) -> Any:
         raise InputError(
             f"{table.where}: column {name!r} has labels of type {kind}; give text or numbers"
         )
-    if pa.types.is_dictionary(kind):
-        blocks = [one.dictionary_decode() for one in blocks]
     return pa.concat_arrays(blocks) if blocks else pa.array([], pa.string())
 
 
@@ -363,14 +374,17 @@ def _weights(table: Table, names: Sequence[str], present: np.ndarray) -> np.ndar
 def _encode(table: Table, schema: Schema) -> np.ndarray:
     """The rows (n, l0), encoded; they are counted, so as not to outgrow the memory."""
     limit = (host_memory() or 1 << 62) // 2
-    blocks, done, taken, unknown = [], 0, 0, dict.fromkeys(schema.names, 0)
+    blocks, done, taken = [], 0, 0
+    unknown: dict[str, list[Any]] = {}
     for block in table.blocks(schema.names):
         values = {}
         for column in schema.columns:
             values[column.name] = _checked(table, block.column(column.name), column, before=done)
             if column.kind == "category":
                 known = {None, *column.categories}
-                unknown[column.name] += sum(one not in known for one in values[column.name])
+                strange = [one for one in values[column.name] if one not in known]
+                if strange:
+                    unknown.setdefault(column.name, [0, strange[0]])[0] += len(strange)
         if not done and schema.values:
             check_scale(np.stack(list(values.values()), axis=1), schema.values, where=table.where)
         X = schema.encode(values)
@@ -382,14 +396,15 @@ def _encode(table: Table, schema: Schema) -> np.ndarray:
                 f"{table.where}: more than {limit:,} bytes of rows, half of this machine's memory; "
                 "save them as X_train.npy and so on, which may be larger"
             )
-    for name, count in unknown.items():
-        if count:
-            log.warning(
-                "%s: %s values of column %r were not there in training, and are taken as missing",
-                table.where,
-                f"{count:,}",
-                name,
-            )
+    for name, (count, first) in unknown.items():
+        log.warning(
+            "%s: %s values of column %r, such as %r, were not there in training, and are taken as "
+            "missing",
+            table.where,
+            f"{count:,}",
+            name,
+            first[:40],
+        )
     if not done:
         raise InputError(f"{table.where}: no rows; give a table with rows")
     return _narrow(np.concatenate(blocks))
