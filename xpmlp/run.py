@@ -70,10 +70,6 @@ class Run:
         regression `history["r2"]`) of each epoch, and the `validation_` series.
     backend : Backend
         What computes the predictions.
-    classes_ : ndarray of shape (K,) or None
-        The classes in the order of the outputs; None for regressions and multilabel networks.
-    feature_names_in_ : ndarray of shape (l0,) or None
-        The names of the columns, if the rows came in a data frame.
     image_shape : tuple of int
         The shape of a row before it was flattened.
     takes_bytes : bool
@@ -101,8 +97,6 @@ class Run:
     parameters: Array
     history: History
     backend: Backend
-    classes_: np.ndarray | None = None
-    feature_names_in_: np.ndarray | None = None
     image_shape: tuple[int, ...] = ()
     takes_bytes: bool = False
     objective: Objective = field(default_factory=Objective)
@@ -110,6 +104,16 @@ class Run:
     test: Split | None = None
     schema: Schema = NAMELESS
     data: str = UNNAMED
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """The classes in the order of the outputs; None if there are none."""
+        return _classes(self.model, self.schema)
+
+    @property
+    def feature_names_in_(self) -> np.ndarray | None:
+        """The names of the columns, if there are any."""
+        return np.array(self.schema.names) if self.schema.columns else None
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -162,9 +166,7 @@ class Run:
         else:
             numbers = xp.astype(Y_hat > 0.5, xp.int64)
             numbers = numbers[:, 0] if numbers.shape[1] == 1 else numbers
-        if self.classes_ is None or self.classes_.dtype.kind in "ui":
-            return numbers
-        return self.classes_[to_host(numbers)]
+        return np.array(self.schema.classes)[to_host(numbers)] if self.schema.classes else numbers
 
     def _predictions(self, X: Any) -> Array:
         rows = self._rows(X).X
@@ -266,8 +268,6 @@ class Run:
             self.backend.to_numpy(self.parameters),
             self.image_shape,
             self.takes_bytes,
-            self.classes_,
-            self.feature_names_in_,
             self.objective,
             self.schema,
         )
@@ -445,7 +445,7 @@ def train(
     chosen.setdefault("batch_size", min(usual, split.labels.shape[0]))
     by_class = chosen.get("class_weights")
     if isinstance(by_class, Mapping):
-        chosen["class_weights"] = _in_order(by_class, rows.classes)
+        chosen["class_weights"] = _in_order(by_class, _classes(model, rows.schema))
     elif isinstance(by_class, str) and by_class == "balanced":
         classes = max(2, model.layer_sizes[-1])
         chosen["class_weights"] = balanced_weights(to_host(split.labels), classes)
@@ -464,8 +464,6 @@ def train(
         trainer.parameters,
         trainer.history,
         backend,
-        classes_=rows.classes,
-        feature_names_in_=rows.feature_names,
         schema=rows.schema,
         image_shape=rows.image_shape,
         takes_bytes=trainer.takes_bytes,
@@ -516,8 +514,6 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
         backend.asarray(trained.parameters),
         directory.load_history(),
         backend,
-        classes_=_classes(trained.model) if trained.classes is None else trained.classes,
-        feature_names_in_=trained.columns,
         schema=trained.schema,
         image_shape=trained.image_shape,
         takes_bytes=trained.takes_bytes,
@@ -529,13 +525,8 @@ class _Given(NamedTuple):
     """Rows and labels as the network takes them, and what they were called."""
 
     split: Split
-    classes: np.ndarray | None
     schema: Schema
     image_shape: tuple[int, ...]
-
-    @property
-    def feature_names(self) -> np.ndarray | None:
-        return np.array(self.schema.names) if self.schema.columns else None
 
 
 def _split(
@@ -550,8 +541,7 @@ def _split(
         if y is not None:
             raise InputError("y: a data set has labels of its own; leave y out")
         split = X.for_network(model.layer_sizes, model.output).train
-        names = np.array(X.schema.classes) if X.schema.classes else _classes(model)
-        return _Given(split, names, X.schema, X.image_shape)
+        return _Given(split, X.schema, X.image_shape)
     if isinstance(y, str):
         raise InputError(
             f"y={y!r}: give the labels themselves, train(model, X.drop(columns={y!r}), X[{y!r}])"
@@ -570,10 +560,9 @@ def _split(
         split = Split(rows, checked)
     else:
         split = check_split(rows, labels, where="X, y", layer_sizes=sizes, output=output)
-    known = _classes(model) if found is None else found
     if found is not None:
         schema = replace(schema, classes=tuple(found.tolist()))
-    return _Given(split, known, schema, tuple(rows.shape[1:]))
+    return _Given(split, schema, tuple(rows.shape[1:]))
 
 
 def _hold_out(
@@ -609,7 +598,7 @@ def _hold_out(
             _rows_like_training, schema=given.schema, takes_bytes=takes_bytes
         )
         X, y = validation
-        validation = _split(X, y, model, given.classes, rows_of).split
+        validation = _split(X, y, model, _classes(model, given.schema), rows_of).split
     if validation is not None:
         settings["validation"] = validation
     return split, weights
@@ -697,8 +686,10 @@ def _check_on_device(X: Array, model: MLP) -> None:
         raise InputError("X: NaN or infinite values; remove or replace them")
 
 
-def _classes(model: MLP) -> np.ndarray | None:
-    """The classes of a network whose labels are integers."""
+def _classes(model: MLP, schema: Schema) -> np.ndarray | None:
+    """The classes in the order of the outputs, names or integers; None if there are none."""
+    if schema.classes:
+        return np.array(schema.classes)
     if model.is_regression or (model.output == "sigmoid" and model.layer_sizes[-1] > 1):
         return None
     return np.arange(max(2, model.layer_sizes[-1]))
