@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.checks import check_fields, check_range, one_of
+from xpmlp.checks import check_fields, check_range, one_of, shown
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
@@ -200,6 +200,17 @@ class OptimizerConfig:
         return self.schedule.factor is constant().factor and not self.warm_up
 
 
+def one_for_each(name: str, value: float | Sequence[float], members: tuple[int, ...]) -> np.ndarray:
+    """Return a number, (), or one for each member, (E, 1); `InputError` for another count."""
+    numbers = np.asarray(value, np.float64)
+    if numbers.ndim and numbers.shape != members:
+        raise InputError(
+            f"{name}={shown(value)}: {len(numbers)} values for {members[0] if members else 1} "
+            "members; give one, or one for each"
+        )
+    return numbers[:, None] if numbers.ndim else numbers
+
+
 def _by_group(
     name: str,
     value: float | Sequence[float],
@@ -208,14 +219,7 @@ def _by_group(
     dtype: str,
 ) -> np.ndarray:
     """A number, or one for each member (E, 1), times one for each parameter if groups differ."""
-    numbers = np.asarray(value, np.float64)
-    if numbers.ndim:
-        if numbers.shape != members:
-            raise InputError(
-                f"{name}={','.join(f'{number:g}' for number in numbers)}: {len(numbers)} values "
-                f"for {members[0] if members else 1} members; give one, or one for each"
-            )
-        numbers = numbers[:, None]
+    numbers = one_for_each(name, value, members)
     info = np.finfo(dtype)
     if numbers.max() > info.max or (name == "learning_rate" and numbers.min() < info.tiny):
         raise InputError(f"{name}={value}: beyond what {dtype} can hold")
