@@ -7,10 +7,9 @@ run = xpmlp.load("runs/mine")
 """
 
 import contextlib
-import functools
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Unpack
@@ -169,16 +168,13 @@ class Run:
         return np.array(self.schema.classes)[to_host(numbers)] if self.schema.classes else numbers
 
     def _predictions(self, X: Any) -> Array:
-        rows = self._rows(X).X
+        rows = _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes).X
         if is_on_device(rows):
             _check_on_device(rows, self.model)
             X = adopted(rows, self.backend)
             Y_hat = predict_on_device(self.model, self.parameters, X, backend=self.backend)
             return like(Y_hat, rows, self.backend)
         return predict(self.model, self.parameters, rows, backend=self.backend)
-
-    def _rows(self, X: Any) -> Rows:
-        return _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
         """Return the loss and every metric on labelled rows.
@@ -210,7 +206,7 @@ class Run:
         elif isinstance(X, Dataset):
             split = X.test
         else:
-            split = _split(X, y, self.model, self.classes_, self._rows).split
+            split = _split(X, y, self.model, self.schema, takes_bytes=self.takes_bytes).split
         return evaluate(
             self.model, self.parameters, split, objective=self.objective, backend=self.backend,
             all_metrics=True,
@@ -530,13 +526,12 @@ class _Given(NamedTuple):
 
 
 def _split(
-    X: Any,
-    y: Any,
-    model: MLP,
-    classes: np.ndarray | None = None,
-    rows_of: Callable[[Any], Rows] = as_rows,
+    X: Any, y: Any, model: MLP, known: Schema | None = None, *, takes_bytes: bool = False
 ) -> _Given:
-    """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`."""
+    """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`.
+
+    With the schema of training they are as they were there.
+    """
     if isinstance(X, Dataset):
         if y is not None:
             raise InputError("y: a data set has labels of its own; leave y out")
@@ -550,7 +545,11 @@ def _split(
         if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")
         X, y = X
-    rows, schema = rows_of(X)
+    if known is None:
+        classes, (rows, schema) = None, as_rows(X)
+    else:
+        classes = _classes(model, known)
+        rows, schema = _rows_like_training(X, known, takes_bytes=takes_bytes)
     sizes, output = model.layer_sizes, model.output
     labels, found = as_labels(y, output=output, width=sizes[-1], classes=classes)
     if is_on_device(rows):
@@ -594,11 +593,8 @@ def _hold_out(
                 "pair (X, y)"
             )
         takes_bytes = str(split.X.dtype).endswith("uint8")
-        rows_of = functools.partial(
-            _rows_like_training, schema=given.schema, takes_bytes=takes_bytes
-        )
         X, y = validation
-        validation = _split(X, y, model, _classes(model, given.schema), rows_of).split
+        validation = _split(X, y, model, given.schema, takes_bytes=takes_bytes).split
     if validation is not None:
         settings["validation"] = validation
     return split, weights

@@ -397,9 +397,7 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> History:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def fault(error: Exception) -> str:

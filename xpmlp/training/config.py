@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,6 @@ from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import (
     check_fields,
-    check_integer,
     check_kind,
     check_range,
     check_seed,
@@ -102,11 +100,9 @@ class TrainConfig:
     zero_output: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        for name, least in (("epochs", 0), ("batch_size", 1), ("threads", 0)):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
+        check_fields(self, batch_size=1)
         check_range("threads", self.threads, least=0, below=MOST_THREADS + 1)
-        check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
+        check_range("initial_scale", self.initial_scale, above=0.0)
         one_of(INITIALIZERS, initializer=self.initializer)
         object.__setattr__(self, "seed", check_seed(self.seed))
         for part, kind in CONFIG_PARTS.items():

@@ -177,13 +177,13 @@ def _with_all_metrics(
             metrics[found.metric] = tracked
         return metrics
 
-    if found.ensemble is None:
-        metrics = measured(Y_hat, float(found.tracked))
-        return found._replace(metrics={name: np.array(one) for name, one in metrics.items()})
-    members = [measured(*one) for one in zip(Y_hat, found.tracked.tolist(), strict=True)]
+    if found.ensemble is not None:
+        found = found._replace(ensemble_metrics=measured(Y_hat.mean(axis=0), found.ensemble))
+    of_members = Y_hat.reshape(-1, *Y_hat.shape[-2:]), found.tracked.ravel().tolist()
+    members = [measured(*one) for one in zip(*of_members, strict=True)]
+    metrics = {name: np.array([one[name] for one in members]) for name in members[0]}
     return found._replace(
-        metrics={name: np.array([one[name] for one in members]) for name in members[0]},
-        ensemble_metrics=measured(Y_hat.mean(axis=0), found.ensemble),
+        metrics={name: one.reshape(found.tracked.shape) for name, one in metrics.items()}
     )
 
 

@@ -1,6 +1,5 @@
 """How parameters go down the gradient: optimizer, rates by time and group, limits, averages."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -128,7 +127,7 @@ class OptimizerConfig:
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
                     f"{example}"
                 )
-        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf, many=True)
+        check_range("learning_rate", self.learning_rate, above=0.0, many=True)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.
             many = name == "weight_decay"
