@@ -159,11 +159,9 @@ class OptimizerConfig:
         InputError
             For another number of rates than members, and for a rate that the dtype cannot hold.
         """
-        groups = (
-            np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
-            if self.bias_rate != 1.0
-            else None
-        )
+        groups = None
+        if self.bias_rate != 1.0:
+            groups = np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
