@@ -124,16 +124,13 @@ class TrainConfig:
         out. An optimizer and a schedule are names with their options; a custom one is itself.
         """
         found: dict[str, Any] = {}
-        for part in (self, self.objective, self.optimizer_config, self.validation_config):
+        for config in (self, *(getattr(self, part) for part in CONFIG_PARTS)):
             found |= {
-                name: getattr(part, name) for name in _fields(part) if name not in CONFIG_PARTS
+                name: getattr(config, name) for name in _fields(config) if name not in CONFIG_PARTS
             }
-        rules = {
-            "optimizer": self.optimizer_config.optimizer.update,
-            "schedule": self.optimizer_config.schedule.factor,
-        }
-        for kind, rule in rules.items():
+        for kind, part in (("optimizer", "update"), ("schedule", "factor")):
             chosen = found[kind]
+            rule = getattr(chosen, part)
             # One of your own may have kept a name: adam()._replace(update=...).
             if chosen.name in OWN_SETTINGS[kind] and rule.__module__.startswith("xpmlp."):
                 found |= {kind: chosen.name, **dict(chosen.options)}
