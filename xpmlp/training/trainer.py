@@ -138,8 +138,7 @@ class Trainer:
         self.memory = MemoryPlan()
         self.engine = self._make_engine()
         self.metric_sum = np.zeros(members, np.float64 if model.is_regression else np.int64)
-        self.epoch = self.step = 0
-        self.seconds = 0.0
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.history = History(metric=tracked_metric(model))
         self.best: Best | None = None
         self._forget_end()
@@ -258,8 +257,7 @@ class Trainer:
 
     def _forget_end(self) -> None:
         """Run as if nothing had ended the run before."""
-        self.ended, self.was_stopped = "", False
-        self.stops: list[str] = []
+        self.ended, self.was_stopped, self.stops = "", False, list[str]()
         self.callback_seconds = defaultdict[str, float](float)
 
     def stop(self, reason: str) -> None:
