@@ -72,15 +72,18 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if type(value) in (list, tuple) else value
 
 
-def check_fields(config: Any) -> None:
-    """Make the values of a frozen dataclass `plain`; raise `InputError` for booleans that aren't.
+def check_fields(config: Any, **least: int) -> None:
+    """Make the values of a frozen dataclass `plain`; raise `InputError` for booleans and integers
+    that aren't, and for integers below 0 or what `least` says.
 
-    Ranges are for the class itself to check.
+    Other ranges are for the class itself to check.
     """
     for one in dataclasses.fields(config):
         value = plain(getattr(config, one.name))
         if one.type is bool:
             value = check_boolean(one.name, value)
+        elif one.type is int:
+            value = check_integer(one.name, value, least=least.get(one.name, 0))
         object.__setattr__(config, one.name, value)
 
 
@@ -124,17 +127,19 @@ def check_range(
     name: str,
     value: Any,
     *,
-    below: float,
+    below: float = math.inf,
     least: float = -math.inf,
     above: float = -math.inf,
+    most: float = sys.float_info.max,
     many: bool = False,
 ) -> None:
     """Refuse with `InputError` a number that is out of range; `many`: or one of a tuple."""
     for number in value if many and isinstance(value, tuple) and value else (value,):
         is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
-        if not (is_number and least <= number < below and above < number <= sys.float_info.max):
+        if not (is_number and least <= number < below and above < number <= most):
             low = f"at least {least:g}" if least > -math.inf else f"above {above:g}"
             high = "" if below == math.inf else f" and below {below:g}"
+            high = high if most == sys.float_info.max else f" and at most {most:g}"
             raise InputError(f"{name}={shown(value)}: give a finite number {low}{high}")
 
 
@@ -148,17 +153,12 @@ def check_fraction(**given: float) -> list[float]:
 
 def check_unit(**given: float) -> list[float]:
     """Return numbers from 0 to 1, as `check_fraction` does."""
-    for name, value in given.items():
-        if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
-            raise InputError(
-                f"{name}={shown(value)}: give a finite number at least 0 and at most 1"
-            )
-    return _checked(given, least=0.0, below=math.inf)
+    return _checked(given, least=0.0, most=1.0)
 
 
 def check_positive(**given: float) -> list[float]:
     """Return finite numbers above 0, such as `epsilon=1e-8`, as `check_fraction` does."""
-    return _checked(given, above=0.0, below=math.inf)
+    return _checked(given, above=0.0)
 
 
 def _checked(given: Mapping[str, float], **limits: Any) -> list[float]:

@@ -29,38 +29,35 @@ MODULES = {
 _CONFIG = {"keep_best": "restore_best", "lets_members_diverge": "allow_divergence"}
 _PARTS = {"descent": "optimizer_config", "control": "validation_config"}
 _SUM = {"correct": "metric_sum"}
-_ENSEMBLE = {"committee": "ensemble"}
-_DATA = {"factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance"}
+_TRAIN = {**_CONFIG, **_PARTS, "observers": "callbacks"}
 
-ARGUMENTS: Mapping[str, Mapping[str, str]] = {
-    "Evaluation": _ENSEMBLE,
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "Evaluation": {"committee": "ensemble"},
     "Snapshot": _SUM,
     "StepMetrics": _SUM,
-    "TrainingData": _DATA,
+    "TrainingData": {
+        "factors": "lr_factors", "shares": "mixup_lambda", "spread": "inverse_variance"
+    },
+    "ValidationConfig": _CONFIG,
+}  # fmt: skip
+"""Fields of a class, which are arguments and attributes."""
+
+ARGUMENTS: Mapping[str, Mapping[str, str]] = {
+    **_FIELDS,
     "MLP": {"hidden": "activation"},
     "OptimizerConfig": {"plateau": "schedule"},
-    "ValidationConfig": _CONFIG,
     "TrainConfig": {**_CONFIG, **_PARTS},
     "Trainer": {**_CONFIG, **_PARTS},
     "make_step": {"descent": "optimizer_config"},
-    "training.train": {**_CONFIG, **_PARTS, "observers": "callbacks"},
-    "train": {
-        **_CONFIG,
-        **_PARTS,
-        "observers": "callbacks",
-        "sample_weights": "sample_weight",
-    },
+    "training.train": _TRAIN,
+    "train": {**_TRAIN, "sample_weights": "sample_weight"},
 }
 """Arguments of a function or a constructor."""
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
-    "Evaluation": _ENSEMBLE,
-    "TrainingData": _DATA,
+    **_FIELDS,
     "MLP": {"hidden": "activation", "predicts_numbers": "is_regression"},
-    "Snapshot": _SUM,
-    "StepMetrics": _SUM,
     "Trainer": {**_SUM, **_PARTS},
-    "ValidationConfig": _CONFIG,
 }
 """Attributes of a class."""
 

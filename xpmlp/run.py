@@ -7,10 +7,9 @@ run = xpmlp.load("runs/mine")
 """
 
 import contextlib
-import functools
 import numbers
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Unpack
@@ -70,10 +69,6 @@ class Run:
         regression `history["r2"]`) of each epoch, and the `validation_` series.
     backend : Backend
         What computes the predictions.
-    classes_ : ndarray of shape (K,) or None
-        The classes in the order of the outputs; None for regressions and multilabel networks.
-    feature_names_in_ : ndarray of shape (l0,) or None
-        The names of the columns, if the rows came in a data frame.
     image_shape : tuple of int
         The shape of a row before it was flattened.
     takes_bytes : bool
@@ -101,8 +96,6 @@ class Run:
     parameters: Array
     history: History
     backend: Backend
-    classes_: np.ndarray | None = None
-    feature_names_in_: np.ndarray | None = None
     image_shape: tuple[int, ...] = ()
     takes_bytes: bool = False
     objective: Objective = field(default_factory=Objective)
@@ -110,6 +103,16 @@ class Run:
     test: Split | None = None
     schema: Schema = NAMELESS
     data: str = UNNAMED
+
+    @property
+    def classes_(self) -> np.ndarray | None:
+        """The classes in the order of the outputs; None if there are none."""
+        return _classes(self.model, self.schema)
+
+    @property
+    def feature_names_in_(self) -> np.ndarray | None:
+        """The names of the columns, if there are any."""
+        return np.array(self.schema.names) if self.schema.columns else None
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class for each row.
@@ -162,21 +165,16 @@ class Run:
         else:
             numbers = xp.astype(Y_hat > 0.5, xp.int64)
             numbers = numbers[:, 0] if numbers.shape[1] == 1 else numbers
-        if self.classes_ is None or self.classes_.dtype.kind in "ui":
-            return numbers
-        return self.classes_[to_host(numbers)]
+        return np.array(self.schema.classes)[to_host(numbers)] if self.schema.classes else numbers
 
     def _predictions(self, X: Any) -> Array:
-        rows = self._rows(X).X
+        rows = _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes).X
         if is_on_device(rows):
             _check_on_device(rows, self.model)
             X = adopted(rows, self.backend)
             Y_hat = predict_on_device(self.model, self.parameters, X, backend=self.backend)
             return like(Y_hat, rows, self.backend)
         return predict(self.model, self.parameters, rows, backend=self.backend)
-
-    def _rows(self, X: Any) -> Rows:
-        return _rows_like_training(X, self.schema, takes_bytes=self.takes_bytes)
 
     def evaluate(self, X: Any = None, y: Any = None) -> Evaluation:
         """Return the loss and every metric on labelled rows.
@@ -208,7 +206,7 @@ class Run:
         elif isinstance(X, Dataset):
             split = X.test
         else:
-            split = _split(X, y, self.model, self.classes_, self._rows).split
+            split = _split(X, y, self.model, self.schema, takes_bytes=self.takes_bytes).split
         return evaluate(
             self.model, self.parameters, split, objective=self.objective, backend=self.backend,
             all_metrics=True,
@@ -266,8 +264,6 @@ class Run:
             self.backend.to_numpy(self.parameters),
             self.image_shape,
             self.takes_bytes,
-            self.classes_,
-            self.feature_names_in_,
             self.objective,
             self.schema,
         )
@@ -445,7 +441,7 @@ def train(
     chosen.setdefault("batch_size", min(usual, split.labels.shape[0]))
     by_class = chosen.get("class_weights")
     if isinstance(by_class, Mapping):
-        chosen["class_weights"] = _in_order(by_class, rows.classes)
+        chosen["class_weights"] = _in_order(by_class, _classes(model, rows.schema))
     elif isinstance(by_class, str) and by_class == "balanced":
         classes = max(2, model.layer_sizes[-1])
         chosen["class_weights"] = balanced_weights(to_host(split.labels), classes)
@@ -464,8 +460,6 @@ def train(
         trainer.parameters,
         trainer.history,
         backend,
-        classes_=rows.classes,
-        feature_names_in_=rows.feature_names,
         schema=rows.schema,
         image_shape=rows.image_shape,
         takes_bytes=trainer.takes_bytes,
@@ -516,8 +510,6 @@ def load(path: Path | str, *, backend: str | Backend = "auto", device: str | Non
         backend.asarray(trained.parameters),
         directory.load_history(),
         backend,
-        classes_=_classes(trained.model) if trained.classes is None else trained.classes,
-        feature_names_in_=trained.columns,
         schema=trained.schema,
         image_shape=trained.image_shape,
         takes_bytes=trained.takes_bytes,
@@ -529,29 +521,22 @@ class _Given(NamedTuple):
     """Rows and labels as the network takes them, and what they were called."""
 
     split: Split
-    classes: np.ndarray | None
     schema: Schema
     image_shape: tuple[int, ...]
 
-    @property
-    def feature_names(self) -> np.ndarray | None:
-        return np.array(self.schema.names) if self.schema.columns else None
-
 
 def _split(
-    X: Any,
-    y: Any,
-    model: MLP,
-    classes: np.ndarray | None = None,
-    rows_of: Callable[[Any], Rows] = as_rows,
+    X: Any, y: Any, model: MLP, known: Schema | None = None, *, takes_bytes: bool = False
 ) -> _Given:
-    """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`."""
+    """Rows and labels, checked; of a data set those to train, or a pair (X, y) without `y`.
+
+    With the schema of training they are as they were there.
+    """
     if isinstance(X, Dataset):
         if y is not None:
             raise InputError("y: a data set has labels of its own; leave y out")
         split = X.for_network(model.layer_sizes, model.output).train
-        names = np.array(X.schema.classes) if X.schema.classes else _classes(model)
-        return _Given(split, names, X.schema, X.image_shape)
+        return _Given(split, X.schema, X.image_shape)
     if isinstance(y, str):
         raise InputError(
             f"y={y!r}: give the labels themselves, train(model, X.drop(columns={y!r}), X[{y!r}])"
@@ -560,7 +545,11 @@ def _split(
         if not (isinstance(X, (tuple, list)) and len(X) == 2 and not np.isscalar(X[0])):
             raise InputError("y is missing: give X and y, a pair (X, y), or a data set")
         X, y = X
-    rows, schema = rows_of(X)
+    if known is None:
+        classes, (rows, schema) = None, as_rows(X)
+    else:
+        classes = _classes(model, known)
+        rows, schema = _rows_like_training(X, known, takes_bytes=takes_bytes)
     sizes, output = model.layer_sizes, model.output
     labels, found = as_labels(y, output=output, width=sizes[-1], classes=classes)
     if is_on_device(rows):
@@ -570,12 +559,11 @@ def _split(
         split = Split(rows, checked)
     else:
         split = check_split(rows, labels, where="X, y", layer_sizes=sizes, output=output)
-    known = _classes(model) if found is None else found
     if not schema.columns:
         schema = replace(schema, values=value_kind(rows))
     if found is not None:
         schema = replace(schema, classes=tuple(found.tolist()))
-    return _Given(split, known, schema, tuple(rows.shape[1:]))
+    return _Given(split, schema, tuple(rows.shape[1:]))
 
 
 def _hold_out(
@@ -607,11 +595,8 @@ def _hold_out(
                 "pair (X, y)"
             )
         takes_bytes = str(split.X.dtype).endswith("uint8")
-        rows_of = functools.partial(
-            _rows_like_training, schema=given.schema, takes_bytes=takes_bytes
-        )
         X, y = validation
-        validation = _split(X, y, model, given.classes, rows_of).split
+        validation = _split(X, y, model, given.schema, takes_bytes=takes_bytes).split
     if validation is not None:
         settings["validation"] = validation
     return split, weights
@@ -700,8 +685,10 @@ def _check_on_device(X: Array, model: MLP) -> None:
         raise InputError("X: NaN or infinite values; remove or replace them")
 
 
-def _classes(model: MLP) -> np.ndarray | None:
-    """The classes of a network whose labels are integers."""
+def _classes(model: MLP, schema: Schema) -> np.ndarray | None:
+    """The classes in the order of the outputs, names or integers; None if there are none."""
+    if schema.classes:
+        return np.array(schema.classes)
     if model.is_regression or (model.output == "sigmoid" and model.layer_sizes[-1] > 1):
         return None
     return np.arange(max(2, model.layer_sizes[-1]))

@@ -153,22 +153,17 @@ def plan(recipe: Recipe, combinations: Sequence[Settings]) -> list[PlannedRun]:
 
 
 def _run(recipe: Recipe, group: Sequence[Settings], seeds: Sequence[int]) -> PlannedRun:
-    """Settings that differ by member only, each with all seeds or with its own, as one run."""
-    members = [
-        (settings, seed)
-        for settings in group
-        for seed in ([settings["seed"]] if "seed" in settings else seeds)
-    ]
-    differing = [{**settings, "seed": seed} for settings, seed in members]
-    changes: Settings = {**differing[0], "members": len(members)}
+    """Settings that differ by member only, each with all seeds or with its own, as one run.
+
+    Where settings have seeds of their own, the recipe has one member and one seed.
+    """
+    owners = [settings for settings in group for _ in seeds]
+    members = [{"seed": seed, **settings} for settings in group for seed in seeds]
+    changes: Settings = {**members[0], "members": len(members)}
     if len(members) > 1:
-        changes |= {
-            name: [member[name] for member in differing]
-            for name in BY_MEMBER
-            if name in differing[0]
-        }
-    owners, seeds = zip(*members, strict=True)
-    return PlannedRun(recipe.replace(changes), list(owners), list(seeds))
+        by_member = [name for name in BY_MEMBER if name in members[0]]
+        changes |= {name: [member[name] for member in members] for name in by_member}
+    return PlannedRun(recipe.replace(changes), owners, [member["seed"] for member in members])
 
 
 def check(runs: Iterable[PlannedRun], dataset: Dataset, backend: Backend) -> None:

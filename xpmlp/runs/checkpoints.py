@@ -80,10 +80,9 @@ PACKAGES = {
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    names = [*before, *(name for name in now if name not in before)]
     return [
         f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
-        for name in names
+        for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
 

@@ -19,7 +19,7 @@ import logging
 import math
 import platform
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,28 +51,21 @@ SUMMARY_NUMBERS = (
 )  # fmt: skip
 
 
-METADATA_NAMES = ("classes", "columns")
-"""What a model's file may have the names of."""
-
-
 LOSS = ("loss", "huber_delta", "quantile")
 """What a model's file says of its loss."""
 
 
-def names_alone(classes: np.ndarray | None = None, columns: np.ndarray | None = None) -> Schema:
+def names_alone(classes: Sequence[Any], columns: Sequence[Any]) -> Schema:
     """Return what 0.1.0 recorded of a schema; integers from 0 are no names of classes."""
-    known = [] if classes is None else classes.tolist()
-    names = [] if columns is None else [str(one) for one in columns.tolist()]
-    is_counted = known == list(range(len(known)))
-    rule = Images(sets_emnist_upright=False)
-    return Schema(tuple(names), "", () if is_counted else tuple(known), rule)
+    names = () if classes == list(range(len(classes))) else tuple(classes)
+    return Schema(tuple(map(str, columns)), "", names, Images(sets_emnist_upright=False))
 
 
 class TrainedModel(NamedTuple):
     """A network with its flat parameters on the host, as a run directory has it.
 
     `image_shape` is the shape of a row as an image; `takes_bytes` says whether rows are bytes,
-    which are scaled; `classes` and `columns` are names or None; `objective` has the loss. `schema`
+    which are scaled; `objective` has the loss. `schema` has the names of columns and classes, and
     says how data are read, which a run of 0.1.0 did not record.
     """
 
@@ -80,8 +73,6 @@ class TrainedModel(NamedTuple):
     parameters: np.ndarray
     image_shape: tuple[int, ...]
     takes_bytes: bool
-    classes: np.ndarray | None = None
-    columns: np.ndarray | None = None
     objective: Objective = Objective()
     schema: Schema = NAMELESS
     has_schema: bool = True
@@ -225,8 +216,6 @@ class RunDirectory:
             trainer.backend.to_numpy(trainer.parameters),
             image_shape,
             trainer.takes_bytes,
-            np.array(schema.classes) if schema.classes else None,
-            np.array(schema.names) if schema.columns else None,
             trainer.objective.loss_alone,
             schema,
         )
@@ -280,9 +269,6 @@ class RunDirectory:
         }
         if isinstance(trained.objective.loss, str):
             metadata |= {name: getattr(trained.objective, name) for name in LOSS}
-        for name in METADATA_NAMES:
-            if (values := getattr(trained, name)) is not None:
-                metadata[name] = values.tolist()
         save_tensors(self.model, tensors, metadata)
         series: dict[str, Any] = history.series
         write_atomically(self.path / "history.npz", lambda file: np.savez(file, **series))
@@ -348,16 +334,15 @@ class RunDirectory:
                 DTYPES
             ):
                 raise InputError(f"{parameters.dtype} {parameters.shape} are not parameters")
-            names = {one: np.array(metadata[one]) for one in METADATA_NAMES if one in metadata}
-            has_schema = "schema" in metadata
-            schema = names_alone(**names)
-            if has_schema:
+            if has_schema := "schema" in metadata:
                 schema = Schema.from_json(metadata["schema"])
                 if schema.columns and len(schema.encoded_names) != model.layer_sizes[0]:
                     raise InputError(
                         f"schema of {len(schema.encoded_names)} values a row, the network takes "
                         f"{model.layer_sizes[0]}"
                     )
+            else:
+                schema = names_alone(metadata.get("classes", []), metadata.get("columns", []))
         except InputError as error:
             raise InputError(f"{path}: {error}; train again") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -370,10 +355,9 @@ class RunDirectory:
             parameters,
             image_shape,
             takes_bytes,
-            objective=Objective(**loss),
-            schema=schema,
-            has_schema=has_schema,
-            **names,
+            Objective(**loss),
+            schema,
+            has_schema,
         )
 
     def steps_per_epoch(self) -> int | None:
@@ -419,9 +403,7 @@ def history_of(arrays: Mapping[str, np.ndarray]) -> History:
 
 
 def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def fault(error: Exception) -> str:

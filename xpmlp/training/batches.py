@@ -19,6 +19,7 @@ from xpmlp.randomness import DROPOUT, MIXUP, generator
 from xpmlp.training.config import TrainConfig
 from xpmlp.training.evaluation import inverse, variance
 from xpmlp.training.history import History
+from xpmlp.training.optimizer_config import one_for_each
 from xpmlp.training.step import TrainingData
 from xpmlp.typing import Array, dtype_name
 
@@ -94,7 +95,9 @@ class Batches:
         """Return what the steps of an epoch look up."""
         config, steps = self.config, self.steps_per_epoch
         chosen = self._order(epoch)
-        by_row, by_step = dict[str, np.ndarray](), dict[str, np.ndarray]()
+        if self.rows is not None:
+            chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
+        by_row, by_step = self._weights_of(chosen)
         if a := config.objective.mixup:
             drawn = generator(config.seeds[0], MIXUP, epoch).beta(a, a, chosen.shape[-1:])
             by_row["mixup_lambda"] = drawn
@@ -102,19 +105,18 @@ class Batches:
             by_step["lr_factors"] = config.lr_factors(epoch, history, steps)
         if config.optimizer_config.average != "none":
             by_step["averaging"] = config.averaging(epoch, steps)
-        if self.rows is not None:
-            chosen = np.take_along_axis(self.rows, np.atleast_2d(chosen), axis=1)
-        weights, penalties = self._weights_of(chosen)
-        if weights is not None:
-            by_row["weights"] = weights
-        if penalties is not None:
-            by_step["penalties"] = penalties
-        return EpochPlan(chosen, epoch * steps, self._cast(by_row), self._cast(by_step))
+        by_row, by_step = (
+            {name: series.astype(self.dtype) for name, series in one.items()}
+            for one in (by_row, by_step)
+        )
+        return EpochPlan(chosen, epoch * steps, by_row, by_step)
 
-    def _weights_of(self, chosen: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The weights of an epoch's rows, (n,) or (E, n), by which the mean over N rows of a batch
-        becomes what the objective asks for, and the scale of its penalties in each step; None where
-        all are 1.
+    def _weights_of(
+        self, chosen: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The `weights` of an epoch's rows, (n,) or (E, n), by which the mean over N rows of a
+        batch becomes what the objective asks for, and the scale of its `penalties` in each step;
+        left out where all are 1.
 
         A last batch that was filled up counts its own rows: the others weigh nothing.
         """
@@ -122,7 +124,7 @@ class Batches:
         left_over = 0 if self.config.drop_last else self.row_count % batch_size
         is_scaled = objective.divides_by_weight and objective.has_penalty
         if weights is None and not left_over and not is_scaled:
-            return None, None
+            return {}, {}
         if weights is None:
             own = np.ones(chosen.shape[-1:])
         elif weights.ndim == 1:
@@ -139,14 +141,8 @@ class Batches:
             divisors[..., -1] = left_over or batch_size
         divisors = np.where(divisors > 0.0, divisors, np.inf)  # one that weighs nothing is skipped
         scaled = (batches * (batch_size / divisors)[..., None]).reshape(own.shape)
-        return (
-            None if weights is None and not left_over else scaled,
-            1.0 / divisors if is_scaled else None,
-        )
-
-    def _cast(self, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """In the dtype of the parameters."""
-        return {name: series.astype(self.dtype) for name, series in found.items()}
+        by_row = {} if weights is None and not left_over else {"weights": scaled}
+        return by_row, {"penalties": 1.0 / divisors} if is_scaled else {}
 
     def _order(self, epoch: int) -> np.ndarray:
         """The order of rows, whole batches of one shape: the last one is filled up with rows that
@@ -203,12 +199,7 @@ def fixed_data(
             ("input_rate", objective.input_dropout), ("hidden_rate", objective.dropout)
         ):  # fmt: skip
             if isinstance(value, tuple):
-                if (len(value),) != members:
-                    raise InputError(
-                        f"dropout={','.join(map(str, value))}: {len(value)} values for "
-                        f"{members[0] if members else 1} members; give one, or one for each"
-                    )
-                rates[name] = send(np.asarray(value, dtype)[:, None, None])
+                rates[name] = send(one_for_each("dropout", value, members).astype(dtype)[..., None])
     return TrainingData(
         X=None,
         labels=None,

@@ -3,9 +3,7 @@
 import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xpmlp.backends.failures import is_lost, is_out_of_memory
@@ -122,25 +120,12 @@ SLOW_CALLBACK_SECONDS = 5.0
 """Seconds beyond which a callback that takes longer than training itself is named."""
 
 
-@dataclass
-class CallbackLog:
-    """Which callback stopped the run and why, and the seconds that each took."""
-
-    stopped_by: str = ""
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def note_stop(self, callback: Callback, reason: str) -> None:
-        """Note which callback has asked the run to stop; the first one counts."""
-        name = type(callback).__name__
-        self.stopped_by = self.stopped_by or (f"{name}: {reason}" if reason else name)
-
-    def name_slow_ones(self, training: float) -> None:
-        """Warn of callbacks that took longer than training did, in seconds."""
-        for name, seconds in self.seconds.items():
-            if seconds > max(SLOW_CALLBACK_SECONDS, training):
-                log.warning(
-                    "callback %s took %.0f s, training itself %.0f s", name, seconds, training
-                )
+def name_slow_ones(trainer: "Trainer") -> None:
+    """Warn of callbacks that took longer than training did."""
+    training = trainer.seconds
+    for name, seconds in trainer.callback_seconds.items():
+        if seconds > max(SLOW_CALLBACK_SECONDS, training):
+            log.warning("callback %s took %.0f s, training itself %.0f s", name, seconds, training)
 
 
 def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
@@ -152,22 +137,25 @@ def tell(callbacks: Iterable[Callback], event: str, trainer: "Trainer") -> None:
     stop: StopTraining | None = None
     failure: CallbackError | None = None
     for callback in callbacks:
-        before, began = trainer.ended, time.perf_counter()
+        name, before, began = type(callback).__name__, trainer.ended, time.perf_counter()
+        asked: str | None = None
         try:
             getattr(callback, event)(trainer)
         except StopTraining as request:
             stop = request
             if event != "on_end":
-                trainer.callback_log.note_stop(callback, str(request))
+                asked = str(request)
         except Exception as error:
             if isinstance(error, XpmlpError) or is_out_of_memory(error) or is_lost(error):
-                error.add_note(f"in {event} of the callback {type(callback).__name__}")
+                error.add_note(f"in {event} of the callback {name}")
                 raise
             failure = failure or _failure(callback, event, error, trainer)
         if trainer.ended != before:
-            trainer.callback_log.note_stop(callback, trainer.ended)
+            asked = trainer.ended
+        if asked is not None:
+            trainer.stops.append(f"{name}: {asked}".removesuffix(": "))
         if event in ("on_tick", "on_epoch"):
-            trainer.callback_log.seconds[type(callback).__name__] += time.perf_counter() - began
+            trainer.callback_seconds[name] += time.perf_counter() - began
     if failure is not None:
         raise failure
     if stop is not None and event != "on_end":

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,6 @@ from xpmlp.algebra import LOSSES
 from xpmlp.backends import PRECISIONS, Backend
 from xpmlp.checks import (
     check_fields,
-    check_integer,
     check_kind,
     check_range,
     check_seed,
@@ -102,11 +100,9 @@ class TrainConfig:
     zero_output: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        for name, least in (("epochs", 0), ("batch_size", 1), ("threads", 0)):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=least))
+        check_fields(self, batch_size=1)
         check_range("threads", self.threads, least=0, below=MOST_THREADS + 1)
-        check_range("initial_scale", self.initial_scale, above=0.0, below=math.inf)
+        check_range("initial_scale", self.initial_scale, above=0.0)
         one_of(INITIALIZERS, initializer=self.initializer)
         object.__setattr__(self, "seed", check_seed(self.seed))
         for part, kind in CONFIG_PARTS.items():
@@ -128,16 +124,13 @@ class TrainConfig:
         out. An optimizer and a schedule are names with their options; a custom one is itself.
         """
         found: dict[str, Any] = {}
-        for part in (self, self.objective, self.optimizer_config, self.validation_config):
+        for config in (self, *(getattr(self, part) for part in CONFIG_PARTS)):
             found |= {
-                name: getattr(part, name) for name in _fields(part) if name not in CONFIG_PARTS
+                name: getattr(config, name) for name in _fields(config) if name not in CONFIG_PARTS
             }
-        rules = {
-            "optimizer": self.optimizer_config.optimizer.update,
-            "schedule": self.optimizer_config.schedule.factor,
-        }
-        for kind, rule in rules.items():
+        for kind, part in (("optimizer", "update"), ("schedule", "factor")):
             chosen = found[kind]
+            rule = getattr(chosen, part)
             # One of your own may have kept a name: adam()._replace(update=...).
             if chosen.name in OWN_SETTINGS[kind] and rule.__module__.startswith("xpmlp."):
                 found |= {kind: chosen.name, **dict(chosen.options)}
@@ -283,13 +276,17 @@ class TrainConfig:
         check_kind("config", config, cls)
         settings = renamed.arguments("TrainConfig", settings)
         settings = {name: _plain(value) for name, value in settings.items() if value is not None}
-        _check_own(settings, config)
-        settings = _named("optimizer", OPTIMIZERS, settings, config.optimizer_config.optimizer)
-        settings = _named("schedule", SCHEDULES, settings, config.optimizer_config.schedule)
-        for part, kind in CONFIG_PARTS.items():
-            if own := _taken(_fields(kind), settings):
+        for kind, before in (
+            ("optimizer", config.optimizer_config.optimizer),
+            ("schedule", config.optimizer_config.schedule),
+            ("loss", config.objective.loss),
+            ("average", config.optimizer_config.average),
+        ):
+            settings = _with_own(kind, settings, before)
+        for part, has in CONFIG_PARTS.items():
+            if own := _taken(_fields(has), settings):
                 base = settings.get(part, getattr(config, part))
-                check_kind(part, base, kind)
+                check_kind(part, base, has)
                 settings[part] = dataclasses.replace(base, **own)
         for name in settings:
             if name not in _fields(cls):
@@ -311,9 +308,14 @@ def _options(make: Any) -> dict[str, Any]:
     return {one.name: one.default for one in inspect.signature(make).parameters.values()}
 
 
+MAKERS: dict[str, Mapping[str, Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+"""What makes an optimizer or a schedule, by its name."""
+
 OWN_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
-    "optimizer": {name: _options(make) for name, make in OPTIMIZERS.items()},
-    "schedule": {name: _options(make) for name, make in SCHEDULES.items()},
+    **{
+        kind: {name: _options(make) for name, make in makers.items()}
+        for kind, makers in MAKERS.items()
+    },
     "loss": {
         **{name: {} for name in LOSSES},
         "huber": {"huber_delta": Objective.huber_delta},
@@ -345,42 +347,30 @@ def meant(name: str, known: Iterable[str]) -> str:
     return f"did you mean {found}? " if found else nearest(name, known)
 
 
-def _check_own(settings: Mapping[str, Any], config: TrainConfig) -> None:
-    """Refuse a setting that the optimizer, schedule, loss or average chosen does not have."""
-    before = {
-        "optimizer": config.optimizer_config.optimizer,
-        "schedule": config.optimizer_config.schedule,
-        "loss": config.objective.loss,
-        "average": config.optimizer_config.average,
-    }
-    for kind, has in OWN_SETTINGS.items():
-        chosen = settings.get(kind, before[kind])
-        if isinstance(chosen, str) and (chosen or kind != "loss"):
-            one_of(has, **{kind: chosen})
-        chosen = chosen if isinstance(chosen, str) else getattr(chosen, "name", "")
-        own = _all_own(kind) & settings.keys()
-        for name in sorted(own - has.get(chosen, {}).keys()):
-            with_it = [one for one, options in has.items() if name in options]
-            raise InputError(
-                f"{name}={settings[name]}: {kind}={chosen or 'the default'} has no such setting; "
-                f"leave it out, or use {kind}={' or '.join(with_it)}"
-            )
-
-
-def _named(
-    kind: str, known: Mapping[str, Any], settings: dict[str, Any], before: Any
-) -> dict[str, Any]:
+def _with_own(kind: str, settings: dict[str, Any], before: Any) -> dict[str, Any]:
     """The settings with the optimizer or schedule made from its name, or from the one `before`,
-    and its own settings."""
-    chosen = settings.get(kind, before)
+    and its own settings.
+
+    Refuses a setting that the optimizer, schedule, loss or average chosen does not have.
+    """
+    has, chosen = OWN_SETTINGS[kind], settings.get(kind, before)
     is_name = isinstance(chosen, str)
+    if is_name and (chosen or kind != "loss"):
+        one_of(has, **{kind: chosen})
     name = chosen if is_name else getattr(chosen, "name", "")
-    own = _taken(OWN_SETTINGS[kind].get(name, {}), settings)
-    if not is_name and not own:
-        return settings
+    own = _taken(_all_own(kind), settings)
+    for wrong in sorted(own.keys() - has.get(name, {}).keys()):
+        with_it = [one for one, options in has.items() if wrong in options]
+        raise InputError(
+            f"{wrong}={own[wrong]}: {kind}={name or 'the default'} has no such setting; "
+            f"leave it out, or use {kind}={' or '.join(with_it)}"
+        )
+    make = MAKERS.get(kind, {}).get(name)
+    if make is None or not (is_name or own):
+        return {**settings, **own}
     usual = {"weight_decay": WEIGHT_DECAY[name]} if is_name and name in WEIGHT_DECAY else {}
     base = {} if is_name else dict(chosen.options)
-    return {**usual, **settings, kind: known[name](**{**base, **own})}
+    return {**usual, **settings, kind: make(**{**base, **own})}
 
 
 def _plain(value: Any) -> Any:

@@ -166,7 +166,7 @@ def _with_all_metrics(
 ) -> Evaluation:
     """The evaluation with every metric; accuracy and R² stay the device's, where defined."""
     with backend.activate():
-        blocks = _predicted(model, parameters, split.X, backend, _member_prediction)
+        blocks = _predicted(model, parameters, split.X, backend, is_mean=False)
         Y_hat = np.concatenate([backend.to_numpy(block) for block in blocks], axis=-2)
         labels = split.labels
         labels = labels if isinstance(labels, np.ndarray) else backend.to_numpy(labels)
@@ -177,13 +177,13 @@ def _with_all_metrics(
             metrics[found.metric] = tracked
         return metrics
 
-    if found.ensemble is None:
-        metrics = measured(Y_hat, float(found.tracked))
-        return found._replace(metrics={name: np.array(one) for name, one in metrics.items()})
-    members = [measured(*one) for one in zip(Y_hat, found.tracked.tolist(), strict=True)]
+    if found.ensemble is not None:
+        found = found._replace(ensemble_metrics=measured(Y_hat.mean(axis=0), found.ensemble))
+    of_members = Y_hat.reshape(-1, *Y_hat.shape[-2:]), found.tracked.ravel().tolist()
+    members = [measured(*one) for one in zip(*of_members, strict=True)]
+    metrics = {name: np.array([one[name] for one in members]) for name in members[0]}
     return found._replace(
-        metrics={name: np.array([one[name] for one in members]) for name in members[0]},
-        ensemble_metrics=measured(Y_hat.mean(axis=0), found.ensemble),
+        metrics={name: one.reshape(found.tracked.shape) for name, one in metrics.items()}
     )
 
 
@@ -253,7 +253,7 @@ def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = 
     check_kind("model", model, MLP)
     X = check_rows(X, where="rows to predict", layer_sizes=model.layer_sizes)
     with backend.activate():
-        blocks = _predicted(model, parameters, X, backend, _prediction)
+        blocks = _predicted(model, parameters, X, backend)
         found = [backend.to_numpy(block) for block in blocks]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -261,43 +261,31 @@ def predict(model: MLP, parameters: Array, X: Any, *, backend: Backend | None = 
 def predict_on_device(model: MLP, parameters: Array, X: Array, *, backend: Backend) -> Array:
     """The same of rows that lie on the backend's device, and there is the result."""
     with backend.activate():
-        found = list(_predicted(model, parameters, X, backend, _prediction))
+        found = list(_predicted(model, parameters, X, backend))
         return found[0] if len(found) == 1 else backend.xp.concat(found, axis=0)
 
 
 def _predicted(
-    model: MLP, parameters: Array, X: Array, backend: Backend, make: Callable[..., Function]
+    model: MLP, parameters: Array, X: Array, backend: Backend, *, is_mean: bool = True
 ) -> Iterator[Array]:
-    """Ŷ of blocks of rows."""
-    probabilities = _function(make, model, None, backend)
+    """Ŷ of blocks of rows, averaged over members or of each."""
+    probabilities = _function(_prediction, model, is_mean, backend)
     fixed = (_on_device(parameters, backend),)
     count = X.shape[0]
     blocks = list(_blocks(model, parameters, count, backend))
-    if len(blocks) < 2:
-        yield from probabilities(fixed, (rows_of(X, slice(count), backend=backend),))
-        return
-    with _threads(model, backend, count):
+    # Starting threads takes longer than a few rows do.
+    with _threads(model, backend, count) if len(blocks) > 1 else contextlib.nullcontext():
         for rows in blocks:
             yield from probabilities(fixed, (rows_of(X, rows, backend=backend),))
 
 
-def _member_prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
-    """Ŷ of rows X, of each member: ((parameters,), (X,)) -> (Ŷ,)."""
+def _prediction(model: MLP, is_mean: bool, *, xp: Namespace) -> Function:
+    """Ŷ of rows X, averaged over members or of each: ((parameters,), (X,)) -> (Ŷ,)."""
 
     def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
         (parameters,), (X,) = fixed, varying
-        return (model.predictions(parameters, inputs(X, dtype=parameters.dtype, xp=xp), xp=xp),)
-
-    return probabilities
-
-
-def _prediction(model: MLP, _: None, *, xp: Namespace) -> Function:
-    """Ŷ of rows X, averaged over members: ((parameters,), (X,)) -> (Ŷ,)."""
-    of_members = _member_prediction(model, None, xp=xp)
-
-    def probabilities(fixed: tuple[Array, ...], varying: tuple[Array, ...]) -> tuple[Array, ...]:
-        (Y_hat,) = of_members(fixed, varying)
-        return (xp.mean(Y_hat, axis=0) if fixed[0].ndim == 2 else Y_hat,)
+        Y_hat = model.predictions(parameters, inputs(X, dtype=parameters.dtype, xp=xp), xp=xp)
+        return (xp.mean(Y_hat, axis=0) if is_mean and parameters.ndim == 2 else Y_hat,)
 
     return probabilities
 
@@ -327,10 +315,10 @@ def _measurement(model: MLP, objective: Objective, *, xp: Namespace) -> Function
 
 @functools.lru_cache(maxsize=8)
 def _function(
-    make: Callable[..., Function], model: MLP, objective: Objective | None, backend: Backend
+    make: Callable[..., Function], model: MLP, option: Objective | bool, backend: Backend
 ) -> Function:
     """A network's function on a backend: made once, for it may be traced or compiled."""
-    return backend.function(functools.partial(make, model, objective))
+    return backend.function(functools.partial(make, model, option))
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import numpy as np
 from xpmlp.checks import check_integer, check_kind, plain, shown
 from xpmlp.display import short_repr
 from xpmlp.errors import Diverged, InputError, remedy
-from xpmlp.schedules import Schedule, Times
+from xpmlp.schedules import Schedule
 from xpmlp.training.callbacks import Callback, StopTraining
 from xpmlp.training.history import smoothed
 from xpmlp.training.trainer import Trainer
@@ -181,11 +181,6 @@ def find_rate(
         wanted = remedy("train with one seed", "leave --members out")
         raise InputError(f"a learning rate is found for one network; {wanted}")
     rates = np.geomspace(lowest, highest, steps)
-
-    def rising(times: Times) -> np.ndarray:
-        lr_factors: np.ndarray = rates[np.minimum(times.step, steps - 1)] / highest
-        return lr_factors
-
     watch = _Watch(steps)
     run = Trainer(
         trainer.model,
@@ -196,7 +191,7 @@ def find_rate(
         sample_weights=trainer.batches.weights,  # with those of the classes
         class_weights=(),
         learning_rate=highest,
-        schedule=Schedule("rising", rising),
+        schedule=Schedule("rising", lambda now: rates[np.minimum(now.step, steps - 1)] / highest),
         warm_up=0.0,
         validation_config=ValidationConfig(),
         epochs=math.ceil(steps / trainer.steps_per_epoch),

@@ -10,12 +10,13 @@ import numpy as np
 
 from xpmlp import renamed
 from xpmlp.backends import Backend
-from xpmlp.checks import as_integer, check_integer, check_kind, shown
-from xpmlp.data import Split, check_split
+from xpmlp.checks import as_integer, check_integer, shown
+from xpmlp.data import Split
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
 from xpmlp.randomness import HOLD_OUT, generator
+from xpmlp.training.evaluation import checked
 from xpmlp.training.trainer import Trainer, train
 
 
@@ -161,11 +162,7 @@ def cross_validate(
     if isinstance(seed, Iterable):
         raise InputError(f"seed={shown(seed)}: give one; the folds' are counted up from it")
     settings = renamed.arguments("training.train", settings)
-    check_kind("model", model, MLP)
-    check_kind("split", split, Split)
-    split = check_split(
-        *split, where="training data", layer_sizes=model.layer_sizes, output=model.output
-    )
+    split = checked(split, model, where="training data")
     rows, held = fold_rows(split.labels, folds, seed=seed)
     seeds = [seed + fold for fold in range(len(held))]
     run = train(model, split, seed=seeds, rows=rows, backend=backend, **settings)

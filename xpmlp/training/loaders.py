@@ -134,15 +134,13 @@ def make_loader(
     if limit is None and (free := backend.free_memory()) is not None:
         limit = int(FREE_MEMORY_SHARE * free)
     total = X.nbytes + labels.nbytes if isinstance(X, HOST_ROWS) else 0
+    limit = total if limit is None else limit
+    is_resident = total <= limit
     if isinstance(X, MappedRows):
         block = min(block, MAPPED_BLOCK_BYTES)
-        is_resident = limit is not None and 2 * total <= limit
-        limit = min(2 * block, total if limit is None else limit)
+        is_resident, limit = 2 * total <= limit, min(2 * block, limit)
     elif isinstance(X, SparseRows):
-        is_resident, limit = False, min(block, total if limit is None else limit)
-    else:
-        limit = total if limit is None else limit
-        is_resident = total <= limit
+        is_resident, limit = False, min(block, limit)
     given = {"batch_size": batch_size, "fixed": fixed, "backend": backend}
     if is_resident:
         return DeviceLoader(split, **given)

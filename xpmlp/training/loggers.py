@@ -43,6 +43,9 @@ class Logger(Callback):
     place: ClassVar[str] = ""
     """What it writes in the directory of a run; by default the library names it."""
 
+    _log: Any = None
+    """What `_open` has opened: a writer, a client or a run, which cannot be pickled."""
+
     _written = 0
     _is_open = _is_refused = False
 
@@ -103,27 +106,33 @@ class Logger(Callback):
 
     def on_end(self, trainer: Trainer, /) -> None:
         if self._is_open:
-            self._is_open = False
-            self._close(trainer)
+            self._release(trainer)
+
+    def _release(self, trainer: Trainer) -> None:
+        self._is_open, opened, self._log = False, self._log, None
+        if opened is not None:
+            self._close(opened, trainer)
 
     def _catch_up(self, trainer: Trainer) -> None:
         if not self._is_open:
-            self._written = self._open(trainer)
+            self._release(trainer)
+            self._log, self._written = self._open(trainer)
             self._is_open = True
         for epoch in range(self._written + 1, trainer.epoch + 1):
             self._write(epoch, numbers_of(epoch, trainer), trainer)
             self._written = epoch
 
-    def _open(self, trainer: Trainer) -> int:
-        """Begin, or continue; return how many epochs the log has already."""
+    def _open(self, trainer: Trainer) -> tuple[Any, int]:
+        """Begin, or continue; return the open log, and how many epochs it has already."""
         raise NotImplementedError
 
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         """Write the numbers of an epoch, counted from 1, so that they outlive this process."""
         raise NotImplementedError
 
-    def _close(self, trainer: Trainer) -> None:
-        """Release what `_open` took."""
+    def _close(self, opened: Any, trainer: Trainer) -> None:
+        """Close what `_open` has opened."""
+        raise NotImplementedError
 
 
 class CSVLogger(Logger):
@@ -150,12 +159,12 @@ class CSVLogger(Logger):
     def __init__(self, path: Path | str = "epochs.csv") -> None:
         self.path = Path(path)
 
-    def _open(self, trainer: Trainer) -> int:
+    def _open(self, trainer: Trainer) -> tuple[Any, int]:
         self._rows: list[dict[str, float]] = []
         self._columns: list[str] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_bytes(b"")
-        return 0
+        return None, 0
 
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         row = {"epoch": epoch, **numbers}
@@ -198,24 +207,21 @@ class TensorBoardLogger(Logger):
     def __init__(self, directory: Path | str = "tensorboard") -> None:
         self.require()
         self.directory = Path(directory)
-        self._writer: Any = None
 
-    def _open(self, trainer: Trainer) -> int:
+    def _open(self, trainer: Trainer) -> tuple[Any, int]:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.directory.mkdir(parents=True, exist_ok=True)
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = EventFileWriter(str(self.directory))
+        writer = EventFileWriter(str(self.directory))
         # From here on readers forget the steps of earlier files, which are written anew.
         start = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=1, session_log=start))
+        writer.add_event(Event(wall_time=time.time(), step=1, session_log=start))
         settings = hparams_pb(dict(settings_of(trainer)))
-        self._writer.add_event(Event(wall_time=time.time(), summary=settings))
-        self._writer.flush()
-        return 0
+        writer.add_event(Event(wall_time=time.time(), summary=settings))
+        writer.flush()
+        return writer, 0
 
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
@@ -224,12 +230,11 @@ class TensorBoardLogger(Logger):
         since = trainer.seconds * (1.0 - epoch / trainer.epoch)  # about, of an earlier epoch
         values = [Summary.Value(tag=name, simple_value=one) for name, one in numbers.items()]
         summary = Summary(value=values)
-        self._writer.add_event(Event(wall_time=time.time() - since, step=epoch, summary=summary))
-        self._writer.flush()
+        self._log.add_event(Event(wall_time=time.time() - since, step=epoch, summary=summary))
+        self._log.flush()
 
-    def _close(self, trainer: Trainer) -> None:
-        self._writer.close()
-        self._writer = None  # it cannot be pickled
+    def _close(self, opened: Any, trainer: Trainer) -> None:
+        opened.close()
 
 
 class MLflowLogger(Logger):
@@ -270,9 +275,8 @@ class MLflowLogger(Logger):
         self.require()
         self.directory = None if directory is None else Path(directory)
         self.experiment, self.run_id, self._given = experiment, run_id, run_id
-        self._client: Any = None
 
-    def _open(self, trainer: Trainer) -> int:
+    def _open(self, trainer: Trainer) -> tuple[Any, int]:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
@@ -280,7 +284,7 @@ class MLflowLogger(Logger):
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
             place = f"sqlite:///{self.directory.resolve() / 'mlflow.db'}"
-        client = self._client = MlflowClient(tracking_uri=place)
+        client = MlflowClient(tracking_uri=place)
         known = client.get_experiment_by_name(self.experiment)
         number = known.experiment_id if known else client.create_experiment(self.experiment)
         if not trainer.iteration:
@@ -292,21 +296,20 @@ class MLflowLogger(Logger):
             self.run_id = client.create_run(number).info.run_id
             settings = [Param(name, str(value)) for name, value in settings_of(trainer)]
             client.log_batch(self.run_id, params=settings)
-            return 0
+            return client, 0
         client.update_run(self.run_id, status="RUNNING")
         logged = client.get_metric_history(self.run_id, names_of("loss", trainer)[0])
-        return max((metric.step for metric in logged), default=0)
+        return client, max((metric.step for metric in logged), default=0)
 
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [Metric(name, value, now, epoch) for name, value in numbers.items()]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        self._log.log_batch(self.run_id, metrics=metrics)
 
-    def _close(self, trainer: Trainer) -> None:
-        self._client.set_terminated(self.run_id, "FINISHED" if trainer.is_over else "KILLED")
-        self._client = None
+    def _close(self, opened: Any, trainer: Trainer) -> None:
+        opened.set_terminated(self.run_id, "FINISHED" if trainer.is_over else "KILLED")
 
 
 class WandbLogger(Logger):
@@ -352,12 +355,10 @@ class WandbLogger(Logger):
         self.directory, self.id, self._given = Path(directory), id, id
         mode = settings.pop("mode", None) or os.environ.get("WANDB_MODE") or "offline"
         self._settings = {"project": project, "mode": mode, **settings}
-        self._run: Any = None
 
-    def _open(self, trainer: Trainer) -> int:
+    def _open(self, trainer: Trainer) -> tuple[Any, int]:
         import wandb
 
-        self._close(trainer)
         self.directory.mkdir(parents=True, exist_ok=True)
         is_offline = self._settings["mode"] == "offline"
         if not trainer.iteration:
@@ -366,7 +367,7 @@ class WandbLogger(Logger):
             found = (self.directory / "wandb").glob("*run-*-*")
             runs = sorted(found, key=lambda run: run.name.removeprefix("offline-"))
             self.id = runs[-1].name.rpartition("-")[2] if runs else None
-        self._run = wandb.init(
+        run = wandb.init(
             dir=str(self.directory),
             id=self.id,
             resume="allow" if self.id and not is_offline else None,
@@ -377,17 +378,15 @@ class WandbLogger(Logger):
                 **self._settings,
             },
         )
-        self.id = self._run.id
+        self.id = run.id
         # Where a run online has come to; offline every epoch is written anew.
-        return max(0, int(self._run.step) - 1)
+        return run, max(0, int(run.step) - 1)
 
     def _write(self, epoch: int, numbers: dict[str, float], trainer: Trainer) -> None:
-        self._run.log(numbers, step=epoch, commit=True)
+        self._log.log(numbers, step=epoch, commit=True)
 
-    def _close(self, trainer: Trainer) -> None:
-        if self._run is not None:
-            self._run.finish()
-            self._run = None
+    def _close(self, opened: Any, trainer: Trainer) -> None:
+        opened.finish()
 
 
 LOGGERS: dict[str, type[Logger]] = {

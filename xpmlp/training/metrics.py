@@ -195,13 +195,7 @@ _BY_PROBABILITY = (*_BY_CLASS, "multilabel")
 METRICS = {
     "accuracy": Metric("accuracy", "{:.2%}", accuracy, _BY_PROBABILITY),
     "balanced_accuracy": Metric("balanced accuracy", "{:.2%}", balanced_accuracy, _BY_CLASS),
-    "f1": Metric(
-        "F1",
-        "{:.2%}",
-        f1,
-        _BY_PROBABILITY,
-        "finite predictions, rows of the class",
-    ),
+    "f1": Metric("F1", "{:.2%}", f1, _BY_PROBABILITY, "finite predictions, rows of the class"),
     "auc": Metric("AUC", "{:.4f}", auc, _BY_PROBABILITY, "finite predictions, rows of every class"),
     "log_loss": Metric("log loss", "{:.4f}", log_loss, _BY_PROBABILITY),
     "r2": Metric("R²", "{:.4g}", r2, _REGRESSION, "finite predictions, targets that vary"),

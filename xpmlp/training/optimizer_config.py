@@ -1,13 +1,12 @@
 """How parameters go down the gradient: optimizer, rates by time and group, limits, averages."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.checks import check_fields, check_range, one_of
+from xpmlp.checks import check_fields, check_range, one_of, shown
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
 from xpmlp.network import MLP
@@ -128,7 +127,7 @@ class OptimizerConfig:
                     f"{name}={value!r:.60}: give a name, or what xpmlp.{name}s make, such as "
                     f"{example}"
                 )
-        check_range("learning_rate", self.learning_rate, above=0.0, below=math.inf, many=True)
+        check_range("learning_rate", self.learning_rate, above=0.0, many=True)
         for name in ("weight_decay", "bias_rate", "clip_norm", "clip_value", "max_norm"):
             # Beyond this its square overflows float32.
             many = name == "weight_decay"
@@ -160,11 +159,9 @@ class OptimizerConfig:
         InputError
             For another number of rates than members, and for a rate that the dtype cannot hold.
         """
-        groups = (
-            np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
-            if self.bias_rate != 1.0
-            else None
-        )
+        groups = None
+        if self.bias_rate != 1.0:
+            groups = np.where(model.parts.mask("weight"), 1.0, self.bias_rate)
         return _by_group("learning_rate", self.learning_rate, groups, members, dtype)
 
     def decays(self, model: MLP, members: tuple[int, ...], dtype: str) -> np.ndarray | None:
@@ -200,6 +197,17 @@ class OptimizerConfig:
         return self.schedule.factor is constant().factor and not self.warm_up
 
 
+def one_for_each(name: str, value: float | Sequence[float], members: tuple[int, ...]) -> np.ndarray:
+    """Return a number, (), or one for each member, (E, 1); `InputError` for another count."""
+    numbers = np.asarray(value, np.float64)
+    if numbers.ndim and numbers.shape != members:
+        raise InputError(
+            f"{name}={shown(value)}: {len(numbers)} values for {members[0] if members else 1} "
+            "members; give one, or one for each"
+        )
+    return numbers[:, None] if numbers.ndim else numbers
+
+
 def _by_group(
     name: str,
     value: float | Sequence[float],
@@ -208,14 +216,7 @@ def _by_group(
     dtype: str,
 ) -> np.ndarray:
     """A number, or one for each member (E, 1), times one for each parameter if groups differ."""
-    numbers = np.asarray(value, np.float64)
-    if numbers.ndim:
-        if numbers.shape != members:
-            raise InputError(
-                f"{name}={','.join(f'{number:g}' for number in numbers)}: {len(numbers)} values "
-                f"for {members[0] if members else 1} members; give one, or one for each"
-            )
-        numbers = numbers[:, None]
+    numbers = one_for_each(name, value, members)
     info = np.finfo(dtype)
     if numbers.max() > info.max or (name == "learning_rate" and numbers.min() < info.tiny):
         raise InputError(f"{name}={value}: beyond what {dtype} can hold")

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from xpmlp.display import print_line, print_row
 from xpmlp.training.callbacks import Callback
 from xpmlp.training.history import finite_mean
-from xpmlp.training.metrics import METRICS
+from xpmlp.training.metrics import METRICS, kind_of
 from xpmlp.training.trainer import Trainer
 
 CELLS, LINES = 30, 100
@@ -104,11 +104,9 @@ def advice_at_chance_level(trainer: Trainer) -> str:
     Its rows are predicted once more, unless the last epoch's own accuracy shows that it learns.
     """
     labels, accuracies = trainer.split.labels, trainer.history.accuracies
-    is_class = trainer.model.output == "softmax" or trainer.model.layer_sizes[-1] == 1
     if (
         not accuracies
-        or not is_class
-        or trainer.model.is_regression
+        or kind_of(trainer.model) not in ("binary", "multiclass")
         or trainer.batches.weights is not None
         or not isinstance(labels, np.ndarray)
         or labels.size != len(labels)

@@ -97,15 +97,12 @@ class Snapshot:
         history = self.history
         series = [*history.losses, *history.accuracies]
         series += [*history.validation_losses, *history.validation_accuracies]
-        evaluations = len(history.validation_iterations)
         if (
             self.state.keys() != now.state.keys()
             or not (self.finite or config.allow_divergence)
             or len(history.accuracies) != self.epoch
             or any(values.shape != now.metric_sum.shape for values in series)
-            or evaluations != len(history.validation_losses)
-            or evaluations != len(history.validation_accuracies)
-            or (self.best is None) != (not (config.restore_best and evaluations))
+            or (self.best is None) == bool(config.restore_best and history.validation_iterations)
         ):
             raise InputError("the saved state is not whole, or of another run: train again")
 

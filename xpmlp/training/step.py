@@ -173,23 +173,22 @@ def make_step(
 
     def step(state: TrainingState, data: TrainingData) -> tuple[TrainingState, StepMetrics]:
         mark("rows: take, scale, one-hot")
-        batch = take_batch(model, state, data, xp=xp)
+        X, labels, Y, weights, penalty_scale = take_batch(model, state, data, xp=xp)
         J, gradients, L, statistics = forward_backward(
             model,
             state.parameters,
-            batch.X,
-            batch.Y,
+            X,
+            Y,
             parts=parts,
             objective=objective,
-            weights=batch.weights,
-            penalty_scale=batch.penalty_scale,
+            weights=weights,
+            penalty_scale=penalty_scale,
             mode=Mode(is_training=True, dropout=dropout_keys(objective, state, data)),
             statistics=state.statistics,
             xp=xp,
         )
         mark("count right answers")
-        variance, weights = data.inverse_variance, batch.weights
-        metric = batch_metric(model, L, batch.labels, batch.Y, variance, weights, xp=xp)
+        metric = batch_metric(model, L, labels, Y, data.inverse_variance, weights, xp=xp)
         mark("update")
         state = update(model, optimizer_config, state, data, gradients, statistics, xp=xp)
         return state, StepMetrics(J, metric)
@@ -197,18 +196,13 @@ def make_step(
     return step
 
 
-class Batch(NamedTuple):
-    """The rows of one step, as the network and the loss take them."""
+def take_batch(
+    model: MLP, state: TrainingState, data: TrainingData, *, xp: Namespace
+) -> tuple[Array, Array, Array, Array | None, Array | None]:
+    """Return X, labels, Y, weights and the scale of penalties of the rows whose turn it is.
 
-    X: Array
-    labels: Array
-    Y: Array
-    weights: Array | None
-    penalty_scale: Array | None
-
-
-def take_batch(model: MLP, state: TrainingState, data: TrainingData, *, xp: Namespace) -> Batch:
-    """Return the rows whose turn it is, scaled, with their targets, and mixed where asked for."""
+    Rows are scaled, and mixed where asked for.
+    """
     dtype = state.parameters.dtype
     places = state.offset + data.positions
     rows = xp.take(data.order, places, axis=-1)
@@ -222,7 +216,7 @@ def take_batch(model: MLP, state: TrainingState, data: TrainingData, *, xp: Name
     if data.mixup_lambda is not None:
         share = xp.take(data.mixup_lambda, places)[:, None]
         X, Y = (mix(one, rolled(one, xp=xp), share, xp=xp) for one in (X, Y))
-    return Batch(X, labels, Y, weights, scale)
+    return X, labels, Y, weights, scale
 
 
 def _number(state: TrainingState, data: TrainingData) -> Array | None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -19,10 +20,10 @@ from xpmlp.network import MLP
 from xpmlp.training.batches import Batches, EpochPlan, fixed_data, row_weights
 from xpmlp.training.callbacks import (
     Callback,
-    CallbackLog,
     StopTraining,
     as_callbacks,
     callbacks_of,
+    name_slow_ones,
     tell,
 )
 from xpmlp.training.config import TrainConfig
@@ -33,12 +34,7 @@ from xpmlp.training.loaders import BatchLoader, Chunk, make_loader
 from xpmlp.training.metrics import tracked_metric
 from xpmlp.training.nonfinite import NonFiniteError, check_losses
 from xpmlp.training.recovery import MemoryPlan, divergence, plan_after
-from xpmlp.training.state import (
-    Snapshot,
-    first_state,
-    saved_arrays,
-    with_arrays,
-)
+from xpmlp.training.state import Snapshot, first_state, saved_arrays, with_arrays
 from xpmlp.training.step import make_step
 from xpmlp.training.ticks import TickTimer
 from xpmlp.training.validation_config import Best
@@ -142,11 +138,10 @@ class Trainer:
         self.memory = MemoryPlan()
         self.engine = self._make_engine()
         self.metric_sum = np.zeros(members, np.float64 if model.is_regression else np.int64)
-        self.epoch = self.step = 0
-        self.seconds = 0.0
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.history = History(metric=tracked_metric(model))
         self.best: Best | None = None
-        self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
+        self._forget_end()
         self.last_good = self.snapshot()
         if not self.last_good.finite:
             raise InputError("the initial parameters hold NaN or infinite values; give finite ones")
@@ -246,7 +241,7 @@ class Trainer:
     @property
     def stopped_by(self) -> str:
         """The class of the callback that ended the run early and its reason; else empty."""
-        return self.callback_log.stopped_by
+        return self.stops[0] if self.stops else ""
 
     def extend(self, epochs: int) -> None:
         """Let a finished run continue for more epochs; call `run` afterwards.
@@ -258,7 +253,12 @@ class Trainer:
         """
         epochs = self.epoch + check_integer("epochs", epochs, least=0)
         self._configure(dataclasses.replace(self.config, epochs=epochs))
-        self.ended, self.was_stopped, self.callback_log = "", False, CallbackLog()
+        self._forget_end()
+
+    def _forget_end(self) -> None:
+        """Run as if nothing had ended the run before."""
+        self.ended, self.was_stopped, self.stops = "", False, list[str]()
+        self.callback_seconds = defaultdict[str, float](float)
 
     def stop(self, reason: str) -> None:
         """End the run after the present step.
@@ -419,27 +419,25 @@ class Trainer:
         """
         before, after = callbacks_of(self.validation_config)
         given = [*as_callbacks(callbacks), *after]
+        everyone = [*before, *given]
         with self.backend.activate():
             try:
-                tell([*before, *given], "on_start", self)
+                tell(everyone, "on_start", self)
                 while not self._try_epochs(before, given):
                     pass
             except StopTraining:
                 self.was_stopped = True
-            except CallbackError:
+            except (CallbackError, KeyboardInterrupt) as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self.restore(self.last_good)
                 with contextlib.suppress(CallbackError):
-                    tell([*before, *given], "on_end", self)
-                raise
-            except KeyboardInterrupt:
-                self.restore(self.last_good)
-                with contextlib.suppress(CallbackError):
-                    tell([*before, *given], "on_end", self)
+                    tell(everyone, "on_end", self)
                 raise
             except NonFiniteError as error:
                 self.restore(self.last_good)
                 raise divergence(error, self) from None
-            tell([*before, *given], "on_end", self)
-        self.callback_log.name_slow_ones(self.seconds)
+            tell(everyone, "on_end", self)
+        name_slow_ones(self)
         return self
 
     def _try_epochs(self, before: Sequence[Callback], given: Sequence[Callback]) -> bool:

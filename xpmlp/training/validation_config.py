@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpmlp import renamed
-from xpmlp.checks import check_fields, check_integer, one_of
+from xpmlp.checks import check_fields, one_of
 from xpmlp.data import Split
 from xpmlp.display import short_repr
 from xpmlp.errors import InputError
@@ -72,8 +72,6 @@ class ValidationConfig:
                 "fraction or a pair (X, y), too"
             )
         one_of(MONITORS, monitor=self.monitor)
-        for name in ("validate_every", "patience"):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name), least=0))
         limit = self.time_limit
         if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or not limit > 0.0:
             raise InputError(f"time_limit={limit!r:.60}: give seconds, more than 0")
