@@ -204,6 +204,12 @@ class Run:
                 raise InputError("evaluate: give X and y; this run has no test rows of its own")
             split = self.test
         elif isinstance(X, Dataset):
+            ours, theirs = self.schema, X.schema
+            if (ours.columns, ours.classes) != (theirs.columns, theirs.classes):
+                raise InputError(
+                    f"{X.where}: other columns or classes than the run was trained on; load it as "
+                    "in training, load_data(..., schema=run.schema)"
+                )
             split = X.test
         else:
             split = _split(X, y, self.model, self.schema, takes_bytes=self.takes_bytes).split
@@ -434,6 +440,8 @@ def train(
     chosen = renamed.arguments("train", settings)
     callbacks = chosen.pop("callbacks", callbacks)
     rows = _split(X, y, model)
+    if sample_weight is None and isinstance(X, Dataset):
+        sample_weight = X.weights
     weights = _weights(chosen.pop("sample_weight", sample_weight))
     backend = _backend(backend, rows.split.X, chosen)
     split, weights = _hold_out(rows, model, weights, config, chosen)

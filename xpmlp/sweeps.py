@@ -29,6 +29,10 @@ from xpmlp.training.metrics import METRICS, tracked_metric
 SHARED = {
     "backend": "all settings are trained by one; give it as --backend",
     "data": "results on other rows cannot be compared; give one --data",
+    **dict.fromkeys(
+        ("target", "drop", "weights", "scaling"),
+        "results on other data cannot be compared; give one to all settings",
+    ),
     "device": "all settings are trained on one; give it as --device",
     "huber_delta": "another loss has another scale; give one with --set objective.huber_delta=1",
     "loss": "another loss has another scale; give one with --set objective.loss=huber",

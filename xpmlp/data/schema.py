@@ -23,6 +23,9 @@ ONE_HOT_CATEGORIES = 32
 DATE_NUMBERS = ("year", "month", "weekday", "days")
 """What a date becomes: weekdays are 1 (Monday) to 7, days count from the first in training."""
 
+MOST_DAYS = 1 << 40
+"""Days since 1970 that NumPy's dates may have, and more."""
+
 SMOOTH_CLIP, LARGEST_SCALED = 3.0, 1e6
 """What scaled numbers stay below, and where they are cut first, so that no square overflows."""
 
@@ -88,7 +91,9 @@ class Column:
             and all(isinstance(one, float) and math.isfinite(one) for one in numbers)
             and lengths <= {0 if self.is_one_hot else len(self.number_names)}
             and (not self.scales or bool(self.medians))
+            and all(one >= 0.0 for one in self.scales)
             and isinstance(self.first_day, int)
+            and abs(self.first_day) < MOST_DAYS
         )
         if not is_sound:
             raise InputError(f"column {self.name!r}: parts that no {self.kind} has; train again")
@@ -198,8 +203,8 @@ class Schema:
     images : Images, optional
         How images become rows.
     values : str, default ''
-        `unit` if the numbers of arrays and images are fractions from 0 to 1, `whole` if they are
-        integers of 0 or more beyond 1, else empty.
+        `unit` if all numbers are fractions from 0 to 1, `whole` if they are integers from 0 to 16
+        or more, as pixels are, else empty.
 
     Examples
     --------
@@ -217,8 +222,17 @@ class Schema:
     def __post_init__(self) -> None:
         columns = [Column(one) if isinstance(one, str) else one for one in self.columns]
         object.__setattr__(self, "columns", tuple(columns))
-        if len(set(self.names)) < len(columns) or not isinstance(self.target, str):
-            raise InputError("schema: two columns of one name, or no target; train again")
+        is_sound = (
+            len(set(self.names)) == len(columns)
+            and isinstance(self.target, str)
+            and isinstance(self.classes, tuple)
+            and len(set(self.classes)) == len(self.classes)
+            and self.values in ("", "unit", "whole")
+        )
+        if not is_sound:
+            raise InputError(
+                "schema: names that stand twice, or parts that it has not; train again"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -326,7 +340,13 @@ class Schema:
         rows = np.asarray(X[:]).reshape(len(X), -1)
         numbers = [re.search(r"\d+$", name) for name in self.names]
         order = [int(found[0]) for found in numbers if found]
-        if rows.shape[1] != len(self.columns) or order != sorted(set(order)) or None in numbers:
+        is_text = any(one.kind in ("category", "date") for one in self.columns)
+        if (
+            is_text
+            or rows.shape[1] != len(self.columns)
+            or order != sorted(set(order))
+            or None in numbers
+        ):
             raise InputError(
                 f"{where}: {rows.shape[1]} values a row without names, the network was trained on "
                 f"{len(self.columns)} columns with names; give a CSV or Parquet file with them"
@@ -385,8 +405,8 @@ class Schema:
                 parts: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
                 columns.append(Column(**parts))
             images = Images(**found["images"])
-            rest = found["target"], tuple(found["classes"]), images, found["values"]
-            return cls(tuple(columns), *rest)
+            classes = tuple(found["classes"]) if isinstance(found["classes"], list) else None
+            return cls(tuple(columns), found["target"], classes, images, found["values"])  # type: ignore[arg-type]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = f"{type(error).__name__}: {error}"
             raise InputError(f"schema: cannot be read ({said}); train again") from error
@@ -424,8 +444,8 @@ AS_IS = Reading()
 """By default: nothing is chosen, and a tenth of the rows becomes the test set."""
 
 
-VALUE_ROWS = 4096
-"""Of how many rows it is looked what their numbers are."""
+VALUE_ROWS, FEWEST_GREYS = 4096, 16
+"""The most rows that are looked at, and the smallest maximum of integers that may be pixels."""
 
 
 def value_kind(X: Any) -> str:
@@ -436,7 +456,7 @@ def value_kind(X: Any) -> str:
     rows = rows[np.isfinite(rows)] if X.dtype.kind == "f" else rows
     lowest, highest = rows.min(initial=0), rows.max(initial=0)
     are_whole = X.dtype.kind in "ui" or bool((rows == np.trunc(rows)).all())
-    if lowest < 0 or are_whole != (highest > 1):
+    if lowest < 0 or (highest < FEWEST_GREYS if are_whole else highest > 1):
         return ""
     return "whole" if are_whole else "unit"
 

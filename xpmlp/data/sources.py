@@ -98,16 +98,23 @@ def load_data(
         raise InputError(
             f"data of type {type(source).__name__}; give a path or a data frame of pandas or polars"
         )
+    for option, value in {"target": target, "drop": ",".join(drop), "weights": weights}.items():
+        if value and schema is None and not has_tables(Path(source)):
+            raise InputError(
+                f"{option}={value}: {shown(source)} has no columns; leave it out, or give a table"
+            )
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
     dataset = _load(str(source), reading)
     if schema is None or has_tables(Path(source)):
         return dataset
-    if schema.classes and not dataset.schema.classes:
+    if bool(schema.classes) != bool(dataset.schema.classes):
+        kinds = "classes with names", "integers"
+        trained, given = kinds if schema.classes else kinds[::-1]
+        shown_names = ", ".join(map(repr, (schema.classes or dataset.schema.classes)[:8]))
         raise InputError(
-            f"{dataset.where}: the network was trained on classes with names "
-            f"({', '.join(map(repr, schema.classes[:8]))}), these are integers; give the names, a "
-            "table or folders of images"
+            f"{dataset.where}: the network was trained on {trained}, these are {given} "
+            f"({shown_names}); give the classes as in training"
         )
     train, test = (
         part._replace(X=schema.encode_array(part.X, where=dataset.where))

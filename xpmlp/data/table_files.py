@@ -125,7 +125,9 @@ class Table:
             return ("boolean",)
         if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
             return ("number",)
-        if _is_text(kind) or types.is_dictionary(kind):
+        if _is_text(kind):
+            return KINDS_IN_TEXT[1:]
+        if types.is_dictionary(kind):
             return ("category",)
         if types.is_date(kind) or types.is_timestamp(kind):
             return ("date",)
@@ -141,8 +143,15 @@ class Table:
         import pyarrow as pa
         from pyarrow import compute
 
-        if kind == "date" and not (_is_text(column.type) or pa.types.is_temporal(column.type)):
-            return None
+        types = pa.types
+        if kind == "date" and not (_is_text(column.type) or types.is_temporal(column.type)):
+            return pa.nulls(len(column), pa.timestamp("us")) if types.is_null(column.type) else None
+        if kind == "boolean" and (types.is_floating(column.type) or types.is_integer(column.type)):
+            ones_and_zeros = compute.all(
+                compute.is_in(column, value_set=pa.array([0, 1, None], column.type))
+            )
+            if not ones_and_zeros.as_py():
+                return None
         if self.is_text and kind == "number":
             column = compute.replace_substring(column, self.decimal, ".")
         elif self.is_text and kind != "date":  # pandas writes integers as 1.0 if some are missing
@@ -260,7 +269,7 @@ def _types(schema: Any) -> dict[str, Any]:
 
 def _index_of_pandas(schema: Any) -> list[str]:
     said = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
-    columns = said.get("index_columns", [])
+    columns = [*said.get("index_columns", []), *(one for one in schema.names[:1] if one in INDEX)]
     return [one for one in columns if isinstance(one, str) and one in schema.names]
 
 

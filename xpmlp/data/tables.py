@@ -14,7 +14,7 @@ import numpy as np
 from xpmlp.backends.base import host_memory
 from xpmlp.checks import nearest
 from xpmlp.data.dataset import Dataset, dataset_of, split_test_rows
-from xpmlp.data.fitting import Fit, fit_columns
+from xpmlp.data.fitting import MOST_CATEGORIES, Fit, fit_columns
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import (
     AS_IS,
@@ -102,7 +102,12 @@ def read_table(source: Any, schema: Schema) -> np.ndarray:
 def fit_frame(frame: Any) -> tuple[np.ndarray, Schema]:
     """Return the rows (n, l0) of a data frame without a target, and the schema fitted to them."""
     table = open_table(frame)
-    schema = Schema(fit_columns(table, list(table.types), np.ones(len(frame), bool)).columns)
+    if table.index:
+        log.warning(
+            "%s: column %r is the index of pandas, and left out", table.where, table.index[0]
+        )
+    names = [name for name in table.types if name not in table.index]
+    schema = Schema(fit_columns(table, names, np.ones(len(frame), bool)).columns)
     return _encode(table, schema), schema
 
 
@@ -139,6 +144,11 @@ def fit_table(path: FilePath, sources: Sequence[Any], reading: Reading) -> Fitte
     chosen = choose_columns(tables[0], reading)
     where = f"{shown(path)} (target: column {chosen.target!r})"
     labels, classes = read_labels(tables, chosen, reading.classes, where=where)
+    if reading.schema and classes and not reading.classes:
+        raise InputError(
+            f"{where}: classes with names ({', '.join(map(repr, classes[:8]))}), the network was "
+            "trained on numbers; give the target as in training"
+        )
     schema, fit = reading.schema, None
     if schema is None:
         trains = labels[0].is_present.copy()
@@ -195,10 +205,14 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
                 raise missing_column(column, names, where=where, what=what)
         if not columns:
             raise InputError(
-                f"{where}: the network was not trained on a table, so its columns are not known; "
-                "give the kind of data that it was trained on"
+                f"{where}: the run does not record the columns of a table; give the kind of data "
+                "that it was trained on"
             )
-        return Chosen(columns, _targets(reading.schema.target, names))
+        targets = _targets(reading.schema.target, names)
+        rest = [name for name in names if name not in columns]
+        if not targets and rest:  # rows and labels were given apart
+            targets = (next((name for name in TARGETS if name in rest), rest[-1]),)
+        return Chosen(columns, targets)
     targets = _targets(reading.target, names)
     weights = (reading.weights,) if reading.weights else ()
     if index := [name for name in table.index if name not in {*targets, *weights}]:
@@ -229,14 +243,14 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
 
 
 def _targets(target: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a target: one, or several between commas; none of an empty one."""
+    """The columns of a target, one or several between commas; none if it is empty."""
     if not target or target in names:
         return (target,) if target else ()
     return tuple(name.strip() for name in target.split(","))
 
 
 class ReadLabels(NamedTuple):
-    """ReadLabels (n,) or (n, K) of the rows that have one, and the weights (n,) of these rows."""
+    """Labels (n,) or (n, K) of the rows that have one, and the weights (n,) of these rows."""
 
     values: np.ndarray
     is_present: np.ndarray
@@ -320,6 +334,11 @@ def read_labels(
         if len(chosen.targets) > 1:
             raise InputError(f"{where}: several targets are numbers; give one column of text")
         classes = known or tuple(sorted(targets[0].texts.unique().to_pylist()))
+        if len(classes) > MOST_CATEGORIES:
+            raise InputError(
+                f"{where}: {len(classes):,} classes, at most {MOST_CATEGORIES:,} are learned; give "
+                "another target (--target)"
+            )
         values = [target.places(classes) for target in targets]
     else:
         values = [one for one in numbers if one is not None]
@@ -361,6 +380,8 @@ def _weights(table: Table, names: Sequence[str], present: np.ndarray) -> np.ndar
     weights = (
         np.full(len(column), np.nan) if found is None else found.to_numpy(zero_copy_only=False)
     )
+    if not weights.any():
+        raise InputError(f"{table.where}: all weights are 0, column {names[0]!r}; give some")
     wrong = present & ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any():
         row = int(wrong.argmax())
@@ -423,11 +444,12 @@ def _checked(table: Table, column: Any, of: Column, *, before: int) -> np.ndarra
     """The values (n,) of a column; `InputError` with the row of the first that it cannot have."""
     values = table.values(column, of.kind)
     if values is None:
-        wrong = next(row for row in range(len(column)) if not _fits(table, column, row, of.kind))
+        rows = (row for row in range(len(column)) if not _fits(table, column, row, of.kind))
+        wrong = next(rows, 0)
         raise InputError(
             f"{table.where}: {str(column[wrong].as_py())[:40]!r} in row {before + wrong:,}, column "
-            f"{of.name!r}, is not {SAID[of.kind]}; correct it, or leave the column out in training "
-            f"(--drop {of.name})"
+            f"{of.name!r}, is not {SAID[of.kind]}, as all are in training; correct it, or train "
+            f"without the column (--drop {of.name})"
         )
     bad, said = np.zeros(0, bool), ""
     if of.kind in ("number", "boolean"):
@@ -447,4 +469,4 @@ def _checked(table: Table, column: Any, of: Column, *, before: int) -> np.ndarra
 def _fits(table: Table, column: Any, row: int, kind: str) -> bool:
     """Whether one value is missing or of a kind."""
     one = column.slice(row, 1)
-    return bool(one.null_count) or table.values(one, kind) is not None
+    return (bool(one.null_count) and kind != "pixel") or table.values(one, kind) is not None

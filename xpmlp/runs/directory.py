@@ -341,10 +341,13 @@ class RunDirectory:
                         f"schema of {len(schema.encoded_names)} values a row, the network takes "
                         f"{model.layer_sizes[0]}"
                     )
+                if len(schema.classes) > max(2, model.layer_sizes[-1]):
+                    raise InputError(f"schema of {len(schema.classes)} classes, more than outputs")
             else:
                 schema = names_alone(metadata.get("classes", []), metadata.get("columns", []))
         except InputError as error:
-            raise InputError(f"{path}: {error}; train again") from error
+            said = str(error).removesuffix("; train again")
+            raise InputError(f"{path}: {said}; train again") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: no model ({fault(error)}); train again") from error
         if not np.isfinite(parameters).all():
