@@ -6,6 +6,7 @@ import functools
 import io
 import itertools
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,8 +65,9 @@ def is_table(path: Path) -> bool:
 
 def has_tables(path: Path) -> bool:
     """Whether a path is a table, or a directory with one to train on."""
-    is_file = is_table(path) and not path.is_dir()
-    return is_file or any(map(is_table, path.glob("train.*")))
+    if os.path.isdir(path):  # False, too, for a name that no file can have
+        return any(map(is_table, path.glob("train.*")))
+    return is_table(path)
 
 
 def is_frame(data: Any) -> bool:
