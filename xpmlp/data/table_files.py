@@ -108,10 +108,13 @@ class Table:
             return self._tidied(column.dictionary).take(column.indices)
         if not _is_text(column.type):
             return column
-        text, missing = column.cast(pa.string()), [""]
+        text = column.cast(pa.string())
         if self.is_text:
-            text, missing = compute.utf8_trim_whitespace(text), [*MISSING]
-        return compute.if_else(compute.is_in(text, value_set=pa.array(missing)), None, text)
+            text = compute.utf8_trim_whitespace(text)
+            is_missing = compute.is_in(text, value_set=pa.array(MISSING))
+        else:
+            is_missing = compute.equal(text, "")
+        return compute.if_else(is_missing, None, text) if is_missing.true_count else text
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """Return what a column may hold; the first that fits all its values is its kind."""
