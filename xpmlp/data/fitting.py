@@ -143,7 +143,14 @@ def _like_numbers(texts: Collection[str]) -> str:
 
 def _count_missing(values: Any, is_training: np.ndarray) -> int:
     """How many training rows have no value, or NaN."""
-    missing = np.asarray(values.is_null(nan_is_null=True))
+    import pyarrow as pa
+
+    if pa.types.is_floating(values.type):
+        missing = np.isnan(values.to_numpy(zero_copy_only=False))
+    elif values.null_count:
+        missing = np.asarray(values.is_null())
+    else:
+        return 0
     return int(np.count_nonzero(missing & is_training))
 
 

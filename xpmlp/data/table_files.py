@@ -6,6 +6,7 @@ import functools
 import io
 import itertools
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,9 +65,9 @@ def is_table(path: Path) -> bool:
 
 def has_tables(path: Path) -> bool:
     """Whether a path is a table, or a directory with one to train on."""
-    with contextlib.suppress(OSError, ValueError):  # a name that no file can have
-        return is_table(path) or any(map(is_table, path.glob("train.*")))
-    return False
+    if os.path.isdir(path):  # False, too, for a name that no file can have
+        return any(map(is_table, path.glob("train.*")))
+    return is_table(path)
 
 
 def is_frame(data: Any) -> bool:
@@ -107,10 +108,13 @@ class Table:
             return self._tidied(column.dictionary).take(column.indices)
         if not _is_text(column.type):
             return column
-        text, missing = column.cast(pa.string()), [""]
+        text = column.cast(pa.string())
         if self.is_text:
-            text, missing = compute.utf8_trim_whitespace(text), [*MISSING]
-        return compute.if_else(compute.is_in(text, value_set=pa.array(missing)), None, text)
+            text = compute.utf8_trim_whitespace(text)
+            is_missing = compute.is_in(text, value_set=pa.array(MISSING))
+        else:
+            is_missing = compute.equal(text, "")
+        return compute.if_else(is_missing, None, text) if is_missing.true_count else text
 
     def kinds(self, name: str) -> tuple[str, ...]:
         """Return what a column may hold; the first that fits all its values is its kind."""
