@@ -19,6 +19,7 @@ import xpmlp
 from tests.callbacks import StopAt, hearing
 from xpmlp import MLP, Callback, CallbackError, Diverged, InputError, Run, Split, select_backend
 from xpmlp.cli.app import run as command
+from xpmlp.data import load_data
 from xpmlp.errors import for_commands
 from xpmlp.optimizers import adam, adam_outer_epsilon, sgd, velocity_descent
 from xpmlp.recipes import Recipe, load_recipe
@@ -745,3 +746,32 @@ def test_callback_with_the_event_of_another_library_is_refused() -> None:
 def test_class_weights_are_numbers(weights: list[Any]) -> None:
     with pytest.raises(InputError, match="class_weights=1"):
         fit(class_weights=weights)
+
+
+def test_data_sets_of_another_schema_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(side=SIDES)
+    data = load_data(frame, target="side", scaling="robust")
+    run = xpmlp.train(MODEL, data, epochs=2, verbose=0)
+    assert run.predict(frame[:3]).tolist() == run.predict(frame.iloc[:3, ::-1]).tolist()
+    assert run.predict(data.test).shape == data.test.labels.shape
+    turned = load_data(frame.iloc[:, ::-1], target="side", scaling="robust")
+    with pytest.raises(InputError, match=r"load_data\(\.\.\., schema=run\.schema\)"):
+        run.evaluate(turned)
+    again = load_data(frame.iloc[:, ::-1], schema=run.schema, holds_out=False)
+    assert run.evaluate(again).accuracy == run.evaluate(frame, SIDES).accuracy
+    with pytest.raises(InputError, match="whose columns are encoded"):
+        run.predict(X)
+
+
+def test_weights_of_a_data_set_are_those_of_its_rows() -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(w=(SIDES == "left") * 1.0, side=SIDES)
+    data = load_data(frame, target="side", weights="w")
+    run = xpmlp.train(MODEL, data, epochs=30, learning_rate=1.0, verbose=0)
+    assert set(run.predict(data.train)) == {"left"}
+
+
+def test_a_run_on_a_frame_is_measured_on_a_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    fit(frame).save(tmp_path / "run")
+    frame.assign(side=SIDES).to_csv(tmp_path / "a.csv", index=False)
+    assert command(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "a.csv")]) == 0

@@ -384,6 +384,7 @@ REFUSALS: dict[str, list[tuple[str, ...]]] = {
         ("--over objective.dropout=0 --over objective.dropout=1", "--over dropout: there twice"),
         ("--over objective.dropout=0.1,0.1", "--over dropout: 0.1 is there twice"),
         ("--over learning_rat=1,2", "'learning_rat'", "did you mean optimizer.learning_rate?"),
+        ("--over drop=a,b", "drop", "results on other data cannot be compared"),
         (
             "--over nonsense=1,2",
             "'nonsense'",

@@ -17,7 +17,7 @@ from tests.data.refusing import examples, refusal_of
 from xpmlp.data import Column, Dataset, Schema, load_data
 from xpmlp.data.fitting import MOST_CATEGORIES, RowSample
 from xpmlp.data.schema import ONE_HOT_CATEGORIES
-from xpmlp.data.tables import read_table
+from xpmlp.data.tables import fit_frame, read_table
 from xpmlp.errors import InputError
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow (the extra `tables`)")
@@ -270,3 +270,39 @@ def test_a_table_of_a_million_columns_is_one_line(tmp_path: Path) -> None:
 def test_names_in_another_encoding_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("größe,label\n1,0\n".encode("latin-1") * 20)
     assert "cannot be read as a table" in refusal_of(load_data, str(tmp_path / "a.csv"))
+
+
+def test_a_boolean_is_0_or_1_whatever_its_type() -> None:
+    schema = Schema((column_of([True, False] * (COUNT // 2)),))
+    for right in ([1, 0], [1.0, 0.0], [True, False], ["true", "False"]):
+        assert read_table(pd.DataFrame({"x": right}), schema).tolist() == [[1.0], [0.0]]
+    for wrong in ([5, 0], [0.3, 1.0], ["yes", "no"]):
+        said = refusal_of(read_table, pd.DataFrame({"x": wrong}), schema)
+        assert f"{str(wrong[0])!r} in row 0, column 'x', is not true or false" in said
+
+
+@pytest.mark.parametrize("text", [["2026-01-31", "1999-12-01"], ["true", "false"]])
+def test_text_of_frames_is_what_it_is_in_files(text: list[str], tmp_path: Path) -> None:
+    frame = table(x=text * (COUNT // 2))
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert load_data(str(tmp_path / "a.csv")).schema == load(frame).schema
+
+
+def test_the_index_that_pandas_wrote_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    frame = pd.DataFrame({"Unnamed: 0": range(COUNT), "x": range(COUNT), "label": LABELS})
+    assert load(frame).schema.names == ("x",)
+    shuffled = table(x=["a", "b"] * (COUNT // 2)).sample(frac=1, random_state=0)
+    X, schema = fit_frame(shuffled[["x"]])
+    assert schema.names == ("x",)
+    assert X.shape == (COUNT, 2)
+    assert caplog.text.count("is the index of pandas, and left out") == 2
+
+
+def test_values_that_no_single_row_explains_are_one_line() -> None:
+    dates = Schema((column_of(pd.to_datetime(pd.Series(DAYS))),))
+    assert read_table(pd.DataFrame({"x": [None]}), dates).shape == (1, 4)
+    pixels = Schema((Column("x", "pixel"),))
+    nulls = pa.table({"x": pa.array([1, None], pa.uint8())})
+    assert "is not an integer from 0 to 255" in refusal_of(
+        read_table, nulls.to_pandas(types_mapper=pd.ArrowDtype), pixels
+    )

@@ -107,7 +107,9 @@ def test_columns_of_a_trained_network_are_found_by_name(tmp_path: Path) -> None:
     assert "no column 'depth', which the network was trained with" in refusal_of(
         load_data, path, schema=Schema(("width", "depth"), "species")
     )
-    assert "was not trained on a table" in refusal_of(load_data, path, schema=NAMELESS)
+    assert "the run does not record the columns of a table" in refusal_of(
+        load_data, path, schema=NAMELESS
+    )
 
 
 def test_classes_of_a_trained_network_keep_their_numbers(tmp_path: Path) -> None:
@@ -168,3 +170,31 @@ def test_folders_have_the_classes_of_training(
     assert found.test.labels.tolist() == [2] * 6 + [1] * 6
     said = refusal_of(load_data, str(tmp_path / "train"), schema=Schema(classes=("left", "up")))
     assert "right: a class that the network was not trained on" in said
+
+
+@pytest.mark.parametrize("option", ["target", "drop", "weights"])
+def test_columns_are_chosen_of_tables_alone(option: str) -> None:
+    given = {option: ["a"] if option == "drop" else "a"}
+    assert f"{option}=a: mnist has no columns" in refusal_of(load_data, "mnist", **given)
+
+
+def test_classes_with_names_are_no_integers(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.csv", trees())
+    said = refusal_of(load_data, path, schema=Schema(("width", "height"), "species"))
+    assert "classes with names ('ash', 'elm', 'oak'), the network was trained on numbers" in said
+    X = np.zeros((12, 2))
+    np.savez(tmp_path / "a.npz", X=X, y=np.array(SPECIES[:12]))
+    np.savez(tmp_path / "b.npz", X=X, y=np.arange(12) % 3)
+    for name, schema in (("a.npz", NAMELESS), ("b.npz", Schema(classes=("ash", "elm", "oak")))):
+        said = refusal_of(load_data, str(tmp_path / name), schema=schema)
+        assert "give the classes as in training" in said
+
+
+def test_weights_are_not_all_0_and_classes_not_endless(tmp_path: Path) -> None:
+    text = lines(["width", *WIDTHS], ["w", *[0] * COUNT], ["species", *SPECIES])
+    path = saved(tmp_path / "a.csv", text)
+    assert "all weights are 0, column 'w'" in refusal_of(load_data, path, weights="w")
+    count = 10_001
+    text = lines(["x", *range(count)], ["y", *(f"n{row}" for row in range(count))])
+    said = refusal_of(load_data, saved(tmp_path / "b.csv", text))
+    assert "10,001 classes, at most 10,000 are learned" in said

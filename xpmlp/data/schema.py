@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 from xpmlp.data.image_rules import Images
 from xpmlp.errors import InputError
+
+log = logging.getLogger(__name__)
 
 KINDS = ("number", "boolean", "category", "date", "pixel")
 
@@ -332,25 +335,24 @@ class Schema:
         Raises
         ------
         InputError
-            For another number of columns, for another scale, and unless the columns are numbered in
-            order (p0, p1, ...): others are found by name alone.
+            For another number of columns, for another scale, for columns of text and dates, and for
+            columns numbered in another order (p1, p0): an array has none of their names.
         """
         if not any(one.takes_missing or one.kind == "pixel" for one in self.columns):
             return X
         rows = np.asarray(X[:]).reshape(len(X), -1)
         numbers = [re.search(r"\d+$", name) for name in self.names]
         order = [int(found[0]) for found in numbers if found]
+        is_out_of_order = len(order) == len(self.columns) and order != sorted(set(order))
         is_text = any(one.kind in ("category", "date") for one in self.columns)
-        if (
-            is_text
-            or rows.shape[1] != len(self.columns)
-            or order != sorted(set(order))
-            or None in numbers
-        ):
+        if is_text or is_out_of_order or rows.shape[1] != len(self.columns):
             raise InputError(
                 f"{where}: {rows.shape[1]} values a row without names, the network was trained on "
                 f"{len(self.columns)} columns with names; give a CSV or Parquet file with them"
             )
+        if len(order) < len(self.columns):
+            shown = ", ".join(self.names[:8])
+            log.warning("%s: without names, taken as the columns of training: %s", where, shown)
         check_scale(rows, self.values, where=where)
         if all(one.kind == "pixel" for one in self.columns):
             return rows
