@@ -118,7 +118,9 @@ class FoundColumn:
             return replace(plain, has_missing=self.missing > 0)
         values = self.table.values(sample.combine_chunks(), kind)
         if values is None:
-            raise ValueError(f"column {self.name!r} changed while it was read")
+            raise InputError(
+                f"{self.table.where}: column {self.name!r} changed while it was read; train again"
+            )
         quartiles = [_quartiles(one[np.isfinite(one)]) for one in plain.numbers(values).T]
         is_scaled = scaling == "robust" and kind != "boolean"
         return replace(
