@@ -230,7 +230,8 @@ def _random_values(column: Column, random: np.random.Generator) -> np.ndarray:
     elif column.medians:
         (median,), scale = column.medians, sum(column.scales)
         values = median + values * (1.0 / scale if scale else max(1.0, abs(median)))
-    is_missing = (random.random(CHECKED) < 0.25) & column.takes_missing
+    drawn = random.random(CHECKED)  # NumPy's Philox: repeatable, and no secret # nosec B311
+    is_missing = (drawn < 0.25) & column.takes_missing
     return np.where(is_missing, missing, values)
 
 
