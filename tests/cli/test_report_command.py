@@ -127,3 +127,18 @@ def test_validation_within_an_epoch_stands_where_it_was_made(command, tiny) -> N
     options = ("--set", "validation=0.1", "--set", "early_stopping.validate_every=5")
     command(*tiny, *options, "--quiet", "--out", "run")
     assert RunDirectory(Path("run")).steps_per_epoch() == 22
+
+
+def test_a_report_on_a_table_has_its_names(command, tmp_path: Path) -> None:
+    trees = Path(__file__).parents[2] / "docs" / "trees.csv"
+    words = ["--epochs", "2", "--hidden", "4", "--quiet", "--data", trees, "--target"]
+    for target, names in (
+        ("species", ["birch", "oak", "pine"]),
+        ("height,girth", ["Output girth"]),
+    ):
+        assert command("train", *words, target, "--out", target).status == 0
+        assert f'target = "{target}"' in (tmp_path / target / "config.toml").read_text("utf-8")
+        assert command("report", target).status == 0
+        text = (tmp_path / target / "report.html").read_text("utf-8")
+        assert f"on trees, target {target}" in text
+        assert all(name in text for name in names)
