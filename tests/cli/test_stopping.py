@@ -350,3 +350,17 @@ def test_a_run_that_lost_its_results_is_finished_by_resuming(command, tiny) -> N
         assert Path("r/model.safetensors").read_bytes() == wanted
         assert Path("r", name).is_file()
     assert command("train", "--resume", "r").status == 2
+
+
+def test_a_table_with_other_names_is_not_resumed(command, tmp_path: Path) -> None:
+    """Another name of a category may be encoded as the same rows."""
+    table = (Path(__file__).parents[2] / "docs" / "trees.csv").read_text()
+    (tmp_path / "trees.csv").write_text(table)
+    words = ["train", "--data", "trees.csv", "--hidden", "4", "--epochs", "1", "--quiet"]
+    assert command(*words, "--out", "run").status == 0
+    (tmp_path / "trees.csv").write_text(table.replace("flaky", "flakes"))
+    said = command("train", "--resume", "run", "--epochs", "2")
+    assert said.status == 2
+    assert "other content of" in said.err
+    (tmp_path / "trees.csv").write_text(table)
+    assert command("train", "--resume", "run", "--epochs", "2", "--quiet").status == 0

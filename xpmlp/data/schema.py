@@ -406,9 +406,9 @@ class Schema:
             for one in found["columns"]:
                 parts: Any = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
                 columns.append(Column(**parts))
-            images = Images(**found["images"])
+            images = Images(**found.get("images", {}))
             classes = tuple(found["classes"]) if isinstance(found["classes"], list) else None
-            return cls(tuple(columns), found["target"], classes, images, found["values"])  # type: ignore[arg-type]
+            return cls(tuple(columns), found["target"], classes, images, found.get("values", ""))  # type: ignore[arg-type]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             said = f"{type(error).__name__}: {error}"
             raise InputError(f"schema: cannot be read ({said}); train again") from error

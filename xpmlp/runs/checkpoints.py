@@ -5,7 +5,9 @@ A checkpoint is one safetensors file with a digest of its content. The one befor
 until the new one is whole.
 """
 
+import hashlib
 import importlib.metadata
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -57,7 +59,11 @@ class RunFingerprint:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
-        return cls(settings, dataset.digest, versions)
+        data = dataset.digest
+        if dataset.schema.columns:  # other names may be encoded as the same rows
+            names = json.dumps([data, dataset.schema.to_json()])
+            data = hashlib.sha256(names.encode()).hexdigest()
+        return cls(settings, data, versions)
 
     def differences(self, now: "RunFingerprint") -> list[str]:
         """What is another now, in words."""
