@@ -76,7 +76,8 @@ def test_lines_left_to_other_jobs_are_in_those_jobs() -> None:
 @pytest.mark.documentation
 def test_lines_do_what_they_say(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "digit.png", tmp_path / "docs")
+    for name in ("digit.png", "trees.csv"):
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     program = programs / "xpmlp"
