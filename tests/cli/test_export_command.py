@@ -130,7 +130,8 @@ def test_graph_of_a_table_takes_its_columns(command) -> None:
     page = (Path(__file__).parents[2] / "docs" / "export.md").read_text("utf-8")
     example = page.partition("## Columns of a table")[2].partition("```python\n")[2]
     found: dict[str, object] = {}
-    exec(example.partition("```")[0], found)  # noqa: S102
+    code = example.partition("```")[0].replace("docs/trees.csv", "trees.csv")
+    exec(code, found)  # noqa: S102
     X = read_table("trees.csv", RunDirectory(Path("run")).load_model().schema)
     assert_predicts(Path("run"), X, np.asarray(found["probabilities"]))
     answers = json.loads(command("predict", "run", "trees.csv", "--json").out)
