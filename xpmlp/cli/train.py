@@ -37,7 +37,7 @@ from xpmlp.training.profile import profile as profile_steps
 from xpmlp.training.progress import Progress
 
 HINT_ROWS = 4096
-"""Of how many rows it is looked whether a column gives the target away."""
+"""The most rows that hints about columns are drawn from."""
 
 
 @takes_settings(

@@ -9,7 +9,14 @@ from xpmlp.algebra import OUTPUTS
 from xpmlp.backends.interchange import is_on_device, on_host, to_host
 from xpmlp.data.dataset import Split
 from xpmlp.data.mapped import MappedRows
-from xpmlp.data.schema import NAMELESS, Schema, check_scale, class_numbers, missing_column
+from xpmlp.data.schema import (
+    NAMELESS,
+    TRAINED_WITH,
+    Schema,
+    check_columns,
+    check_scale,
+    class_numbers,
+)
 from xpmlp.data.sparse import SparseRows
 from xpmlp.data.table_files import is_frame
 from xpmlp.data.tables import fit_frame, read_table
@@ -51,8 +58,8 @@ def as_rows(X: Any, *, where: str = "X", schema: Schema = NAMELESS) -> Rows:
     X
         An array of any library, (n, l0) or images (n, height, width), a frame of pandas or polars,
         a list of rows, the rows of a data set (`data.test`), or a sparse matrix of SciPy. Bytes
-        (uint8) in an array are pixels, in a
-        frame they are numbers. A frame with text, dates or missing values is encoded.
+        (uint8) in an array are pixels, in a frame they are numbers. A frame with text, dates or
+        missing values is encoded.
     where
         What messages call it.
     schema
@@ -83,10 +90,7 @@ def as_rows(X: Any, *, where: str = "X", schema: Schema = NAMELESS) -> Rows:
     if not schema.columns and _needs_encoding(found):
         return Rows(*fit_frame(X))
     wanted = schema.names or tuple(names)
-    for name in wanted:
-        if name not in names:
-            what = "which the network was trained with"
-            raise missing_column(name, names, where=where, what=what)
+    check_columns(wanted, names, where=where, what=TRAINED_WITH)
     if list(wanted) != names:
         found = found[:, [names.index(name) for name in wanted]]
     numbers = _numbers(found, where, wanted)

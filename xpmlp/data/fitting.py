@@ -83,7 +83,7 @@ class FoundColumn:
         self.missing += missing
         self.present += int(np.count_nonzero(is_training)) - missing
         if self.kinds not in (("number",), ("boolean",), ("pixel",)):
-            self._add_values(values.filter(as_arrow(is_training)))
+            self._add_values(values.filter(is_training))
 
     def _add_values(self, values: Any) -> None:
         """Take training rows of a column whose values are looked at, and not only counted."""
@@ -223,10 +223,3 @@ def fit_columns(
         X = [table.values(chosen.column(one.name).combine_chunks(), one.kind) for one in columns]
         values = value_kind(np.stack(X, axis=1))  # type: ignore[arg-type]
     return Fit(columns, {one.name: one.missing for one in found}, chosen, numbers, values)
-
-
-def as_arrow(mask: np.ndarray) -> Any:
-    """Return truth values as an array of Arrow."""
-    import pyarrow as pa
-
-    return pa.array(mask)

@@ -27,7 +27,7 @@ DATE_NUMBERS = ("year", "month", "weekday", "days")
 """What a date becomes: weekdays are 1 (Monday) to 7, days count from the first in training."""
 
 MOST_DAYS = 1 << 40
-"""Days since 1970 that NumPy's dates may have, and more."""
+"""The limit of a date, in days from 1970-01-01."""
 
 SMOOTH_CLIP, LARGEST_SCALED = 3.0, 1e6
 """What scaled numbers stay below, and where they are cut first, so that no square overflows."""
@@ -99,7 +99,9 @@ class Column:
             and abs(self.first_day) < MOST_DAYS
         )
         if not is_sound:
-            raise InputError(f"column {self.name!r}: parts that no {self.kind} has; train again")
+            raise InputError(
+                f"column {self.name!r}: its parts do not fit the kind {self.kind!r}; train again"
+            )
 
     @property
     def is_one_hot(self) -> bool:
@@ -234,7 +236,7 @@ class Schema:
         )
         if not is_sound:
             raise InputError(
-                "schema: names that stand twice, or parts that it has not; train again"
+                "schema: a name is there twice, or a part has the wrong type; train again"
             )
 
     @property
@@ -505,6 +507,17 @@ def class_count(labels: np.ndarray, schema: Schema) -> int | None:
     different, most = len(np.unique(labels)), int(labels.max())
     is_dense = labels.min() >= 0 and most < 2 * different + 10
     return max(2, most + 1) if is_dense and different <= max(2, len(labels) // 5) else None
+
+
+TRAINED_WITH = "which the network was trained with"
+"""What messages say of a column that a schema names."""
+
+
+def check_columns(wanted: Sequence[str], columns: Sequence[str], *, where: str, what: str) -> None:
+    """Raise `InputError` for the first column that a table does not have."""
+    for name in wanted:
+        if name not in columns:
+            raise missing_column(name, columns, where=where, what=what)
 
 
 def missing_column(name: str, columns: Sequence[str], *, where: str, what: str) -> InputError:

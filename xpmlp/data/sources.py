@@ -98,15 +98,16 @@ def load_data(
         raise InputError(
             f"data of type {type(source).__name__}; give a path or a data frame of pandas or polars"
         )
+    is_of_tables = has_tables(Path(source))
     for option, value in {"target": target, "drop": ",".join(drop), "weights": weights}.items():
-        if value and schema is None and not has_tables(Path(source)):
+        if value and schema is None and not is_of_tables:
             raise InputError(
                 f"{option}={value}: {shown(source)} has no columns; leave it out, or give a table"
             )
     if source == UNNAMED:
         raise InputError(f"this run was trained on {UNNAMED}: give a data set, such as --data FILE")
     dataset = _load(str(source), reading)
-    if schema is None or has_tables(Path(source)):
+    if schema is None or is_of_tables:
         return dataset
     if bool(schema.classes) != bool(dataset.schema.classes):
         kinds = "classes with names", "integers"

@@ -151,13 +151,12 @@ class Table:
         if kind == "date" and not (_is_text(column.type) or types.is_temporal(column.type)):
             return pa.nulls(len(column), pa.timestamp("us")) if types.is_null(column.type) else None
         if kind == "boolean" and (types.is_floating(column.type) or types.is_integer(column.type)):
-            ones_and_zeros = compute.all(
-                compute.is_in(column, value_set=pa.array([0, 1, None], column.type))
-            )
-            if not ones_and_zeros.as_py():
+            truths = pa.array([0, 1, None], column.type)
+            if not compute.all(compute.is_in(column, value_set=truths)).as_py():
                 return None
         if self.is_text and kind == "number":
-            column = compute.replace_substring(column, self.decimal, ".")
+            if self.decimal != ".":
+                column = compute.replace_substring(column, self.decimal, ".")
         elif self.is_text and kind != "date":  # pandas writes integers as 1.0 if some are missing
             column = compute.replace_substring_regex(column, r"^([+-]?\d+)\.0$", r"\1")
         elif _is_text(column.type) and kind != "category":

@@ -18,9 +18,11 @@ from xpmlp.data.fitting import MOST_CATEGORIES, Fit, fit_columns
 from xpmlp.data.opening import FilePath, shown
 from xpmlp.data.schema import (
     AS_IS,
+    TRAINED_WITH,
     Column,
     Reading,
     Schema,
+    check_columns,
     check_scale,
     missing_column,
     unknown_class,
@@ -93,7 +95,7 @@ def table_files_of(path: FilePath) -> list[Path]:
 
 
 def read_table(source: Any, schema: Schema) -> np.ndarray:
-    """Return the rows (n, l0) of a file or a frame, encoded as those that a network learned."""
+    """Return the rows (n, l0) of a file or a frame, encoded as in training."""
     table = open_table(source)
     choose_columns(table, Reading(schema=schema))
     return _encode(table, schema)
@@ -102,11 +104,8 @@ def read_table(source: Any, schema: Schema) -> np.ndarray:
 def fit_frame(frame: Any) -> tuple[np.ndarray, Schema]:
     """Return the rows (n, l0) of a data frame without a target, and the schema fitted to them."""
     table = open_table(frame)
-    if table.index:
-        log.warning(
-            "%s: column %r is the index of pandas, and left out", table.where, table.index[0]
-        )
-    names = [name for name in table.types if name not in table.index]
+    index = _left_out_index(table)
+    names = [name for name in table.types if name not in index]
     schema = Schema(fit_columns(table, names, np.ones(len(frame), bool)).columns)
     return _encode(table, schema), schema
 
@@ -199,10 +198,7 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
     where, names = table.where, list(table.types)
     if reading.schema:
         columns = reading.schema.names
-        for column in columns:
-            if column not in names:
-                what = "which the network was trained with"
-                raise missing_column(column, names, where=where, what=what)
+        check_columns(columns, names, where=where, what=TRAINED_WITH)
         if not columns:
             raise InputError(
                 f"{where}: the run does not record the columns of a table; give the kind of data "
@@ -211,12 +207,11 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
         targets = _targets(reading.schema.target, names)
         rest = [name for name in names if name not in columns]
         if not targets and rest:  # rows and labels were given apart
-            targets = (next((name for name in TARGETS if name in rest), rest[-1]),)
+            targets = (_usual_target(rest),)
         return Chosen(columns, targets)
     targets = _targets(reading.target, names)
     weights = (reading.weights,) if reading.weights else ()
-    if index := [name for name in table.index if name not in {*targets, *weights}]:
-        log.warning("%s: column %r is the index of pandas, and left out", where, index[0])
+    index = _left_out_index(table, wanted=(*targets, *weights))
     for column in (*reading.drop, *targets, *weights):
         if column not in names:
             near = nearest(column, names)
@@ -230,9 +225,8 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
         )
     reason = "as asked"
     if not targets:
-        targets = next(((name,) for name in TARGETS if name in rest), ())
-        reason = "by its name" if targets else "the last column"
-        targets = targets or (rest[-1],)
+        targets = (_usual_target(rest),)
+        reason = "by its name" if targets[0] in TARGETS else "the last column"
     columns = tuple(name for name in rest if name not in targets)
     if not columns or not set(targets) <= set(rest):
         raise InputError(
@@ -240,6 +234,18 @@ def choose_columns(table: Table, reading: Reading) -> Chosen:
             "choose others (--target, --drop, --weights)"
         )
     return Chosen(columns, targets, weights, reason)
+
+
+def _left_out_index(table: Table, wanted: Sequence[str] = ()) -> list[str]:
+    """Return the columns with the index of pandas, but for those asked for, and say so."""
+    index = [name for name in table.index if name not in wanted]
+    if index:
+        log.warning("%s: column %r is the index of pandas, and left out", table.where, index[0])
+    return index
+
+
+def _usual_target(names: Sequence[str]) -> str:
+    return next((name for name in TARGETS if name in names), names[-1])
 
 
 def _targets(target: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -266,9 +272,7 @@ class _Target(NamedTuple):
 
     @classmethod
     def of(cls, table: Table, names: Sequence[str]) -> "_Target":
-        for name in names:
-            if name not in table.types:
-                raise missing_column(name, list(table.types), where=table.where, what="the target")
+        check_columns(names, list(table.types), where=table.where, what="the target")
         columns = [_whole(table, name) for name in names]
         present = np.all([~np.asarray(one.is_null(nan_is_null=True)) for one in columns], axis=0)
         if not present.any():
